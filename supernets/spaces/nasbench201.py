@@ -1,0 +1,172 @@
+"""The NAS-Bench-201 topology space: 4 nodes, 6 edges, 5 operations, 15,625 cells.
+
+Paper: NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search,
+https://arxiv.org/abs/2001.00326
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernets.spaces.base import Architecture, Decision, SearchSpace
+
+#: Operations in the benchmark's own order; an architecture's choices index this tuple.
+OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
+
+#: Edges as (source, target) in reading order of the notation; one decision each.
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+NUM_NODES = 4
+INCOMING: Mapping[int, tuple[tuple[int, int], ...]] = MappingProxyType(
+    {
+        target: tuple((i, source) for i, (source, end) in enumerate(EDGES) if end == target)
+        for target in range(1, NUM_NODES)
+    }
+)
+
+UniqueRule = Literal["benchmark", "keep-zeros", "drop-zeros", "flatten"]
+
+_EXAMPLE = (
+    "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+)
+_MEMBER = re.compile(r"([a-z0-9_]+)~(\d+)")
+
+
+class NASBench201Space(SearchSpace):
+    """Cells of NAS-Bench-201; every node sums what its incoming edges deliver.
+
+    Architectures are written as the benchmark writes them, one ``|op~source|…|`` group per node 1, 2, 3.
+    """
+
+    name = "nasbench201"
+    decisions = tuple(Decision(f"{target}<-{source}", OPS) for source, target in EDGES)
+
+    def format(self, arch: Architecture) -> str:
+        """Writes the benchmark's string, e.g. ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        self.validate(arch)
+        groups = []
+        for node in range(1, NUM_NODES):
+            members = [f"{OPS[arch.choices[i]]}~{source}" for i, source in INCOMING[node]]
+            groups.append("|" + "|".join(members) + "|")
+        return "+".join(groups)
+
+    def parse(self, text: str) -> Architecture:
+        """Reads the benchmark's string.
+
+        Raises:
+            ValueError: If ``text`` does not follow the notation.
+        """
+
+        def error(why: str) -> ValueError:
+            return ValueError(
+                f"{text!r} is not a NAS-Bench-201 architecture: {why}. Expected, for example, {_EXAMPLE!r}."
+            )
+
+        groups = text.strip().split("+")
+        if len(groups) != NUM_NODES - 1:
+            raise error(f"it has {len(groups)} '+'-separated groups, not {NUM_NODES - 1}")
+        choices = []
+        for node, group in enumerate(groups, start=1):
+            if len(group) < 2 or group[0] != "|" or group[-1] != "|":
+                raise error(f"group {node} does not start and end with '|'")
+            members = group[1:-1].split("|")
+            if len(members) != node:
+                raise error(f"group {node} has {len(members)} operations, not {node}")
+            for source, member in enumerate(members):
+                match = _MEMBER.fullmatch(member)
+                if match is None or int(match[2]) != source:
+                    raise error(f"{member!r} in group {node} is not of the form 'op~{source}'")
+                if match[1] not in OPS:
+                    raise error(f"unknown operation {match[1]!r}, choose from {', '.join(OPS)}")
+                choices.append(OPS.index(match[1]))
+        return self.architecture(choices)
+
+    def unique_string(self, arch: Architecture, rule: UniqueRule = "benchmark") -> str:
+        """Names the isomorphism class of a cell.
+
+        ``"benchmark"`` is the benchmark's own rule (6,466 classes): a ``none`` edge, and any edge from a
+        node that is exactly the zero token, contributes the zero token; a skip contributes its source's
+        string. ``"keep-zeros"`` knows no zeros (12,751 classes), ``"drop-zeros"`` also leaves zero tokens
+        out of the sums (5,390), and ``"flatten"`` moreover merges sums that pass through skips (4,930).
+        """
+        self.validate(arch)
+        zero = "#"
+        terms: list[tuple[str, ...]] = [("0",)]  # per node, the summands of its string, sorted
+
+        def text(node: int) -> str:
+            return "+".join(terms[node])
+
+        for node in range(1, NUM_NODES):
+            summands: list[str] = []
+            for i, source in INCOMING[node]:
+                op = arch.choices[i]
+                if rule != "keep-zeros" and (op == NONE or text(source) == zero):
+                    summands.append(zero)
+                elif op == SKIP:
+                    summands.extend(terms[source] if rule == "flatten" else [text(source)])
+                else:
+                    summands.append(f"({text(source)})@{OPS[op]}")
+            if rule in ("drop-zeros", "flatten"):
+                summands = [summand for summand in summands if summand != zero] or [zero]
+            terms.append(tuple(sorted(summands)))
+        return text(NUM_NODES - 1)
+
+    def is_connected(self, arch: Architecture) -> bool:
+        """Whether anything of the input reaches the output; 341 cells always output zero."""
+        return bool(live_edges(arch.choices))
+
+    def to_graph(self, arch: Architecture) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The cell as a graph with operations on the vertices, for graph predictors.
+
+        Vertices are the input, the six edges in order, and the output.
+
+        Returns:
+            Adjacency of shape (8, 8), entry [i, j] is 1 where i feeds j; and operation ids of shape (8,):
+            0 to 4 as in ``OPS``, 5 for the input, 6 for the output.
+        """
+        self.validate(arch)
+        num_vertices = len(EDGES) + 2
+        adjacency = np.zeros((num_vertices, num_vertices), dtype=np.float32)
+        for i, (source, target) in enumerate(EDGES, start=1):
+            if source == 0:
+                adjacency[0, i] = 1.0
+            if target == NUM_NODES - 1:
+                adjacency[i, -1] = 1.0
+            for j, (next_source, _) in enumerate(EDGES, start=1):
+                if next_source == target:
+                    adjacency[i, j] = 1.0
+        ops = np.array([len(OPS), *arch.choices, len(OPS) + 1], dtype=np.int64)
+        return adjacency, ops
+
+
+@lru_cache(maxsize=32768)
+def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
+    """Indices of the edges that are not ``none`` and from whose target the output can be reached.
+
+    These are the edges a network has to compute. What an edge delivers to any other node is never read.
+    """
+    useful_nodes = {NUM_NODES - 1}
+    for i in reversed(range(len(EDGES))):  # ordered by target, so every target is settled before its sources
+        if choices[i] != NONE and EDGES[i][1] in useful_nodes:
+            useful_nodes.add(EDGES[i][0])
+    return tuple(
+        i for i, (_, target) in enumerate(EDGES) if choices[i] != NONE and target in useful_nodes
+    )
+
+
+def live_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
+    """Indices of the edges on a path from input to output that has no ``none``."""
+    reached, live = {0}, []
+    for i in useful_edges(choices):
+        source, target = EDGES[i]
+        if source in reached:
+            reached.add(target)
+            live.append(i)
+    return tuple(live)
