@@ -1,0 +1,381 @@
+"""Minibatches of normalised images, augmented on the device a whole uint8 batch at a time."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 256  # images decoded per task of the thread pool
+
+
+class ImageReader(Protocol):
+    """Random access to the images of a data set, all of one shape."""
+
+    shape: tuple[int, int, int]  # (height, width, channels)
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def name(self, index: int) -> str:
+        """What identifies the image within its data set."""
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """The (H, W, C) pixels of one image; a ValueError names an image that cannot be read."""
+
+
+class PixelSource(Protocol):
+    """Gives the pixels of batches of image indices on the device."""
+
+    def batches(
+        self, index_batches: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it they are of."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crop of the zero-padded image and, if wanted, a horizontal flip of every second."""
+
+    pad: int  # pixels on each side
+    flip: bool
+
+
+class ImageLoader:
+    """Minibatches (x, y) of one split on the device of the labels.
+
+    x is (N, C, H, W) float32 with channels_last strides, normalised; y is (N,) int64.
+
+    The order is drawn from (seed, epoch), the augmentation from (seed, epoch, batch) for the batch
+    of all ranks together. So ``world_size`` ranks see together exactly the tensors that one process
+    with ``world_size`` times the batch size sees, and an epoch can be entered at any batch.
+
+    Args:
+        pixels: Where the uint8 images come from.
+        labels: (num_images of the source,) int64, on the device.
+        indices: The images of this split, as indices into ``pixels`` and ``labels``.
+        batch_size: Images per minibatch and rank. At least 1.
+        mean: Per channel, of pixels scaled to 0..1.
+        std: Per channel, of pixels scaled to 0..1.
+        augmentation: Random crops and flips, or None for the images as they are.
+        shuffle: Give every epoch an order of its own; otherwise all have that of ``indices``.
+        seed: Of order and augmentation. At least 0.
+        rank: This process among the ``world_size`` that share each batch.
+        world_size: The number of such processes. They get equally many minibatches: a smaller last
+            batch is split evenly and, with fewer images than ranks, dropped.
+
+    Raises:
+        ValueError: If ``batch_size`` is less than 1, or there is not one image per rank.
+    """
+
+    def __init__(
+        self,
+        pixels: PixelSource,
+        labels: Tensor,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        if len(indices) < world_size:
+            raise ValueError(
+                f"{len(indices)} images cannot feed {world_size} processes; use fewer processes."
+            )
+        self.num_images = len(indices)
+        self.batch_size = batch_size
+        self._pixels = pixels
+        self._labels = labels
+        self._indices = indices
+        self._augmentation = augmentation
+        self._shuffle = shuffle
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        # (x / 255 - mean) / std = x * scale + shift
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=labels.device)  # (C,)
+        self._shift = torch.tensor(
+            [-m / s for m, s in zip(mean, std, strict=True)], device=labels.device
+        )  # (C,)
+
+    def __len__(self) -> int:
+        """The number of minibatches of an epoch, the same on every rank."""
+        full, rest = divmod(self.num_images, self.batch_size * self._world_size)
+        return full + (rest >= self._world_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The minibatches of epoch 0."""
+        return self.epoch(0)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The minibatches of one epoch.
+
+        Args:
+            epoch: Selects the order and the augmentation. At least 0.
+            start: How many minibatches to leave out; the others are the same tensors as without.
+
+        Returns:
+            An iterator over (x, y).
+
+        Raises:
+            ValueError: If ``epoch`` or ``start`` is out of range.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch must be at least 0, got {epoch}.")
+        if not 0 <= start <= len(self):
+            raise ValueError(f"start must be from 0 to the {len(self)} minibatches, got {start}.")
+        return self._minibatches(epoch, start)
+
+    def take(self, num_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first minibatches of epochs 0, 1, 2 and so on, smaller ones at their ends included.
+
+        Args:
+            num_batches: How many. At least 1; may exceed one epoch.
+
+        Returns:
+            An iterator over (x, y).
+
+        Raises:
+            ValueError: If ``num_batches`` is less than 1.
+        """
+        if num_batches < 1:
+            raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
+        epochs = (self.epoch(epoch) for epoch in itertools.count())
+        return itertools.islice(itertools.chain.from_iterable(epochs), num_batches)
+
+    def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._indices
+        if self._shuffle:
+            order = order[np.random.default_rng((self._seed, epoch)).permutation(len(order))]
+        bounds = [self._bounds(batch) for batch in range(start, len(self))]
+        index_batches = [order[first:last] for _, first, last in bounds]
+        device = self._labels.device
+        for offset, (pixels, kept) in enumerate(self._pixels.batches(index_batches)):
+            within, first, last = bounds[offset]
+            if self._augmentation is not None:
+                top, left, flipped = self._draw(epoch, start + offset)  # of the batch of all ranks
+                mine = kept + (first - within)
+                pixels = crop_and_flip(
+                    pixels,
+                    top[mine].to(device),
+                    left[mine].to(device),
+                    flipped[mine].to(device),
+                    self._augmentation.pad,
+                )
+            indices = torch.from_numpy(index_batches[offset])[kept].to(device)  # (n,)
+            yield self._normalise(pixels), self._labels[indices]
+
+    def _bounds(self, batch: int) -> tuple[int, int, int]:
+        """Positions in the epoch: start of all ranks' batch, start and end of this rank's part."""
+        size = self.batch_size * self._world_size
+        begin = batch * size
+        share, extra = divmod(min(size, self.num_images - begin), self._world_size)
+        first = begin + self._rank * share + min(self._rank, extra)
+        return begin, first, first + share + (self._rank < extra)
+
+    def _draw(self, epoch: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Crop offsets (n,), (n,) and flips (n,) for the images of all ranks in a batch."""
+        assert self._augmentation is not None
+        size = self.batch_size * self._world_size
+        num_images = min(size, self.num_images - batch * size)
+        (seed,) = np.random.SeedSequence((self._seed, epoch, batch)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed))  # on the CPU: the same on every device
+        top, left = torch.randint(
+            2 * self._augmentation.pad + 1, (2, num_images), generator=generator
+        )
+        flipped = torch.rand(num_images, generator=generator) < 0.5
+        return top, left, flipped & self._augmentation.flip
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, C) uint8 to (N, C, H, W) float32."""
+        num_pixels = pixels.shape[1] * pixels.shape[2]
+        # Tiled to whole images: broadcasting over three channels is not vectorised on a CPU.
+        scale, shift = (
+            self._scale.repeat(num_pixels),
+            self._shift.repeat(num_pixels),
+        )  # (H * W * C,)
+        x = torch.addcmul(shift, pixels.flatten(1).float(), scale)  # (N, H * W * C)
+        return x.view(pixels.shape).permute(0, 3, 1, 2)
+
+
+def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor, pad: int) -> Tensor:
+    """Crops each image out of its zero-padded self at its own offset, then flips some.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        top: (N,) int64 in 0..2 * pad, the first row of the crop in the padded image.
+        left: (N,) int64 in 0..2 * pad, the first column.
+        flipped: (N,) bool.
+        pad: Pixels of black added on each side.
+
+    Returns:
+        (N, H, W, C) uint8.
+    """
+    num_images, height, width, channels = images.shape
+    padded = F.pad(images, (0, 0, pad, pad, pad, pad))  # (N, H + 2 pad, W + 2 pad, C)
+    padded_height, padded_width = padded.shape[1:3]
+    down = torch.arange(height, device=images.device)
+    across = torch.arange(width, device=images.device)
+    number = torch.arange(num_images, device=images.device)
+    rows = number[:, None] * padded_height + top[:, None] + down  # (N, H), over all images
+    columns = left[:, None] + torch.where(flipped[:, None], width - 1 - across, across)  # (N, W)
+    flat = rows[:, :, None] * padded_width + columns[:, None, :]  # (N, H, W)
+    # One gather of whole pixels: several times faster than indexing with three tensors.
+    return padded.view(-1, channels).index_select(0, flat.view(-1)).view(images.shape)
+
+
+class MemoryPixels:
+    """A data set held as one uint8 tensor.
+
+    Args:
+        images: (num_images, H, W, C) uint8, on the device.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self._images = images
+
+    def batches(
+        self, index_batches: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it: all."""
+        for indices in index_batches:
+            chosen = torch.from_numpy(indices).to(self._images.device)
+            yield self._images.index_select(0, chosen), torch.arange(len(indices))
+
+
+class StreamedPixels:
+    """A data set read from its files whenever a batch is wanted, by worker processes.
+
+    Args:
+        reader: The images.
+        device: Where the pixels go.
+        num_workers: Worker processes; 0 reads in this process.
+        skip_bad_images: Leave unreadable images out, with one warning each, instead of raising.
+    """
+
+    def __init__(
+        self, reader: ImageReader, device: torch.device, num_workers: int, skip_bad_images: bool
+    ) -> None:
+        self._reader = reader
+        self._device = device
+        self._num_workers = num_workers
+        self._skip_bad_images = skip_bad_images
+        self._reported: set[str] = set()
+
+    def batches(
+        self, index_batches: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) of the readable images.
+
+        Raises:
+            ValueError: If an image cannot be read and is not to be skipped, or none of a batch can.
+        """
+        loader = DataLoader(
+            _DecodedBatches(self._reader, index_batches),
+            batch_size=None,
+            num_workers=self._num_workers,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # or it would advance the global one
+        )
+        for pixels, kept, problems in loader:
+            for problem in problems:
+                if not self._skip_bad_images or not len(kept):
+                    raise ValueError(problem)
+                if problem not in self._reported:
+                    self._reported.add(problem)
+                    logger.warning("Left out: %s", problem)
+            yield pixels.to(self._device, non_blocking=True), kept
+
+
+class _DecodedBatches(Dataset[tuple[Tensor, Tensor, list[str]]]):
+    """Item i is batch i: its pixels, their positions within it, what is wrong with the others."""
+
+    def __init__(self, reader: ImageReader, index_batches: Sequence[NDArray[np.int64]]) -> None:
+        self._reader = reader
+        self._index_batches = index_batches
+
+    def __len__(self) -> int:
+        return len(self._index_batches)
+
+    def __getitem__(self, batch: int) -> tuple[Tensor, Tensor, list[str]]:
+        indices = self._index_batches[batch]
+        pixels = np.empty((len(indices), *self._reader.shape), np.uint8)
+        kept: list[int] = []
+        problems = []
+        for position, index in enumerate(indices):
+            try:
+                pixels[len(kept)] = self._reader.read(int(index))
+            except ValueError as error:
+                problems.append(str(error))
+            else:
+                kept.append(position)
+        return (
+            torch.from_numpy(pixels[: len(kept)]),
+            torch.tensor(kept, dtype=torch.int64),
+            problems,
+        )
+
+
+def read_all(
+    reader: ImageReader, num_workers: int, skip_bad_images: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Reads every image.
+
+    Args:
+        reader: The images.
+        num_workers: Threads; 0 and 1 are the same.
+        skip_bad_images: Report unreadable images, with one warning each, instead of raising.
+
+    Returns:
+        The pixels (num_images, H, W, C) and the indices of the unreadable images, left black.
+
+    Raises:
+        ValueError: If an image cannot be read and is not to be skipped.
+    """
+    pixels = np.zeros((len(reader), *reader.shape), np.uint8)
+
+    def read_chunk(first: int) -> list[tuple[int, ValueError]]:
+        problems = []
+        for index in range(first, min(first + _CHUNK, len(reader))):
+            try:
+                pixels[index] = reader.read(index)
+            except ValueError as error:
+                if not skip_bad_images:
+                    raise
+                problems.append((index, error))
+        return problems
+
+    chunks = range(0, len(reader), _CHUNK)
+    bad = []
+    executor = ThreadPoolExecutor(max(1, num_workers))
+    try:
+        read = executor.map(read_chunk, chunks)
+        for problems in tqdm(read, "Reading images", len(chunks), leave=False, disable=None):
+            for index, error in problems:
+                logger.warning("Left out: %s", error)
+                bad.append(index)
+    finally:
+        executor.shutdown(cancel_futures=True)
+    if bad:
+        logger.warning("Left out %d unreadable images of %d.", len(bad), len(reader))
+    return pixels, np.array(bad, np.int64)
