@@ -1,7 +1,8 @@
-"""Search spaces as fixed lists of categorical decisions; everything torch-free that a search needs to know.
+"""Search spaces as fixed lists of categorical decisions; everything torch-free that a search needs
+to know.
 
-A space is the product of its decisions. Sampling, mutation, one-hot encoding and validation are written once here; a
-space adds its notation and whatever structure it has.
+A space is the product of its decisions. Sampling, mutation, one-hot encoding and validation are
+written once here; a space adds its notation and whatever structure it has.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are sampled.
+#: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
+#: sampled.
 MAX_ENUMERABLE_SIZE = 100_000
 
 
@@ -65,7 +67,8 @@ class SearchSpace(abc.ABC):
         """Reads the notation that ``format`` writes.
 
         Raises:
-            ValueError: If ``text`` is not an architecture of this space; the message shows a valid one.
+            ValueError: If ``text`` is not an architecture of this space; the message shows a valid
+                one.
         """
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
@@ -134,6 +137,8 @@ class SearchSpace(abc.ABC):
         offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         encoding = np.zeros((len(archs), int(sizes.sum())), dtype=np.float32)
         if archs:
-            columns = np.array([arch.choices for arch in archs]) + offsets  # (num_archs, num_decisions)
+            columns = (
+                np.array([arch.choices for arch in archs]) + offsets
+            )  # (num_archs, num_decisions)
             np.put_along_axis(encoding, columns, 1.0, axis=1)
         return encoding

@@ -33,16 +33,15 @@ INCOMING: Mapping[int, tuple[tuple[int, int], ...]] = MappingProxyType(
 
 UniqueRule = Literal["benchmark", "keep-zeros", "drop-zeros", "flatten"]
 
-_EXAMPLE = (
-    "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
-)
+_EXAMPLE = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 _MEMBER = re.compile(r"([a-z0-9_]+)~(\d+)")
 
 
 class NASBench201Space(SearchSpace):
     """Cells of NAS-Bench-201; every node sums what its incoming edges deliver.
 
-    Architectures are written as the benchmark writes them, one ``|op~source|…|`` group per node 1, 2, 3.
+    Architectures are written as the benchmark writes them, one ``|op~source|…|`` group per node 1,
+    2, 3.
     """
 
     name = "nasbench201"
@@ -66,7 +65,8 @@ class NASBench201Space(SearchSpace):
 
         def error(why: str) -> ValueError:
             return ValueError(
-                f"{text!r} is not a NAS-Bench-201 architecture: {why}. Expected, for example, {_EXAMPLE!r}."
+                f"{text!r} is not a NAS-Bench-201 architecture: {why}. "
+                f"Expected, for example, {_EXAMPLE!r}."
             )
 
         groups = text.strip().split("+")
@@ -91,10 +91,11 @@ class NASBench201Space(SearchSpace):
     def unique_string(self, arch: Architecture, rule: UniqueRule = "benchmark") -> str:
         """Names the isomorphism class of a cell.
 
-        ``"benchmark"`` is the benchmark's own rule (6,466 classes): a ``none`` edge, and any edge from a
-        node that is exactly the zero token, contributes the zero token; a skip contributes its source's
-        string. ``"keep-zeros"`` knows no zeros (12,751 classes), ``"drop-zeros"`` also leaves zero tokens
-        out of the sums (5,390), and ``"flatten"`` moreover merges sums that pass through skips (4,930).
+        ``"benchmark"`` is the benchmark's own rule (6,466 classes): a ``none`` edge, and any edge
+        from a node that is exactly the zero token, contributes the zero token; a skip contributes
+        its source's string. ``"keep-zeros"`` knows no zeros (12,751 classes), ``"drop-zeros"`` also
+        leaves zero tokens out of the sums (5,390), and ``"flatten"`` moreover merges sums that pass
+        through skips (4,930).
         """
         self.validate(arch)
         zero = "#"
@@ -128,8 +129,8 @@ class NASBench201Space(SearchSpace):
         Vertices are the input, the six edges in order, and the output.
 
         Returns:
-            Adjacency of shape (8, 8), entry [i, j] is 1 where i feeds j; and operation ids of shape (8,):
-            0 to 4 as in ``OPS``, 5 for the input, 6 for the output.
+            Adjacency of shape (8, 8), entry [i, j] is 1 where i feeds j; and operation ids of shape
+            (8,): 0 to 4 as in ``OPS``, 5 for the input, 6 for the output.
         """
         self.validate(arch)
         num_vertices = len(EDGES) + 2
@@ -150,10 +151,13 @@ class NASBench201Space(SearchSpace):
 def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
     """Indices of the edges that are not ``none`` and from whose target the output can be reached.
 
-    These are the edges a network has to compute. What an edge delivers to any other node is never read.
+    These are the edges a network has to compute. What an edge delivers to any other node is never
+    read.
     """
     useful_nodes = {NUM_NODES - 1}
-    for i in reversed(range(len(EDGES))):  # ordered by target, so every target is settled before its sources
+    for i in reversed(
+        range(len(EDGES))
+    ):  # ordered by target, so every target is settled before its sources
         if choices[i] != NONE and EDGES[i][1] in useful_nodes:
             useful_nodes.add(EDGES[i][0])
     return tuple(

@@ -1,0 +1,1 @@
+"""Weight-sharing supernets: spaces, networks, training, extraction, export."""

@@ -1,0 +1,109 @@
+"""BatchNorm that can be synchronised across processes, and recalibration of its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from supernets.device import autocast
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` that, once ``synchronised`` is set, takes its batch statistics over all
+    processes.
+
+    Unlike ``nn.SyncBatchNorm`` it also works on a CPU. The processes may hold different numbers of
+    images.
+    """
+
+    synchronised: bool = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        uses_batch = self.training or self.running_mean is None
+        if not (self.synchronised and uses_batch and dist.is_initialized()):
+            return super().forward(input)
+        x = input.float()
+        count = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
+        sums = torch.cat([x.sum((0, 2, 3)), count])
+        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        total = sums[-1].detach()
+        mean = sums[:-1] / total
+        centred = x - mean[:, None, None]
+        squares = centred.square().sum((0, 2, 3))
+        variance = all_reduce(squares) / total  # type: ignore[no-untyped-call]
+        if self.training and self.running_mean is not None and self.running_var is not None:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            momentum = self.momentum
+            if momentum is None:  # cumulative average
+                momentum = 1.0 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean.detach(), momentum)
+            self.running_var.lerp_(variance.detach() * (total / (total - 1)), momentum)
+        out: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        if self.weight is not None:
+            out = out * self.weight[:, None, None] + self.bias[:, None, None]
+        return out.to(input.dtype)
+
+
+def synchronise_batchnorm(module: nn.Module) -> None:
+    """Makes every ``BatchNorm2d`` of ``module`` take its batch statistics over all processes."""
+    for child in module.modules():
+        if isinstance(child, BatchNorm2d):
+            child.synchronised = True
+
+
+@torch.no_grad()
+def recalibrate_bn(
+    module: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_batches: int,
+    *,
+    amp: bool = False,
+) -> None:
+    """Replaces the running statistics of every tracked BatchNorm by averages over minibatches, in
+    place.
+
+    The statistics are plain means over the minibatches, each normalised by its own; the module is
+    left in eval mode.
+
+    Args:
+        module: Network taking (N, C, H, W) images.
+        batches: Yields ``(x, y)``; should be training images without augmentation.
+        num_batches: How many minibatches to use. At least 1.
+        amp: Whether to run in bfloat16 autocast.
+
+    Raises:
+        ValueError: If ``num_batches`` is less than 1 or ``batches`` holds fewer.
+    """
+    if num_batches < 1:
+        raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
+    tracked = [
+        child
+        for child in module.modules()
+        if isinstance(child, nn.BatchNorm2d) and child.track_running_stats
+    ]
+    module.eval()
+    momenta = [child.momentum for child in tracked]
+    for child in tracked:
+        child.reset_running_stats()
+        child.momentum = None  # cumulative average
+        child.train()
+    count = 0
+    for x, _ in islice(batches, num_batches):
+        with autocast(x.device, amp):
+            module(x)
+        count += 1
+    for child, momentum in zip(tracked, momenta, strict=True):
+        child.momentum = momentum
+    module.eval()
+    if count < num_batches:
+        raise ValueError(
+            f"Recalibration needs {num_batches} minibatches, the loader holds {count}; "
+            "ask for fewer."
+        )

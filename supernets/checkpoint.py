@@ -1,0 +1,109 @@
+"""Self-describing supernet checkpoints, written atomically and read with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from supernets.atomic import atomic_write
+from supernets.base import Supernet
+from supernets.factory import SPACES, create_supernet
+
+FORMAT = "paceline-supernet"
+VERSION = 1
+
+
+def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None:
+    """Writes a checkpoint that ``load_supernet`` rebuilds the supernet from.
+
+    Args:
+        path: The file; replaced only once the new one is complete on disk.
+        supernet: Its space, settings and weights are stored.
+        **training_state: Further entries, of plain types and tensors only.
+    """
+    checkpoint = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": supernet.space.name,
+        "supernet_settings": supernet.settings,
+        "state_dict": supernet.state_dict(),
+        **training_state,
+    }
+    with atomic_write(path, "wb") as file:
+        torch.save(checkpoint, file)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU and checks that it is one of ours.
+
+    Raises:
+        ValueError: If the file is missing, truncated, or something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint at {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({_first_line(error)}); "
+            "it is truncated, or was not written by supernet-train."
+        ) from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a supernet checkpoint; expected one from supernet-train.")
+    if checkpoint["version"] > VERSION:
+        raise ValueError(
+            f"{path} has checkpoint version {checkpoint['version']}, this version reads up to "
+            f"{VERSION}; update paceline."
+        )
+    return cast(dict[str, Any], checkpoint)
+
+
+def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet:
+    """Rebuilds the supernet of a checkpoint that ``read_checkpoint`` gave.
+
+    Args:
+        checkpoint: What was read.
+        path: Where from, for messages.
+
+    Raises:
+        ValueError: If its space is unknown, or the weights do not fit the settings.
+    """
+    space = checkpoint["space"]
+    if space not in SPACES:
+        raise ValueError(
+            f"{path} holds a supernet of space {space!r}; known are {', '.join(SPACES)}."
+        )
+    supernet = create_supernet(space, **checkpoint["supernet_settings"])
+    try:
+        supernet.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise ValueError(f"The weights in {path} do not fit: {_first_line(error)}") from error
+    return supernet
+
+
+def load_supernet(path: str | Path) -> Supernet:
+    """Rebuilds a trained supernet from its checkpoint, on the CPU and in eval mode.
+
+    Raises:
+        ValueError: If the file is missing, truncated, foreign, or does not fit.
+    """
+    path = Path(path)
+    return supernet_from_checkpoint(read_checkpoint(path), path).eval()
+
+
+def weights_digest(supernet: Supernet) -> str:
+    """SHA-256 over names and bytes of the weights, whatever file they lie in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(supernet.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

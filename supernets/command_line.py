@@ -1,0 +1,177 @@
+"""What the commands share: YAML defaults, one-line errors, ``args.json``, the closing JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from timm.utils import setup_default_logging
+
+from supernets.atomic import atomic_write
+
+#: Exit status for a user's mistake, as argparse has it.
+USAGE_ERROR = 2
+#: Exit status of a run that was asked to stop and can be continued, as a shell reports Ctrl-C.
+INTERRUPTED = 130
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--config FILE``; its keys are the long option names, with dashes or underscores."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of options; flags given beside it win (default: none)",
+    )
+
+
+def parse_args(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Parses ``argv``, with the defaults replaced by those of ``--config FILE``.
+
+    Values of the file go through the same types and choices as flags do. An unknown key, or a value
+    that does not fit, ends the program as a wrong flag does.
+
+    Args:
+        parser: With ``add_config_option`` applied.
+        argv: Arguments without the program's name; None for those of this process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_config_option(first)
+    known, _ = first.parse_known_args(arguments)
+    if known.config is None:
+        return parser.parse_args(arguments)
+    return parser.parse_args([*_config_arguments(parser, known.config), *arguments])
+
+
+def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        parser.error(f"cannot read {path}: {' '.join(str(error).split())}")
+    if options is None:
+        return []
+    if not isinstance(options, dict):
+        parser.error(f"{path} must hold 'option: value' lines, got a {type(options).__name__}")
+    actions = {
+        name.removeprefix("--").replace("-", "_"): (name, action)
+        for action in parser._actions
+        for name in action.option_strings
+        if name.startswith("--") and action.dest not in ("help", "config")
+    }
+    arguments: list[str] = []
+    for key, value in options.items():
+        if str(key).replace("-", "_") not in actions:
+            parser.error(f"{path} has an unknown option {key!r}; see --help for those there are")
+        name, action = actions[str(key).replace("-", "_")]
+        if value is None:
+            continue
+        if isinstance(action, argparse.BooleanOptionalAction):
+            if not isinstance(value, bool):
+                parser.error(f"{path}: {key} must be true or false, got {value!r}")
+            arguments.append(name if value else name.replace("--", "--no-", 1))
+        elif action.nargs == 0:
+            if not isinstance(value, bool):
+                parser.error(f"{path}: {key} must be true or false, got {value!r}")
+            arguments.extend([name] if value else [])
+        elif isinstance(value, list):
+            arguments.extend([name, *(str(item) for item in value)])
+        else:
+            arguments.append(f"{name}={value}")
+    return arguments
+
+
+def run_command(program: str, prepare: Callable[[], Callable[[], int]]) -> int:
+    """Runs a command whose user errors all come from preparation, before any work starts.
+
+    Args:
+        program: Name for error messages.
+        prepare: Checks and builds everything; raises ValueError for a user's mistake; gives back
+            the work.
+
+    Returns:
+        The exit status: the work's, or 2 after a one-line error.
+    """
+    setup_default_logging()
+    try:
+        work = prepare()
+    except ValueError as error:
+        return fail(program, error)
+    return work()
+
+
+def fail(program: str, error: Exception) -> int:
+    """Prints a one-line error and gives back the exit status for a user's mistake."""
+    print(f"{program}: error: {error}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def prepare_output(output: Path) -> None:
+    """Makes the output folder and proves that files can be written there.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with atomic_write(output / ".writable"):
+            pass
+        (output / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write to --output {output}: {error.strerror}; choose another folder."
+        ) from error
+
+
+def write_args(output: Path, args: Mapping[str, Any]) -> None:
+    """Writes ``args.json``: the resolved options, versions, and the git commit if there is one."""
+    record = {"args": dict(args), "versions": versions(), "git_commit": _git_commit()}
+    with atomic_write(output / "args.json") as file:
+        file.write(json.dumps(record, indent=2, default=str) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides results."""
+    names = ("paceline", "torch", "torchvision", "timm", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """Prints the JSON block that every command ends with on stdout."""
+    logging.shutdown()
+    print(json.dumps(result, indent=2, default=str), flush=True)
+
+
+def set_threads(num_threads: int | None) -> None:
+    """Sets the number of CPU threads; None leaves PyTorch's own choice.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if num_threads is not None:
+        if num_threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {num_threads}.")
+        torch.set_num_threads(num_threads)
+
+
+def _git_commit() -> str | None:
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,113 @@
+"""Data-parallel training: one flattened all-reduce per step, launched by ``torchrun``.
+
+Every rank runs the same paths, so the same gradients exist everywhere and no search for unused
+parameters is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which process this is.
+
+    Args:
+        rank: Index among all processes.
+        local_rank: Index among the processes of this machine, and of its accelerator.
+        world_size: Number of processes.
+    """
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+
+def ranks_from_environment() -> Ranks:
+    """Reads what ``torchrun`` set; a single process without it."""
+    return Ranks(
+        rank=int(os.environ.get("RANK", "0")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+    )
+
+
+def start_process_group(ranks: Ranks, device: torch.device) -> None:
+    """Joins the process group, NCCL on CUDA and gloo elsewhere; nothing to do for one process."""
+    if ranks.world_size > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def stop_process_group() -> None:
+    """Leaves the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@torch.no_grad()
+def all_reduce_gradients(
+    parameters: Iterable[nn.Parameter], num_images: int, extras: Tensor
+) -> tuple[int, Tensor]:
+    """Averages the gradients that exist over all images of all ranks, in place.
+
+    Args:
+        parameters: The same on every rank, with gradients of this rank's mean loss in the same
+            ones.
+        num_images: Images behind this rank's gradients; ranks may differ.
+        extras: Shape (k,), float32: values to sum over the ranks in the same communication.
+
+    Returns:
+        The number of images over all ranks, and the summed extras.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    counts = torch.tensor([float(num_images)], device=extras.device)
+    flat = torch.cat([gradient.flatten() for gradient in gradients]).mul_(num_images)
+    flat = torch.cat([flat, extras, counts])
+    dist.all_reduce(flat)
+    total = flat[-1]
+    offset = 0
+    for gradient in gradients:
+        size = gradient.numel()
+        gradient.copy_(flat[offset : offset + size].view(gradient.shape) / total)
+        offset += size
+    return int(total), flat[offset:-1]
+
+
+@torch.no_grad()
+def average_buffers(module: nn.Module) -> None:
+    """Averages the floating-point buffers (BatchNorm statistics) over the ranks, in place."""
+    if not dist.is_initialized():
+        return
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if not buffers:
+        return
+    flat = torch.cat([buffer.flatten() for buffer in buffers])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    _scatter(flat, buffers)
+
+
+@torch.no_grad()
+def broadcast_weights(module: nn.Module) -> None:
+    """Copies rank 0's parameters and buffers to every rank."""
+    if dist.is_initialized():
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, torch.split(flat, sizes), strict=True):
+        tensor.copy_(part.view(tensor.shape))

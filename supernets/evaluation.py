@@ -1,0 +1,55 @@
+"""Accuracy and loss of a plain network over a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernets.device import autocast
+
+
+class Evaluation(NamedTuple):
+    """Results over all images seen."""
+
+    top1: float  # percent
+    loss: float  # nats, mean per image
+    num_images: int
+
+
+@torch.inference_mode()
+def evaluate(
+    module: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device,
+    amp: bool = False,
+) -> Evaluation:
+    """Measures ``module`` in eval mode and leaves it there.
+
+    Args:
+        module: Network giving (N, num_classes) logits; on ``device``.
+        batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,) on ``device``.
+        device: Where everything is.
+        amp: Whether to run in bfloat16 autocast.
+
+    Raises:
+        ValueError: If ``batches`` is empty.
+    """
+    module.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    num_images = 0
+    for x, y in batches:
+        with autocast(device, amp):
+            logits = module(x)
+        logits = logits.float()
+        correct += (logits.argmax(dim=1) == y).sum()
+        loss += F.cross_entropy(logits, y, reduction="sum")
+        num_images += len(y)
+    if num_images == 0:
+        raise ValueError("There are no images to evaluate on.")
+    return Evaluation(100.0 * correct.item() / num_images, loss.item() / num_images, num_images)

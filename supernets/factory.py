@@ -1,0 +1,55 @@
+"""Names of spaces and supernets, and what each is built from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from supernets.base import Supernet
+from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
+from supernets.spaces import Architecture, NASBench201Space, SearchSpace
+
+SPACES = ("nasbench201",)
+
+
+def create_space(name: str) -> SearchSpace:
+    """Builds a search space by name.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name == "nasbench201":
+        return NASBench201Space()
+    raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+
+
+def create_supernet(name: str, **settings: Any) -> Supernet:
+    """Builds the supernet of a space with fresh weights.
+
+    Args:
+        name: Name of the space.
+        **settings: Arguments of that space's supernet, for example ``num_classes``.
+
+    Raises:
+        ValueError: If the name is unknown or a setting is out of range.
+    """
+    if name == "nasbench201":
+        return NASBench201Supernet(**settings)
+    raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+
+
+def create_subnet(arch: Architecture, **settings: Any) -> nn.Module:
+    """Builds the stand-alone network of an architecture, equal to the supernet's ``build_subnet``.
+
+    Args:
+        arch: The architecture; its space decides the class.
+        **settings: As for ``create_supernet``; BatchNorm policies of supernets do not apply.
+
+    Raises:
+        ValueError: If the space is unknown.
+    """
+    settings = {name: value for name, value in settings.items() if name != "bn_mode"}
+    if arch.space == "nasbench201":
+        return NASBench201Subnet(arch, **settings)
+    raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")

@@ -1,0 +1,446 @@
+"""The one weight-sharing training loop.
+
+Per step the sampler draws paths from the step's own rng, each path's loss on the same minibatch is
+backpropagated with weight 1 / number of paths, and one optimizer step follows. Everything random
+follows from (seed, step), so a run resumed from any checkpoint continues to the same bits on a CPU.
+
+Defaults are those of the TSE authors' NAS-Bench-201 supernets: SGD 0.025 with Nesterov momentum
+0.9, weight decay 5e-4 on every parameter, cosine to 0.001 updated per step, no warm-up. Differs
+from them:
+
+1. Bfloat16 autocast and channels_last where the hardware has them.
+2. With ``inactive_grads="zero"`` operations off the path feel weight decay and momentum from the
+   first step on; in their code only once they have been sampled.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import Tensor
+from tqdm import tqdm
+
+from supernets.base import Supernet
+from supernets.checkpoint import save_supernet
+from supernets.data import ImageLoader, Loaders
+from supernets.device import autocast
+from supernets.distributed import (
+    Ranks,
+    all_reduce_gradients,
+    average_buffers,
+    broadcast_weights,
+)
+from supernets.evaluation import evaluate
+from supernets.interrupts import StopRequest
+from supernets.path_sampling import PathSampler
+from supernets.spaces import Architecture
+from supernets.training_log import TrainingLog
+
+_logger = logging.getLogger(__name__)
+
+SCHEDULES = ("cosine", "tanh", "poly", "step", "multistep")
+#: Validation images the probe architectures are measured on after every epoch.
+NUM_PROBE_IMAGES = 2048
+#: Steps between reading losses back from an accelerator; a CPU reads them at once.
+READ_EVERY = 25
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What decides the result of a training, beside the supernet, the data and the paths.
+
+    Args:
+        epochs: Passes over the train split. At least 1.
+        opt: Name of a timm optimizer; ``"sgd"`` has Nesterov momentum.
+        lr: Peak learning rate.
+        momentum: For the optimizers that have it.
+        weight_decay: On every parameter, BatchNorm and biases included.
+        sched: One of ``SCHEDULES``, updated every step.
+        min_lr: Where the schedule ends.
+        warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
+        warmup_lr: Where the warm-up starts.
+        label_smoothing: From 0 to less than 1.
+        clip_grad: Largest norm of the whole gradient, or None.
+        inactive_grads: ``"zero"`` lets weight decay and momentum move operations off the path,
+        ``"skip"`` does not.
+        amp: Whether to compute in bfloat16 autocast.
+        channels_last: Whether to keep weights and images in channels_last memory format.
+        sync_bn: Whether BatchNorm takes its batch statistics over all processes.
+        num_probes: Architectures whose validation accuracy is logged after every epoch. May be 0.
+        seed: For paths and probes.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    epochs: int = 100
+    opt: str = "sgd"
+    lr: float = 0.025
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    sched: str = "cosine"
+    min_lr: float = 0.001
+    warmup_epochs: int = 0
+    warmup_lr: float = 1e-5
+    label_smoothing: float = 0.0
+    clip_grad: float | None = None
+    inactive_grads: Literal["zero", "skip"] = "zero"
+    amp: bool = False
+    channels_last: bool = True
+    sync_bn: bool = False
+    num_probes: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.epochs >= 1, "epochs must be at least 1", self.epochs),
+            (self.lr > 0, "lr must be positive", self.lr),
+            (0 <= self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
+            (0 <= self.momentum < 1, "momentum must be from 0 to less than 1", self.momentum),
+            (self.weight_decay >= 0, "weight_decay must not be negative", self.weight_decay),
+            (
+                0 <= self.label_smoothing < 1,
+                "label_smoothing must be from 0 to less than 1",
+                self.label_smoothing,
+            ),
+            (
+                self.clip_grad is None or self.clip_grad > 0,
+                "clip_grad must be positive",
+                self.clip_grad,
+            ),
+            (
+                0 <= self.warmup_epochs < self.epochs,
+                "warmup_epochs must be from 0 to less than epochs",
+                self.warmup_epochs,
+            ),
+            (self.num_probes >= 0, "num_probes must not be negative", self.num_probes),
+            (
+                self.inactive_grads in ("zero", "skip"),
+                "inactive_grads must be zero or skip",
+                self.inactive_grads,
+            ),
+            (
+                self.sched in SCHEDULES,
+                f"sched must be one of {', '.join(SCHEDULES)}",
+                self.sched,
+            ),
+        )
+        for is_valid, expectation, value in checks:
+            if not is_valid:
+                raise ValueError(f"{expectation}, got {value!r}.")
+
+
+@dataclass
+class Progress:
+    """How far a training has come; stored in checkpoints."""
+
+    step: int = 0  # optimizer steps done
+    loss_sum: float = 0.0  # of this epoch's steps, nats
+    num_losses: int = 0
+    seconds: float = 0.0  # spent training this epoch
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Args:
+        is_finished: False if it was asked to stop; the checkpoint then continues it.
+        epochs: Whole epochs done.
+        steps: Optimizer steps done.
+        history: One row per epoch, as in ``summary.csv``.
+        checkpoint: The last checkpoint written.
+    """
+
+    is_finished: bool
+    epochs: int
+    steps: int
+    history: list[dict[str, float]]
+    checkpoint: Path
+
+
+def train_supernet(
+    supernet: Supernet,
+    loaders: Loaders,
+    paths: PathSampler,
+    config: TrainConfig,
+    output: Path,
+    *,
+    device: torch.device,
+    ranks: Ranks | None = None,
+    resume_from: Mapping[str, Any] | None = None,
+    checkpoint_minutes: float = 10.0,
+    run_settings: Mapping[str, Any] | None = None,
+) -> TrainResult:
+    """Trains ``supernet`` in place and keeps ``last.pt`` and ``summary.csv`` in ``output``.
+
+    SIGTERM and Ctrl-C finish the step, write a checkpoint and return.
+
+    Args:
+        supernet: Moved to ``device``.
+        loaders: Train split to learn from, val split for the probes.
+        paths: Draws the paths of each step.
+        config: The recipe.
+        output: An existing folder.
+        device: Where to train.
+        ranks: This process among those of ``torchrun``, whose process group has started.
+        resume_from: Checkpoint read with ``read_checkpoint`` whose weights ``supernet`` already
+            holds.
+        checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
+            every epoch.
+        run_settings: Plain values stored in every checkpoint, such as the data settings.
+
+    Raises:
+        TrainingError: If a loss is not finite; names the step, the path and the learning rate.
+    """
+    trainer = _Trainer(
+        supernet, loaders, paths, config, output, device, ranks or Ranks(), run_settings or {}
+    )
+    if resume_from is not None:
+        trainer.restore(resume_from)
+    with StopRequest() as stop:
+        is_finished = trainer.run(stop, checkpoint_minutes)
+    progress = trainer.progress
+    return TrainResult(
+        is_finished, len(progress.history), progress.step, progress.history, output / "last.pt"
+    )
+
+
+def train_step(
+    supernet: Supernet,
+    archs: Sequence[Architecture],
+    x: Tensor,
+    y: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    amp: bool = False,
+) -> Tensor:
+    """Adds the gradient of the mean loss over ``archs`` to the parameters' gradients.
+
+    Args:
+        supernet: In train mode.
+        archs: The paths; all see the same minibatch.
+        x: Images (N, C, H, W).
+        y: Labels (N,).
+        label_smoothing: From 0 to less than 1.
+        amp: Whether to run in bfloat16 autocast.
+
+    Returns:
+        Loss of each path, shape (num_paths,), in nats.
+    """
+    losses = []
+    for arch in archs:
+        with autocast(x.device, amp):
+            logits = supernet(x, arch)  # (N, num_classes)
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
+        (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+class _Trainer:
+    """State of one training run; ``train_supernet`` is its public face."""
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        loaders: Loaders,
+        paths: PathSampler,
+        config: TrainConfig,
+        output: Path,
+        device: torch.device,
+        ranks: Ranks,
+        run_settings: Mapping[str, Any],
+    ) -> None:
+        self.supernet = supernet.to(device)
+        if config.channels_last:
+            self.supernet.to(memory_format=torch.channels_last)
+        broadcast_weights(self.supernet)
+        self.loaders, self.paths, self.config, self.output = loaders, paths, config, output
+        self.device, self.ranks, self.run_settings = device, ranks, run_settings
+        self.steps_per_epoch = len(loaders.train)
+        self.optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            supernet,
+            opt=config.opt,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            filter_bias_and_bn=False,
+        )
+        self.scheduler = _create_scheduler(self.optimizer, config, self.steps_per_epoch)
+        if config.inactive_grads == "zero":
+            for parameter in supernet.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+        self.progress = Progress()
+        self.unread: list[tuple[int, list[Architecture], Tensor]] = []
+        probe_rng = np.random.default_rng((config.seed, 1))
+        self.probes = [supernet.space.sample(probe_rng) for _ in range(config.num_probes)]
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.progress = Progress(**checkpoint["progress"])
+
+    def run(self, stop: StopRequest, checkpoint_minutes: float) -> bool:
+        """Trains to the end or to a requested stop; says which by True or False."""
+        progress = self.progress
+        log = TrainingLog(self.output) if self.ranks.is_main else None
+        saved_at = time.monotonic()
+        while progress.step < self.config.epochs * self.steps_per_epoch:
+            epoch, start = divmod(progress.step, self.steps_per_epoch)
+            bar = tqdm(
+                total=self.steps_per_epoch,
+                initial=start,
+                desc=f"epoch {epoch + 1}/{self.config.epochs}",
+                unit="step",
+                disable=None if self.ranks.is_main else True,
+                leave=epoch + 1 == self.config.epochs,
+            )
+            self.supernet.train()
+            started = time.monotonic()
+            for x, y in self.loaders.train.epoch(epoch, start):
+                is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
+                must_stop, must_save = self._step(x, y, stop.is_set, is_due)
+                bar.update()
+                if must_stop or must_save:
+                    progress.seconds += time.monotonic() - started
+                    self._read_losses()
+                    self._save()
+                    started = saved_at = time.monotonic()
+                if must_stop:
+                    bar.close()
+                    return False
+            progress.seconds += time.monotonic() - started
+            bar.close()
+            self._end_epoch(epoch, log)
+            saved_at = time.monotonic()
+        return True
+
+    def _step(self, x: Tensor, y: Tensor, must_stop: bool, must_save: bool) -> tuple[bool, bool]:
+        """One optimizer step; gives back what all ranks agree to do after it: stop, save."""
+        config, step = self.config, self.progress.step
+        self.scheduler.step_update(step)
+        archs = self.paths.sample(np.random.default_rng((config.seed, 0, step)))
+        losses = train_step(
+            self.supernet, archs, x, y, label_smoothing=config.label_smoothing, amp=config.amp
+        )
+        if self.ranks.world_size > 1:
+            flags = torch.tensor([float(must_stop), float(must_save)], device=self.device)
+            extras = torch.cat([losses * len(y), flags])
+            num_images, extras = all_reduce_gradients(self.supernet.parameters(), len(y), extras)
+            losses = extras[:-2] / num_images
+            must_stop, must_save = (bool(flag) for flag in extras[-2:] > 0)
+        if config.clip_grad is not None:
+            torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), config.clip_grad)
+        self.unread.append((step, archs, losses))
+        if self.device.type == "cpu" or len(self.unread) >= READ_EVERY:
+            self._read_losses()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=config.inactive_grads == "skip")
+        self.progress.step += 1
+        return must_stop, must_save
+
+    def _read_losses(self) -> None:
+        """Adds up the losses of the latest steps, and stops at the first that is not finite."""
+        for step, archs, losses in self.unread:
+            values = losses.tolist()
+            for arch, value in zip(archs, values, strict=True):
+                if not np.isfinite(value):
+                    lr = _lr_at(self.scheduler, step)
+                    raise TrainingError(
+                        f"The loss became {value} at step {step}, lr {lr:.4g}, path "
+                        f"{self.supernet.space.format(arch)}; lower --lr or set --clip-grad. "
+                        f"{self.output / 'last.pt'} holds the last good state, if one was reached."
+                    )
+            self.progress.loss_sum += sum(values) / len(values)
+            self.progress.num_losses += 1
+        self.unread.clear()
+
+    def _end_epoch(self, epoch: int, log: TrainingLog | None) -> None:
+        self._read_losses()
+        average_buffers(self.supernet)
+        progress = self.progress
+        row = {
+            "epoch": epoch + 1,
+            "step": progress.step,
+            "lr": _lr_at(self.scheduler, progress.step - 1),
+            "train_loss": progress.loss_sum / progress.num_losses,
+            "seconds": progress.seconds,
+        }
+        if self.probes and self.ranks.is_main:
+            row["probe_val_top1"] = self._probe()
+        progress.history.append(row)
+        progress.loss_sum, progress.num_losses, progress.seconds = 0.0, 0, 0.0
+        if log is not None:
+            log.write(progress.history)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+            _logger.info(shown)
+        self._save()
+
+    def _probe(self) -> float:
+        """Mean validation top-1 (percent) of the probe architectures."""
+        num_batches = -(-NUM_PROBE_IMAGES // self.loaders.val.batch_size)
+        batches = list(_first(self.loaders.val, num_batches))
+        accuracies = [
+            evaluate(
+                self.supernet.extract(arch), batches, device=self.device, amp=self.config.amp
+            ).top1
+            for arch in self.probes
+        ]
+        return float(np.mean(accuracies))
+
+    def _save(self) -> None:
+        average_buffers(self.supernet)
+        if self.ranks.is_main:
+            save_supernet(
+                self.output / "last.pt",
+                self.supernet,
+                optimizer=self.optimizer.state_dict(),
+                progress=asdict(self.progress),
+                train_config=asdict(self.config),
+                **self.run_settings,
+            )
+        if self.ranks.world_size > 1:
+            dist.barrier()
+
+
+def _create_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int
+) -> Scheduler:
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=config.sched,
+        num_epochs=config.epochs,
+        decay_epochs=max(1, config.epochs // 3),
+        decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
+        min_lr=config.min_lr,
+        warmup_epochs=config.warmup_epochs,
+        warmup_lr=config.warmup_lr,
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    return scheduler
+
+
+def _lr_at(scheduler: Scheduler, step: int) -> float:
+    return float(scheduler._get_lr(step)[0])
+
+
+def _first(loader: ImageLoader, num_batches: int) -> list[tuple[Tensor, Tensor]]:
+    return [batch for _, batch in zip(range(num_batches), loader, strict=False)]

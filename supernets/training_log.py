@@ -1,0 +1,40 @@
+"""``summary.csv`` and, where TensorBoard is installed, its event files."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from supernets.atomic import atomic_write
+
+
+class TrainingLog:
+    """Writes one row per epoch.
+
+    Args:
+        output: An existing folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self._board: Any = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+          
+            self._board = SummaryWriter(str(output / "tensorboard"))
+
+    def write(self, history: Sequence[dict[str, float]]) -> None:
+        """Replaces ``summary.csv`` by all rows, and sends the last one to TensorBoard."""
+        columns = list(dict.fromkeys(name for row in history for name in row))
+        with atomic_write(self.output / "summary.csv") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(history)
+        if self._board is not None:
+            for name, value in history[-1].items():
+                self._board.add_scalar(name, value, history[-1]["epoch"])
+            self._board.flush()
