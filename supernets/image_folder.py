@@ -98,13 +98,11 @@ def _class_names(split_dir: Path) -> tuple[str, ...]:
 
 
 def _image_names(class_dir: Path, data_dir: Path) -> list[str]:
-    paths = [
-        Path(folder, name)
-        for folder, _, names in os.walk(class_dir)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES)
-    ]
-    return sorted(path.relative_to(data_dir).as_posix() for path in paths)
+    found = []
+    for folder, _, names in os.walk(class_dir):
+        prefix = Path(folder).relative_to(data_dir).as_posix()
+        found += [f"{prefix}/{name}" for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(found)
 
 
 class FolderReader:
