@@ -11,6 +11,7 @@ import torch
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
+from supernets.data import Loaders, create_loaders
 from supernets.factory import SPACES, create_supernet
 
 FORMAT = "paceline-supernet"
@@ -93,6 +94,61 @@ def load_supernet(path: str | Path) -> Supernet:
     """
     path = Path(path)
     return supernet_from_checkpoint(read_checkpoint(path), path).eval()
+
+
+def reopen_data(
+    checkpoint: dict[str, Any],
+    path: Path,
+    *,
+    data_dir: Path | None = None,
+    batch_size: int | None = None,
+    device: torch.device,
+    num_workers: int = 2,
+) -> Loaders:
+    """Opens the data a supernet was trained on, with the very same splits.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` gave.
+        path: Where from, for messages.
+        data_dir: Where the data is now; None if it has not moved since training.
+        batch_size: Of the train split; None for that of the training.
+        device: Where minibatches are wanted.
+        num_workers: For decoding.
+
+    Raises:
+        ValueError: If the data is missing, has other classes, or gives other splits.
+    """
+    stored = checkpoint["data"]
+    if data_dir is None and checkpoint["data_dir"] is not None:
+        data_dir = Path(checkpoint["data_dir"])
+    loaders = create_loaders(
+        stored["dataset"],
+        data_dir=data_dir,
+        image_size=stored["image_size"],
+        val_fraction=stored["val_fraction"],
+        batch_size=batch_size or stored["batch_size"],
+        seed=stored["seed"],
+        device=device,
+        num_workers=num_workers,
+        skip_bad_images=checkpoint["skip_bad_images"],
+    )
+    found = loaders.settings
+    if found["class_names"] != stored["class_names"]:
+        raise ValueError(
+            f"{path} was trained on {len(stored['class_names'])} classes "
+            f"({_some(stored['class_names'])}), {data_dir} has {len(found['class_names'])} "
+            f"({_some(found['class_names'])}); pass the --data-dir it was trained on."
+        )
+    if found["split_digest"] != stored["split_digest"]:
+        raise ValueError(
+            f"The images of {data_dir or stored['dataset']} are not those {path} was trained on, "
+            "so its train, val and test splits cannot be told apart; pass the same data."
+        )
+    return loaders
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def weights_digest(supernet: Supernet) -> str:

@@ -208,6 +208,8 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         "data": {**loaders.settings, "batch_size": args.batch_size},
         "paths": {"paths": args.paths, "num_paths": args.num_paths},
         "world_size": ranks.world_size,
+        "data_dir": None if args.data_dir is None else str(args.data_dir.resolve()),
+        "skip_bad_images": args.skip_bad_images,
     }
     if checkpoint is not None:
         _check_same_run(args.output, checkpoint, supernet, config, settings)

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,8 +34,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from supernets.base import Supernet
+from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import save_supernet
-from supernets.data import ImageLoader, Loaders
+from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import (
     Ranks,
@@ -53,6 +55,8 @@ _logger = logging.getLogger(__name__)
 SCHEDULES = ("cosine", "tanh", "poly", "step", "multistep")
 #: Validation images the probe architectures are measured on after every epoch.
 NUM_PROBE_IMAGES = 2048
+#: Train minibatches that set a probe's BatchNorm statistics first.
+NUM_PROBE_BN_BATCHES = 10
 #: Steps between reading losses back from an accelerator; a CPU reads them at once.
 READ_EVERY = 25
 
@@ -394,15 +398,17 @@ class _Trainer:
         self._save()
 
     def _probe(self) -> float:
-        """Mean validation top-1 (percent) of the probe architectures."""
+        """Mean validation top-1 (percent) of the probe architectures, BatchNorm recalibrated."""
         num_batches = -(-NUM_PROBE_IMAGES // self.loaders.val.batch_size)
-        batches = list(_first(self.loaders.val, num_batches))
-        accuracies = [
-            evaluate(
-                self.supernet.extract(arch), batches, device=self.device, amp=self.config.amp
-            ).top1
-            for arch in self.probes
-        ]
+        val_batches = list(islice(self.loaders.val, num_batches))
+        num_batches = min(NUM_PROBE_BN_BATCHES, len(self.loaders.train_eval))
+        bn_batches = list(islice(self.loaders.train_eval, num_batches))
+        accuracies = []
+        for arch in self.probes:
+            subnet = self.supernet.to_standalone(self.supernet.extract(arch))
+            recalibrate_bn(subnet, bn_batches, num_batches, amp=self.config.amp)
+            result = evaluate(subnet, val_batches, device=self.device, amp=self.config.amp)
+            accuracies.append(result.top1)
         return float(np.mean(accuracies))
 
     def _save(self) -> None:
@@ -440,7 +446,3 @@ def _create_scheduler(
 
 def _lr_at(scheduler: Scheduler, step: int) -> float:
     return float(scheduler._get_lr(step)[0])
-
-
-def _first(loader: ImageLoader, num_batches: int) -> list[tuple[Tensor, Tensor]]:
-    return [batch for _, batch in zip(range(num_batches), loader, strict=False)]

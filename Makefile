@@ -1,0 +1,28 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/demo
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	rm -rf $(RUN)
+	$(BIN)/python train_supernet.py --config recipes/digits_demo.yaml --output $(RUN)/supernet
+	$(BIN)/python search.py --config recipes/digits_demo_search.yaml \
+		--supernet $(RUN)/supernet/last.pt --output $(RUN)/search --export $(RUN)/subnet
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Installed once, and again when the dependencies change.
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

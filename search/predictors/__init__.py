@@ -1,0 +1,38 @@
+"""Predictors: cheap regressions of the score from the trials of a search."""
+
+from __future__ import annotations
+
+from search.predictors.base import Predictor
+from search.predictors.sklearn_models import gradient_boosting, mlp, random_forest
+from supernets.spaces import SearchSpace
+
+PREDICTORS = ("mlp", "random_forest", "gradient_boosting")
+
+__all__ = [
+    "PREDICTORS",
+    "Predictor",
+    "create_predictor",
+    "gradient_boosting",
+    "mlp",
+    "random_forest",
+]
+
+
+def create_predictor(name: str, space: SearchSpace, seed: int) -> Predictor:
+    """Builds an unfitted predictor.
+
+    Args:
+        name: One of ``PREDICTORS``.
+        space: Space of the architectures it will be given.
+        seed: Makes its fit repeatable; from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: If ``name`` is unknown.
+    """
+    if name == "mlp":
+        return mlp(space, seed)
+    if name == "random_forest":
+        return random_forest(space, seed)
+    if name == "gradient_boosting":
+        return gradient_boosting(space, seed)
+    raise ValueError(f"Unknown predictor {name!r}; choose from {', '.join(PREDICTORS)}.")

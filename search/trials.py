@@ -1,0 +1,335 @@
+"""Trials and the file that remembers them.
+
+A search is recorded in one SQLite file: a header that says what was searched and how, every
+architecture asked for, and what each one measured. An ask and a tell are one transaction each,
+synced to disk, so a search killed at any moment continues from the file alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from supernets.spaces import Architecture, SearchSpace
+
+FORMAT = 1
+_APPLICATION_ID = 0x70616365  # "pace", in the SQLite file header
+_LOCK_TIMEOUT = 2.0  # seconds; outlasts someone's query, not someone's search
+_SCHEMA = (
+    "CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE trials (
+        number INTEGER PRIMARY KEY, arch TEXT NOT NULL UNIQUE, choices TEXT NOT NULL,
+        is_told INTEGER NOT NULL DEFAULT 0, score REAL, seconds REAL, error TEXT,
+        metrics TEXT NOT NULL DEFAULT '{}', curves TEXT NOT NULL DEFAULT '{}'
+    )""",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measured architecture.
+
+    Args:
+        number: Position in the search, from 0.
+        arch: What was measured.
+        score: Finite, higher is better; None if the measurement failed.
+        metrics: Scalars in their natural sign and unit.
+        seconds: Wall-clock time of the measurement.
+        error: Why the measurement failed; None if it did not.
+        curves: Values recorded step by step, such as a training loss.
+    """
+
+    number: int
+    arch: Architecture
+    score: float | None
+    metrics: Mapping[str, float]
+    seconds: float
+    error: str | None
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.error is None):
+            raise ValueError(
+                f"A trial has either a score or an error; trial {self.number} "
+                f"has score {self.score!r} and error {self.error!r}."
+            )
+        if self.score is not None and not math.isfinite(self.score):
+            raise ValueError(
+                f"The score of trial {self.number} must be finite, got {self.score}; "
+                "a measurement that failed has score None and an error."
+            )
+
+
+class TrialStore:
+    """The trials of one search, in one SQLite file.
+
+    The file is locked for as long as the store is open, so that two searches cannot interleave
+    their trials; the lock ends with the process, however it ends. To look inside during a run, copy
+    the file. Afterwards any SQLite client reads it: table ``trials`` has a row per architecture.
+
+    Metrics and curves may hold NaN and infinities; they come back as they were told.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, space: SearchSpace) -> None:
+        """Use ``TrialStore.open``."""
+        self.path = path
+        self._connection = connection
+        self._space = space
+        self._asked: dict[int, Architecture] = {}
+        self._told: dict[int, Trial] = {}
+
+    @classmethod
+    def open(cls, path: Path, header: Mapping[str, Any], space: SearchSpace) -> TrialStore:
+        """Creates the file, or reopens it if it was written with the same header.
+
+        Args:
+            path: The file; its folder must exist.
+            header: All that decides the trials, JSON-able: space, estimator and algorithm with
+                their settings, seed. The key ``"format"`` is the store's own.
+            space: Space the architectures belong to.
+
+        Raises:
+            ValueError: If the file is not a trial store, is in use by another process, or was
+                written with another header.
+        """
+        texts = _header_texts(header)
+        with _closed_on_error(_connect(path)) as connection:
+            _read_or_write_header(path, connection, texts)
+            store = cls(path, connection, space)
+            store._load()
+            return store
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The told trials, ordered by number."""
+        return tuple(self._told[number] for number in sorted(self._told))
+
+    @property
+    def pending(self) -> tuple[tuple[int, Architecture], ...]:
+        """Number and architecture of what was asked and not yet told, ordered by number."""
+        return tuple(
+            (number, arch) for number, arch in self._asked.items() if number not in self._told
+        )
+
+    def ask(self, archs: Sequence[Architecture]) -> None:
+        """Records architectures before they are measured; they get the next numbers.
+
+        Raises:
+            ValueError: If one is not of this space, or was asked before.
+        """
+        seen = set(self._asked.values())
+        for arch in archs:
+            self._space.validate(arch)
+            if arch in seen:
+                raise ValueError(
+                    f"{self._space.format(arch)} was asked before; a search asks for each once."
+                )
+            seen.add(arch)
+        asked = dict(enumerate(archs, start=len(self._asked)))
+        with self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.executemany(
+                "INSERT INTO trials (number, arch, choices) VALUES (?, ?, ?)",
+                [
+                    (number, self._space.format(arch), json.dumps(arch.choices))
+                    for number, arch in asked.items()
+                ],
+            )
+        self._asked.update(asked)
+
+    def tell(self, trial: Trial) -> None:
+        """Records what a pending architecture measured.
+
+        Raises:
+            ValueError: If ``trial`` is not one of ``pending``.
+        """
+        if (trial.number, trial.arch) not in self.pending:
+            raise ValueError(
+                f"Trial {trial.number} of {trial.arch.choices} is not pending; "
+                f"pending are the numbers {[number for number, _ in self.pending]}."
+            )
+        trial = _plain(trial)
+        with self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.execute(
+                "UPDATE trials SET is_told = 1, score = ?, seconds = ?, error = ?, metrics = ?, "
+                "curves = ? WHERE number = ?",
+                (
+                    trial.score,
+                    trial.seconds,
+                    trial.error,
+                    json.dumps(trial.metrics),
+                    json.dumps(trial.curves),
+                    trial.number,
+                ),
+            )
+        self._told[trial.number] = trial
+
+    def best(self, k: int = 1) -> list[Trial]:
+        """The ``k`` highest scores, best first, the earlier of equals first; fewer if fewer exist.
+
+        Raises:
+            ValueError: If ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}.")
+        scored = [(-trial.score, trial) for trial in self.trials if trial.score is not None]
+        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])[:k]]
+
+    def write_csv(self, path: Path) -> None:
+        """Writes the told trials as a table, replacing ``path`` in one step.
+
+        Columns are number, arch (in the space's notation), score, seconds, error, then every metric
+        that any trial has; a metric named like one of those is written as ``metric_<name>``. Curves
+        stay in the store.
+        """
+        columns = ("number", "arch", "score", "seconds", "error")
+        metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
+        with _replacing(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(
+                [*columns, *(f"metric_{name}" if name in columns else name for name in metrics)]
+            )
+            for trial in self.trials:
+                row = [trial.number, self._space.format(trial.arch)]
+                row += [trial.score, trial.seconds, trial.error]
+                writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
+
+    def close(self) -> None:
+        """Closes the file and gives its lock back."""
+        self._connection.close()
+
+    def __enter__(self) -> TrialStore:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT number, choices, is_told, score, metrics, seconds, error, curves "
+            "FROM trials ORDER BY number"
+        )
+        for number, choices, is_told, score, metrics, seconds, error, curves in rows:
+            arch = self._space.architecture(json.loads(choices))
+            self._asked[number] = arch
+            if is_told:
+                points = {name: tuple(curve) for name, curve in json.loads(curves).items()}
+                trial = Trial(number, arch, score, json.loads(metrics), seconds, error, points)
+                self._told[number] = trial
+
+
+def _plain(trial: Trial) -> Trial:
+    """The same trial in Python's own numbers, as a reopened store will give it back."""
+    return Trial(
+        number=trial.number,
+        arch=trial.arch,
+        score=None if trial.score is None else float(trial.score),
+        metrics={name: float(value) for name, value in trial.metrics.items()},
+        seconds=float(trial.seconds),
+        error=trial.error,
+        curves={name: tuple(map(float, curve)) for name, curve in trial.curves.items()},
+    )
+
+
+def _header_texts(header: Mapping[str, Any]) -> dict[str, str]:
+    if "format" in header:
+        raise ValueError("The header key 'format' is the store's own; use another name.")
+    texts = {"format": json.dumps(FORMAT)}
+    for key, value in header.items():
+        try:
+            texts[key] = json.dumps(value, sort_keys=True)
+        except TypeError as error:
+            raise ValueError(f"Header key {key!r} cannot be written as JSON: {error}.") from error
+    return texts
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens the file and takes its lock, which the connection then holds until it is closed."""
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder of {path} does not exist; create it first.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; trials are stored in a file.")
+    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+    with _closed_on_error(connection):
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            raise ValueError(
+                f"{path} is in use by another process; let it end first, or use a new --output."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise ValueError(
+                f"{path} is not a store of trials ({error}); use a new --output."
+            ) from error
+    return connection
+
+
+def _read_or_write_header(
+    path: Path, connection: sqlite3.Connection, given: dict[str, str]
+) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (num_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if num_tables == 0:  # new, or left empty by a process killed before its first transaction
+        with connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA:
+                transaction.execute(statement)
+            transaction.executemany("INSERT INTO header VALUES (?, ?)", given.items())
+        return
+    if application_id != _APPLICATION_ID:
+        raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
+    stored = dict(connection.execute("SELECT key, value FROM header"))
+    differences = [
+        f"{key} was {stored.get(key, 'not set')} and is now {given.get(key, 'not set')}"
+        for key in dict.fromkeys([*given, *stored])
+        if stored.get(key) != given.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} was written with other settings: {'; '.join(differences)}. "
+            "Use a new --output, or the settings it was written with."
+        )
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of ``path`` once it is complete and on disk."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

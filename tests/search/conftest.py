@@ -1,0 +1,129 @@
+"""Small spaces and landscapes for the search tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from estimators.base import Estimate, EstimateError
+from search.trials import Trial
+from supernets.spaces import Architecture, Decision, SearchSpace
+
+
+class DigitSpace(SearchSpace):
+    """``num_decisions`` digits below ``num_options``, written as ``3-1-2``."""
+
+    def __init__(self, num_decisions: int, num_options: int) -> None:
+        self.name = f"digits{num_decisions}x{num_options}"
+        options = tuple(str(i) for i in range(num_options))
+        self.decisions = tuple(Decision(f"d{i}", options) for i in range(num_decisions))
+
+    def format(self, arch: Architecture) -> str:
+        self.validate(arch)
+        return "-".join(map(str, arch.choices))
+
+    def parse(self, text: str) -> Architecture:
+        return self.architecture([int(part) for part in text.split("-")])
+
+
+class LinearPredictor:
+    """Ridge regression on the one-hot encoding: a predictor that costs nothing."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self.space, self.seed = space, seed
+
+    def fit(self, archs: Sequence[Architecture], scores: NDArray[np.float64]) -> None:
+        x = self.space.encode(archs).astype(np.float64)
+        self.weights = np.linalg.solve(x.T @ x + 0.1 * np.eye(x.shape[1]), x.T @ scores)
+
+    def predict(self, archs: Sequence[Architecture]) -> NDArray[np.float64]:
+        return np.asarray(self.space.encode(archs) @ self.weights)
+
+
+class PlantedEstimator:
+    """A smooth landscape with its single best at the highest digits; some points may fail.
+
+    Args:
+        fails: Which architectures cannot be scored.
+        interrupt_at: Presses Ctrl-C instead of making the measurement of this number.
+    """
+
+    name = "planted"
+
+    def __init__(
+        self,
+        fails: Callable[[Architecture], bool] = lambda arch: False,
+        interrupt_at: int | None = None,
+    ) -> None:
+        self.fails, self.interrupt_at = fails, interrupt_at
+        self.num_estimates = 0
+
+    def score(self, arch: Architecture) -> float:
+        choices = arch.choices
+        pairs = sum(a * b for a, b in zip(choices, choices[1:], strict=False))
+        return float(sum((i + 1) * choice for i, choice in enumerate(choices)) + 0.3 * pairs)
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        if self.num_estimates == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.num_estimates += 1
+        if self.fails(arch):
+            raise EstimateError(f"no score for {arch.choices}")
+        score = self.score(arch)
+        return Estimate(score, {"loss": -score}, seconds=0.5, curves={"train_loss": (2.0, -score)})
+
+
+@pytest.fixture
+def small_space() -> SearchSpace:
+    """81 architectures."""
+    return DigitSpace(4, 3)
+
+
+@pytest.fixture
+def medium_space() -> SearchSpace:
+    """4096 architectures, enumerated."""
+    return DigitSpace(6, 4)
+
+
+@pytest.fixture
+def large_space() -> SearchSpace:
+    """About 1.7e7 architectures, sampled."""
+    return DigitSpace(12, 4)
+
+
+@pytest.fixture
+def make_digit_space() -> type[DigitSpace]:
+    return DigitSpace
+
+
+@pytest.fixture
+def make_estimator() -> type[PlantedEstimator]:
+    return PlantedEstimator
+
+
+@pytest.fixture
+def make_linear_predictor() -> type[LinearPredictor]:
+    return LinearPredictor
+
+
+@pytest.fixture
+def measure() -> Callable[..., list[Trial]]:
+    """Turns architectures into the trials of a landscape, numbered from ``start``."""
+
+    def measure(
+        archs: Sequence[Architecture],
+        start: int = 0,
+        estimator: PlantedEstimator | None = None,
+    ) -> list[Trial]:
+        estimator = estimator or PlantedEstimator()
+        return [
+            Trial(number, arch, None, {}, 0.0, "failed")
+            if estimator.fails(arch)
+            else Trial(number, arch, estimator.score(arch), {}, 0.0, None)
+            for number, arch in enumerate(archs, start=start)
+        ]
+
+    return measure

@@ -1,0 +1,190 @@
+"""What every search algorithm keeps to."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from search import ALGORITHMS, RandomSearch, SearchAlgorithm, TrialStore, WeakNAS, run_search
+
+
+@pytest.fixture(params=ALGORITHMS)
+def make_algorithm(request, make_linear_predictor):
+    """Builds the algorithm under test on a space, at a size that makes every phase short."""
+
+    def make(space, **kwargs) -> SearchAlgorithm:
+        if request.param == "random":
+            return RandomSearch(space, **kwargs)
+        assert request.param == "weaknas"
+        return WeakNAS(
+            space,
+            make_predictor=partial(make_linear_predictor, space),
+            num_initial=6,
+            top_n=20,
+            pool_size=200,
+            **kwargs,
+        )
+
+    return make
+
+
+@pytest.fixture(params=["small_space", "medium_space", "large_space"])
+def space(request):
+    return request.getfixturevalue(request.param)
+
+
+def _even(arch) -> bool:
+    return sum(arch.choices) % 2 == 0
+
+
+def _fails(arch) -> bool:
+    return arch.choices[0] == 2
+
+
+def test_asks_distinct_unseen_feasible(make_algorithm, space, measure, make_estimator):
+    algorithm = make_algorithm(space, seed=3, is_feasible=_even)
+    estimator = make_estimator(fails=_fails)
+    seen = set()
+    for num_archs in (6, 5, 1, 7, 7):
+        archs = algorithm.ask(num_archs)
+        assert len(archs) == len(set(archs)) == num_archs
+        assert not seen & set(archs)
+        assert all(_even(arch) for arch in archs)
+        for arch in archs:
+            space.validate(arch)
+        seen |= set(archs)
+        algorithm.tell(measure(archs, start=len(algorithm.trials), estimator=estimator))
+    assert any(trial.score is None for trial in algorithm.trials)
+
+
+def test_ask_is_pure(make_algorithm, space, measure):
+    algorithm = make_algorithm(space, seed=1)
+    for _ in range(3):
+        archs = algorithm.ask(6)
+        np.random.seed(0)  # nothing may depend on global state
+        assert algorithm.ask(6) == archs
+        algorithm.tell(measure(archs, start=len(algorithm.trials)))
+    told_at_once = make_algorithm(space, seed=1)
+    told_at_once.tell(algorithm.trials)
+    assert told_at_once.ask(6) == algorithm.ask(6)
+    assert make_algorithm(space, seed=2).ask(6) != make_algorithm(space, seed=1).ask(6)
+
+
+def test_failed_trials_do_not_count_as_scores(make_algorithm, medium_space, measure):
+    """With nothing but failures a search goes on; among others they change no score."""
+    algorithm = make_algorithm(medium_space)
+    for _ in range(4):
+        archs = algorithm.ask(6)
+        assert not {trial.arch for trial in algorithm.trials} & set(archs)
+        start = len(algorithm.trials)
+        algorithm.tell(
+            [
+                type(trial)(trial.number, trial.arch, None, {}, 0.0, "failed")
+                for trial in measure(archs, start)
+            ]
+        )
+
+
+def test_space_is_searched_to_its_end(make_algorithm, small_space, measure):
+    algorithm = make_algorithm(small_space, is_feasible=_even)
+    num_feasible = sum(_even(arch) for arch in small_space.enumerate())
+    for start in range(0, num_feasible - 1, 8):
+        archs = algorithm.ask(min(8, num_feasible - 1 - start))
+        algorithm.tell(measure(archs, start))
+    with pytest.raises(ValueError, match=f"2 architectures: 1 of the {num_feasible} feasible"):
+        algorithm.ask(2)
+    algorithm.tell(measure(algorithm.ask(1), start=num_feasible - 1))
+    with pytest.raises(ValueError, match="0 of the"):
+        algorithm.ask(1)
+
+
+def test_impossible_constraint_is_an_error(make_algorithm, small_space, large_space):
+    with pytest.raises(ValueError, match="0 of the 0 feasible"):
+        make_algorithm(small_space, is_feasible=lambda arch: False).ask(1)
+    with pytest.raises(ValueError, match="Found 0 of 2 .* 20000 draws broke the constraint"):
+        make_algorithm(large_space, is_feasible=lambda arch: False).ask(2)
+
+
+def test_large_space_says_how_much_was_seen(make_algorithm, large_space, measure):
+    """Three feasible points, two of them told: the third is found, a fourth is missed."""
+
+    def is_feasible(arch) -> bool:
+        return sum(arch.choices[3:]) == 0 and sum(arch.choices[:3]) <= 1
+
+    algorithm = make_algorithm(large_space, is_feasible=is_feasible)
+    algorithm.tell(measure([large_space.architecture([0] * 12)]))
+    with pytest.raises(ValueError, match="broke the constraint and 0 were seen before"):
+        algorithm.ask(4)
+
+
+@pytest.mark.parametrize("num_archs", [0, -1])
+def test_num_archs_is_checked(make_algorithm, space, num_archs):
+    with pytest.raises(ValueError, match=f"num_archs must be at least 1, got {num_archs}"):
+        make_algorithm(space).ask(num_archs)
+
+
+def test_tell_and_seed_are_checked(make_algorithm, small_space, medium_space, measure):
+    algorithm = make_algorithm(small_space)
+    trials = measure(algorithm.ask(2))
+    algorithm.tell(trials)
+    with pytest.raises(ValueError, match="was told before"):
+        algorithm.tell(trials[1:])
+    with pytest.raises(ValueError, match="is from space"):
+        algorithm.tell(measure([medium_space.architecture([0] * 6)]))
+    assert algorithm.trials == trials
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        make_algorithm(small_space, seed=-1)
+
+
+def _search(make_algorithm, estimator, space, path, num_trials, batch_size=5):
+    with TrialStore.open(path, {}, space) as store:
+        run_search(
+            make_algorithm(space, seed=7, is_feasible=_even),
+            estimator,
+            store,
+            num_trials=num_trials,
+            batch_size=batch_size,
+        )
+        return store.trials
+
+
+def _outcome(trials):
+    return [(trial.number, trial.arch, trial.score, trial.error) for trial in trials]
+
+
+@pytest.mark.parametrize("space_name", ["medium_space", "large_space"])
+def test_kill_and_resume_equals_uninterrupted(
+    make_algorithm, make_estimator, request, tmp_path, space_name
+):
+    """Ctrl-C during each of the measurements in turn, then the same search again."""
+    space = request.getfixturevalue(space_name)
+    num_trials = 18  # weaknas: 6, 5, 5, and a batch cut short to 2
+    whole = _search(
+        make_algorithm, make_estimator(_fails), space, tmp_path / "whole.db", num_trials
+    )
+    assert len(whole) == num_trials and any(trial.score is None for trial in whole)
+    for at in range(num_trials):
+        path = tmp_path / f"{at}.db"
+        with pytest.raises(KeyboardInterrupt):
+            _search(
+                make_algorithm, make_estimator(_fails, interrupt_at=at), space, path, num_trials
+            )
+        resumed = make_estimator(_fails)
+        trials = _search(make_algorithm, resumed, space, path, num_trials)
+        assert _outcome(trials) == _outcome(whole)
+        assert resumed.num_estimates == num_trials - at
+
+
+def test_interrupted_at_every_trial_equals_uninterrupted(
+    make_algorithm, make_estimator, medium_space, tmp_path
+):
+    whole = _search(make_algorithm, make_estimator(), medium_space, tmp_path / "whole.db", 14)
+    for _ in range(13):
+        with pytest.raises(KeyboardInterrupt):
+            _search(
+                make_algorithm, make_estimator(interrupt_at=1), medium_space, tmp_path / "a.db", 14
+            )
+    trials = _search(make_algorithm, make_estimator(), medium_space, tmp_path / "a.db", 14)
+    assert _outcome(trials) == _outcome(whole)

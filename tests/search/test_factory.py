@@ -1,0 +1,66 @@
+"""Algorithms by name, and options that do not apply."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from search import RandomSearch, WeakNAS, algorithm_settings, create_algorithm
+
+
+def test_builds_by_name(small_space):
+    def is_feasible(arch) -> bool:
+        return arch.choices[0] == 0
+
+    random = create_algorithm("random", small_space, seed=4, is_feasible=is_feasible)
+    assert isinstance(random, RandomSearch) and random.seed == 4
+    assert all(is_feasible(arch) for arch in random.ask(9))
+    weaknas = create_algorithm(
+        "weaknas",
+        small_space,
+        seed=5,
+        is_feasible=is_feasible,
+        predictor="random_forest",
+        num_initial=7,
+        top_n=[20, 10],
+        exclude_before_top=True,
+        pool_size=50,
+    )
+    assert isinstance(weaknas, WeakNAS) and weaknas.seed == 5
+    assert weaknas.next_batch_size(3) == 7
+    assert weaknas.exclude_before_top and weaknas.pool_size == 50
+    assert all(is_feasible(arch) for arch in weaknas.ask(9))
+    assert type(weaknas.make_predictor(0)._model).__name__ == "RandomForestRegressor"
+
+
+def test_settings_are_the_defaults_of_the_algorithm():
+    assert algorithm_settings("random") == {}
+    settings = algorithm_settings("weaknas", top_n=50, predictor=None)
+    assert settings.pop("predictor") == "mlp" and settings.pop("top_n") == 50
+    parameters = inspect.signature(WeakNAS.__init__).parameters
+    assert settings == {name: parameters[name].default for name in settings}
+    assert set(settings) == {"num_initial", "exclude_before_top", "pool_size"}
+
+
+def test_unknown_names(small_space):
+    with pytest.raises(ValueError, match="Unknown algorithm 'x'; choose from random, weaknas."):
+        create_algorithm("x", small_space)
+    with pytest.raises(ValueError, match="Unknown predictor 'x'; choose from mlp, random_forest"):
+        create_algorithm("weaknas", small_space, predictor="x")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"predictor": "mlp"},
+        {"num_initial": 10},
+        {"top_n": 100},
+        {"exclude_before_top": False},
+        {"pool_size": 10},
+    ],
+)
+def test_options_that_do_not_apply_are_refused(small_space, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"Algorithm 'random' has no option {name}"):
+        create_algorithm("random", small_space, **option)

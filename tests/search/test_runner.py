@@ -1,0 +1,192 @@
+"""The search loop: failures, limits, continuing, and a real kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search import RandomSearch, Trial, TrialStore, run_search
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Runs a random search on a store and gives the best trial and all of them."""
+
+    def search(space, estimator, num_trials, batch_size=4, name="trials.db", **kwargs):
+        with TrialStore.open(tmp_path / name, {}, space) as store:
+            algorithm = RandomSearch(space, **kwargs)
+            best = run_search(
+                algorithm, estimator, store, num_trials=num_trials, batch_size=batch_size
+            )
+            return best, store.trials
+
+    return search
+
+
+def test_measures_and_records(search, small_space, make_estimator):
+    estimator = make_estimator()
+    best, trials = search(small_space, estimator, num_trials=10)
+    assert [trial.number for trial in trials] == list(range(10))
+    assert best == max(trials, key=lambda trial: trial.score)
+    assert best.metrics == {"loss": -best.score} and best.seconds == 0.5
+    assert best.curves == {"train_loss": (2.0, -best.score)}
+
+
+def test_estimate_error_is_a_failed_trial(search, small_space, make_estimator):
+    estimator = make_estimator(fails=lambda arch: arch.choices[0] > 0)
+    best, trials = search(small_space, estimator, num_trials=30)
+    failed = [trial for trial in trials if trial.score is None]
+    assert best.arch.choices[0] == 0 and 10 < len(failed) < 30
+    assert failed[0].error == f"no score for {failed[0].arch.choices}"
+    assert failed[0].metrics == {} and 0.0 <= failed[0].seconds < 5.0
+
+
+def test_other_errors_end_the_search_and_keep_the_store(search, small_space, make_estimator):
+    class BrokenEstimator(make_estimator):
+        def estimate(self, arch):
+            if self.num_estimates == 6:
+                raise RuntimeError("out of memory")
+            return super().estimate(arch)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        search(small_space, BrokenEstimator(), num_trials=10)
+    mended = make_estimator()
+    _, trials = search(small_space, mended, num_trials=10)
+    _, whole = search(small_space, make_estimator(), num_trials=10, name="whole.db")
+    assert trials == whole and mended.num_estimates == 4
+
+
+def test_score_that_is_no_number_is_the_estimators_mistake(search, small_space, make_estimator):
+    class NanEstimator(make_estimator):
+        def score(self, arch):
+            return float("nan")
+
+    with pytest.raises(ValueError, match="trial 0 must be finite"):
+        search(small_space, NanEstimator(), num_trials=10)
+
+
+def test_all_failed(search, small_space, make_estimator):
+    estimator = make_estimator(fails=lambda arch: True)
+    with pytest.raises(RuntimeError, match=r"All 3 trials failed; the last with: no score for \("):
+        search(small_space, estimator, num_trials=3)
+
+
+def test_continues_with_more_trials(search, small_space, make_estimator):
+    search(small_space, make_estimator(), num_trials=8)
+    again = make_estimator()
+    best, trials = search(small_space, again, num_trials=8)
+    assert again.num_estimates == 0 and best in trials
+    more = make_estimator()
+    _, trials = search(small_space, more, num_trials=20)
+    _, whole = search(small_space, make_estimator(), num_trials=20, name="whole.db")
+    assert more.num_estimates == 12 and trials == whole
+
+
+def test_space_is_searched_to_its_last(search, make_digit_space, make_estimator):
+    space = make_digit_space(2, 3)
+    best, trials = search(space, make_estimator(), num_trials=9)
+    assert {trial.arch for trial in trials} == set(space.enumerate())
+    assert best.arch.choices == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("num_trials", "batch_size", "match"),
+    [
+        (0, 4, "num_trials must be at least 1, got 0"),
+        (4, 0, "batch_size must be at least 1, got 0"),
+        (82, 4, "num_trials is 82, but space 'digits4x3' has only 81 feasible"),
+    ],
+)
+def test_limits(search, small_space, make_estimator, num_trials, batch_size, match):
+    estimator = make_estimator()
+    with pytest.raises(ValueError, match=match):
+        search(small_space, estimator, num_trials=num_trials, batch_size=batch_size)
+    assert estimator.num_estimates == 0
+
+
+def test_constraint_counts(search, small_space, make_estimator):
+    with pytest.raises(ValueError, match="has only 27 feasible"):
+        search(small_space, make_estimator(), 28, is_feasible=lambda arch: arch.choices[0] == 0)
+
+
+def test_fewer_trials_than_recorded_are_refused(search, small_space, make_estimator):
+    with pytest.raises(KeyboardInterrupt):
+        search(small_space, make_estimator(interrupt_at=5), num_trials=10)
+    with pytest.raises(ValueError, match="holds 8 trials already, more than num_trials=7"):
+        search(small_space, make_estimator(), num_trials=7)
+
+
+def test_told_algorithm_is_refused(tmp_path, small_space, make_estimator, measure):
+    algorithm = RandomSearch(small_space)
+    algorithm.tell(measure(algorithm.ask(1)))
+    with TrialStore.open(tmp_path / "trials.db", {}, small_space) as store:
+        with pytest.raises(ValueError, match="told 1 trials already; give a fresh one"):
+            run_search(algorithm, make_estimator(), store, num_trials=2, batch_size=1)
+
+
+_SEARCH = """
+import sys, time
+from pathlib import Path
+from estimators.base import Estimate
+from search import RandomSearch, TrialStore, run_search
+from supernets.spaces import NASBench201Space
+
+class SlowEstimator:
+    name = "slow"
+    def estimate(self, arch):
+        time.sleep(0.002)
+        print("measured", flush=True)
+        return Estimate(float(sum(arch.choices)), {"sum": 1.0}, seconds=0.5)
+
+space = NASBench201Space()
+with TrialStore.open(Path(sys.argv[1]), {}, space) as store:
+    run_search(RandomSearch(space), SlowEstimator(), store, num_trials=50_00, batch_size=7)
+"""
+
+
+def test_killed_process_is_continued(tmp_path, make_estimator):
+    """SIGKILL in the middle, at no chosen point; the trials are those of a search left alone."""
+    from estimators.base import Estimate
+    from supernets.spaces import NASBench201Space
+
+    class SumEstimator:
+        name = "sum"
+
+        def estimate(self, arch):
+            return Estimate(float(sum(arch.choices)), {"sum": 1.0}, seconds=0.5)
+
+    space = NASBench201Space()
+    path = tmp_path / "killed.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", _SEARCH, str(path)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(10):
+            assert process.stdout.readline() == "measured\n"
+        time.sleep(0.0137)
+        process.send_signal(signal.SIGKILL)
+    stores = []
+    for name in (path, tmp_path / "whole.db"):
+        with TrialStore.open(name, {}, space) as store:
+            num_before = len(store.trials)
+            num_trials = max(len(stores[0]) if stores else num_before + 10, 40)
+            run_search(
+                RandomSearch(space), SumEstimator(), store, num_trials=num_trials, batch_size=7
+            )
+            stores.append(store.trials)
+            if name == path:
+                assert 9 <= num_before < 1000
+    killed, whole = stores
+    assert killed == whole
+    assert all(isinstance(trial, Trial) for trial in killed)
