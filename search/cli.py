@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,7 +52,7 @@ NUM_BEST = 5
 #: Options that only one estimator uses, by their name on the command line.
 ESTIMATOR_OPTIONS = {
     "tse": ("tse_batches", "tse_batch_size", "tse_lr"),
-    "val_acc": ("recalibrate_batches",),
+    "val_acc": ("val_batches", "recalibrate_batches"),
     "table": ("table", "table_column", "arch_column"),
 }
 ALGORITHM_OPTIONS = ("predictor", "num_initial", "top_n", "exclude_before_top", "pool_size")
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tse-batches", type=int, metavar="B", help="extra minibatches of tse (default: 100)")
     add("--tse-batch-size", type=int, metavar="N", help="images in each (default: 64)")
     add("--tse-lr", type=float, metavar="LR", help="learning rate of tse (default: 0.001)")
+    add("--val-batches", type=int, metavar="N", help="of 512 images for val_acc (default: all)")
     add(
         "--recalibrate-batches",
         type=int,
@@ -225,7 +227,7 @@ def _check_options(args: argparse.Namespace) -> None:
                     f"{_flag(name)} belongs to --estimator {estimator}, "
                     f"this run uses {args.estimator}; leave it out."
                 )
-    for name in ("tse_batches", "tse_batch_size"):
+    for name in ("tse_batches", "tse_batch_size", "val_batches"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"{_flag(name)} must be at least 1, got {value}.")
@@ -282,10 +284,11 @@ def _create_estimator(
             amp=amp,
         )
     recalibrate = args.recalibrate_batches or 0
+    val = trained.loaders.val
     return create_estimator(
         "val_acc",
         supernet=supernet,
-        val_batches=trained.loaders.val,
+        val_batches=val if args.val_batches is None else list(islice(val, args.val_batches)),
         recalibrate_batches=trained.loaders.train_eval.take(recalibrate) if recalibrate else None,
         device=device,
         amp=amp,
@@ -308,7 +311,10 @@ def _estimator_settings(args: argparse.Namespace, device: torch.device, amp: boo
             "tse_lr": 0.001 if args.tse_lr is None else args.tse_lr,
         }
     else:
-        settings["recalibrate_batches"] = args.recalibrate_batches or 0
+        settings |= {
+            "val_batches": args.val_batches,
+            "recalibrate_batches": args.recalibrate_batches or 0,
+        }
     return settings | {"device": device.type, "amp": amp}
 
 

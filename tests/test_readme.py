@@ -1,0 +1,65 @@
+"""The README's commands parse with the real parsers, and its first job is the demo."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import search.cli
+import supernets.cli
+import supernets.export
+
+ROOT = Path(__file__).parents[1]
+PARSERS = {
+    "train_supernet.py": supernets.cli.build_parser,
+    "search.py": search.cli.build_parser,
+    "supernet-export": supernets.export.build_parser,
+}
+
+
+def commands() -> list[list[str]]:
+    """All lines of the README's bash blocks, continued lines joined."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def program_and_arguments(command: list[str]) -> tuple[str, list[str]] | None:
+    for i, word in enumerate(command):
+        if word in PARSERS:
+            return word, command[i + 1 :]
+    return None
+
+
+OURS = [found for command in commands() if (found := program_and_arguments(command))]
+
+
+def test_readme_shows_every_program() -> None:
+    assert {program for program, _ in OURS} == set(PARSERS)
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"), OURS, ids=[f"{p}-{i}" for i, (p, _) in enumerate(OURS)]
+)
+def test_command_parses_and_its_config_exists(program: str, arguments: list[str]) -> None:
+    args = PARSERS[program]().parse_args(arguments)
+    if args.config is not None:
+        assert (ROOT / args.config).is_file()
+
+
+def test_make_demo_runs_the_first_two_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for program, arguments in OURS[:2]:
+        assert program in makefile
+        assert arguments[arguments.index("--config") + 1] in makefile
+
+
+def test_linked_files_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
