@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from estimators import ESTIMATORS, Estimator, create_estimator
 from search.base import SearchAlgorithm
 from search.factory import ALGORITHMS, algorithm_settings, create_algorithm
 from search.predictors import PREDICTORS
+from search.report import plot_trials
 from search.runner import check_search, check_store, run_search
 from search.trials import Trial, TrialStore
 from search.weaknas import WeakNAS
@@ -328,7 +327,6 @@ def _search(
     device: torch.device,
 ) -> int:
     write_args(args.output, vars(args))
-    signal.signal(signal.SIGTERM, _interrupt)
     with store:
         try:
             run_search(
@@ -352,8 +350,9 @@ def _search(
         finally:
             store.write_csv(args.output / "trials.csv")
         best = [_describe(trial, cost_model) for trial in store.best(NUM_BEST)]
+        trials = store.trials
         best_arch = store.best()[0].arch
-        num_failed = sum(trial.score is None for trial in store.trials)
+        num_failed = sum(trial.score is None for trial in trials)
     result: dict[str, Any] = {
         "status": "finished",
         "space": algorithm.space.name,
@@ -367,6 +366,12 @@ def _search(
             "architecture": algorithm.space.format(arch),
             "predicted_score": score,
         }
+    plot_trials(
+        trials,
+        args.output / "search.png",
+        score_name=estimator.name,
+        macs=lambda arch: cost_model.measure(arch).macs,
+    )
     with atomic_write(args.output / "best.json") as file:
         file.write(json.dumps(result, indent=2) + "\n")
     if args.export is not None:
@@ -388,10 +393,6 @@ def _search(
         result["export"] = {"subnet": str(args.export), **export_summary(record)}
     print_result({**result, "files": args.output})
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _describe(trial: Trial, cost_model: CostModel) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def ranks_from_environment() -> Ranks:
 def start_process_group(ranks: Ranks, device: torch.device) -> None:
     """Joins the process group, NCCL on CUDA and gloo elsewhere; nothing to do for one process."""
     if ranks.world_size > 1:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
@@ -63,8 +65,8 @@ def all_reduce_gradients(
     """Averages the gradients that exist over all images of all ranks, in place.
 
     Args:
-        parameters: The same on every rank, with gradients of this rank's mean loss in the same
-            ones.
+        parameters: The same on every rank, with gradients of this rank's summed loss in the same
+            ones. (Of the sum, because a synchronised BatchNorm mixes the ranks' gradients.)
         num_images: Images behind this rank's gradients; ranks may differ.
         extras: Shape (k,), float32: values to sum over the ranks in the same communication.
 
@@ -73,7 +75,7 @@ def all_reduce_gradients(
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     counts = torch.tensor([float(num_images)], device=extras.device)
-    flat = torch.cat([gradient.flatten() for gradient in gradients]).mul_(num_images)
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
     flat = torch.cat([flat, extras, counts])
     dist.all_reduce(flat)
     total = flat[-1]

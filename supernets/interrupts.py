@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -39,3 +41,16 @@ class StopRequest:
         if self.is_set:
             raise KeyboardInterrupt
         self.is_set = True
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM raise KeyboardInterrupt, as Ctrl-C does; only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
