@@ -23,7 +23,7 @@ from search.weaknas import WeakNAS
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import (
-    read_checkpoint,
+    read_training_checkpoint,
     reopen_data,
     supernet_from_checkpoint,
     weights_digest,
@@ -152,7 +152,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         with torch.device("meta"):  # only its space and costs are looked at
             supernet = create_supernet(args.space, num_classes=10)
     else:
-        checkpoint = read_checkpoint(args.supernet)
+        checkpoint = read_training_checkpoint(args.supernet)
         check_space(args.space, checkpoint, args.supernet)
         supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
         if checkpoint["train_config"]["channels_last"]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from supernets.device import autocast
 
@@ -31,12 +31,12 @@ class BatchNorm2d(nn.BatchNorm2d):
         x = input.float()
         count = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
         sums = torch.cat([x.sum((0, 2, 3)), count])
-        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        sums = _sum_over_ranks(sums)
         total = sums[-1].detach()
         mean = sums[:-1] / total
         centred = x - mean[:, None, None]
         squares = centred.square().sum((0, 2, 3))
-        variance = all_reduce(squares) / total  # type: ignore[no-untyped-call]
+        variance = _sum_over_ranks(squares) / total
         if self.training and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
@@ -49,6 +49,27 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.weight is not None:
             out = out * self.weight[:, None, None] + self.bias[:, None, None]
         return out.to(input.dtype)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Every rank's loss depends on the sum, so the gradient is the sum over the ranks as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(x)
+    return total
 
 
 def synchronise_batchnorm(module: nn.Module) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,21 +48,61 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"There is no checkpoint at {path}.")
+    _check_archive(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint ({_first_line(error)}); "
-            "it is truncated, or was not written by supernet-train."
-        ) from error
+    except (RuntimeError, pickle.UnpicklingError) as error:  # an archive of something else
+        raise _foreign(path) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a supernet checkpoint; expected one from supernet-train.")
+        raise _foreign(path)
     if checkpoint["version"] > VERSION:
         raise ValueError(
             f"{path} has checkpoint version {checkpoint['version']}, this version reads up to "
             f"{VERSION}; update paceline."
         )
     return cast(dict[str, Any], checkpoint)
+
+
+def read_training_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that also holds the data settings and the state of its training.
+
+    Raises:
+        ValueError: If the file is missing, truncated, something else, or holds a supernet alone.
+    """
+    checkpoint = read_checkpoint(path)
+    if "train_config" not in checkpoint or "data" not in checkpoint:
+        raise ValueError(
+            f"{path} holds a supernet without its training and data settings; "
+            "use the last.pt of supernet-train."
+        )
+    return checkpoint
+
+
+def _check_archive(path: Path) -> None:
+    """Compares the checksums in the file, which ``torch.load`` does not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"{path} is not a checkpoint, or is truncated or damaged; "
+            "expected one from supernet-train."
+        ) from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: the checksum of {damaged} is wrong; use a copy.")
+
+
+def _foreign(path: Path) -> ValueError:
+    return ValueError(f"{path} is not a supernet checkpoint; expected one from supernet-train.")
 
 
 def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet:

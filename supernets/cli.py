@@ -13,7 +13,7 @@ from timm.utils import random_seed
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
-from supernets.checkpoint import read_checkpoint, supernet_from_checkpoint
+from supernets.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.command_line import (
     INTERRUPTED,
     add_config_option,
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     if args.output is None:
         raise ValueError("--output is required: the folder for the run's files.")
-    if args.checkpoint_minutes <= 0:
+    if not args.checkpoint_minutes > 0:
         raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
     set_threads(args.threads)
     ranks = ranks_from_environment()
@@ -244,7 +244,7 @@ def _train_config(args: argparse.Namespace, amp: bool) -> TrainConfig:
 def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
     path = output / "last.pt"
     if resume:
-        return read_checkpoint(path)
+        return read_training_checkpoint(path)
     if path.exists():
         raise ValueError(
             f"{output} already holds a training; add --resume to continue it, "

@@ -8,7 +8,8 @@ import logging
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import yaml
 from timm.utils import setup_default_logging
 
 from supernets.atomic import atomic_write
+from supernets.image_loader import UnreadableImage
+from supernets.interrupts import sigterm_as_interrupt
 
 #: Exit status for a user's mistake, as argparse has it.
 USAGE_ERROR = 2
@@ -49,7 +52,7 @@ def parse_args(
         argv: Arguments without the program's name; None for those of this process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)
     add_config_option(first)
     known, _ = first.parse_known_args(arguments)
     if known.config is None:
@@ -103,14 +106,34 @@ def run_command(program: str, prepare: Callable[[], Callable[[], int]]) -> int:
             the work.
 
     Returns:
-        The exit status: the work's, or 2 after a one-line error.
+        The exit status: the work's, 2 after a one-line error, or 130 after a Ctrl-C or SIGTERM that
+        the work did not turn into a stop of its own.
     """
+    try:
+        with _console_logging(), sigterm_as_interrupt():
+            try:
+                work = prepare()
+            except ValueError as error:
+                return fail(program, error)
+            return work()
+    except UnreadableImage as error:
+        return fail(program, error)
+    except KeyboardInterrupt:
+        print_result({"status": "interrupted"})
+        return INTERRUPTED
+
+
+@contextmanager
+def _console_logging() -> Iterator[None]:
+    """Logs to stderr for as long as a command runs; a second one in this process starts afresh."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     setup_default_logging()
     try:
-        work = prepare()
-    except ValueError as error:
-        return fail(program, error)
-    return work()
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def fail(program: str, error: Exception) -> int:
@@ -129,7 +152,7 @@ def prepare_output(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         with atomic_write(output / ".writable"):
             pass
-        (output / ".writable").unlink()
+        (output / ".writable").unlink(missing_ok=True)  # another rank may have been faster
     except OSError as error:
         raise ValueError(
             f"Cannot write to --output {output}: {error.strerror}; choose another folder."

@@ -11,6 +11,7 @@ An export is a folder:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import (
-    read_checkpoint,
+    read_training_checkpoint,
     reopen_data,
     supernet_from_checkpoint,
     weights_digest,
@@ -133,13 +134,19 @@ def load_subnet(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     record = read_subnet_record(folder)
-    space = create_space(record["space"])
-    subnet = create_subnet(space.parse(record["architecture"]), **record["settings"])
+    try:
+        space = create_space(record["space"])
+        subnet = create_subnet(space.parse(record["architecture"]), **record["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'subnet.json'} is damaged: {error}") from error
     path = folder / "weights.safetensors"
+    if path.is_file() and _sha256(path) != record.get("weights_sha256"):
+        raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
     try:
         subnet.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ValueError(f"The weights in {path} cannot be loaded: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"The weights in {path} cannot be loaded: {reason}") from error
     return subnet.eval()
 
 
@@ -156,7 +163,7 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} is not an exported subnet: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by {PROGRAM}.")
-    if record["version"] > VERSION:
+    if record.get("version", 0) > VERSION:
         raise ValueError(
             f"{path} has version {record['version']}, this version reads up to {VERSION}; "
             "update paceline."
@@ -187,6 +194,7 @@ def _write_folder(output: Path, subnet: nn.Module, record: dict[str, Any], x: Te
     try:
         weights = {name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}
         save_file(weights, temporary / "weights.safetensors", metadata={"format": "pt"})
+        record["weights_sha256"] = _sha256(temporary / "weights.safetensors")
         text = json.dumps(record, indent=2) + "\n"
         (temporary / "subnet.json").write_text(text, encoding="utf-8")
         program = torch.export.export(
@@ -213,6 +221,10 @@ def _write_folder(output: Path, subnet: nn.Module, record: dict[str, Any], x: Te
         _sync(output.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -270,7 +282,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         )
     set_threads(args.threads)
     device = resolve_device(args.device)
-    checkpoint = read_checkpoint(args.supernet)
+    checkpoint = read_training_checkpoint(args.supernet)
     check_space(args.space, checkpoint, args.supernet)
     supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device).eval()
     arch, trial = read_architecture(args.arch, supernet.space)

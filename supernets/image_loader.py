@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 _CHUNK = 256  # images decoded per task of the thread pool
 
 
+class UnreadableImage(ValueError):
+    """An image that is read while the minibatches are made cannot be read; names the file."""
+
+
 class ImageReader(Protocol):
     """Random access to the images of a data set, all of one shape."""
 
@@ -300,7 +304,7 @@ class StreamedPixels:
         for pixels, kept, problems in loader:
             for problem in problems:
                 if not self._skip_bad_images or not len(kept):
-                    raise ValueError(problem)
+                    raise UnreadableImage(problem)
                 if problem not in self._reported:
                     self._reported.add(problem)
                     logger.warning("Left out: %s", problem)

@@ -27,14 +27,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from supernets.base import Supernet
-from supernets.batchnorm import recalibrate_bn
+from supernets.batchnorm import recalibrate_bn, synchronise_batchnorm
 from supernets.checkpoint import save_supernet
 from supernets.data import Loaders
 from supernets.device import autocast
@@ -71,7 +71,7 @@ class TrainConfig:
 
     Args:
         epochs: Passes over the train split. At least 1.
-        opt: Name of a timm optimizer; ``"sgd"`` has Nesterov momentum.
+        opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
         lr: Peak learning rate.
         momentum: For the optimizers that have it.
         weight_decay: On every parameter, BatchNorm and biases included.
@@ -148,6 +148,7 @@ class TrainConfig:
         for is_valid, expectation, value in checks:
             if not is_valid:
                 raise ValueError(f"{expectation}, got {value!r}.")
+        _check_optimizer(self.opt)
 
 
 @dataclass
@@ -212,7 +213,8 @@ def train_supernet(
         run_settings: Plain values stored in every checkpoint, such as the data settings.
 
     Raises:
-        TrainingError: If a loss is not finite; names the step, the path and the learning rate.
+        TrainingError: If a loss or a weight is not finite; names the step and the learning rate,
+            and the path of the loss.
     """
     trainer = _Trainer(
         supernet, loaders, paths, config, output, device, ranks or Ranks(), run_settings or {}
@@ -235,6 +237,7 @@ def train_step(
     *,
     label_smoothing: float = 0.0,
     amp: bool = False,
+    weight: float = 1.0,
 ) -> Tensor:
     """Adds the gradient of the mean loss over ``archs`` to the parameters' gradients.
 
@@ -245,6 +248,7 @@ def train_step(
         y: Labels (N,).
         label_smoothing: From 0 to less than 1.
         amp: Whether to run in bfloat16 autocast.
+        weight: Factor on the gradient.
 
     Returns:
         Loss of each path, shape (num_paths,), in nats.
@@ -254,7 +258,7 @@ def train_step(
         with autocast(x.device, amp):
             logits = supernet(x, arch)  # (N, num_classes)
         loss = F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
-        (loss / len(archs)).backward()  # type: ignore[no-untyped-call]
+        (loss * (weight / len(archs))).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
     return torch.stack(losses)
 
@@ -276,6 +280,8 @@ class _Trainer:
         self.supernet = supernet.to(device)
         if config.channels_last:
             self.supernet.to(memory_format=torch.channels_last)
+        if config.sync_bn:
+            synchronise_batchnorm(self.supernet)
         broadcast_weights(self.supernet)
         self.loaders, self.paths, self.config, self.output = loaders, paths, config, output
         self.device, self.ranks, self.run_settings = device, ranks, run_settings
@@ -322,19 +328,21 @@ class _Trainer:
                 is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
                 must_stop, must_save = self._step(x, y, stop.is_set, is_due)
                 bar.update()
-                if must_stop or must_save:
+                if (must_stop or must_save) and progress.step % self.steps_per_epoch:
                     progress.seconds += time.monotonic() - started
                     self._read_losses()
                     self._save()
                     started = saved_at = time.monotonic()
-                if must_stop:
-                    bar.close()
-                    return False
+                    if must_stop:
+                        bar.close()
+                        return False
             progress.seconds += time.monotonic() - started
             bar.close()
             self._end_epoch(epoch, log)
             saved_at = time.monotonic()
-        return True
+            if must_stop:
+                break
+        return progress.step == self.config.epochs * self.steps_per_epoch
 
     def _step(self, x: Tensor, y: Tensor, must_stop: bool, must_save: bool) -> tuple[bool, bool]:
         """One optimizer step; gives back what all ranks agree to do after it: stop, save."""
@@ -342,7 +350,13 @@ class _Trainer:
         self.scheduler.step_update(step)
         archs = self.paths.sample(np.random.default_rng((config.seed, 0, step)))
         losses = train_step(
-            self.supernet, archs, x, y, label_smoothing=config.label_smoothing, amp=config.amp
+            self.supernet,
+            archs,
+            x,
+            y,
+            label_smoothing=config.label_smoothing,
+            amp=config.amp,
+            weight=len(y) if self.ranks.world_size > 1 else 1.0,
         )
         if self.ranks.world_size > 1:
             flags = torch.tensor([float(must_stop), float(must_save)], device=self.device)
@@ -370,7 +384,7 @@ class _Trainer:
                     raise TrainingError(
                         f"The loss became {value} at step {step}, lr {lr:.4g}, path "
                         f"{self.supernet.space.format(arch)}; lower --lr or set --clip-grad. "
-                        f"{self.output / 'last.pt'} holds the last good state, if one was reached."
+                        f"{self._last_good_state()}"
                     )
             self.progress.loss_sum += sum(values) / len(values)
             self.progress.num_losses += 1
@@ -411,8 +425,23 @@ class _Trainer:
             accuracies.append(result.top1)
         return float(np.mean(accuracies))
 
+    def _check_weights(self) -> None:
+        """Keeps a last step that broke the weights, and had a finite loss, out of checkpoints."""
+        sums = torch.stack([parameter.detach().sum() for parameter in self.supernet.parameters()])
+        if not sums.isfinite().all():
+            step = self.progress.step - 1
+            lr = _lr_at(self.scheduler, step)
+            raise TrainingError(
+                f"The weights are not finite after step {step}, lr {lr:.4g}; lower --lr or set "
+                f"--clip-grad. {self._last_good_state()}"
+            )
+
+    def _last_good_state(self) -> str:
+        return f"{self.output / 'last.pt'} holds the last good state, if one was reached."
+
     def _save(self) -> None:
         average_buffers(self.supernet)
+        self._check_weights()
         if self.ranks.is_main:
             save_supernet(
                 self.output / "last.pt",
@@ -424,6 +453,18 @@ class _Trainer:
             )
         if self.ranks.world_size > 1:
             dist.barrier()
+
+
+def _check_optimizer(name: str) -> None:
+    try:
+        info = get_optimizer_info(name.lower().removeprefix("lookahead_"))
+        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1)
+    except (ValueError, AssertionError, ImportError) as error:
+        raise ValueError(f"Optimizer {name!r} cannot be used: {error}.") from error
+    if info.second_order:
+        raise ValueError(
+            f"Optimizer {name!r} needs second-order gradients, which are not computed; use another."
+        )
 
 
 def _create_scheduler(

@@ -24,7 +24,6 @@ class TrainingLog:
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-          
             self._board = SummaryWriter(str(output / "tensorboard"))
 
     def write(self, history: Sequence[dict[str, float]]) -> None:
