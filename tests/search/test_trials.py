@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,40 +207,6 @@ def test_trial_needs_a_finite_score_or_an_error(small_space, score):
         Trial(0, arch, None, {}, 0.0, None)
     with pytest.raises(ValueError, match="either a score or an error"):
         Trial(0, arch, 1.0, {}, 0.0, "failed")
-
-
-_HOLDER = """
-import sys
-from pathlib import Path
-from search.trials import Trial, TrialStore
-from supernets.spaces import NASBench201Space
-space = NASBench201Space()
-store = TrialStore.open(Path(sys.argv[1]), {}, space)
-archs = [space.architecture([i, 0, 0, 0, 0, 0]) for i in range(3)]
-store.ask(archs)
-store.tell(Trial(0, archs[0], 1.5, {"tse": 2.0}, 0.1, None))
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_second_process_is_refused_and_a_killed_one_is_continued(path, monkeypatch):
-    from supernets.spaces import NASBench201Space
-
-    monkeypatch.setattr("search.trials._LOCK_TIMEOUT", 0.1)
-    space = NASBench201Space()
-    command = [sys.executable, "-c", _HOLDER, str(path)]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
-        with pytest.raises(ValueError, match="in use by another process"):
-            TrialStore.open(path, {}, space)
-        holder.send_signal(signal.SIGKILL)
-    with TrialStore.open(path, {}, space) as store:
-        assert [(trial.number, trial.score) for trial in store.trials] == [(0, 1.5)]
-        assert [number for number, _ in store.pending] == [1, 2]
 
 
 def test_same_process_cannot_open_it_twice(path, small_space, monkeypatch):
