@@ -91,6 +91,8 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
                 parser.error(f"{path}: {key} must be true or false, got {value!r}")
             arguments.extend([name] if value else [])
         elif isinstance(value, list):
+            if action.nargs is None:
+                parser.error(f"{path}: {key} takes one value, got {value}")
             arguments.extend([name, *(str(item) for item in value)])
         else:
             arguments.append(f"{name}={value}")

@@ -326,7 +326,7 @@ class _Trainer:
             started = time.monotonic()
             for x, y in self.loaders.train.epoch(epoch, start):
                 is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
-                must_stop, must_save = self._step(x, y, stop.is_set, is_due)
+                must_stop, must_save = self._step(x, y, stop, is_due)
                 bar.update()
                 if (must_stop or must_save) and progress.step % self.steps_per_epoch:
                     progress.seconds += time.monotonic() - started
@@ -344,7 +344,7 @@ class _Trainer:
                 break
         return progress.step == self.config.epochs * self.steps_per_epoch
 
-    def _step(self, x: Tensor, y: Tensor, must_stop: bool, must_save: bool) -> tuple[bool, bool]:
+    def _step(self, x: Tensor, y: Tensor, stop: StopRequest, must_save: bool) -> tuple[bool, bool]:
         """One optimizer step; gives back what all ranks agree to do after it: stop, save."""
         config, step = self.config, self.progress.step
         self.scheduler.step_update(step)
@@ -358,6 +358,7 @@ class _Trainer:
             amp=config.amp,
             weight=len(y) if self.ranks.world_size > 1 else 1.0,
         )
+        must_stop = stop.is_set
         if self.ranks.world_size > 1:
             flags = torch.tensor([float(must_stop), float(must_save)], device=self.device)
             extras = torch.cat([losses * len(y), flags])
@@ -476,6 +477,8 @@ def _create_scheduler(
         num_epochs=config.epochs,
         decay_epochs=max(1, config.epochs // 3),
         decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
+        # timm takes the same number for the factor of the steps and for poly's exponent
+        decay_rate=1.0 if config.sched == "poly" else 0.1,
         min_lr=config.min_lr,
         warmup_epochs=config.warmup_epochs,
         warmup_lr=config.warmup_lr,
