@@ -10,15 +10,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
+from supernets.atomic import atomic_write
 from supernets.spaces import Architecture, SearchSpace
 
 FORMAT = 1
@@ -194,7 +194,7 @@ class TrialStore:
         """
         columns = ("number", "arch", "score", "seconds", "error")
         metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
-        with _replacing(path) as file:
+        with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(
                 [*columns, *(f"metric_{name}" if name in columns else name for name in metrics)]
@@ -319,17 +319,3 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
     except BaseException:
         connection.close()
         raise
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of ``path`` once it is complete and on disk."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -15,11 +15,12 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
     Args:
         path: The file to write; its folder must exist.
-        mode: ``"w"`` for text in UTF-8, ``"wb"`` for bytes.
+        mode: ``"w"`` for text in UTF-8, line ends as they are written; ``"wb"`` for bytes.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -30,7 +30,7 @@ class TrainingLog:
         """Replaces ``summary.csv`` by all rows, and sends the last one to TensorBoard."""
         columns = list(dict.fromkeys(name for row in history for name in row))
         with atomic_write(self.output / "summary.csv") as file:
-            writer = csv.DictWriter(file, columns)
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(history)
         if self._board is not None:

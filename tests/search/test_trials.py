@@ -109,7 +109,7 @@ def test_interrupted_csv_leaves_the_old_one(path, tmp_path, small_space, monkeyp
         raise OSError("no space left on device")
 
     with TrialStore.open(path, HEADER, small_space) as store:
-        monkeypatch.setattr("search.trials.os.fsync", full)
+        monkeypatch.setattr("supernets.atomic.os.fsync", full)
         with pytest.raises(OSError, match="no space"):
             store.write_csv(table)
     assert table.read_text() == "an older one"
