@@ -301,6 +301,8 @@ def _train(
     settings: dict[str, Any],
 ) -> int:
     if ranks.is_main:
+        for unfinished in args.output.glob(".last.pt.*.tmp"):  # of a process that was killed
+            unfinished.unlink()
         write_args(args.output, vars(args))
         with atomic_write(args.output / "splits.npz", "wb") as file:
             np.savez_compressed(file, **loaders.splits)  # type: ignore[arg-type]

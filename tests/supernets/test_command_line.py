@@ -1,0 +1,284 @@
+"""YAML defaults, one-line errors, args.json and the closing JSON, on a small parser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from supernets.command_line import (
+    add_config_option,
+    parse_args,
+    prepare_output,
+    print_result,
+    run_command,
+    set_threads,
+    versions,
+    write_args,
+)
+from supernets.device import resolve_device
+from supernets.image_loader import UnreadableImage
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tool", allow_abbrev=False)
+    add_config_option(parser)
+    parser.add_argument("--num-steps", type=int, default=7)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--mode", choices=("a", "b"), default="a")
+    parser.add_argument("--name")
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--early", action="store_const", const=True)
+    parser.add_argument("--amp", action=argparse.BooleanOptionalAction)
+    return parser
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Callable[..., argparse.Namespace]:
+    def parse(text: str, *flags: str) -> argparse.Namespace:
+        (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+        return parse_args(build_parser(), ["--config", str(tmp_path / "run.yaml"), *flags])
+
+    return parse
+
+
+def test_config_sets_every_kind_of_option(parse: Callable[..., argparse.Namespace]) -> None:
+    args = parse(
+        "num-steps: 3\nlr: 5e-4\nmode: b\nname: x y\nsizes: [1, 2]\nfast: true\namp: false\n"
+        "early: true\n"
+    )
+    found = {name: value for name, value in vars(args).items() if name != "config"}
+    assert found == {
+        "num_steps": 3,
+        "lr": 5e-4,
+        "mode": "b",
+        "name": "x y",
+        "sizes": [1, 2],
+        "fast": True,
+        "early": True,
+        "amp": False,
+    }
+
+
+def test_underscores_work_and_negative_values_too(parse: Callable[..., argparse.Namespace]) -> None:
+    args = parse("num_steps: -3\nname: --lr\n")
+    assert (args.num_steps, args.name, args.lr) == (-3, "--lr", None)
+
+
+def test_nothing_and_null_and_false_leave_the_defaults(
+    parse: Callable[..., argparse.Namespace],
+) -> None:
+    for text in ("", "# only a comment\n", "num-steps: null\nfast: false\nearly: false\n"):
+        args = parse(text)
+        assert (args.num_steps, args.fast, args.early, args.amp) == (7, False, None, None)
+
+
+def test_flags_beat_the_config(parse: Callable[..., argparse.Namespace]) -> None:
+    args = parse("num-steps: 3\namp: true\nmode: b\n", "--num-steps", "5", "--no-amp")
+    assert (args.num_steps, args.amp, args.mode) == (5, False, "b")
+
+
+def test_the_short_form_and_the_equals_sign_name_the_config_too(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("num-steps: 3\n")
+    for flags in (["-c", str(path)], [f"--config={path}"]):
+        assert parse_args(build_parser(), flags).num_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: 3\n", "has an unknown option 'steps'; see --help"),
+        ("config: other.yaml\n", "has an unknown option 'config'"),
+        ("help: true\n", "has an unknown option 'help'"),
+        ("num-steps: many\n", "argument --num-steps: invalid int value: 'many'"),
+        ("num-steps: 1.5\n", "argument --num-steps: invalid int value: '1.5'"),
+        ("num-steps: true\n", "argument --num-steps: invalid int value: 'True'"),
+        ("lr: {a: 1}\n", "argument --lr: invalid float value"),
+        ("num-steps: [1, 2]\n", "num-steps takes one value, got [1, 2]"),
+        ("name: [x]\n", "name takes one value, got ['x']"),
+        ("mode: c\n", "argument --mode: invalid choice: 'c'"),
+        ("fast: 1\n", "fast must be true or false, got 1"),
+        ("amp: maybe\n", "amp must be true or false, got 'maybe'"),
+        ("- num-steps\n", "must hold 'option: value' lines, got a list"),
+        ("just text\n", "must hold 'option: value' lines, got a str"),
+        ("a: [1\nb: 2", "cannot read"),
+    ],
+)
+def test_wrong_configs_end_in_one_error_line(
+    text: str,
+    message: str,
+    parse: Callable[..., argparse.Namespace],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(text)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("tool: error: ")
+    assert message in error[-1]
+
+
+def test_a_missing_config_and_a_missing_name_are_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags, message in (
+        (["--config", str(tmp_path / "none.yaml")], "cannot read"),
+        (["--config", str(tmp_path)], "cannot read"),
+        (["--config"], "expected one argument"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parse_args(build_parser(), flags)
+        assert caught.value.code == 2
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("tool: error: ") and message in last
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    def prepare() -> Callable[[], int]:
+        raise ValueError("lr must be positive, got 0.")
+
+    assert run_command("tool", prepare) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "tool: error: lr must be positive, got 0.\n"
+    assert captured.out == ""
+
+
+def test_an_error_of_the_work_is_not_disguised() -> None:
+    def work() -> int:
+        raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        run_command("tool", lambda: work)
+
+
+def test_an_image_that_turns_out_unreadable_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> int:
+        raise UnreadableImage("Cannot read image x.png")
+
+    assert run_command("tool", lambda: work) == 2
+    assert capsys.readouterr().err == "tool: error: Cannot read image x.png\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_signal_ends_with_130_and_a_json_block(
+    number: signal.Signals, is_prepared: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        os.kill(os.getpid(), number)
+        return 0
+
+    def prepare() -> Callable[[], int]:
+        if not is_prepared:
+            work()
+        return work
+
+    before = signal.getsignal(number)
+    assert run_command("tool", prepare) == 130
+    assert json.loads(capsys.readouterr().out) == {"status": "interrupted"}
+    assert signal.getsignal(number) == before
+
+
+def test_logging_is_set_up_for_one_command_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        logging.getLogger("paceline.test").info("epoch 1")
+        return 5
+
+    before = logging.getLogger().handlers[:]
+    for _ in range(2):
+        assert run_command("tool", lambda: work) == 5
+        assert capsys.readouterr().err == "epoch 1\n"
+    assert logging.getLogger().handlers == before
+
+
+def test_output_folders_are_made_and_left_empty(tmp_path: Path) -> None:
+    prepare_output(tmp_path / "a" / "b")
+    prepare_output(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ValueError, match="Cannot write to --output .*choose another folder"):
+            prepare_output(output)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        for output in (tmp_path, tmp_path / "run"):
+            with pytest.raises(ValueError, match="Cannot write to --output"):
+                prepare_output(output)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_args_json_holds_options_versions_and_commit(tmp_path: Path) -> None:
+    write_args(tmp_path, {"output": tmp_path, "lr": 0.1})
+    record = json.loads((tmp_path / "args.json").read_text())
+    assert record["args"] == {"output": str(tmp_path), "lr": 0.1}
+    assert record["versions"] == versions()
+    assert {"python", "paceline", "torch", "timm", "numpy"} <= versions().keys()
+    assert record["git_commit"] is None or len(record["git_commit"]) == 40
+
+
+def test_no_git_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    write_args(tmp_path, {})
+    assert json.loads((tmp_path / "args.json").read_text())["git_commit"] is None
+
+
+def test_the_result_is_one_json_block(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result({"status": "finished", "files": Path("runs/x"), "top1": 1.5})
+    assert json.loads(capsys.readouterr().out) == {
+        "status": "finished",
+        "files": "runs/x",
+        "top1": 1.5,
+    }
+
+
+def test_threads_are_set_or_left() -> None:
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        set_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(ValueError, match="--threads must be at least 1, got 0"):
+        set_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gpu", "Unknown device 'gpu'"),
+        ("meta", "Device 'meta' is not supported"),
+        ("cuda:99", "this machine has"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_known_devices_are_resolved() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    expected: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
