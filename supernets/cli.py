@@ -37,7 +37,8 @@ from supernets.distributed import (
 from supernets.factory import SPACES, create_supernet
 from supernets.nasbench201 import BN_MODES
 from supernets.path_sampling import PATHS, create_path_sampler
-from supernets.training import SCHEDULES, TrainConfig, TrainingError, train_supernet
+from supernets.train_config import SCHEDULES, TrainConfig
+from supernets.training import TrainingError, train_supernet
 
 PROGRAM = "supernet-train"
 

@@ -20,7 +20,8 @@ from supernets import training
 from supernets.base import Supernet
 from supernets.cli import main
 from supernets.spaces import NASBench201Space
-from supernets.training import SCHEDULES, TrainConfig, train_step
+from supernets.train_config import SCHEDULES, TrainConfig, create_scheduler
+from supernets.training import train_step
 
 EPOCHS = 3
 STEPS_PER_EPOCH = 3  # 1149 images by 400, the last minibatch smaller
@@ -373,7 +374,7 @@ def test_every_schedule_falls_step_by_step(sched: str) -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     config = TrainConfig(epochs=12, lr=0.1, min_lr=0.001, sched=sched)
-    scheduler = training._create_scheduler(optimizer, config, STEPS_PER_EPOCH)
+    scheduler = create_scheduler(optimizer, config, STEPS_PER_EPOCH)
     rates = [training._lr_at(scheduler, step) for step in range(12 * STEPS_PER_EPOCH)]
     assert rates[0] == pytest.approx(0.1)
     assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
@@ -390,7 +391,7 @@ def test_every_schedule_falls_step_by_step(sched: str) -> None:
 def test_warmup_rises_step_by_step() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     config = TrainConfig(epochs=4, lr=0.1, warmup_epochs=1, warmup_lr=0.05)
-    scheduler = training._create_scheduler(optimizer, config, STEPS_PER_EPOCH)
+    scheduler = create_scheduler(optimizer, config, STEPS_PER_EPOCH)
     rates = [training._lr_at(scheduler, step) for step in range(STEPS_PER_EPOCH)]
     assert rates == pytest.approx([0.05, 0.05 + 0.05 / 3, 0.05 + 0.1 / 3])
 
