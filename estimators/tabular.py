@@ -6,6 +6,7 @@ import csv
 import gzip
 import math
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,16 +66,16 @@ class TabularEstimator:
                     text = row[value_column]
                     if text is None or not text.strip():
                         continue
-                    arch = space.parse(row[arch_column])
-                    if arch in values:
-                        raise ValueError(f"it lists {row[arch_column]} a second time")
-                    values[arch] = float(text)
-                    if not math.isfinite(values[arch]):
-                        raise ValueError(f"{value_column} is {text}, not a finite number")
-        except ValueError as error:
-            where = f"{path}, line {reader.line_num}: " if values else ""
-            raise ValueError(f"{where}{error}") from error
-        except (OSError, EOFError, csv.Error) as error:
+                    try:
+                        arch, value = space.parse(row[arch_column] or ""), float(text)
+                        if arch in values:
+                            raise ValueError(f"it lists {row[arch_column]} a second time")
+                        if not math.isfinite(value):
+                            raise ValueError(f"{value_column} is {text}, not a finite number")
+                    except ValueError as error:
+                        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+                    values[arch] = value
+        except (OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
             raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
         if not values:
             raise ValueError(f"{path} holds no value in column {value_column!r}.")

@@ -66,7 +66,7 @@ class TSEEstimator:
     ) -> None:
         if num_batches < 1:
             raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
-        if lr <= 0:
+        if not lr > 0:
             raise ValueError(f"lr must be positive, got {lr}.")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be from 0 to less than 1, got {momentum}.")

@@ -265,6 +265,7 @@ class NASBench201Supernet(Supernet):
             ("num_classes", num_classes, 2),
             ("channels", channels, 1),
             ("cells_per_stage", cells_per_stage, 1),
+            ("the channels of input_size", input_size[0], 1),
             ("the height of input_size", input_size[1], 4),
             ("the width of input_size", input_size[2], 4),
         ):
