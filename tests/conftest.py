@@ -1,0 +1,127 @@
+"""Tiny networks, synthetic minibatches and toy spaces shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supernets.base import Supernet
+from supernets.factory import create_supernet
+from supernets.spaces import Architecture, Decision, SearchSpace
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class ToySpace(SearchSpace):
+    """Decisions with the given numbers of options, written as ``3-1-2``."""
+
+    name = "toy"
+
+    def __init__(self, *sizes: int) -> None:
+        self.decisions = tuple(
+            Decision(f"d{i}", tuple(str(option) for option in range(size)))
+            for i, size in enumerate(sizes)
+        )
+
+    def format(self, arch: Architecture) -> str:
+        self.validate(arch)
+        return "-".join(map(str, arch.choices))
+
+    def parse(self, text: str) -> Architecture:
+        return self.architecture([int(part) for part in text.split("-")])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks gain nothing from threads, and on a busy machine threads wait for each other.
+
+    Processes that the tests start inherit it, so that they compute the same.
+    """
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture
+def make_space() -> Callable[..., SearchSpace]:
+    """Builds a space from the number of options of each decision."""
+    return ToySpace
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """4 channels, 1 cell per stage, 8x8 images, 3 classes."""
+    return {"num_classes": 3, "channels": 4, "cells_per_stage": 1, "input_size": (3, 8, 8)}
+
+
+@pytest.fixture(scope="session")
+def make_supernet(tiny_settings: dict[str, Any]) -> Callable[..., Supernet]:
+    """Builds a tiny supernet whose BatchNorm layers are far from their initial state."""
+
+    def make(space: str = "nasbench201", *, seed: int = 0, **settings: Any) -> Supernet:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            supernet = create_supernet(space, **{**tiny_settings, **settings})
+            with torch.no_grad():
+                for module in supernet.modules():
+                    if isinstance(module, nn.BatchNorm2d):
+                        for scale in (module.weight, module.running_var):
+                            if scale is not None:
+                                scale.uniform_(0.5, 1.5)
+                        for shift in (module.bias, module.running_mean):
+                            if shift is not None:
+                                shift.normal_(0.0, 0.5)
+        return supernet
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_batches(tiny_settings: dict[str, Any]) -> Callable[..., Batches]:
+    """Minibatches of images whose class is a fixed pattern under noise: easy to learn."""
+    num_classes, image = tiny_settings["num_classes"], tiny_settings["input_size"]
+
+    def make(num_batches: int = 3, batch_size: int = 12, *, seed: int = 0) -> Batches:
+        patterns = torch.randn(num_classes, *image, generator=torch.Generator().manual_seed(99))
+        generator = torch.Generator().manual_seed(seed)
+        batches = []
+        for _ in range(num_batches):
+            y = torch.randint(num_classes, (batch_size,), generator=generator)
+            noise = torch.randn(batch_size, *image, generator=generator)
+            batches.append((patterns[y] + 0.5 * noise, y))
+        return batches
+
+    return make
+
+
+@pytest.fixture
+def images(make_batches: Callable[..., Batches]) -> Tensor:
+    """One minibatch of images."""
+    return make_batches(1)[0][0]
+
+
+@pytest.fixture
+def weights_of() -> Callable[[nn.Module], dict[str, Tensor]]:
+    """Copies every parameter and buffer of a module."""
+
+    def weights_of(module: nn.Module) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    return weights_of
+
+
+@pytest.fixture
+def assert_same_weights() -> Callable[[nn.Module, dict[str, Tensor]], None]:
+    """Compares a module, bit by bit, with what ``weights_of`` copied."""
+
+    def assert_same_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
+        found = module.state_dict()
+        assert found.keys() == weights.keys()
+        changed = [name for name in weights if not torch.equal(found[name], weights[name])]
+        assert not changed
+
+    return assert_same_weights

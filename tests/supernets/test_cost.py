@@ -1,0 +1,196 @@
+"""Costs against the published table, torch's own counter, and built networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from supernets.base import Supernet
+from supernets.cost import Constraint, Cost, CostModel, feasibility_check
+from supernets.nasbench201 import NASBench201Supernet
+from supernets.spaces import Architecture, NASBench201Space, SearchSpace
+from supernets.spaces.nasbench201 import useful_edges
+
+SPACE = NASBench201Space()
+
+
+def cost_model(**settings: Any) -> CostModel:
+    with torch.device("meta"):
+        return CostModel(NASBench201Supernet(**settings))
+
+
+@pytest.fixture(scope="module")
+def cifar10() -> CostModel:
+    return cost_model(num_classes=10)
+
+
+def all_edges(op: int) -> Architecture:
+    return SPACE.architecture([op] * 6)
+
+
+RESNET_LIKE = SPACE.parse(
+    "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+)
+
+
+@pytest.mark.parametrize(
+    ("arch", "mega_macs", "mega_params"),
+    [
+        (all_edges(3), 220.11969, 1.531546),
+        (all_edges(2), 31.37601, 0.241306),
+        (all_edges(0), 7.78305, 0.073306),
+        (all_edges(1), 7.78305, 0.073306),
+        (all_edges(4), 7.78305, 0.073306),
+        (RESNET_LIKE, 78.56193, 0.559386),
+    ],
+    ids=["all-3x3", "all-1x1", "all-none", "all-skip", "all-pool", "resnet-like"],
+)
+def test_published_costs_on_cifar10(
+    cifar10: CostModel, arch: Architecture, mega_macs: float, mega_params: float
+) -> None:
+    cost = cifar10.measure(arch)
+    assert (cost.macs, cost.params) == (round(mega_macs * 1e6), round(mega_params * 1e6))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "side", "mega_macs", "mega_params"),
+    [(100, 32, 220.12554, 1.537396), (120, 16, 55.03756, 1.538696)],
+    ids=["cifar100", "imagenet16-120"],
+)
+def test_published_costs_with_other_heads_and_inputs(
+    num_classes: int, side: int, mega_macs: float, mega_params: float
+) -> None:
+    model = cost_model(num_classes=num_classes, input_size=(3, side, side))
+    cost = model.measure(all_edges(3))
+    assert (cost.macs, cost.params) == (round(mega_macs * 1e6), round(mega_params * 1e6))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_classes": 10, "channels": 16, "cells_per_stage": 1, "input_size": (3, 32, 32)},
+        {"num_classes": 2, "channels": 3, "cells_per_stage": 1, "input_size": (1, 28, 28)},
+        {"num_classes": 120, "channels": 8, "cells_per_stage": 2, "input_size": (3, 15, 21)},
+        {"num_classes": 7, "channels": 1, "cells_per_stage": 3, "input_size": (4, 4, 5)},
+    ],
+    ids=["32x32", "28x28", "15x21", "4x5"],
+)
+def test_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None:
+    """Torch sees what is executed, so edges that the output never reads are taken out first."""
+    rng = np.random.default_rng(settings["channels"])
+    with torch.device("meta"):
+        supernet = NASBench201Supernet(**settings)
+        model = CostModel(supernet)
+        image = torch.zeros(1, *settings["input_size"])
+        for _ in range(5):
+            drawn = SPACE.sample(rng)
+            useful = useful_edges(drawn.choices)
+            arch = SPACE.architecture(
+                [c if i in useful else 0 for i, c in enumerate(drawn.choices)]
+            )
+            subnet = supernet.build_subnet(arch).eval()
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                subnet(image)
+            # two operations per multiply-accumulate; the classifier's bias is not counted
+            macs = counter.get_total_flops() // 2 + settings["num_classes"]
+            params = sum(parameter.numel() for parameter in subnet.parameters())
+            assert model.measure(arch) == Cost(params, macs)
+
+
+def test_edges_the_output_never_reads_are_counted(cifar10: CostModel) -> None:
+    text = "|nor_conv_3x3~0|+|none~0|none~1|+|{}~0|none~1|none~2|"
+    unread = cifar10.measure(SPACE.parse(text.format("none")))
+    read = cifar10.measure(SPACE.parse("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"))
+    assert unread == read
+    assert unread.macs > cifar10.measure(all_edges(0)).macs
+
+
+def test_policy_of_the_supernet_does_not_change_the_cost(
+    make_supernet: Callable[..., Supernet],
+) -> None:
+    costs = {CostModel(make_supernet(bn_mode=m)).measure(RESNET_LIKE) for m in ("batch", "affine")}
+    assert len(costs) == 1
+
+
+def test_constraint_is_a_closed_interval() -> None:
+    constraint = Constraint("params", 10, 20)
+    answers = [constraint.is_satisfied(Cost(params, macs=0)) for params in (9, 10, 15, 20, 21)]
+    assert answers == [False, True, True, True, False]
+    assert Constraint("macs", maximum=5).is_satisfied(Cost(params=100, macs=5))
+    assert not Constraint("macs", minimum=6).is_satisfied(Cost(params=100, macs=5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("flops",), "Unknown metric 'flops'; choose from params, macs"),
+        (("params", 3, 2), "minimum of params \\(3\\) must not exceed its maximum \\(2\\)"),
+        (("macs", float("nan"), 2), "minimum of macs"),
+        (("macs", 0, float("nan")), "maximum \\(nan\\)"),
+    ],
+)
+def test_impossible_intervals_are_refused(arguments: Sequence[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Constraint(*arguments)
+
+
+def test_no_constraints_give_no_check(cifar10: CostModel) -> None:
+    assert feasibility_check(cifar10, []) is None
+
+
+def test_all_constraints_have_to_hold(cifar10: CostModel) -> None:
+    is_feasible = feasibility_check(
+        cifar10, [Constraint("macs", maximum=80e6), Constraint("params", minimum=0.5e6)]
+    )
+    assert is_feasible is not None
+    assert is_feasible(RESNET_LIKE)  # 78.6 million, 0.56 million
+    assert not is_feasible(all_edges(3))  # too many macs
+    assert not is_feasible(all_edges(1))  # too few params
+
+
+def test_unsatisfiable_constraint_names_the_range(cifar10: CostModel) -> None:
+    with pytest.raises(ValueError) as caught:
+        feasibility_check(cifar10, [Constraint("params", maximum=70_000)])
+    assert str(caught.value) == (
+        "No architecture of 'nasbench201' has params in [0, 70,000]; "
+        "this space offers params from 73,306 to 1,531,546."
+    )
+
+
+def test_constraint_that_falls_into_a_gap_names_both_sides(cifar10: CostModel) -> None:
+    # one 1x1 convolution per cell adds 5 * (16^2 + 32^2 + 64^2) weights and 2 * 5 * (16 + 32 + 64)
+    # BatchNorm parameters to the 73,306 of a cell without convolution
+    assert 73_306 + 5 * (256 + 1024 + 4096) + 2 * 5 * 112 == 101_306
+    with pytest.raises(ValueError, match="nearest: 73,306 and 101,306"):
+        feasibility_check(cifar10, [Constraint("params", 80_000, 90_000)])
+
+
+def test_constraints_that_exclude_each_other_name_both_metrics(cifar10: CostModel) -> None:
+    constraints = [Constraint("params", minimum=1e6), Constraint("macs", maximum=10e6)]
+    with pytest.raises(ValueError, match="has params in .* and macs in .*; .*params from.*macs fr"):
+        feasibility_check(cifar10, constraints)
+
+
+class LargeSpaceCosts:
+    """Costs of a space too large to enumerate: the sum of the choices."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def measure(self, arch: Architecture) -> Cost:
+        return Cost(params=sum(arch.choices), macs=0)
+
+
+def test_large_spaces_are_sampled(make_space: Callable[..., SearchSpace]) -> None:
+    model: Any = LargeSpaceCosts(make_space(*[2] * 40))
+    is_feasible = feasibility_check(model, [Constraint("params", 18, 22)])
+    assert is_feasible is not None
+    assert is_feasible(model.space.architecture([0, 1] * 20))
+    assert not is_feasible(model.space.architecture([1] * 40))
+    with pytest.raises(ValueError, match="this space offers params from"):
+        feasibility_check(model, [Constraint("params", minimum=41)])

@@ -1,0 +1,288 @@
+"""What every supernet promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernets.base import Supernet
+from supernets.batchnorm import recalibrate_bn
+from supernets.checkpoint import load_supernet, save_supernet
+from supernets.factory import create_subnet, create_supernet
+from supernets.nasbench201 import BN_MODES
+from supernets.spaces import Architecture
+
+Batches = list[tuple[Tensor, Tensor]]
+CopyWeights = Callable[[nn.Module], dict[str, Tensor]]
+
+SUPERNETS: dict[str, dict[str, Any]] = {
+    f"nasbench201-{bn_mode}": {"space": "nasbench201", "bn_mode": bn_mode} for bn_mode in BN_MODES
+}
+
+
+@pytest.fixture(params=SUPERNETS)
+def supernet(request: pytest.FixtureRequest, make_supernet: Callable[..., Supernet]) -> Supernet:
+    return make_supernet(**SUPERNETS[request.param])
+
+
+def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
+    rng = np.random.default_rng(7)
+    return [supernet.space.sample(rng) for _ in range(num_archs)]
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+
+
+def test_logits_have_one_column_per_class(supernet: Supernet, images: Tensor) -> None:
+    arch = sample(supernet, 1)[0]
+    assert supernet(images, arch).shape == (len(images), supernet.num_classes)
+
+
+def test_paths_differ_in_their_logits(supernet: Supernet, images: Tensor) -> None:
+    first, second, *_ = sample(supernet, 2)
+    assert not torch.allclose(supernet(images, first), supernet(images, second))
+
+
+def test_extracted_subnet_computes_the_same_in_eval_mode(
+    supernet: Supernet, images: Tensor
+) -> None:
+    supernet.eval()
+    for arch in sample(supernet, 50):
+        subnet = supernet.extract(arch)
+        assert not subnet.training
+        assert torch.equal(subnet(images), supernet(images, arch))
+
+
+def test_extracted_subnet_computes_the_same_in_train_mode(
+    supernet: Supernet, images: Tensor
+) -> None:
+    supernet.train()
+    for arch in sample(supernet, 50):
+        subnet = supernet.extract(arch)
+        assert subnet.training
+        assert torch.equal(subnet(images), supernet(images, arch))
+        whole = supernet.state_dict()  # the running statistics moved alike
+        assert all(torch.equal(t, whole[name]) for name, t in subnet.state_dict().items())
+
+
+def test_extraction_keeps_dtype_memory_format_and_frozen_parameters(
+    supernet: Supernet, images: Tensor
+) -> None:
+    supernet.double().to(memory_format=torch.channels_last)
+    supernet.requires_grad_(False)
+    arch = sample(supernet, 1)[0]
+    subnet = supernet.extract(arch)
+    strides = {name: tensor.stride() for name, tensor in supernet.state_dict().items()}
+    for name, tensor in subnet.state_dict().items():
+        assert tensor.dtype in (torch.float64, torch.int64)
+        assert tensor.stride() == strides[name]
+    assert not any(parameter.requires_grad for parameter in subnet.parameters())
+    images = images.double().to(memory_format=torch.channels_last)
+    assert torch.equal(subnet(images), supernet(images, arch))
+
+
+def test_extracted_subnet_shares_no_storage(
+    supernet: Supernet,
+    images: Tensor,
+    weights_of: CopyWeights,
+    assert_same_weights: Callable[..., None],
+) -> None:
+    arch = sample(supernet, 1)[0]
+    before, logits = weights_of(supernet), supernet.eval()(images, arch)
+    subnet = supernet.extract(arch)
+    owned = {tensor.untyped_storage().data_ptr() for tensor in supernet.state_dict().values()}
+    for tensor in subnet.state_dict().values():
+        assert tensor.untyped_storage().data_ptr() not in owned
+        with torch.no_grad():
+            tensor.fill_(7)
+    assert_same_weights(supernet, before)
+    assert torch.equal(supernet(images, arch), logits)
+
+
+def test_extracted_subnets_do_not_share_storage_with_each_other(supernet: Supernet) -> None:
+    arch = sample(supernet, 1)[0]
+    first, second = supernet.extract(arch), supernet.extract(arch)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.fill_(7)
+    assert all(not (parameter == 7).all() for parameter in second.parameters())
+
+
+def test_extraction_leaves_gradients_and_training_mode_alone(
+    supernet: Supernet, images: Tensor
+) -> None:
+    arch = sample(supernet, 1)[0]
+    supernet.train()(images, arch).sum().backward()
+    before = {name: gradient.clone() for name, gradient in gradients(supernet).items()}
+    subnet = supernet.extract(arch)
+    assert all(parameter.grad is None for parameter in subnet.parameters())
+    subnet.eval()(images).sum().backward()
+    assert supernet.training
+    after = gradients(supernet)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_only_the_path_is_executed(supernet: Supernet, images: Tensor) -> None:
+    executed: list[str] = []
+    for name, module in supernet.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: executed.append(name))
+    for arch in sample(supernet, 20):
+        executed.clear()
+        supernet(images, arch)
+        leaves = {
+            name
+            for name, module in supernet.extract(arch).named_modules()
+            if not list(module.children()) and not isinstance(module, nn.ModuleDict)
+        }
+        assert set(executed) <= leaves
+        assert len(executed) == len(set(executed))  # each once
+
+
+def test_only_the_path_gets_gradients(supernet: Supernet, images: Tensor) -> None:
+    supernet.train()
+    for arch in sample(supernet, 20):
+        supernet.zero_grad(set_to_none=True)
+        supernet(images, arch).square().sum().backward()
+        subnet = supernet.extract(arch)
+        subnet(images).square().sum().backward()
+        found, expected = gradients(supernet), gradients(subnet)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert len(expected) < len(list(supernet.parameters()))
+
+
+def test_training_the_subnet_equals_training_its_path(
+    supernet: Supernet, make_batches: Callable[..., Batches]
+) -> None:
+    recipe = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-2}
+    for arch in sample(supernet, 4):
+        subnet = supernet.train().extract(arch)
+        untouched = {
+            name: tensor.clone()
+            for name, tensor in supernet.state_dict().items()
+            if name not in subnet.state_dict()
+        }
+        optimizers = [torch.optim.SGD(net.parameters(), **recipe) for net in (supernet, subnet)]
+        for x, y in make_batches(3):
+            for optimizer, logits in zip(optimizers, (supernet(x, arch), subnet(x)), strict=True):
+                optimizer.zero_grad()
+                F.cross_entropy(logits, y).backward()
+                optimizer.step()
+        whole = supernet.state_dict()
+        for name, tensor in subnet.state_dict().items():
+            assert torch.equal(tensor, whole[name]), name
+        for name, tensor in untouched.items():
+            assert torch.equal(tensor, whole[name]), name
+
+
+def test_architectures_of_another_space_are_refused(supernet: Supernet, images: Tensor) -> None:
+    foreign = Architecture("elsewhere", sample(supernet, 1)[0].choices)
+    for use in (
+        lambda: supernet(images, foreign),
+        lambda: supernet.extract(foreign),
+        lambda: supernet.build_subnet(foreign),
+        lambda: supernet.count(foreign),
+    ):
+        with pytest.raises(ValueError, match="elsewhere"):
+            use()
+
+
+def test_settings_rebuild_the_supernet(supernet: Supernet, images: Tensor) -> None:
+    rebuilt = create_supernet(supernet.space.name, **supernet.settings)
+    rebuilt.load_state_dict(supernet.state_dict())
+    assert rebuilt.settings == supernet.settings
+    assert rebuilt.input_size == supernet.input_size
+    for arch in sample(supernet, 5):
+        assert torch.equal(rebuilt.eval()(images, arch), supernet.eval()(images, arch))
+
+
+def test_checkpoint_restores_every_weight_and_every_logit(
+    supernet: Supernet,
+    images: Tensor,
+    tmp_path: Path,
+    weights_of: CopyWeights,
+    assert_same_weights: Callable[..., None],
+) -> None:
+    save_supernet(tmp_path / "supernet.pt", supernet)
+    loaded = load_supernet(tmp_path / "supernet.pt")
+    assert not loaded.training
+    assert loaded.settings == supernet.settings
+    assert_same_weights(loaded, weights_of(supernet))
+    for arch in sample(supernet, 5):
+        assert torch.equal(loaded(images, arch), supernet.eval()(images, arch))
+
+
+def test_count_gives_the_parameters_of_the_built_subnet(supernet: Supernet) -> None:
+    for arch in sample(supernet, 20):
+        subnet = supernet.build_subnet(arch)
+        assert supernet.count(arch)[0] == sum(p.numel() for p in subnet.parameters())
+
+
+def test_built_subnet_has_fresh_weights(supernet: Supernet) -> None:
+    arch = sample(supernet, 1)[0]
+    first, second = supernet.build_subnet(arch), supernet.build_subnet(arch)
+    inherited = supernet.state_dict()
+    matrices = 0
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert a.requires_grad
+        if a.dim() > 1:  # BatchNorm starts alike everywhere
+            matrices += 1
+            assert not torch.equal(a, b), name
+            assert not torch.equal(a, inherited[name]), name
+    assert matrices > 0
+
+
+def test_standalone_network_needs_no_supernet(
+    supernet: Supernet, make_batches: Callable[..., Batches], tmp_path: Path
+) -> None:
+    batches = make_batches(4)
+    arch = sample(supernet, 1)[0]
+    standalone = supernet.to_standalone(supernet.extract(arch))
+    recalibrate_bn(standalone, batches, 4)
+    torch.save(standalone.state_dict(), tmp_path / "weights.pt")
+    rebuilt = create_subnet(arch, **supernet.settings).eval()
+    rebuilt.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(rebuilt(batches[0][0]), standalone(batches[0][0]))
+
+
+def test_standalone_network_computes_what_the_subnet_computes_on_its_batch(
+    supernet: Supernet, make_batches: Callable[..., Batches]
+) -> None:
+    """In train mode both normalise by the batch, whatever BatchNorm keeps."""
+    x, _ = make_batches(1)[0]
+    for arch in sample(supernet, 10):
+        subnet = supernet.train().extract(arch)
+        standalone = supernet.to_standalone(subnet)
+        assert standalone.training
+        assert torch.equal(standalone(x), subnet(x))
+
+
+def test_recalibrated_standalone_network_agrees_with_its_batch_statistics(
+    supernet: Supernet, make_batches: Callable[..., Batches]
+) -> None:
+    """Recalibrated on one batch, eval mode differs from train mode by the unbiased variance."""
+    (x, _), *_ = make_batches(1, batch_size=128)
+    for arch in sample(supernet, 3):
+        standalone = supernet.to_standalone(supernet.train().extract(arch))
+        expected = standalone.train()(x)
+        recalibrate_bn(standalone, [(x, x)], 1)
+        torch.testing.assert_close(standalone(x), expected, rtol=0.02, atol=0.02)
+
+
+def test_standalone_network_shares_no_storage_with_the_subnet(supernet: Supernet) -> None:
+    subnet = supernet.extract(sample(supernet, 1)[0])
+    owned = {tensor.untyped_storage().data_ptr() for tensor in subnet.state_dict().values()}
+    standalone = supernet.to_standalone(subnet)
+    assert owned.isdisjoint(
+        tensor.untyped_storage().data_ptr() for tensor in standalone.state_dict().values()
+    )

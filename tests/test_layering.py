@@ -1,0 +1,108 @@
+"""Imports point down: spaces < parts of supernets < jobs on supernets < estimators < search."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("supernets", "estimators", "search")
+#: Modules that do something with a supernet; whatever is not named here is a part of one.
+JOBS = (
+    "supernets.path_sampling",
+    "supernets.training",
+    "supernets.checkpoint",
+    "supernets.export",
+    "supernets.command_line",
+    "supernets.cli",
+)
+#: What sees nothing but spaces, trials and files, so that a search of a table takes milliseconds.
+TORCH_FREE = (
+    "supernets.atomic",
+    "search.trials",
+    "search.base",
+    "search.random_search",
+    "search.weaknas",
+    "search.predictors.base",
+    "search.predictors.sklearn_models",
+)
+LAYERS = ("spaces", "parts of supernets", "jobs on supernets", "estimators", "search")
+HEAVY = ("torch", "torchvision", "timm")
+
+
+def layer(module: str) -> int:
+    package = module.split(".")[0]
+    if package == "supernets":
+        # the package itself offers the jobs as well, so importing from it is importing them
+        is_job = module in JOBS or module == "supernets"
+        return 0 if module.startswith("supernets.spaces") else 2 if is_job else 1
+    return 3 if package == "estimators" else 4
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+}
+# A package's __init__.py offers what the package holds, whichever layer it is in.
+REEXPORTS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def imports(module: str) -> set[str]:
+    """Dotted names of everything ``module`` imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}, line {node.lineno}: a relative import"
+            assert node.module is not None
+            found.add(node.module)
+            # `from package import module` names a module too
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] in PACKAGES}
+
+
+def test_the_lists_name_existing_modules() -> None:
+    assert set(JOBS) | set(TORCH_FREE) <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - REEXPORTS))
+def test_imports_point_down(module: str) -> None:
+    found = own(imports(module))
+    upward = {name for name in found if layer(name) > layer(module)}
+    assert not upward, f"{module} is in layer {LAYERS[layer(module)]!r}"
+
+
+@pytest.mark.parametrize("module", sorted(REEXPORTS))
+def test_packages_reexport_their_own_modules_only(module: str) -> None:
+    allowed = module.split(".")[0]
+    foreign = {name for name in own(imports(module)) if layer(name) > layer(module)}
+    assert {name for name in foreign if name.split(".")[0] != allowed} == set()
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("supernets.spaces")))
+def test_spaces_need_numpy_and_the_standard_library_only(module: str) -> None:
+    roots = {name.split(".")[0] for name in imports(module) - own(imports(module))}
+    assert roots <= sys.stdlib_module_names | {"numpy"}
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_torch_free_modules_import_each_other_and_spaces_only(module: str) -> None:
+    found = imports(module)
+    assert not {name for name in found if name.split(".")[0] in HEAVY}
+    beyond = {
+        name
+        for name in own(found)
+        if not name.startswith("supernets.spaces") and name not in TORCH_FREE
+    }
+    assert not beyond
