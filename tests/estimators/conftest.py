@@ -1,0 +1,92 @@
+"""A supernet of one weight per subnet, whose losses can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supernets.base import Supernet
+from supernets.spaces import Architecture, SearchSpace
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class OneWeightSubnet(nn.Module):
+    """Logits ``(w * x, 0)`` of one-pixel images; every call is counted."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.calls: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, 1, 1) images to (N, 2) logits."""
+        self.calls.append(self.training)
+        out = self.weight * x.flatten(1)
+        return torch.cat([out, torch.zeros_like(out)], dim=1)
+
+
+class OneWeightSupernet(Supernet):
+    """One weight per architecture of a space with one decision."""
+
+    def __init__(self, space: SearchSpace, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.space = space
+        self.num_classes = 2
+        self.input_size = (1, 1, 1)
+        self.settings = {}
+        self.weights = nn.Parameter(torch.tensor(weights))
+        self.extracted: list[OneWeightSubnet] = []
+
+    def forward(self, x: Tensor, arch: Architecture) -> Tensor:
+        return OneWeightSubnet(self.weights[arch.choices[0]])(x)
+
+    def build_subnet(self, arch: Architecture) -> nn.Module:
+        return OneWeightSubnet(torch.zeros(()))
+
+    def extract(self, arch: Architecture) -> nn.Module:
+        self.extracted.append(OneWeightSubnet(self.weights[arch.choices[0]].detach().clone()))
+        return self.extracted[-1].train(self.training)
+
+    def to_standalone(self, subnet: nn.Module) -> nn.Module:
+        return subnet
+
+    def count(self, arch: Architecture) -> tuple[int, int]:
+        return 1, 1
+
+
+@pytest.fixture
+def make_one_weight_supernet(
+    make_space: Callable[..., SearchSpace],
+) -> Callable[..., OneWeightSupernet]:
+    """Builds a supernet from the weight of each of its architectures."""
+    return lambda *weights: OneWeightSupernet(make_space(len(weights)), weights)
+
+
+@pytest.fixture
+def make_pixels() -> Callable[..., Batches]:
+    """One minibatch per list of pixels, all of class 0."""
+
+    def make(*batches: Sequence[float]) -> Batches:
+        return [
+            (torch.tensor(x).view(-1, 1, 1, 1), torch.zeros(len(x), dtype=torch.int64))
+            for x in batches
+        ]
+
+    return make
+
+
+@pytest.fixture
+def write_table(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a CSV file."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,127 @@
+"""Estimators by name: what each needs, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from estimators.factory import ESTIMATORS, create_estimator
+from estimators.inherited import ValAccuracyEstimator
+from estimators.tabular import TabularEstimator
+from estimators.tse import TSEEstimator
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture
+def inputs(
+    make_one_weight_supernet: Callable[..., Any],
+    make_pixels: Callable[..., Batches],
+    write_table: Callable[[str], Path],
+) -> dict[str, Any]:
+    """Something of everything."""
+    supernet = make_one_weight_supernet(0.0, 1.0)
+    return {
+        "supernet": supernet,
+        "train_batches": make_pixels(*[[1.0]] * 100),
+        "val_batches": make_pixels([1.0], [2.0]),
+        "recalibrate_batches": make_pixels([1.0]),
+        "num_batches": 2,
+        "lr": 0.25,
+        "table": write_table("arch_str,other,top1\n0,1,50\n,0,60\n"),
+        "arch_column": "other",
+        "value_column": "top1",
+        "space": supernet.space,
+    }
+
+
+NEEDS = {
+    "tse": ("supernet", "train_batches"),
+    "val_acc": ("supernet", "val_batches"),
+    "table": ("table", "value_column", "space"),
+}
+TAKES = {
+    "tse": ("num_batches", "lr", "space"),
+    "val_acc": ("recalibrate_batches", "space"),
+    "table": ("arch_column",),
+}
+
+
+def pick(inputs: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: inputs[name] for name in names}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_name_builds_an_estimator_of_that_name(name: str, inputs: dict[str, Any]) -> None:
+    if name == "table":  # its rows without an architecture are read under another column only
+        inputs["table"].write_text("arch_str,other,top1\n0,1,50\n1,0,60\n")
+    estimator = create_estimator(name, **pick(inputs, *NEEDS[name]))
+    assert estimator.name == name
+    estimator.estimate(inputs["space"].architecture([1]))
+
+
+@pytest.mark.parametrize(("name", "missing"), [(n, key) for n in NEEDS for key in NEEDS[n]])
+def test_what_is_needed_must_be_given(name: str, missing: str, inputs: dict[str, Any]) -> None:
+    given = pick(inputs, *(key for key in NEEDS[name] if key != missing))
+    with pytest.raises(ValueError, match=f"^Estimator '{name}' needs {missing}.$"):
+        create_estimator(name, **given)
+
+
+def test_all_that_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match="needs table, value_column, space"):
+        create_estimator("table")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_what_does_not_apply_must_be_left_out(name: str, inputs: dict[str, Any]) -> None:
+    for key in inputs.keys() - {*NEEDS[name], *TAKES[name]}:
+        with pytest.raises(ValueError, match=f"'{name}' does not use {key}; leave it out"):
+            create_estimator(name, **pick(inputs, *NEEDS[name], key))
+
+
+def test_settings_of_tse_arrive(inputs: dict[str, Any]) -> None:
+    given = pick(inputs, *NEEDS["tse"])
+    default = create_estimator("tse", **given)
+    assert isinstance(default, TSEEstimator)
+    assert (len(default.batches), default.lr, default.amp) == (100, 0.001, False)
+    other = create_estimator("tse", **given, num_batches=2, lr=0.25, device="cpu", amp=True)
+    assert isinstance(other, TSEEstimator)
+    assert (len(other.batches), other.lr, other.amp) == (2, 0.25, True)
+    assert other.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("key", ["num_batches", "lr"])
+def test_zero_is_a_value_to_refuse_not_to_replace_by_the_default(
+    key: str, inputs: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be"):
+        create_estimator("tse", **pick(inputs, *NEEDS["tse"]), **{key: 0})
+
+
+def test_settings_of_val_acc_arrive(inputs: dict[str, Any]) -> None:
+    given = pick(inputs, *NEEDS["val_acc"])
+    default = create_estimator("val_acc", **given)
+    assert isinstance(default, ValAccuracyEstimator)
+    assert (default.recalibrate_batches, default.amp) == (None, False)
+    other = create_estimator(
+        "val_acc", **given, recalibrate_batches=inputs["recalibrate_batches"], amp=True
+    )
+    assert isinstance(other, ValAccuracyEstimator)
+    assert other.recalibrate_batches is not None
+    assert (len(other.recalibrate_batches), other.amp) == (1, True)
+
+
+def test_settings_of_the_table_arrive(inputs: dict[str, Any]) -> None:
+    table = create_estimator("table", **pick(inputs, *NEEDS["table"], *TAKES["table"]))
+    assert isinstance(table, TabularEstimator)
+    assert {arch.choices: value for arch, value in table.values.items()} == {(1,): 50, (0,): 60}
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="Unknown estimator 'synflow'; choose from tse, val_acc, "):
+        create_estimator("synflow")
