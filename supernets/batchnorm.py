@@ -28,7 +28,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         uses_batch = self.training or self.running_mean is None
         if not (self.synchronised and uses_batch and dist.is_initialized()):
             return super().forward(input)
-        x = input.float()
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         count = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
         sums = torch.cat([x.sum((0, 2, 3)), count])
         sums = _sum_over_ranks(sums)

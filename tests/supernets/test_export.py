@@ -1,0 +1,383 @@
+"""Exported subnets: whole folders, equal logits everywhere, and every refusal in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from supernets import cli, create_space, export, load_subnet, load_supernet
+from supernets.batchnorm import recalibrate_bn
+from supernets.checkpoint import read_checkpoint, reopen_data
+from supernets.command_line import versions
+from supernets.evaluation import evaluate
+from supernets.export import export_subnet, main, read_architecture, read_subnet_record
+
+ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+FILES = ["subnet.json", "subnet.pt2", "weights.safetensors"]
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.filterwarnings(
+    # torch.export tells torch's own developers about the guards of its own modules
+    "ignore::FutureWarning:torch",
+    "ignore::DeprecationWarning:torch",
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A supernet of one epoch."""
+    output = tmp_path_factory.mktemp("supernet")
+    tiny = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 0 --epochs 1 --no-amp"
+    assert cli.main([*tiny.split(), "--output", str(output)]) == 0
+    return output / "last.pt"
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its subnet ``ARCH``; never written to."""
+    folder = tmp_path_factory.mktemp("exported") / "deep" / "subnet"
+    assert run(checkpoint, ARCH, folder) == 0
+    return folder
+
+
+def run(checkpoint: Path, arch: str, output: Path, *flags: str) -> int:
+    return main(["--supernet", str(checkpoint), "--arch", arch, "--output", str(output), *flags])
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("supernet-export: error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the export to damage."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes((exported / name).read_bytes())
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        load_subnet(folder)
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_loaded_subnet_is_the_recalibrated_one(checkpoint: Path, exported: Path) -> None:
+    supernet = load_supernet(checkpoint)
+    loaders = reopen_data(read_checkpoint(checkpoint), checkpoint, device=CPU)
+    subnet = supernet.to_standalone(supernet.extract(supernet.space.parse(ARCH)))
+    recalibrate_bn(subnet, loaders.train_eval, 3)
+    loaded = load_subnet(exported)
+    assert not loaded.training
+    x, _ = next(iter(loaders.test))
+    with torch.inference_mode():
+        assert torch.allclose(loaded(x), subnet(x), atol=1e-6)
+        assert loaded(x).std() > 0.01
+    record = read_subnet_record(exported)
+    assert record["recalibrate_batches"] == 3  # an epoch has no more
+    test = evaluate(loaded, loaders.test, device=CPU)
+    assert record["metrics"]["test_top1"] == pytest.approx(test.top1)
+    assert record["metrics"]["test_loss"] == pytest.approx(test.loss, abs=1e-5)
+    assert record["metrics"]["num_test_images"] == test.num_images == 360
+
+
+def test_the_record_says_what_it_is(checkpoint: Path, exported: Path) -> None:
+    record = read_subnet_record(exported)
+    assert (record["space"], record["architecture"]) == ("nasbench201", ARCH)
+    parameters = sum(p.numel() for p in load_subnet(exported).parameters())
+    assert record["cost"]["params"] == parameters
+    assert record["data"]["class_names"] == [str(i) for i in range(10)]
+    assert record["provenance"]["supernet"] == str(checkpoint)
+    assert record["versions"] == versions()
+    assert sorted(path.name for path in exported.iterdir()) == FILES
+    assert sorted(path.name for path in exported.parent.iterdir()) == ["subnet"]
+
+
+def test_the_program_gives_the_same_logits_at_every_batch_size(exported: Path) -> None:
+    program = torch.export.load(exported / "subnet.pt2").module()
+    loaded = load_subnet(exported)
+    generator = torch.Generator().manual_seed(0)
+    for size in (1, 2, 8, 33):
+        x = torch.randn(size, 1, 8, 8, generator=generator)
+        with torch.inference_mode():
+            assert torch.allclose(program(x), loaded(x), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_both_files_load_in_a_fresh_process(exported: Path, tmp_path: Path) -> None:
+    """The program with PyTorch alone; the weights without the supernet."""
+    x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    torch.save(x, tmp_path / "x.pt")
+    script = f"""
+import sys, torch
+x = torch.load({str(tmp_path / "x.pt")!r})
+with torch.inference_mode():
+    logits = torch.export.load({str(exported / "subnet.pt2")!r}).module()(x)
+    one = torch.export.load({str(exported / "subnet.pt2")!r}).module()(x[:1])
+assert not any(name.split(".")[0] in ("supernets", "search", "estimators") for name in sys.modules)
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from supernets import load_subnet
+with torch.inference_mode():
+    again = load_subnet({str(exported)!r})(x)
+torch.save([logits, one, again], {str(tmp_path / "logits.pt")!r})
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    with torch.inference_mode():
+        expected = load_subnet(exported)(x)
+    logits, one, again = torch.load(tmp_path / "logits.pt")
+    assert torch.allclose(logits, expected, atol=1e-5)
+    assert torch.allclose(one, expected[:1], atol=1e-5)
+    assert torch.allclose(again, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|skip_connect~0|+|avg_pool_3x3~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+    ],
+    ids=["zero", "weightless"],
+)
+def test_cells_without_weights_export_too(arch: str, checkpoint: Path, tmp_path: Path) -> None:
+    assert run(checkpoint, arch, tmp_path / "subnet") == 0
+    x = torch.randn(3, 1, 8, 8)
+    program = torch.export.load(tmp_path / "subnet" / "subnet.pt2").module()
+    with torch.inference_mode():
+        assert torch.allclose(program(x), load_subnet(tmp_path / "subnet")(x), atol=1e-5)
+
+
+def test_exporting_again_replaces_the_folder(
+    checkpoint: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ARCH.replace("nor_conv_1x1", "none")
+    before = (copy / "weights.safetensors").read_bytes()
+    assert run(checkpoint, other, copy, "--recalibrate-batches", "1") == 0
+    block = json.loads(capsys.readouterr().out)
+    assert (block["status"], block["subnet"]) == ("finished", str(copy))
+    record = read_subnet_record(copy)
+    assert (record["architecture"], record["recalibrate_batches"]) == (other, 1)
+    assert (copy / "weights.safetensors").read_bytes() != before
+    assert sorted(path.name for path in copy.iterdir()) == FILES
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_an_empty_folder_is_taken(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "subnet").mkdir()
+    assert run(checkpoint, ARCH, tmp_path / "subnet") == 0
+    assert sorted(path.name for path in (tmp_path / "subnet").iterdir()) == FILES
+
+
+def test_anything_else_is_never_overwritten(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = tmp_path / "thesis" / "chapter1.txt"
+    precious.parent.mkdir()
+    precious.write_text("x")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "subnet.json").write_text('{"format": "other"}')
+    for output in (precious.parent, precious, tmp_path / "half"):
+        assert run(checkpoint, ARCH, output) == 2
+        assert "exists and is no exported subnet; choose another folder" in error_line(capsys)
+    assert precious.read_text() == "x"
+    assert len(list((tmp_path / "half").iterdir())) == 1
+
+
+def test_a_failed_export_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet = load_supernet(checkpoint)
+    loaders = reopen_data(read_checkpoint(checkpoint), checkpoint, device=CPU)
+    real = load_subnet
+
+    def other_weights(folder: Path) -> torch.nn.Module:
+        subnet = real(folder)
+        with torch.no_grad():
+            next(subnet.parameters()).add_(0.5)
+        return subnet
+
+    monkeypatch.setattr(export, "load_subnet", other_weights)
+    with pytest.raises(RuntimeError, match="reloaded weights.safetensors gives logits that differ"):
+        export_subnet(
+            supernet, supernet.space.parse(ARCH), loaders, tmp_path / "subnet", device=CPU
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_supernet_is_only_read(checkpoint: Path, tmp_path: Path) -> None:
+    supernet = load_supernet(checkpoint)
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    loaders = reopen_data(read_checkpoint(checkpoint), checkpoint, device=CPU)
+    arch = supernet.space.parse(ARCH)
+    export_subnet(supernet, arch, loaders, tmp_path / "subnet", device=CPU)
+    assert all(torch.equal(before[name], t) for name, t in supernet.state_dict().items())
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_damaged_weights_are_refused(damage: Callable[[Path], None], copy: Path) -> None:
+    damage(copy / "weights.safetensors")
+    assert "weights.safetensors" in refusal(copy)
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
+    path = copy / "weights.safetensors"
+    weights = load_file(path)
+    removed = sorted(weights)[:2]
+    save_file({name: weights[name] for name in weights if name not in removed}, path)
+    record = json.loads((copy / "subnet.json").read_text())
+    record["weights_sha256"] = export._sha256(path)
+    (copy / "subnet.json").write_text(json.dumps(record))
+    assert "cannot be loaded" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "was not written by supernet-export"),
+        ({"version": 2}, "has version 2, this version reads up to 1; update"),
+        ({"space": "elsewhere"}, "is damaged: Unknown space 'elsewhere'"),
+        ({"architecture": "|x|"}, "is damaged: '|x|' is not a NAS-Bench-201 architecture"),
+        ({"settings": {"num_classes": 10, "width": 3}}, "is damaged: "),
+        ({"settings": None}, "is damaged: "),
+    ],
+)
+def test_damaged_records_are_refused(change: dict[str, Any], message: str, copy: Path) -> None:
+    record = json.loads((copy / "subnet.json").read_text()) | change
+    (copy / "subnet.json").write_text(json.dumps(record))
+    assert message in refusal(copy)
+
+
+def test_folders_that_are_no_exports_are_refused(copy: Path, tmp_path: Path) -> None:
+    for text in ("", "{", "[1, 2]"):
+        (copy / "subnet.json").write_text(text)
+        refusal(copy)
+    (copy / "subnet.json").unlink()
+    assert "is not an exported subnet" in refusal(copy)
+    assert "is not an exported subnet" in refusal(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("arch", "flags", "message"),
+    [
+        ("|none~0|", [], "'|none~0|' is not a NAS-Bench-201 architecture: it has 1"),
+        (ARCH.replace("none", "conv"), [], "unknown operation 'conv'"),
+        ("none.json", [], "none.json is not a best.json of supernet-search"),
+        (ARCH, ["--recalibrate-batches", "0"], "--recalibrate-batches must be at least 1, got 0."),
+        (ARCH, ["--threads", "0"], "--threads must be at least 1"),
+        (ARCH, ["--device", "tpu"], "Unknown device 'tpu'"),
+        (ARCH, ["--data-dir", "x"], "digits come with scikit-learn; leave out --data-dir x."),
+        (ARCH, ["--num-workers", "-1"], "num_workers must be at least 0, got -1."),
+    ],
+)
+def test_bad_options_are_one_line_and_write_nothing(
+    arch: str,
+    flags: list[str],
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(checkpoint, arch, tmp_path / "subnet", *flags) == 2
+    assert message in error_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["supernet", "arch", "output"])
+def test_what_is_needed_is_named(missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [f"--{name}=x" for name in ("supernet", "arch", "output") if name != missing]
+    assert main(given) == 2
+    assert f"--{missing} is required" in error_line(capsys)
+
+
+def test_a_bad_supernet_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "subnet"
+    assert run(tmp_path / "none.pt", ARCH, output) == 2
+    assert "There is no checkpoint" in error_line(capsys)
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(checkpoint.read_bytes()[:5000])
+    assert run(bad, ARCH, output) == 2
+    assert "truncated" in error_line(capsys)
+    torch.save({"a": 1}, bad)
+    assert run(bad, ARCH, output) == 2
+    assert "is not a supernet checkpoint" in error_line(capsys)
+    stored = torch.load(checkpoint, weights_only=True)
+    torch.save(stored | {"space": "elsewhere"}, bad)
+    assert run(bad, ARCH, output) == 2
+    assert "space 'elsewhere'; known are nasbench201" in error_line(capsys)
+    assert run(bad, ARCH, output, "--space", "nasbench201") == 2
+    assert "holds a supernet of space 'elsewhere', not 'nasbench201'" in error_line(capsys)
+    torch.save({key: stored[key] for key in stored if key != "data"}, bad)
+    assert run(bad, ARCH, output) == 2
+    assert "without its training and data settings" in error_line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.pt"]
+
+
+def test_other_images_than_those_of_the_training_are_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["data"]["split_digest"] = "0" * 64
+    torch.save(stored, tmp_path / "last.pt")
+    assert run(tmp_path / "last.pt", ARCH, tmp_path / "subnet") == 2
+    assert "The images of digits are not those" in error_line(capsys)
+
+
+def test_an_output_below_a_file_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    assert run(checkpoint, ARCH, tmp_path / "file" / "subnet") == 2
+    assert "Cannot write to" in error_line(capsys)
+
+
+def test_best_json_gives_the_first_architecture_and_its_trial(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = tmp_path / "best.json"
+    trial = {"number": 3, "architecture": ARCH, "score": -1.5}
+    best.write_text(json.dumps({"space": "nasbench201", "best": [trial, {}]}))
+    assert run(checkpoint, str(best), tmp_path / "subnet") == 0
+    record = read_subnet_record(tmp_path / "subnet")
+    assert (record["architecture"], record["provenance"]["trial"]) == (ARCH, trial)
+    capsys.readouterr()
+    for text in ("{", "[]", '{"space": "nasbench201", "best": []}', '{"best": 3}'):
+        best.write_text(text)
+        assert run(checkpoint, str(best), tmp_path / "other") == 2
+        assert "is not a best.json of supernet-search" in error_line(capsys)
+    best.write_text(json.dumps({"space": "elsewhere", "best": [trial]}))
+    assert run(checkpoint, str(best), tmp_path / "other") == 2
+    assert "is from space 'elsewhere', but this supernet" in error_line(capsys)
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_architecture_is_read_from_its_notation() -> None:
+    space = create_space("nasbench201")
+    assert read_architecture(ARCH, space) == (space.parse(ARCH), None)

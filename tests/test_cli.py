@@ -1,0 +1,111 @@
+"""The commands as a user starts them: both root scripts, the recipes, and the entry points."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import search.cli
+import supernets.cli
+import supernets.export
+from supernets.command_line import parse_args
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "train_supernet.py": supernets.cli.build_parser,
+    "search.py": search.cli.build_parser,
+}
+
+
+def start(script: str, *flags: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a root script from another folder; no threads beyond one, as the job is tiny."""
+    command = [sys.executable, str(ROOT / script), *flags]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.mark.slow
+def test_both_scripts_run_two_steps_from_any_folder(tmp_path: Path) -> None:
+    # A stranger's files of our names in the working folder must not be taken for ours.
+    (tmp_path / "search.py").write_text("raise SystemExit('the stranger')\n")
+    (tmp_path / "supernets.py").write_text("raise SystemExit('the stranger')\n")
+    flags = "--channels 4 --cells-per-stage 1 --epochs 1 --batch-size 600 --num-probes 0".split()
+    done = start("train_supernet.py", *flags, "--output", "run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    block = json.loads(done.stdout)
+    assert (block["status"], block["steps"]) == ("finished", 2)
+    assert "Warning" not in done.stderr
+    flags = "--tse-batches 2 --num-trials 2 --num-initial 2 --output found".split()
+    done = start("search.py", "--supernet", "run/last.pt", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == 2
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "found" / "best.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_scripts_give_back_the_status_of_an_error(tmp_path: Path) -> None:
+    done = start("search.py", "--supernet", "none.pt", "--output", "found", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "supernet-search: error: There is no checkpoint at none.pt.\n"
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("main", "program"),
+    [
+        (supernets.cli.main, "supernet-train"),
+        (search.cli.main, "supernet-search"),
+        (supernets.export.main, "supernet-export"),
+    ],
+)
+def test_help_shows_the_program(
+    main: Callable[[list[str]], int], program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: {program} ")
+
+
+def test_entry_points_exist_under_their_program_names() -> None:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for program, target in project["scripts"].items():
+        module_name, function = target.split(":")
+        module = importlib.import_module(module_name)
+        assert callable(getattr(module, function))
+        assert module.PROGRAM == program
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_parse_with_the_script_they_name(recipe: Path) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    (script,) = [
+        name for name in PARSERS if f"python {name} --config recipes/{recipe.name}" in text
+    ]
+    args = parse_args(PARSERS[script](), ["--config", str(recipe)])
+    given = yaml.safe_load(text)
+    assert given
+    for key, value in given.items():
+        found = getattr(args, key.replace("-", "_"))
+        assert found == value or str(found) == str(value), key
+
+
+def test_there_are_recipes_for_both_scripts() -> None:
+    texts = [recipe.read_text(encoding="utf-8") for recipe in RECIPES]
+    for script in PARSERS:
+        assert any(f"python {script} " in text for text in texts)
