@@ -1,0 +1,670 @@
+"""supernet-search: resuming by the same command, what it writes, and every refusal in one line."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import search.cli
+import supernets.cli
+from estimators import EstimateError, TabularEstimator, TSEEstimator
+from search import TrialStore
+from search.cli import main
+from supernets import create_space, load_subnet
+from supernets.spaces import Architecture
+
+SPACE = create_space("nasbench201")
+TINY = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 0 --epochs 1 --paths uniform"
+TSE = "--tse-batches 2 --tse-batch-size 32 --num-trials 6 --num-initial 3 --batch-size 2".split()
+NUM_TABLE_TRIALS = 30
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A digits supernet of one epoch."""
+    output = tmp_path_factory.mktemp("supernet")
+    assert supernets.cli.main([*TINY.split(), "--output", str(output)]) == 0
+    return output / "last.pt"
+
+
+def value_of(arch: Architecture) -> float:
+    return 50.0 + sum((i + 1) * choice for i, choice in enumerate(arch.choices)) / 2
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,500 of the 15,625 architectures, with a planted value."""
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    rng = np.random.default_rng(0)
+    archs = [arch for arch in SPACE.enumerate() if rng.random() < 0.1]
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arch_str", "accuracy"])
+        writer.writerows((SPACE.format(arch), value_of(arch)) for arch in archs)
+    return path
+
+
+@pytest.fixture
+def search_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Searches the table, so that most trials of a random search fail; draws no plots."""
+    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+
+    def run(output: Path, *flags: str) -> int:
+        return main(
+            [
+                *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
+                *("--table-column", "accuracy", "--algorithm", "random"),
+                *("--num-trials", str(NUM_TABLE_TRIALS), "--output", str(output), *flags),
+            ]
+        )
+
+    return run
+
+
+@pytest.fixture
+def search_tse(checkpoint: Path) -> Command:
+    """Searches the supernet with WeakNAS and TSE."""
+
+    def run(output: Path, *flags: str) -> int:
+        return main(["--supernet", str(checkpoint), "--output", str(output), *TSE, *flags])
+
+    return run
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("supernet-search: error: ")
+    return lines[0]
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def rows(output: Path, *columns: str) -> list[tuple[Any, ...]]:
+    """The recorded trials, by default all but their seconds."""
+    chosen = columns or ("number", "arch", "is_told", "score", "error", "metrics", "curves")
+    with sqlite3.connect(output / "trials.db") as connection:
+        found = connection.execute(f"SELECT {', '.join(chosen)} FROM trials ORDER BY number")
+        result = found.fetchall()
+    connection.close()
+    return result
+
+
+def test_digits_from_search_to_subnet(
+    search_tse: Command, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, subnet = tmp_path / "search", tmp_path / "subnet"
+    assert search_tse(output, "--export", str(subnet)) == 0
+    block = json.loads(capsys.readouterr().out)
+    assert (block["status"], block["trials"], block["failed"]) == ("finished", 6, 0)
+    assert block["files"] == str(output)
+    best = json.loads((output / "best.json").read_text())
+    assert best["best"] == block["best"]
+    scores = [trial["score"] for trial in best["best"]]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 5
+    assert best["best"][0]["metrics"]["tse"] == -scores[0]
+    SPACE.parse(block["predicted_best"]["architecture"])
+    args = json.loads((output / "args.json").read_text())["args"]
+    assert (args["num_trials"], args["supernet"]) == (6, str(checkpoint))
+    with open(output / "trials.csv", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [int(row["number"]) for row in listed] == list(range(6))
+    assert max(float(row["score"]) for row in listed) == scores[0]
+    assert {"args.json", "best.json", "search.png", "trials.csv", "trials.db"} == set(
+        files_below(output)
+    )
+    for curves, metrics in rows(output, "curves", "metrics"):
+        losses = json.loads(curves)["train_loss"]
+        assert len(losses) == 2
+        assert sum(losses) == pytest.approx(json.loads(metrics)["tse"])
+    assert block["export"]["architecture"] == best["best"][0]["architecture"]
+    record = json.loads((subnet / "subnet.json").read_text())
+    assert record["provenance"]["trial"] == best["best"][0]
+    assert load_subnet(subnet)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_val_acc_searches_too(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--estimator val_acc --algorithm random --num-trials 2 --recalibrate-batches 1".split()
+    assert main(["--supernet", str(checkpoint), "--output", str(tmp_path), *flags]) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert 0 <= best[1]["score"] <= best[0]["score"] <= 100
+    assert set(best[0]["metrics"]) == {"val_top1", "val_loss"}
+
+
+def test_failed_trials_are_survived_and_counted(
+    search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_table(tmp_path) == 0
+    block = json.loads(capsys.readouterr().out)
+    errors = [error for (error,) in rows(tmp_path, "error")]
+    failed = [error for error in errors if error is not None]
+    assert set(failed) == {"The table does not list this architecture."}
+    assert 0 < block["failed"] == len(failed) < NUM_TABLE_TRIALS == len(errors)
+    estimator = TabularEstimator.from_csv(table, SPACE, value_column="accuracy")
+    expected = [
+        estimator.values[arch]
+        for arch in (SPACE.parse(text) for (text,) in rows(tmp_path, "arch"))
+        if arch in estimator.values
+    ]
+    assert block["best"][0]["score"] == max(expected)
+    assert block["best"][0]["metrics"] == {"accuracy": max(expected)}
+
+
+def test_constraints_hold_for_every_trial(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_table(tmp_path, "--max-params", "3e5", "--min-macs", "2e7") == 0
+    for trial in json.loads(capsys.readouterr().out)["best"]:
+        assert trial["cost"]["params"] <= 3e5
+        assert trial["cost"]["macs"] >= 2e7
+
+
+def test_a_search_whose_trials_all_fail_says_so(
+    search_table: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(self: TabularEstimator, arch: Architecture) -> Any:
+        raise EstimateError("The loss is nan.")
+
+    monkeypatch.setattr(TabularEstimator, "estimate", fail)
+    assert search_table(tmp_path, "--num-trials", "3") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    error = "supernet-search: error: All 3 trials failed; the last with: The loss is nan."
+    assert captured.err.splitlines()[-1] == error
+    assert len(rows(tmp_path)) == 3
+    assert (tmp_path / "trials.csv").read_text().count("The loss is nan.") == 3
+    assert not (tmp_path / "best.json").exists()
+
+
+def interrupt_at(
+    monkeypatch: pytest.MonkeyPatch, kind: type, number: int, action: Callable[[], None]
+) -> None:
+    """Runs ``action`` in place of the ``number``-th measurement from now (from 1)."""
+    real, count = kind.estimate, 0
+
+    def estimate(self: Any, arch: Architecture) -> Any:
+        nonlocal count
+        count += 1
+        if count == number:
+            action()
+        return real(self, arch)
+
+    monkeypatch.setattr(kind, "estimate", estimate)
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("action", [press_ctrl_c, sigterm])
+def test_an_interrupted_search_says_how_to_continue(
+    action: Callable[[], None],
+    search_table: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, TabularEstimator, 13, action)
+        assert search_table(tmp_path) == 130
+    assert json.loads(capsys.readouterr().out) == {
+        "status": "interrupted",
+        "trials": 12,
+        "continue": "the same command again",
+    }
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert sum(told for (told,) in rows(tmp_path, "is_told")) == 12
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 1 + 12
+    assert not (tmp_path / "best.json").exists()
+    assert search_table(tmp_path) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("flags", "num_trials", "interruptions"),
+    [
+        ("", NUM_TABLE_TRIALS, (1, 5, 4, 1, 7)),  # of which some end a batch
+        (
+            "--algorithm weaknas --num-initial 4 --batch-size 3 --num-trials 10 --max-params 8e4",
+            10,
+            (3, 4),
+        ),
+    ],
+    ids=["random", "weaknas"],
+)
+def test_interrupted_at_any_trial_equals_uninterrupted(
+    flags: str,
+    num_trials: int,
+    interruptions: tuple[int, ...],
+    search_table: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert search_table(tmp_path / "whole", *flags.split()) == 0
+    expected = rows(tmp_path / "whole")
+    assert len(expected) == num_trials
+    output = tmp_path / "parts"
+    for number in interruptions:
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, TabularEstimator, number, press_ctrl_c)
+            assert search_table(output, *flags.split()) == 130
+    assert search_table(output, *flags.split()) == 0
+    assert rows(output) == expected
+    best = [json.loads((o / "best.json").read_text()) for o in (tmp_path / "whole", output)]
+    assert best[0] == best[1]
+
+
+def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
+    search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = "--num-trials 5 --max-params 6000".split()  # a small part of the space ranks faster
+    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    assert search_tse(tmp_path / "whole", *few) == 0
+    for number in (2, 4):
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, TSEEstimator, number, press_ctrl_c)
+            assert search_tse(tmp_path / "parts", *few) == 130
+    assert search_tse(tmp_path / "parts", *few) == 0
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_a_finished_search_gives_its_result_again(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_table(tmp_path) == 0
+    first, recorded = json.loads(capsys.readouterr().out), rows(tmp_path)
+    assert search_table(tmp_path) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert rows(tmp_path) == recorded
+
+
+def test_a_search_can_be_prolonged_but_not_shortened(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_table(tmp_path / "a", "--num-trials", "20") == 0
+    assert search_table(tmp_path / "a") == 0
+    assert search_table(tmp_path / "b") == 0
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    capsys.readouterr()
+    assert search_table(tmp_path / "a", "--num-trials", "20") == 2
+    assert "holds 30 trials already, more than num_trials=20" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seed", "1"], "seed was 0 and is now 1"),
+        (["--batch-size", "5"], "algorithm was"),
+        (["--algorithm", "weaknas"], "algorithm was"),
+        (["--max-params", "5e5"], "constraints was []"),
+    ],
+)
+def test_another_search_in_the_same_folder_is_refused(
+    flags: list[str],
+    message: str,
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search_table(tmp_path) == 0
+    capsys.readouterr()
+    before = (tmp_path / "args.json").read_bytes()
+    assert search_table(tmp_path, *flags) == 2
+    error = error_line(capsys)
+    assert "was written with other settings" in error
+    assert message in error
+    assert (tmp_path / "args.json").read_bytes() == before
+
+
+def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
+    search_tse: Command, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--num-trials", "2", "--num-initial", "2"]
+    assert search_tse(tmp_path / "run", *flags) == 0
+    capsys.readouterr()
+    for changed in (["--tse-batches", "3"], ["--tse-lr", "0.1"], ["--tse-batch-size", "16"]):
+        assert search_tse(tmp_path / "run", *flags, *changed) == 2
+        assert "estimator was" in error_line(capsys)
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["state_dict"]["skeleton.classifier.bias"][0] += 1
+    torch.save(stored, tmp_path / "other.pt")
+    assert search_tse(tmp_path / "run", *flags, "--supernet", str(tmp_path / "other.pt")) == 2
+    assert "supernet was" in error_line(capsys)
+
+
+def test_two_searches_cannot_share_a_folder(
+    search_table: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("search.trials._LOCK_TIMEOUT", 0.1)
+    assert search_table(tmp_path) == 0
+    capsys.readouterr()
+    connection = sqlite3.connect(tmp_path / "trials.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        assert search_table(tmp_path) == 2
+        assert "is in use by another process" in error_line(capsys)
+    finally:
+        connection.close()
+
+
+def test_a_file_that_is_no_store_is_refused(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trials.db").write_bytes(b"no database, but long enough to be read" * 30)
+    assert search_table(tmp_path) == 2
+    assert "is not a store of trials" in error_line(capsys)
+    assert TrialStore.__name__ and files_below(tmp_path) == ["trials.db"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--num-trials 0", "num_trials must be at least 1, got 0."),
+        ("--batch-size 0", "batch_size must be at least 1, got 0."),
+        ("--num-trials 15626", "num_trials is 15626, but space 'nasbench201' has only 15625"),
+        ("--seed -1", "seed must not be negative, got -1."),
+        ("--threads 0", "--threads must be at least 1, got 0."),
+        ("--device tpu", "Unknown device 'tpu'"),
+        ("--table none.csv", "There is no table at none.csv."),
+        ("--table-column nope", "has no column 'nope'; it has arch_str, accuracy."),
+        ("--arch-column nope", "has no column 'nope'"),
+        ("--predictor mlp", "Algorithm 'random' has no option predictor"),
+        ("--num-initial 5", "Algorithm 'random' has no option num_initial"),
+        ("--top-n 5", "Algorithm 'random' has no option top_n"),
+        ("--exclude-before-top", "Algorithm 'random' has no option exclude_before_top"),
+        ("--algorithm weaknas --num-initial 0", "num_initial must be at least"),
+        ("--algorithm weaknas --top-n 0", "top_n must be at least 1"),
+        ("--algorithm weaknas --pool-size 0", "pool_size must be at least"),
+        ("--tse-batches 5", "--tse-batches belongs to --estimator tse, this run uses table"),
+        ("--tse-lr 0.1", "--tse-lr belongs to --estimator tse"),
+        ("--recalibrate-batches 2", "--recalibrate-batches belongs to --estimator val_acc"),
+        ("--val-batches 2", "--val-batches belongs to --estimator val_acc"),
+        ("--amp", "--estimator table computes nothing; leave --amp out."),
+        ("--data-dir x", "--data-dir needs --supernet."),
+        ("--export x", "--export needs --supernet."),
+        ("--estimator tse", "--estimator tse needs --supernet."),
+        ("--estimator val_acc", "--estimator val_acc needs --supernet."),
+        ("--min-params 5 --max-params 4", "The minimum of params (5) must not exceed"),
+        ("--max-params nan", "must not exceed"),
+    ],
+)
+def test_bad_options_are_one_line_and_write_nothing(
+    flags: str,
+    message: str,
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search_table(tmp_path / "run", *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
+        ("--tse-batch-size 0", "--tse-batch-size must be at least 1, got 0."),
+        ("--tse-lr 0", "lr must be positive, got 0.0."),
+        ("--table x.csv", "--table belongs to --estimator table, this run uses tse"),
+        ("--estimator val_acc", "--tse-batches belongs to --estimator tse"),
+        ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
+        ("--num-workers -1", "num_workers must be at least 0, got -1."),
+    ],
+)
+def test_bad_options_of_a_supernet_search_are_one_line(
+    flags: str,
+    message: str,
+    search_tse: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search_tse(tmp_path / "run", *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--output is required"),
+        (["--output", "x", "--estimator", "table"], "--estimator table needs --table."),
+        (["--output", "x", "--estimator", "table", "--table", "t"], "needs --table-column."),
+        (
+            ["--output", "x", "--estimator", "table", "--table", "t", "--table-column", "c"],
+            "--estimator table needs --space (or --supernet).",
+        ),
+        (["--output", "x"], "--estimator tse needs --supernet."),
+    ],
+)
+def test_what_is_needed_is_named(
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("metric", ["params", "macs"])
+def test_an_impossible_constraint_names_the_feasible_range_in_seconds(
+    metric: str, search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = time.process_time()
+    assert search_table(tmp_path / "run", f"--max-{metric}", "10") == 2
+    assert time.process_time() - started < 5
+    error = error_line(capsys)
+    assert f"No architecture of 'nasbench201' has {metric} in [0, 10]" in error
+    low, high = {"params": ("73,306", "1,531,546"), "macs": ("7,78", "220,119")}[metric]
+    assert f"{metric} from {low}" in error and f" to {high}" in error
+    assert files_below(tmp_path) == []
+
+
+def test_more_trials_than_feasible_architectures_are_refused(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--max-params", "73306", "--num-trials", "730"]  # cells without a convolution
+    assert search_table(tmp_path / "run", *flags) == 2
+    assert "num_trials is 730, but space 'nasbench201' has only 729" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("arch_str,accuracy\n", "holds no value in column 'accuracy'"),
+        ("", "has no column 'arch_str'"),
+        ("arch_str,accuracy\n|x|,3\n", "'|x|' is not a NAS-Bench-201 architecture"),
+        ("arch_str,accuracy\n{arch},many\n", "many"),
+        ("arch_str,accuracy\n{arch},nan\n", "not a finite number"),
+        ("arch_str,accuracy\n{arch},1\n{arch},2\n", "a second time"),
+    ],
+)
+def test_bad_tables_are_refused(
+    content: str,
+    message: str,
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(content.format(arch=SPACE.format(SPACE.architecture([3] * 6))))
+    assert search_table(tmp_path / "run", "--table", str(path)) == 2
+    error = error_line(capsys)
+    assert message in error
+    assert str(path) in error
+    assert files_below(tmp_path) == ["bad.csv"]
+
+
+def test_a_bad_supernet_is_refused(
+    search_tse: Command, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.pt"
+    stored = torch.load(checkpoint, weights_only=True)
+
+    def refusal(*flags: str) -> str:
+        assert search_tse(tmp_path / "run", "--supernet", str(bad), *flags) == 2
+        return error_line(capsys)
+
+    assert "There is no checkpoint" in refusal()
+    bad.write_bytes(checkpoint.read_bytes()[:5000])
+    assert "truncated" in refusal()
+    torch.save({"a": 1}, bad)
+    assert "is not a supernet checkpoint" in refusal()
+    torch.save(stored | {"space": "elsewhere"}, bad)
+    assert "space 'elsewhere'; known are nasbench201" in refusal()
+    assert "not 'nasbench201'; leave --space out" in refusal("--space", "nasbench201")
+    torch.save({k: v for k, v in stored.items() if k not in ("data", "train_config")}, bad)
+    assert "without its training and data settings" in refusal()
+    stored["data"]["split_digest"] = "0" * 64
+    torch.save(stored, bad)
+    assert "The images of digits are not those" in refusal()
+    assert files_below(tmp_path) == ["bad.pt"]
+
+
+def write_images(root: Path, *classes: str) -> Path:
+    rng = np.random.default_rng(0)
+    for name, i in itertools.product(classes, range(6)):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def test_a_folder_with_other_classes_or_images_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir = write_images(tmp_path / "images", "cat", "dog")
+    flags = ["--dataset", "folder", "--val-fraction", "0.25", "--data-dir", str(data_dir)]
+    output = tmp_path / "supernet"
+    assert supernets.cli.main([*TINY.split(), *flags, "--output", str(output)]) == 0
+    capsys.readouterr()
+    given = ["--supernet", str(output / "last.pt"), "--output", str(tmp_path / "run"), *TSE]
+    for classes, message in (
+        (("cat", "dog", "emu"), "was trained on 2 classes (cat, dog), "),
+        (("ape", "bee"), "has 2 (ape, bee); pass the --data-dir it was trained on."),
+    ):
+        other = write_images(tmp_path / "-".join(classes), *classes)
+        assert main([*given, "--data-dir", str(other)]) == 2
+        assert message in error_line(capsys)
+    (data_dir / "cat" / "6.png").write_bytes((data_dir / "cat" / "0.png").read_bytes())
+    assert main(given) == 2
+    assert "are not those" in error_line(capsys)
+    (data_dir / "cat" / "6.png").unlink()
+    data_dir.rename(tmp_path / "moved")
+    assert main(given) == 2
+    assert f"Image folder {data_dir} does not exist; pass --data-dir" in error_line(capsys)
+    assert not (tmp_path / "run" / "trials.db").exists()
+    few = ["--num-trials", "2", "--algorithm", "random"]
+    given = [flag for flag in given if flag not in ("--num-initial", "3")]
+    assert main([*given, "--data-dir", str(tmp_path / "moved"), *few]) == 0
+
+
+def test_an_output_that_cannot_be_written_is_refused(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert search_table(output) == 2
+        assert "Cannot write to --output" in error_line(capsys)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_refused(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert search_table(tmp_path / "run") == 2
+        assert "Cannot write to --output" in error_line(capsys)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_an_export_that_would_overwrite_something_is_refused_first(
+    search_tse: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("x")
+    assert search_tse(tmp_path / "run", "--export", str(tmp_path / "thesis")) == 2
+    assert "exists and is no exported subnet" in error_line(capsys)
+    assert files_below(tmp_path) == ["thesis/chapter1.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trials: 3\n", "unknown option 'trials'"),
+        ("num-trials: many\n", "argument --num-trials: invalid int value: 'many'"),
+        ("exclude-before-top: 1\n", "exclude-before-top must be true or false, got 1"),
+        ("algorithm: best\n", "argument --algorithm: invalid choice"),
+    ],
+)
+def test_bad_configs_are_refused(
+    text: str,
+    message: str,
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "search.yaml"
+    config.write_text(text)
+    with pytest.raises(SystemExit) as caught:
+        search_table(tmp_path / "run", "--config", str(config))
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert files_below(tmp_path) == ["search.yaml"]
+
+
+def test_a_config_is_a_search_and_flags_beat_it(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "search.yaml"
+    config.write_text("batch-size: 5\nnum_trials: 7\nseed: 4\n")
+    assert search_table(tmp_path / "run", "--config", str(config), "--num-trials", "40") == 0
+    args = json.loads((tmp_path / "run" / "args.json").read_text())["args"]
+    assert (args["batch_size"], args["num_trials"], args["seed"]) == (5, 40, 4)
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for action in search.cli.build_parser()._actions:
+        assert action.option_strings[-1] in text
+        assert action.help
