@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from timm.utils import random_seed
 
 from supernets.atomic import atomic_write
@@ -36,7 +37,7 @@ from supernets.distributed import (
 )
 from supernets.factory import SPACES, create_supernet
 from supernets.nasbench201 import BN_MODES
-from supernets.path_sampling import PATHS, create_path_sampler
+from supernets.path_sampling import PATHS, PathSampler, create_path_sampler
 from supernets.train_config import SCHEDULES, TrainConfig
 from supernets.training import TrainingError, train_supernet
 
@@ -266,18 +267,8 @@ def _check_same_run(
             f"{output / 'last.pt'} holds a supernet of space {checkpoint['space']!r}, "
             f"this run trains {supernet.space.name!r}; use a new --output."
         )
-    stored = {
-        **checkpoint["supernet_settings"],
-        **checkpoint["train_config"],
-        **{k: v for part in ("data", "paths") for k, v in checkpoint[part].items()},
-        "world_size": checkpoint["world_size"],
-    }
-    given = {
-        **supernet.settings,
-        **asdict(config),
-        **{k: v for part in ("data", "paths") for k, v in settings[part].items()},
-        "world_size": settings["world_size"],
-    }
+    stored = _flatten(checkpoint["supernet_settings"], checkpoint["train_config"], checkpoint)
+    given = _flatten(supernet.settings, asdict(config), settings)
     differing = [
         f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
         for name in dict.fromkeys([*stored, *given])
@@ -290,14 +281,22 @@ def _check_same_run(
         )
 
 
+def _flatten(
+    supernet: Mapping[str, Any], config: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that decides the result of a training, in one level."""
+    world_size = settings["world_size"]
+    return {**supernet, **config, **settings["data"], **settings["paths"], "world_size": world_size}
+
+
 def _train(
     args: argparse.Namespace,
     ranks: Ranks,
     supernet: Supernet,
     loaders: Loaders,
-    paths: Any,
+    paths: PathSampler,
     config: TrainConfig,
-    device: Any,
+    device: torch.device,
     checkpoint: dict[str, Any] | None,
     settings: dict[str, Any],
 ) -> int:
