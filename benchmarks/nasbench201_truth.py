@@ -50,7 +50,6 @@ def main() -> None:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--rank-batches", type=int, default=100, help="B of TSE on the random cells")
     add("--search-batches", type=int, default=100, help="B of TSE in the searches")
-    add("--min-macs", type=float, default=None, help="also search with this constraint")
     add("--threads", type=int, default=None)
     add("--only", nargs="+", default=None, help="names of the searches to run, without comparing")
     add("--note", default="", help="what a reader must know, stored with the results")
@@ -85,9 +84,6 @@ def plan(args: argparse.Namespace) -> dict[str, list[str]]:
             f"--seed={seed}",
             f"--tse-batches={args.search_batches}",
         ]
-        if args.min_macs is not None:
-            window = f"--min-macs={args.min_macs}"
-            searches[f"heavy_{seed}"] = [*searches[f"weaknas_{seed}"], window]
     return searches
 
 
@@ -127,30 +123,22 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     table = TabularEstimator.from_csv(args.table, supernet.space, value_column=args.column).values
     truth = {supernet.space.format(arch): value for arch, value in table.items()}
     macs = {supernet.space.format(arch): costs.measure(arch).macs for arch in table}
-    result = {
+    return {
         "table_column": args.column,
         "supernet_settings": supernet.settings,
         "target": "found cell at least 93.5 true; TSE ranks above val accuracy",
-        "found": found(args, "weaknas", truth),
+        "found": found(args, truth),
         "baselines": baselines(truth, macs, args.num_trials),
+        "ranking": ranking(args, truth, costs),
     }
-    if args.min_macs is not None:
-        heavy = {arch: value for arch, value in truth.items() if macs[arch] >= args.min_macs}
-        result["constrained"] = {
-            "min_macs": args.min_macs,
-            "share_of_space": len(heavy) / len(truth),
-            "found": found(args, "heavy", truth),
-            "baselines": baselines(heavy, macs, args.num_trials),
-        }
-    return {**result, "ranking": ranking(args, truth, costs)}
 
 
-def found(args: argparse.Namespace, prefix: str, truth: dict[str, float]) -> dict[str, Any]:
+def found(args: argparse.Namespace, truth: dict[str, float]) -> dict[str, Any]:
     """True values of what the searches of every seed found."""
     all_values = np.array(list(truth.values()))
     rows = []
     for seed in args.seeds:
-        folder = args.runs / f"{prefix}_{seed}"
+        folder = args.runs / f"weaknas_{seed}"
         trials = read_trials(folder / "trials.db")
         predicted = json.loads((folder / "best.json").read_text())["predicted_best"]
         scored = [trial for trial in trials if trial["score"] is not None]
