@@ -30,7 +30,9 @@ from supernets.checkpoint import (
 )
 from supernets.command_line import (
     INTERRUPTED,
+    add_amp_option,
     add_config_option,
+    add_machine_options,
     fail,
     parse_args,
     prepare_output,
@@ -111,17 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--table-column", metavar="NAME", help="column of values; higher is better")
     add("--arch-column", metavar="NAME", help="column of architectures (default: arch_str)")
 
-    add = parser.add_argument_group("run").add_argument
+    group = parser.add_argument_group("run")
+    add = group.add_argument
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
     add("--export", type=Path, metavar="DIR", help="export the best subnet there (default: no)")
-    add("--num-workers", type=int, default=2, metavar="N", help="for decoding (default: 2)")
-    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
-    add(
-        "--amp",
-        action=argparse.BooleanOptionalAction,
-        help="bfloat16 autocast (default: where the hardware has it)",
-    )
+    add_machine_options(group)
+    add_amp_option(group)
     return parser
 
 

@@ -17,7 +17,9 @@ from supernets.base import Supernet
 from supernets.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.command_line import (
     INTERRUPTED,
+    add_amp_option,
     add_config_option,
+    add_machine_options,
     fail,
     parse_args,
     prepare_output,
@@ -123,7 +125,6 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         help="share of the training images held out as val (default: 0.2)",
     )
     add("--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)")
-    add("--num-workers", type=int, default=2, metavar="N", help="for decoding (default: 2)")
     add(
         "--skip-bad-images",
         action="store_true",
@@ -132,7 +133,8 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("run").add_argument
+    group = parser.add_argument_group("run")
+    add = group.add_argument
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
     add("--resume", action="store_true", help="continue the run in --output (default: no)")
     add(
@@ -142,13 +144,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="MIN",
         help="between checkpoints within an epoch (default: 10)",
     )
-    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
-    add(
-        "--amp",
-        action=argparse.BooleanOptionalAction,
-        help="bfloat16 autocast (default: where the hardware has it)",
-    )
+    add_machine_options(group)
+    add_amp_option(group)
     add(
         "--channels-last",
         action=argparse.BooleanOptionalAction,

@@ -39,6 +39,23 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_machine_options(group: argparse._ArgumentGroup) -> None:
+    """Adds what every command asks about the machine: workers, device, threads."""
+    add = group.add_argument
+    add("--num-workers", type=int, default=2, metavar="N", help="for decoding (default: 2)")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
+
+
+def add_amp_option(group: argparse._ArgumentGroup) -> None:
+    """Adds ``--amp`` and ``--no-amp``; None if neither is given."""
+    group.add_argument(
+        "--amp",
+        action=argparse.BooleanOptionalAction,
+        help="bfloat16 autocast (default: where the hardware has it)",
+    )
+
+
 def parse_args(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
 ) -> argparse.Namespace:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -36,6 +35,7 @@ from supernets.checkpoint import (
 )
 from supernets.command_line import (
     add_config_option,
+    add_machine_options,
     parse_args,
     prepare_output,
     print_result,
@@ -55,8 +55,6 @@ FORMAT = "paceline-subnet"
 VERSION = 1
 #: Largest difference of a logit after reloading; zero in practice on one machine.
 TOLERANCE = 1e-5
-
-_logger = logging.getLogger(__name__)
 
 
 def export_subnet(
@@ -260,9 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train minibatches for BatchNorm's statistics, at most an epoch (default: 50)",
     )
-    add("--num-workers", type=int, default=2, metavar="N", help="for decoding (default: 2)")
-    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
+    add_machine_options(parser.add_argument_group("run"))
     return parser
 
 
