@@ -212,6 +212,7 @@ def _write_folder(output: Path, subnet: nn.Module, record: dict[str, Any], x: Te
                         "nothing was exported."
                     )
         for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors makes its file unreadable for others
             _sync(path)
         if output.exists():
             shutil.rmtree(output)
