@@ -31,6 +31,7 @@ import torch
 from hardware import provenance, write_result
 
 ROOT = Path(__file__).parents[1]
+JOBS = ("training", "search")
 #: Share of the kills that fall into the start of the process, before its work begins.
 EARLY_SHARE = 0.2
 #: Share of the kills that wait for a half-written file, and for how long, in seconds.
@@ -74,6 +75,9 @@ class Kill:
 def main() -> int:
     """Runs both jobs; gives back 0 if every comparison held."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--jobs", nargs="+", choices=JOBS, default=JOBS, help="what to kill (default: both)"
+    )
     parser.add_argument("--kills", type=int, default=10, help="of each job (default: 10)")
     parser.add_argument("--epochs", type=int, default=15, help="of the training (default: 15)")
     parser.add_argument("--trials", type=int, default=60, help="of the search (default: 60)")
@@ -84,16 +88,22 @@ def main() -> int:
         parser.error(f"--kills must be at least 1, got {args.kills}")
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
-        train = kill_and_resume(training_job(args.epochs), Path(folder), args.kills, rng)
-        checkpoint = Path(folder) / "training-whole" / "last.pt"
-        job = search_job(checkpoint, args.trials)
-        search = kill_and_resume(job, Path(folder), args.kills, rng)
+        jobs = [training_job(args.epochs)]
+        if "search" in args.jobs:
+            jobs.append(search_job(Path(folder) / "training-whole" / "last.pt", args.trials))
+        results = {
+            job.name: kill_and_resume(
+                job, Path(folder), args.kills if job.name in args.jobs else 0, rng
+            )
+            for job in jobs
+        }
     result = {
-        "kills": train["kills"] + search["kills"],
-        "identical": train["identical"] and search["identical"],
+        "epochs": args.epochs,
+        "trials": args.trials,
+        "kills": sum(each["kills"] for each in results.values()),
+        "identical": all(each["identical"] for each in results.values()),
         "threads_of_each_job": 1,
-        "training": {"epochs": args.epochs, **train},
-        "search": {"trials": args.trials, **search},
+        **results,
     }
     if args.output is None:
         print(json.dumps({**provenance(), **result}, indent=2))

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,13 +56,15 @@ def test_both_scripts_run_two_steps_from_any_folder(tmp_path: Path) -> None:
     assert (tmp_path / "found" / "best.json").is_file()
 
 
-@pytest.mark.slow
-def test_the_scripts_give_back_the_status_of_an_error(tmp_path: Path) -> None:
-    done = start("search.py", "--supernet", "none.pt", "--output", "found", folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == "supernet-search: error: There is no checkpoint at none.pt.\n"
-    assert done.stdout == ""
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("script", PARSERS)
+def test_the_scripts_give_back_the_status_of_an_error(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "--threads", "0", "--output", "x"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

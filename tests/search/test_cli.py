@@ -288,10 +288,9 @@ def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
     few = "--num-trials 5 --max-params 6000".split()  # a small part of the space ranks faster
     monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
     assert search_tse(tmp_path / "whole", *few) == 0
-    for number in (2, 4):
-        with monkeypatch.context() as patch:
-            interrupt_at(patch, TSEEstimator, number, press_ctrl_c)
-            assert search_tse(tmp_path / "parts", *few) == 130
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, TSEEstimator, 5, press_ctrl_c)  # the second that WeakNAS chose
+        assert search_tse(tmp_path / "parts", *few) == 130
     assert search_tse(tmp_path / "parts", *few) == 0
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
