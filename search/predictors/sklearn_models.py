@@ -25,6 +25,7 @@ from supernets.spaces import Architecture, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
+_MLP_HIDDEN = (1000,) * 4
 
 
 class SklearnPredictor:
@@ -73,7 +74,7 @@ class SklearnPredictor:
 def mlp(space: SearchSpace, seed: int) -> SklearnPredictor:
     """WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
     model = MLPRegressor(
-        hidden_layer_sizes=(1000,) * 4,
+        hidden_layer_sizes=_MLP_HIDDEN,
         activation="relu",
         solver="adam",
         # As numpy's own double these two would drag every step of a float32 fit into float64.

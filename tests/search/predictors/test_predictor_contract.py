@@ -21,6 +21,14 @@ def name(request) -> str:
     return request.param
 
 
+@pytest.fixture
+def small_mlp(monkeypatch) -> tuple[int, ...]:
+    """Where the MLP's size is not the point; ``test_ranks_a_linear_function`` has the real one."""
+    hidden = (150,) * 4
+    monkeypatch.setattr("search.predictors.sklearn_models._MLP_HIDDEN", hidden)
+    return hidden
+
+
 def _sample(space, num_archs, seed=0):
     """Distinct architectures and a linear function of their encoding, normalised."""
     everything = list(space.enumerate())
@@ -41,7 +49,7 @@ def test_ranks_a_linear_function(name, make_digit_space):
     assert kendalltau(predicted, scores[218:]).statistic > 0.9
 
 
-def test_fit_depends_on_its_labels_and_the_seed_alone(name, small_space):
+def test_fit_depends_on_its_labels_and_the_seed_alone(name, small_space, small_mlp):
     """Not on global random state, nor on an earlier fit."""
     archs, scores = _sample(small_space, 30)
     first = create_predictor(name, small_space, seed=1)
@@ -58,7 +66,7 @@ def test_fit_depends_on_its_labels_and_the_seed_alone(name, small_space):
         assert not np.array_equal(first.predict(everything), other.predict(everything))
 
 
-def test_few_and_equal_labels_are_fitted(name, small_space):
+def test_few_and_equal_labels_are_fitted(name, small_space, small_mlp):
     archs, scores = _sample(small_space, 2)
     predictor = create_predictor(name, small_space, seed=0)
     predictor.fit(archs, scores)
@@ -81,7 +89,7 @@ def test_unknown_name(small_space):
         create_predictor("tree", small_space, seed=0)
 
 
-def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch):
+def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch, small_mlp):
     """The same fit as scikit-learn's own in float64, to the accuracy that a ranking needs."""
     monkeypatch.setattr("search.predictors.sklearn_models._CHUNK_SIZE", 300)
     space = NASBench201Space()
@@ -89,7 +97,7 @@ def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch):
     others, _ = _sample(space, 1000, seed=1)
     predictor = mlp(space, seed=3)
     predictor.fit(archs, scores)
-    double = MLPRegressor(hidden_layer_sizes=(1000,) * 4, max_iter=100, random_state=3)
+    double = MLPRegressor(hidden_layer_sizes=small_mlp, max_iter=100, random_state=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         double.fit(space.encode(archs).astype(np.float64), scores)
