@@ -17,7 +17,7 @@ from search.base import SearchAlgorithm
 from search.factory import ALGORITHMS, algorithm_settings, create_algorithm
 from search.predictors import PREDICTORS
 from search.report import plot_trials
-from search.runner import check_search, check_store, run_search
+from search.runner import SearchError, check_search, check_store, run_search
 from search.trials import Trial, TrialStore
 from search.weaknas import WeakNAS
 from supernets.atomic import atomic_write
@@ -342,7 +342,7 @@ def _search(
                 }
             )
             return INTERRUPTED
-        except RuntimeError as error:
+        except SearchError as error:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")

@@ -12,6 +12,10 @@ from search.trials import Trial, TrialStore
 from supernets.spaces import Architecture
 
 
+class SearchError(RuntimeError):
+    """Every trial failed, so there is nothing to choose from."""
+
+
 def run_search(
     algorithm: SearchAlgorithm,
     estimator: Estimator,
@@ -43,7 +47,7 @@ def run_search(
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
-        RuntimeError: If every trial failed.
+        SearchError: If every trial failed.
     """
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
     check_store(store, num_trials=num_trials)
@@ -60,7 +64,7 @@ def run_search(
             store.ask(algorithm.ask(min(algorithm.next_batch_size(batch_size), num_left)))
     best = store.best()
     if not best:
-        raise RuntimeError(
+        raise SearchError(
             f"All {num_trials} trials failed; the last with: {store.trials[-1].error}"
         )
     return best[0]
