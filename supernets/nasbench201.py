@@ -13,7 +13,6 @@ Differs from the benchmark's own search networks:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -320,10 +319,8 @@ class NASBench201Supernet(Supernet):
         assert isinstance(subnet, NASBench201Subnet)
         arch = Architecture(self.space.name, subnet.choices)
         standalone = self.build_subnet(arch).to(next(subnet.parameters()).device)
-        for module in standalone.modules():
-            if isinstance(module, BatchNorm2d):
-                module.reset_parameters()  # weight 1, bias 0, fresh statistics
-        standalone.load_state_dict(copy.deepcopy(subnet.state_dict()), strict=False)
+        # what the subnet's BatchNorm lacks stays as built: weight 1, bias 0, fresh statistics
+        standalone.load_state_dict(subnet.state_dict(), strict=False)
         return standalone.train(subnet.training)
 
     def count(self, arch: Architecture) -> tuple[int, int]:

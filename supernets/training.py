@@ -296,7 +296,6 @@ class _Trainer:
 
     def _end_epoch(self, epoch: int, log: TrainingLog | None) -> None:
         self._read_losses()
-        average_buffers(self.supernet)
         progress = self.progress
         row = {
             "epoch": epoch + 1,
