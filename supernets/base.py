@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.spaces import Architecture, SearchSpace
@@ -22,11 +24,23 @@ class Supernet(nn.Module, abc.ABC):
     input_size: tuple[int, int, int]  # (channels, height, width)
     settings: dict[str, Any]
 
+    #: Whether the blocks can be dropped; otherwise ``drop_path`` of ``forward`` must be 0.
+    has_drop_path: bool = False
+
     @abc.abstractmethod
-    def forward(self, x: Tensor, arch: Architecture) -> Tensor:
+    def forward(
+        self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> Tensor:
         """Runs the path of ``arch``: (N, C, H, W) images to (N, num_classes) logits.
 
         Nothing of the operations outside the path is computed.
+
+        Args:
+            x: Images.
+            arch: The path.
+            dropout: Rate of dropout before the classifier, in train mode.
+            drop_path: Rate at which the last block is dropped per image in train mode; earlier ones
+                less, in proportion to their depth.
         """
 
     @abc.abstractmethod
@@ -37,7 +51,8 @@ class Supernet(nn.Module, abc.ABC):
     def extract(self, arch: Architecture) -> nn.Module:
         """The subnet of ``arch`` with inherited weights, sharing no storage with the supernet.
 
-        It computes exactly what ``self(x, arch)`` computes, in train and in eval mode.
+        It computes exactly what ``self(x, arch)`` computes, in train and in eval mode, and has no
+        dropout.
         """
 
     @abc.abstractmethod
@@ -49,5 +64,13 @@ class Supernet(nn.Module, abc.ABC):
         """
 
     @abc.abstractmethod
-    def count(self, arch: Architecture) -> tuple[int, int]:
-        """Exact (params, macs) of ``build_subnet(arch)`` for one image, without building it."""
+    def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Exact costs of ``build_subnet`` for one image, without building anything.
+
+        Args:
+            choices: Architectures, shape (num_archs, num_decisions), as
+                ``SearchSpace.sample_choices`` gives them.
+
+        Returns:
+            params and macs, each of shape (num_archs,).
+        """

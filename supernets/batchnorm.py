@@ -8,26 +8,65 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.device import autocast
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """``nn.BatchNorm2d`` that, once ``synchronised`` is set, takes its batch statistics over all
-    processes.
+    """``nn.BatchNorm2d`` that is elastic in its channels and can be synchronised.
 
-    Unlike ``nn.SyncBatchNorm`` it also works on a CPU. The processes may hold different numbers of
+    Images with fewer channels than it holds are normalised with the first ones, and in train mode
+    update the running statistics of those.
+
+    Once ``synchronised`` is set, batch statistics are taken over all processes. Unlike
+    ``nn.SyncBatchNorm`` that also works on a CPU, and the processes may hold different numbers of
     images.
     """
 
     synchronised: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """(N, C, H, W) to the same shape, with C up to ``num_features``."""
         uses_batch = self.training or self.running_mean is None
-        if not (self.synchronised and uses_batch and dist.is_initialized()):
+        if self.synchronised and uses_batch and dist.is_initialized():
+            return self._forward_synchronised(input)
+        if input.shape[1] == self.num_features:
             return super().forward(input)
+        return F.batch_norm(
+            input,
+            *self._first_channels(input.shape[1]),
+            training=uses_batch,
+            momentum=self._count_batch(),
+            eps=self.eps,
+        )
+
+    def _first_channels(
+        self, channels: int
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """Running mean and variance, weight and bias of the first channels."""
+
+        def first(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[:channels]
+
+        return (
+            first(self.running_mean),
+            first(self.running_var),
+            first(self.weight),
+            first(self.bias),
+        )
+
+    def _count_batch(self) -> float:
+        """Counts a minibatch of train mode; gives back its weight in the running statistics."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # cumulative average
+                return 1.0 / float(self.num_batches_tracked)
+        return 0.0 if self.momentum is None else self.momentum
+
+    def _forward_synchronised(self, input: Tensor) -> Tensor:
+        running_mean, running_var, weight, bias = self._first_channels(input.shape[1])
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         count = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
         sums = torch.cat([x.sum((0, 2, 3)), count])
@@ -37,17 +76,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         centred = x - mean[:, None, None]
         squares = centred.square().sum((0, 2, 3))
         variance = _sum_over_ranks(squares) / total
-        if self.training and self.running_mean is not None and self.running_var is not None:
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            momentum = self.momentum
-            if momentum is None:  # cumulative average
-                momentum = 1.0 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean.detach(), momentum)
-            self.running_var.lerp_(variance.detach() * (total / (total - 1)), momentum)
+        if self.training and running_mean is not None and running_var is not None:
+            momentum = self._count_batch()
+            running_mean.lerp_(mean.detach(), momentum)
+            running_var.lerp_(variance.detach() * (total / (total - 1)), momentum)
         out: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        if self.weight is not None:
-            out = out * self.weight[:, None, None] + self.bias[:, None, None]
+        if weight is not None and bias is not None:
+            out = out * weight[:, None, None] + bias[:, None, None]
         return out.to(input.dtype)
 
 

@@ -29,6 +29,7 @@ from supernets.command_line import (
     versions,
     write_args,
 )
+from supernets.cost import CostModel
 from supernets.data import DATASETS, Loaders, create_loaders
 from supernets.device import has_bfloat16, resolve_device
 from supernets.distributed import (
@@ -200,9 +201,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         input_size=loaders.input_size,
         bn_mode=args.bn_mode,
     )
-    paths = create_path_sampler(
-        args.paths, supernet.space, lambda arch: supernet.count(arch)[0], args.num_paths
-    )
+    paths = create_path_sampler(args.paths, supernet.space, CostModel(supernet), args.num_paths)
     settings: dict[str, Any] = {
         "data": {**loaders.settings, "batch_size": args.batch_size},
         "paths": {"paths": args.paths, "num_paths": args.num_paths},

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from supernets.base import Supernet
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture
 
-Metric = Literal["params", "macs"]
-METRICS: tuple[Metric, ...] = ("params", "macs")
-#: Architectures drawn to find the feasible range of a space too large to enumerate.
-NUM_RANGE_SAMPLES = 20_000
+Metric = Literal["params", "macs", "latency"]
+METRICS: tuple[Metric, ...] = ("params", "macs", "latency")
+#: Says of architectures (num_archs, num_decisions) which satisfy all constraints, (num_archs,).
+FeasibilityCheck = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+#: Architectures drawn to find a feasible one in a space too large to enumerate.
+NUM_RANGE_SAMPLES = 500_000
+_CHUNK_SIZE = 20_000
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class Cost:
     Args:
         params: Number of parameters.
         macs: Multiply-accumulates for one image.
+        latency: Seconds for one batch, if it was asked for.
     """
 
     params: int
     macs: int
+    latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Constraint:
     """A closed interval for one metric.
 
     Args:
-        metric: ``"params"`` or ``"macs"``.
+        metric: ``"params"``, ``"macs"`` or ``"latency"`` (seconds).
         minimum: Smallest allowed value.
         maximum: Largest allowed value.
 
@@ -56,83 +62,125 @@ class Constraint:
                 f"({self.maximum:g})."
             )
 
-    def is_satisfied(self, cost: Cost) -> bool:
-        """Whether ``cost`` lies in the interval."""
-        value: int = getattr(cost, self.metric)
-        return self.minimum <= value <= self.maximum
-
 
 class CostModel:
-    """Exact costs of a supernet's subnets, without building them.
+    """Costs of a supernet's subnets, without building them.
 
-    The counting convention is the space's own, see ``Supernet.count``.
+    ``params`` and ``macs`` are exact, in the counting convention of the space: see
+    ``Supernet.count``.
 
     Args:
         supernet: Any supernet; its weights are not looked at.
+        latency: Predicts the seconds of architectures (num_archs, num_decisions) as (num_archs,),
+            for example ``LatencyTable.predict``; None if latency is not asked for.
     """
 
-    def __init__(self, supernet: Supernet) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        latency: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
+    ) -> None:
         self.space = supernet.space
         self._count = supernet.count
+        self._latency = latency
+
+    @property
+    def has_latency(self) -> bool:
+        """Whether latency is predicted."""
+        return self._latency is not None
 
     def measure(self, arch: Architecture) -> Cost:
-        """The cost of ``arch`` as a stand-alone network."""
-        params, macs = self._count(arch)
-        return Cost(params, macs)
+        """The cost of ``arch`` as a stand-alone network.
+
+        Raises:
+            ValueError: If ``arch`` is of another space.
+        """
+        self.space.validate(arch)
+        costs = self.measure_all(np.array([arch.choices]))
+        latency = float(costs["latency"][0]) if "latency" in costs else None
+        return Cost(int(costs["params"][0]), int(costs["macs"][0]), latency)
+
+    def measure_all(self, choices: NDArray[np.int64]) -> dict[Metric, NDArray[Any]]:
+        """The costs of many architectures, (num_archs, num_decisions), as arrays (num_archs,)."""
+        params, macs = self._count(choices)
+        costs: dict[Metric, NDArray[Any]] = {"params": params, "macs": macs}
+        if self._latency is not None:
+            costs["latency"] = self._latency(choices)
+        return costs
 
 
 def feasibility_check(
     cost_model: CostModel, constraints: Sequence[Constraint]
-) -> Callable[[Architecture], bool] | None:
-    """Turns constraints into a predicate, after making sure that something satisfies it.
+) -> FeasibilityCheck | None:
+    """Turns constraints into a check of many architectures, after making sure that some pass it.
 
-    Spaces that can be enumerated are checked exactly; of larger ones 20,000 architectures are
-    drawn.
+    Spaces that can be enumerated are searched exactly; of larger ones up to 500,000 architectures
+    are drawn.
 
     Args:
         cost_model: Measures the architectures.
         constraints: All have to hold. May be empty.
 
     Returns:
-        The predicate, or None without constraints.
+        The check, or None without constraints.
 
     Raises:
-        ValueError: If no architecture satisfies all of them; the message names the range of each
-            metric.
+        ValueError: If latency is constrained and not predicted, or no architecture satisfying all
+            constraints is found; the message names the range of each metric.
     """
     if not constraints:
         return None
+    if not cost_model.has_latency and any(c.metric == "latency" for c in constraints):
+        raise ValueError("A constraint on latency needs a latency table; none was given.")
 
-    def is_feasible(arch: Architecture) -> bool:
-        cost = cost_model.measure(arch)
-        return all(constraint.is_satisfied(cost) for constraint in constraints)
+    def are_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return _satisfy(constraints, cost_model.measure_all(choices))
 
-    costs = []
-    for arch in _candidates(cost_model):
-        cost = cost_model.measure(arch)
-        if all(constraint.is_satisfied(cost) for constraint in constraints):
-            return is_feasible
-        costs.append(cost)
-    asked = " and ".join(f"{c.metric} in [{c.minimum:,.0f}, {c.maximum:,.0f}]" for c in constraints)
+    seen: list[dict[Metric, NDArray[Any]]] = []
+    for choices in _candidates(cost_model):
+        costs = cost_model.measure_all(choices)
+        if _satisfy(constraints, costs).any():
+            return are_feasible
+        seen.append(costs)
     found = []
     for metric in dict.fromkeys(constraint.metric for constraint in constraints):
-        values = np.array([getattr(cost, metric) for cost in costs])
+        values = np.concatenate([costs[metric] for costs in seen])
         near = [c for c in constraints if c.metric == metric]
-        gap = max(near, key=lambda c: c.minimum).minimum, min(near, key=lambda c: c.maximum).maximum
-        text = f"{metric} from {values.min():,} to {values.max():,}"
+        gap = max(c.minimum for c in near), min(c.maximum for c in near)
+        text = f"{metric} from {_shown(values.min())} to {_shown(values.max())}"
         below, above = values[values < gap[0]], values[values > gap[1]]
         if below.size and above.size:
-            text += f" (nearest: {below.max():,} and {above.min():,})"
+            text += f" (nearest: {_shown(below.max())} and {_shown(above.min())})"
         found.append(text)
+    asked = [f"{c.metric} in [{_shown(c.minimum)}, {_shown(c.maximum)}]" for c in constraints]
     raise ValueError(
-        f"No architecture of {cost_model.space.name!r} has {asked}; "
+        f"No architecture of {cost_model.space.name!r} has {' and '.join(asked)}; "
         f"this space offers {' and '.join(found)}."
     )
 
 
-def _candidates(cost_model: CostModel) -> Iterable[Architecture]:
+def _satisfy(
+    constraints: Sequence[Constraint], costs: dict[Metric, NDArray[Any]]
+) -> NDArray[np.bool_]:
+    satisfied = np.ones(costs["params"].shape, np.bool_)
+    for constraint in constraints:
+        values = costs[constraint.metric]
+        satisfied &= (values >= constraint.minimum) & (values <= constraint.maximum)
+    return satisfied
+
+
+def _candidates(cost_model: CostModel) -> Iterator[NDArray[np.int64]]:
+    """All architectures, or the extremes and many random ones, in chunks."""
     space = cost_model.space
     if space.size <= MAX_ENUMERABLE_SIZE:
-        return space.enumerate()
+        yield np.array([arch.choices for arch in space.enumerate()])
+        return
+    if space.is_ordered:
+        yield np.array([arch.choices for arch in space.extremes()])
     rng = np.random.default_rng(0)
-    return (space.sample(rng) for _ in range(NUM_RANGE_SAMPLES))
+    for _ in range(NUM_RANGE_SAMPLES // _CHUNK_SIZE):
+        yield space.sample_choices(_CHUNK_SIZE, rng)
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value == int(min(value, 1e18)) else f"{value:.4g}"

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from supernets.base import Supernet
+from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.mobilenetv3_subnet import mobilenetv3_subnet
 from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
-from supernets.spaces import Architecture, NASBench201Space, SearchSpace
+from supernets.spaces import Architecture, MobileNetV3Space, NASBench201Space, SearchSpace
 
-SPACES = ("nasbench201",)
+SPACES = ("nasbench201", "mobilenetv3")
+#: Settings of supernets that their stand-alone subnets do not have.
+_SUPERNET_ONLY = ("bn_mode", "kernel_transform")
 
 
-def create_space(name: str) -> SearchSpace:
+def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
     """Builds a search space by name.
 
+    Args:
+        name: Name of the space.
+        resolutions: For ``"mobilenetv3"``, the sides in pixels that are searched.
+
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the space has no resolutions.
     """
+    if name == "mobilenetv3":
+        return MobileNetV3Space(resolutions)
+    if resolutions:
+        raise ValueError(f"Space {name!r} has no resolutions; leave them out.")
     if name == "nasbench201":
         return NASBench201Space()
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
@@ -36,6 +49,8 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     """
     if name == "nasbench201":
         return NASBench201Supernet(**settings)
+    if name == "mobilenetv3":
+        return MobileNetV3Supernet(**settings)
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
 
 
@@ -49,7 +64,9 @@ def create_subnet(arch: Architecture, **settings: Any) -> nn.Module:
     Raises:
         ValueError: If the space is unknown.
     """
-    settings = {name: value for name, value in settings.items() if name != "bn_mode"}
+    settings = {name: value for name, value in settings.items() if name not in _SUPERNET_ONLY}
     if arch.space == "nasbench201":
         return NASBench201Subnet(arch, **settings)
+    if arch.space == "mobilenetv3":
+        return mobilenetv3_subnet(arch, **settings)
     raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")

@@ -16,8 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.base import Supernet
@@ -175,12 +177,14 @@ class Skeleton(nn.Module):
         self.last_bn = _batchnorm(width, bn_policy.last)
         self.classifier = nn.Linear(width, num_classes)
 
-    def forward(self, x: Tensor, choices: tuple[int, ...]) -> Tensor:
+    def forward(self, x: Tensor, choices: tuple[int, ...], dropout: float = 0.0) -> Tensor:
         """(N, in_channels, H, W) images to (N, num_classes) logits."""
         x = self.stem(x)
         for block in self.blocks:
             x = block(x, choices) if isinstance(block, Cell) else block(x)
         x = F.relu(self.last_bn(x)).mean(dim=(2, 3))  # (N, 4C)
+        if dropout > 0:
+            x = F.dropout(x, dropout, self.training)
         return cast(Tensor, self.classifier(x))
 
 
@@ -292,10 +296,13 @@ class NASBench201Supernet(Supernet):
             bn_policy=BN_POLICIES[bn_mode],
         )
 
-    def forward(self, x: Tensor, arch: Architecture) -> Tensor:
+    def forward(
+        self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> Tensor:
         """(N, C, H, W) images to (N, num_classes) logits along the path of ``arch``."""
+        assert drop_path == 0
         self.space.validate(arch)
-        return cast(Tensor, self.skeleton(x, arch.choices))
+        return cast(Tensor, self.skeleton(x, arch.choices, dropout))
 
     def build_subnet(self, arch: Architecture) -> NASBench201Subnet:
         """The benchmark's network of ``arch`` with fresh weights; BatchNorm affine and tracked."""
@@ -323,21 +330,21 @@ class NASBench201Supernet(Supernet):
         standalone.load_state_dict(subnet.state_dict(), strict=False)
         return standalone.train(subnet.training)
 
-    def count(self, arch: Architecture) -> tuple[int, int]:
-        """Exact (params, macs) of ``build_subnet(arch)`` in the benchmark's convention.
+    def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Exact params and macs of architectures' subnets in the benchmark's convention.
 
         ``params`` are all parameters, with affine BatchNorm whatever ``bn_mode`` is. ``macs`` are
         the multiply-accumulates of convolutions and the classifier, one more per logit for its
         bias; BatchNorm, activations, pooling and sums are free. Edges the output never reads are
         counted, as the benchmark does.
         """
-        self.space.validate(arch)
         channels, cells = (
             self._network_settings["channels"],
             self._network_settings["cells_per_stage"],
         )
         in_channels, height, width = self.input_size
-        kernel_areas = [KERNELS[op] ** 2 for op in arch.choices if op in KERNELS]
+        num_convs = np.isin(choices, list(KERNELS)).sum(axis=1)  # (num_archs,)
+        kernel_areas = sum((choices == op).sum(axis=1) * size**2 for op, size in KERNELS.items())
         params = 9 * in_channels * channels + 2 * channels
         macs = 9 * in_channels * channels * height * width
         for stage in range(NUM_STAGES):
@@ -347,8 +354,8 @@ class NASBench201Supernet(Supernet):
                 weights = 9 * (c // 2) * c + 9 * c * c + (c // 2) * c
                 params += weights + 4 * c
                 macs += weights * height * width
-            weights = cells * c * c * sum(kernel_areas)
-            params += weights + cells * 2 * c * len(kernel_areas)
-            macs += weights * height * width
+            weights = cells * c * c * kernel_areas
+            params = params + weights + cells * 2 * c * num_convs
+            macs = macs + weights * height * width
         head = c * self.num_classes + self.num_classes
         return params + 2 * c + head, macs + head

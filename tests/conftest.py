@@ -28,6 +28,7 @@ class ToySpace(SearchSpace):
             Decision(f"d{i}", tuple(str(option) for option in range(size)))
             for i, size in enumerate(sizes)
         )
+        super().__init__()
 
     def format(self, arch: Architecture) -> str:
         self.validate(arch)

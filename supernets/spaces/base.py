@@ -1,20 +1,27 @@
 """Search spaces as fixed lists of categorical decisions; everything torch-free that a search needs
 to know.
 
-A space is the product of its decisions. Sampling, mutation, one-hot encoding and validation are
-written once here; a space adds its notation and whatever structure it has.
+A space is the product of its decisions. Sampling, mutation, crossover, encoding and validation
+are written once here; a space adds its notation and whatever structure it has.
 """
 
 from __future__ import annotations
 
 import abc
-import itertools
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing from Python 3.11 on
+
+Encoding = Literal["one-hot", "integers"]
+ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers")
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
@@ -33,6 +40,14 @@ class Decision:
     name: str
     options: tuple[str, ...]
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The options as numbers, or their indices if they are not all numbers."""
+        try:
+            return tuple(float(option) for option in self.options)
+        except ValueError:
+            return tuple(float(index) for index in range(len(self.options)))
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -48,15 +63,33 @@ class Architecture:
 
 
 class SearchSpace(abc.ABC):
-    """A list of categorical decisions, and the notation of its points."""
+    """A list of categorical decisions, and the notation of its points.
+
+    A decision can be inactive: what it chooses then has no effect. An architecture is canonical if
+    its inactive choices are 0, so that two architectures are equal exactly if their networks are.
+    Everything that gives architectures gives canonical ones.
+
+    Batches of architectures are arrays of choices, shape (num_archs, num_decisions), int64.
+    """
 
     name: str
     decisions: tuple[Decision, ...]
 
+    def __init__(self) -> None:
+        self._set_allowed([range(len(decision.options)) for decision in self.decisions])
+
+    def _set_allowed(self, allowed: Sequence[Sequence[int]]) -> None:
+        """Sets which options of each decision the space offers, as ascending indices."""
+        self._allowed = tuple(tuple(indices) for indices in allowed)
+        self._num_allowed = np.array([len(indices) for indices in self._allowed])
+        self._allowed_table = np.zeros((len(self._allowed), self._num_allowed.max()), np.int64)
+        for row, indices in zip(self._allowed_table, self._allowed, strict=True):
+            row[: len(indices)] = indices
+
     @property
     def size(self) -> int:
         """Number of architectures."""
-        return math.prod(len(decision.options) for decision in self.decisions)
+        return math.prod(len(indices) for indices in self._allowed)
 
     @abc.abstractmethod
     def format(self, arch: Architecture) -> str:
@@ -71,22 +104,82 @@ class SearchSpace(abc.ABC):
                 one.
         """
 
+    def is_active(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which choices have an effect; all of them unless the space says otherwise.
+
+        Whether a decision is active may depend on the decisions before it only.
+
+        Args:
+            choices: (num_archs, num_decisions).
+
+        Returns:
+            The same shape.
+        """
+        return np.ones(choices.shape, np.bool_)
+
+    #: Whether the options of every decision are ordered by the size of the network.
+    is_ordered: bool = False
+
+    def extremes(self) -> tuple[Architecture, Architecture]:
+        """The smallest and the largest architecture, one of which holds all others' weights.
+
+        Raises:
+            ValueError: If the space is not ordered.
+        """
+        if not self.is_ordered:
+            raise ValueError(
+                f"Space {self.name!r} has no smallest and largest architecture: its options are "
+                "not ordered by size; use other paths."
+            )
+        return (
+            self.architecture([allowed[0] for allowed in self._allowed]),
+            self.architecture([allowed[-1] for allowed in self._allowed]),
+        )
+
+    def canonicalize(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sets inactive choices to 0; (num_archs, num_decisions) to the same shape."""
+        return np.where(self.is_active(choices), choices, 0)
+
     def architecture(self, choices: Sequence[int]) -> Architecture:
-        """Builds a validated architecture from option indices.
+        """Builds a validated, canonical architecture from option indices.
 
         Raises:
             ValueError: If the number of choices or one of them is out of range.
         """
         arch = Architecture(self.name, tuple(int(choice) for choice in choices))
+        self._check_range(arch)
+        arch = Architecture(self.name, tuple(self._canonical(arch.choices)))
         self.validate(arch)
         return arch
+
+    def architectures(self, choices: NDArray[np.int64]) -> list[Architecture]:
+        """The rows of canonical choices (num_archs, num_decisions) as architectures."""
+        return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
 
     def validate(self, arch: Architecture) -> None:
         """Checks that ``arch`` belongs to this space.
 
         Raises:
-            ValueError: If it is from another space, or a choice is out of range.
+            ValueError: If it is from another space, a choice is out of range, or it is not
+                canonical.
         """
+        self._check_range(arch)
+        if list(arch.choices) != self._canonical(arch.choices):
+            raise ValueError(
+                f"An architecture of space {self.name!r} makes inactive choices, which must be 0; "
+                "build it with space.architecture(choices)."
+            )
+        for decision, allowed, choice, is_active in zip(
+            self.decisions, self._allowed, arch.choices, self._active(arch.choices), strict=True
+        ):
+            if is_active and choice not in allowed:
+                offered = ", ".join(decision.options[index] for index in allowed)
+                raise ValueError(
+                    f"Decision {decision.name!r} is restricted to {offered} here, "
+                    f"got {decision.options[choice]}."
+                )
+
+    def _check_range(self, arch: Architecture) -> None:
         if arch.space != self.name:
             raise ValueError(
                 f"Architecture is from space {arch.space!r}, but this space is {self.name!r}."
@@ -103,19 +196,112 @@ class SearchSpace(abc.ABC):
                     f"{len(decision.options) - 1}, got {choice}."
                 )
 
+    def _active(self, choices: Sequence[int]) -> list[bool]:
+        active: list[bool] = self.is_active(np.array([choices]))[0].tolist()
+        return active
+
+    def _canonical(self, choices: Sequence[int]) -> list[int]:
+        canonical: list[int] = self.canonicalize(np.array([choices]))[0].tolist()
+        return canonical
+
+    def restrict(self, candidates: Mapping[str, Sequence[str]]) -> Self:
+        """The part of this space where some decisions have fewer options.
+
+        Its architectures are architectures of this space, with the same choices.
+
+        Args:
+            candidates: The options to keep by decision. A key may also name a group: ``"kernel"``
+                stands for every decision whose name starts with ``"kernel."``.
+
+        Raises:
+            ValueError: If a key names no decision, or an option is not offered.
+        """
+        allowed = list(self._allowed)
+        for name, options in candidates.items():
+            positions = [
+                i
+                for i, decision in enumerate(self.decisions)
+                if decision.name == name or decision.name.startswith(f"{name}.")
+            ]
+            if not positions:
+                raise ValueError(
+                    f"Space {self.name!r} has no decision {name!r}; it has "
+                    f"{', '.join(dict.fromkeys(d.name.split('.')[0] for d in self.decisions))}."
+                )
+            for i in positions:
+                offered = [self.decisions[i].options[index] for index in allowed[i]]
+                unknown = [option for option in options if option not in offered]
+                if unknown or not options:
+                    raise ValueError(
+                        f"Decision {self.decisions[i].name!r} offers {', '.join(offered)}, "
+                        f"got {', '.join(unknown) or 'none to keep'}."
+                    )
+                kept = {self.decisions[i].options.index(option) for option in options}
+                allowed[i] = tuple(sorted(kept))
+        restricted = copy.copy(self)
+        restricted._set_allowed(allowed)
+        return restricted
+
+    def sample_choices(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draws architectures whose every decision is uniform, shape (num_archs, num_decisions).
+
+        Where decisions can be inactive this is not uniform over the architectures: uniform depths
+        are what supernets are trained with, while most architectures are deep.
+        """
+        picks = rng.integers(self._num_allowed, size=(num_archs, len(self.decisions)))
+        return self.canonicalize(self._allowed_table[np.arange(len(self.decisions)), picks])
+
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draws one architecture uniformly."""
-        sizes = [len(decision.options) for decision in self.decisions]
-        return Architecture(self.name, tuple(rng.integers(sizes).tolist()))
+        """Draws one architecture as ``sample_choices`` does."""
+        return self.architectures(self.sample_choices(1, rng))[0]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """Redraws one uniformly chosen decision of ``arch`` to a different option."""
-        changeable = [i for i, decision in enumerate(self.decisions) if len(decision.options) > 1]
+        """Redraws one uniformly chosen active decision of ``arch`` to a different option.
+
+        Decisions that become active by it are drawn uniformly.
+
+        Raises:
+            ValueError: If no decision offers a second option.
+        """
+        active = self._active(arch.choices)
+        changeable = [
+            i for i, allowed in enumerate(self._allowed) if active[i] and len(allowed) > 1
+        ]
+        if not changeable:
+            raise ValueError(
+                f"Nothing of {self.format(arch)} can be mutated: every decision of space "
+                f"{self.name!r} is restricted to one option."
+            )
         position = changeable[rng.integers(len(changeable))]
-        shift = 1 + rng.integers(len(self.decisions[position].options) - 1)
+        others = [index for index in self._allowed[position] if index != arch.choices[position]]
         choices = list(arch.choices)
-        choices[position] = int((choices[position] + shift) % len(self.decisions[position].options))
-        return Architecture(self.name, tuple(choices))
+        choices[position] = others[rng.integers(len(others))]
+        return self._complete(choices, active, rng)
+
+    def crossover(
+        self, first: Architecture, second: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """Takes each decision from either parent with equal probability.
+
+        Where it is active in one parent only, that one is taken; in neither, it is drawn uniformly.
+        """
+        parents = (first.choices, second.choices)
+        active = [self._active(choices) for choices in parents]
+        choices, is_set = [], []
+        for i, coin in enumerate(rng.integers(2, size=len(self.decisions)).tolist()):
+            parent = coin if active[coin][i] else 1 - coin
+            choices.append(parents[parent][i])
+            is_set.append(active[parent][i])
+        return self._complete(choices, is_set, rng)
+
+    def _complete(
+        self, choices: list[int], is_set: Sequence[bool], rng: np.random.Generator
+    ) -> Architecture:
+        """Draws the active choices that are not set, and makes the result canonical."""
+        for i, allowed in enumerate(self._allowed):
+            if not is_set[i]:
+                choices[i] = allowed[rng.integers(len(allowed))]
+        return Architecture(self.name, tuple(self._canonical(choices)))
 
     def enumerate(self) -> Iterator[Architecture]:
         """Yields every architecture once, in lexicographic order of the choices.
@@ -128,17 +314,46 @@ class SearchSpace(abc.ABC):
                 f"Space {self.name!r} has {self.size} architectures; "
                 f"only spaces up to {MAX_ENUMERABLE_SIZE} are enumerated, sample this one instead."
             )
-        for choices in itertools.product(*(range(len(d.options)) for d in self.decisions)):
-            yield Architecture(self.name, choices)
+        choices = np.zeros((1, len(self.decisions)), np.int64)
+        for i, allowed in enumerate(self._allowed):
+            num_options = np.where(self.is_active(choices)[:, i], len(allowed), 1)
+            first_rows = np.cumsum(num_options) - num_options
+            options = np.arange(num_options.sum()) - np.repeat(first_rows, num_options)
+            is_active = np.repeat(num_options == len(allowed), num_options)
+            choices = np.repeat(choices, num_options, axis=0)
+            choices[:, i] = np.where(is_active, np.array(allowed)[options], 0)
+        yield from self.architectures(self.canonicalize(choices))
 
-    def encode(self, archs: Sequence[Architecture]) -> NDArray[np.float32]:
-        """One-hot encodes architectures, shape (num_archs, sum of the decisions' option counts)."""
+    def encode(
+        self, archs: Sequence[Architecture], encoding: Encoding = "one-hot"
+    ) -> NDArray[np.float32]:
+        """Turns architectures into features for predictors; inactive choices are all zeros.
+
+        Args:
+            archs: What to encode.
+            encoding: ``"one-hot"`` gives a column per option, ``"integers"`` one per decision: the
+                number its option is, or the option's index where options are not numbers.
+
+        Returns:
+            (num_archs, sum of the option counts) or (num_archs, num_decisions).
+
+        Raises:
+            ValueError: If the encoding is unknown.
+        """
+        if encoding not in ENCODINGS:
+            raise ValueError(f"Unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}.")
         sizes = np.array([len(decision.options) for decision in self.decisions])
-        offsets = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-        encoding = np.zeros((len(archs), int(sizes.sum())), dtype=np.float32)
-        if archs:
-            columns = (
-                np.array([arch.choices for arch in archs]) + offsets
-            )  # (num_archs, num_decisions)
-            np.put_along_axis(encoding, columns, 1.0, axis=1)
-        return encoding
+        num_columns = int(sizes.sum()) if encoding == "one-hot" else len(sizes)
+        if not archs:
+            return np.zeros((0, num_columns), np.float32)
+        choices = np.array([arch.choices for arch in archs])  # (num_archs, num_decisions)
+        active = self.is_active(choices)
+        if encoding == "integers":
+            values = np.zeros((len(sizes), sizes.max()), np.float32)
+            for row, decision in zip(values, self.decisions, strict=True):
+                row[: len(decision.options)] = decision.values
+            return np.where(active, values[np.arange(len(sizes)), choices], np.float32(0))
+        features = np.zeros((len(archs), num_columns), np.float32)
+        offsets = np.cumsum(sizes) - sizes
+        np.put_along_axis(features, choices + offsets, active.astype(np.float32), axis=1)
+        return features

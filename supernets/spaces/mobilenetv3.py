@@ -1,0 +1,240 @@
+"""Elastic MobileNetV3: five stages of elastic depth, blocks of elastic kernel and expansion.
+
+Paper: Once for All: Train One Network and Specialize it for Efficient Deployment,
+https://arxiv.org/abs/1908.09791
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernets.spaces.base import Architecture, Decision, SearchSpace
+
+NUM_STAGES = 5
+MAX_DEPTH = 4  # blocks a stage holds
+NUM_BLOCKS = NUM_STAGES * MAX_DEPTH
+DEPTHS = (2, 3, 4)
+KERNELS = (3, 5, 7)
+EXPANDS = (3, 4, 6)
+
+_EXAMPLE = (
+    "d=2,2,2,2,2;k=3,5,-,-,7,3,-,-,3,3,-,-,5,5,-,-,7,7,-,-"
+    ";e=3,4,-,-,6,6,-,-,3,3,-,-,4,4,-,-,6,3,-,-"
+)
+
+
+class Block(NamedTuple):
+    """What one active block chooses."""
+
+    kernel: int
+    expand: int
+
+
+class MobileNetV3Space(SearchSpace):
+    """The space of OFA-MobileNetV3: 2.18e19 architectures, times the resolutions if several.
+
+    Decisions are named ``depth.<stage>``, ``kernel.<stage>.<block>``, ``expand.<stage>.<block>``,
+    counted from 1, and ``resolution``. The kernel and expansion of a block past its stage's depth
+    are inactive.
+
+    Architectures are written as ``d=…;k=…;e=…``: 5 depths, 20 kernel sizes, 20 expansion ratios,
+    with ``-`` for inactive blocks; and ``;r=…`` where the resolution is a decision.
+
+    Args:
+        resolutions: Sides of the images in pixels that are searched; a decision if there are
+            several.
+
+    Raises:
+        ValueError: If a resolution is not positive, or occurs twice.
+    """
+
+    name = "mobilenetv3"
+    is_ordered = True
+
+    def __init__(self, resolutions: Sequence[int] = ()) -> None:
+        if any(side < 1 for side in resolutions) or len(set(resolutions)) < len(resolutions):
+            raise ValueError(
+                f"resolutions must be different positive numbers, got {list(resolutions)}."
+            )
+        self.resolutions = tuple(sorted(int(side) for side in resolutions))
+        blocks = [f"{s}.{b}" for s in range(1, NUM_STAGES + 1) for b in range(1, MAX_DEPTH + 1)]
+        self.decisions = (
+            *(Decision(f"depth.{s}", _texts(DEPTHS)) for s in range(1, NUM_STAGES + 1)),
+            *(Decision(f"kernel.{block}", _texts(KERNELS)) for block in blocks),
+            *(Decision(f"expand.{block}", _texts(EXPANDS)) for block in blocks),
+        )
+        if len(self.resolutions) > 1:
+            self.decisions += (Decision("resolution", _texts(self.resolutions)),)
+        super().__init__()
+
+    @property
+    def size(self) -> int:
+        """Number of architectures, each counted once however its inactive choices are written."""
+        allowed = self._allowed
+        total = len(allowed[-1]) if self.has_resolution else 1
+        for stage in range(NUM_STAGES):
+            blocks = [NUM_STAGES + stage * MAX_DEPTH + block for block in range(MAX_DEPTH)]
+            options = [len(allowed[i]) * len(allowed[i + NUM_BLOCKS]) for i in blocks]
+            total *= sum(math.prod(options[: DEPTHS[depth]]) for depth in allowed[stage])
+        return total
+
+    @property
+    def has_resolution(self) -> bool:
+        """Whether the resolution is a decision."""
+        return len(self.resolutions) > 1
+
+    def is_active(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """All but the kernels and expansions of blocks past the depth of their stage."""
+        depths = np.array(DEPTHS)[choices[:, :NUM_STAGES]]  # (num_archs, NUM_STAGES)
+        blocks = np.arange(MAX_DEPTH) < depths[:, :, None]  # (num_archs, NUM_STAGES, MAX_DEPTH)
+        active = np.ones(choices.shape, np.bool_)
+        active[:, NUM_STAGES : NUM_STAGES + 2 * NUM_BLOCKS] = np.tile(
+            blocks.reshape(len(choices), NUM_BLOCKS), 2
+        )
+        return active
+
+    def stages(self, arch: Architecture) -> list[list[Block]]:
+        """The active blocks of each of the five stages."""
+        kernels = arch.choices[NUM_STAGES : NUM_STAGES + NUM_BLOCKS]
+        expands = arch.choices[NUM_STAGES + NUM_BLOCKS :]
+        return [
+            [
+                Block(KERNELS[kernels[i]], EXPANDS[expands[i]])
+                for i in range(stage * MAX_DEPTH, stage * MAX_DEPTH + DEPTHS[arch.choices[stage]])
+            ]
+            for stage in range(NUM_STAGES)
+        ]
+
+    def resolution(self, arch: Architecture) -> int | None:
+        """The resolution ``arch`` decides on, or None where that is no decision."""
+        return self.resolutions[arch.choices[-1]] if self.has_resolution else None
+
+    def sum_over_blocks(
+        self, table: NDArray[Any], choices: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Sums an entry per active block.
+
+        Args:
+            table: (resolutions, 20, kernels, expansions); one resolution if it is no decision, or
+                to use the same entries for all of them.
+            choices: (num_archs, num_decisions).
+
+        Returns:
+            (num_archs,) of the table's type.
+        """
+        kernels = choices[:, NUM_STAGES : NUM_STAGES + NUM_BLOCKS]
+        expands = choices[:, NUM_STAGES + NUM_BLOCKS : NUM_STAGES + 2 * NUM_BLOCKS]
+        resolutions = choices[:, -1:] if len(table) > 1 else np.zeros((1, 1), np.int64)
+        entries = table[resolutions, np.arange(NUM_BLOCKS), kernels, expands]
+        active = self.is_active(choices)[:, NUM_STAGES : NUM_STAGES + NUM_BLOCKS]
+        sums: NDArray[Any] = np.where(active, entries, 0).sum(axis=1)
+        return sums
+
+    def format(self, arch: Architecture) -> str:
+        """Writes ``d=…;k=…;e=…``, and ``;r=…`` where the resolution is a decision."""
+        self.validate(arch)
+        active = self._active(arch.choices)
+        texts = [
+            decision.options[choice] if is_active else "-"
+            for decision, choice, is_active in zip(
+                self.decisions, arch.choices, active, strict=True
+            )
+        ]
+        return ";".join(f"{key}={','.join(texts[part])}" for key, part in self._parts().items())
+
+    def parse(self, text: str) -> Architecture:
+        """Reads what ``format`` writes, or a JSON object with the same keys.
+
+        The JSON form is that of published OFA subnets, ``{"ks": […], "e": […], "d": […]}``, where
+        ``"r"`` may hold the resolution as a number or in a list. Numbers given for inactive blocks
+        are checked and otherwise ignored.
+
+        Raises:
+            ValueError: If ``text`` does not follow the notation.
+        """
+        text = text.strip()
+        values = self._read_json(text) if text.startswith("{") else self._read_lists(text)
+        parts = self._parts()
+        if set(values) != set(parts):
+            raise self._error(text, f"it has {_listed(values)}, expected {_listed(parts)}")
+        choices: list[int] = []
+        for key, part in parts.items():
+            decisions = self.decisions[part]
+            if len(values[key]) != len(decisions):
+                raise self._error(
+                    text, f"{key} has {len(values[key])} values, not {len(decisions)}"
+                )
+            for decision, value in zip(decisions, values[key], strict=True):
+                if value == "-":
+                    choices.append(-1)
+                elif value in decision.options:
+                    choices.append(decision.options.index(value))
+                else:
+                    offered = ", ".join(decision.options)
+                    raise self._error(text, f"{decision.name} takes {offered}, got {value!r}")
+        for depth in choices[:NUM_STAGES]:
+            if depth < 0:
+                raise self._error(text, "a depth is left out")
+        for decision, choice, is_active in zip(
+            self.decisions, choices, self._active(choices), strict=True
+        ):
+            if is_active and choice < 0:
+                raise self._error(text, f"{decision.name} is active but left out")
+        return self.architecture([max(choice, 0) for choice in choices])
+
+    def _parts(self) -> dict[str, slice]:
+        """Where the decisions of each key of the notation are."""
+        parts = {
+            "d": slice(0, NUM_STAGES),
+            "k": slice(NUM_STAGES, NUM_STAGES + NUM_BLOCKS),
+            "e": slice(NUM_STAGES + NUM_BLOCKS, NUM_STAGES + 2 * NUM_BLOCKS),
+        }
+        if self.has_resolution:
+            parts["r"] = slice(-1, None)
+        return parts
+
+    def _read_lists(self, text: str) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for group in text.split(";"):
+            key, equals, items = group.partition("=")
+            key = key.strip()
+            if not equals or key in values:
+                raise self._error(text, f"{group!r} is not of the form 'key=value,…', once per key")
+            values[key] = [item.strip() for item in items.split(",")]
+        return values
+
+    def _read_json(self, text: str) -> dict[str, list[str]]:
+        try:
+            config = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise self._error(text, f"it is not valid JSON ({error})") from error
+        values = {}
+        for key, items in config.items():
+            if key == "wid" and items is None:  # in published files: the width, not elastic
+                continue
+            items = items if isinstance(items, list) else [items]
+            values["k" if key == "ks" else key] = [str(item) for item in items]
+        if not self.has_resolution:
+            values.pop("r", None)
+        return values
+
+    def _error(self, text: str, why: str) -> ValueError:
+        example = _EXAMPLE + (f";r={self.resolutions[0]}" if self.has_resolution else "")
+        return ValueError(
+            f"{text!r} is not an architecture of space {self.name!r}: {why}. "
+            f"Expected, for example, {example!r}."
+        )
+
+
+def _texts(values: Sequence[int]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _listed(keys: dict[str, list[str]] | dict[str, slice]) -> str:
+    return ", ".join(keys) or "nothing"
