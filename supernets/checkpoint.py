@@ -13,7 +13,7 @@ import torch
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
-from supernets.data import Loaders, create_loaders
+from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 from supernets.factory import SPACES, create_supernet
 
 FORMAT = "paceline-supernet"
@@ -143,6 +143,7 @@ def reopen_data(
     path: Path,
     *,
     data_dir: Path | None = None,
+    image_size: int | None = None,
     batch_size: int | None = None,
     device: torch.device,
     num_workers: int = 2,
@@ -153,6 +154,7 @@ def reopen_data(
         checkpoint: What ``read_checkpoint`` gave.
         path: Where from, for messages.
         data_dir: Where the data is now; None if it has not moved since training.
+        image_size: Height and width in pixels; None for those of the training.
         batch_size: Of the train split; None for that of the training.
         device: Where minibatches are wanted.
         num_workers: For decoding.
@@ -163,16 +165,20 @@ def reopen_data(
     stored = checkpoint["data"]
     if data_dir is None and checkpoint["data_dir"] is not None:
         data_dir = Path(checkpoint["data_dir"])
+    is_timm = "augmentation" in stored
     loaders = create_loaders(
         stored["dataset"],
         data_dir=data_dir,
-        image_size=stored["image_size"],
+        image_size=stored["image_size"] if image_size is None else image_size,
         val_fraction=stored["val_fraction"],
-        batch_size=batch_size or stored["batch_size"],
+        num_val=stored.get("requested_num_val"),
+        batch_size=stored["batch_size"] if batch_size is None else batch_size,
         seed=stored["seed"],
         device=device,
         num_workers=num_workers,
         skip_bad_images=checkpoint["skip_bad_images"],
+        augmentation=TimmAugmentation(**stored["augmentation"]) if is_timm else None,
+        timm_options=TimmOptions(**stored["timm_options"]) if is_timm else None,
     )
     found = loaders.settings
     if found["class_names"] != stored["class_names"]:

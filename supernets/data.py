@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,45 +13,37 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from torchvision.datasets import CIFAR10, CIFAR100
 
-from supernets.image_folder import FolderReader, find_images, fit_square, guess_image_size
 from supernets.image_loader import (
-    Augmentation,
     ImageLoader,
-    ImageReader,
+    Loader,
     MemoryPixels,
     PixelSource,
-    StreamedPixels,
     read_all,
 )
+from supernets.image_sets import ImageSet, open_cifar, open_digits, open_folder, open_timm
+from supernets.splits import draw_splits, split_digest
+from supernets.streamed_pixels import StreamedPixels
+from supernets.timm_data import TimmOptions
+from supernets.timm_stream import StreamLoader, open_streams
+from supernets.timm_transforms import MEAN, STD, TimmAugmentation
 
-__all__ = ["DATASETS", "ImageLoader", "Loaders", "create_loaders"]
+__all__ = [
+    "DATASETS",
+    "ImageLoader",
+    "Loader",
+    "Loaders",
+    "TimmAugmentation",
+    "TimmOptions",
+    "create_loaders",
+]
 
-logger = logging.getLogger(__name__)
-
-DATASETS = ("digits", "cifar10", "cifar100", "folder")
+#: Names of data sets; other names begin with one of ``PREFIXES`` and are timm's.
+DATASETS = ("digits", "cifar10", "cifar100", "folder", "timm")
+STREAM_PREFIXES = ("wds/", "tfds/", "hfids/")
+PREFIXES = ("hfds/", "torch/", *STREAM_PREFIXES)
 
 MEMORY_BUDGET = 4 * 2**30  # bytes of pixels; larger sets are read batch by batch
-TEST_FRACTION = 0.2  # held out of sets that come without a test split
-
-# Mean and std per channel of pixels scaled to 0..1: for CIFAR those of NAS-Bench-201's code, for
-# folders those of ImageNet.
-_STATISTICS = {
-    "digits": ((0.305,), (0.376,)),
-    "cifar10": (
-        (125.3 / 255, 123.0 / 255, 113.9 / 255),
-        (63.0 / 255, 62.1 / 255, 66.7 / 255),
-    ),
-    "cifar100": (
-        (129.3 / 255, 124.1 / 255, 112.4 / 255),
-        (68.2 / 255, 65.4 / 255, 70.4 / 255),
-    ),
-    "folder": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 
 @dataclass(frozen=True)
@@ -61,25 +53,15 @@ class Loaders:
     A search looks at ``train`` and ``val``; ``test`` is for the final report.
     """
 
-    train: ImageLoader  # augmented, shuffled
-    train_eval: ImageLoader  # the train images, shuffled, not augmented
-    val: ImageLoader  # not augmented, in fixed order
-    test: ImageLoader  # not augmented, in fixed order
+    train: Loader  # augmented, shuffled
+    train_eval: Loader  # the train images, shuffled, not augmented
+    val: Loader  # not augmented, in fixed order
+    test: Loader  # not augmented, in fixed order
     num_classes: int
     class_names: tuple[str, ...]
     input_size: tuple[int, int, int]  # (channels, height, width)
     settings: dict[str, Any]  # plain types; split_digest is a sha256 over names and labels
-    splits: dict[str, NDArray[np.int64]]  # train, val and, if drawn from the same images, test
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """All images of a data set and the splits it comes with."""
-
-    reader: ImageReader
-    labels: NDArray[np.int64]  # (num_images,)
-    class_names: tuple[str, ...]
-    splits: dict[str, NDArray[np.int64]]  # "train" and, unless they are to be drawn, "val", "test"
+    splits: dict[str, NDArray[np.int64]]  # those drawn from the same images; none of a stream
 
 
 def create_loaders(
@@ -88,6 +70,7 @@ def create_loaders(
     data_dir: Path | None = None,
     image_size: int | None = None,
     val_fraction: float = 0.2,
+    num_val: int | None = None,
     batch_size: int = 64,
     eval_batch_size: int = 512,
     seed: int = 0,
@@ -95,34 +78,50 @@ def create_loaders(
     num_workers: int = 2,
     download: bool = False,
     skip_bad_images: bool = False,
+    augmentation: TimmAugmentation | None = None,
+    timm_options: TimmOptions | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> Loaders:
     """Opens a data set, draws its splits and builds their loaders.
 
-    Splits are stratified and depend on the images, ``val_fraction`` and ``seed`` only. Train images
-    are padded with black by an eighth of their size, 4 pixels at 32, cropped at random and, except
-    digits, flipped with probability 0.5. Sets of up to ``MEMORY_BUDGET`` bytes are read here and
-    kept on the device as uint8; larger ones are read whenever a batch is wanted.
+    Splits are stratified, unless a class has a single image, and depend on the images,
+    ``val_fraction`` or ``num_val``, and ``seed`` only.
+
+    Data of "timm" and of names with a slash are read, augmented and normalised as timm does, by
+    worker processes whenever a batch is wanted. Of the others, train images are padded with black
+    by an eighth of their size, 4 pixels at 32, cropped at random and, except digits, flipped with
+    probability 0.5. Sets of up to ``MEMORY_BUDGET`` bytes are read here and kept on the device as
+    uint8; larger ones are read whenever a batch is wanted.
 
     Args:
-        dataset: One of ``DATASETS``. "digits" is scikit-learn's 8x8 set, with a fifth held out as
-            test. "cifar10" and "cifar100" are torchvision's, with the official test split. "folder"
-            is ``train/<class>/`` with ``test/<class>/`` or, in its place, ``val/<class>/``; one
-            with all three brings its val split, and ``val_fraction`` is not used. Of plain
-            ``<class>/`` folders a fifth is held out as test.
-        data_dir: Folder of the data; for all but the digits.
-        image_size: Height and width in pixels, or None for those of the data. The images of a
-            folder are resized by their shorter side and cropped to the central square; None means
-            their own size if the first train image of each class is a square of one size, else 224.
-        val_fraction: Part of the train images to hold out as val, in (0, 1).
+        dataset: One of ``DATASETS``, or "hfds/<name>", "torch/<name>", "wds/<name>", "tfds/<name>"
+            or "hfids/<name>" in timm's words; the last three are streams, of which ``timm_stream``
+            says how they differ. "digits" is scikit-learn's 8x8 set, with a fifth held out as test.
+            "cifar10" and "cifar100" are torchvision's, with the official test split. "folder" is
+            ``train/<class>/`` with ``test/<class>/`` or, in its place, ``val/<class>/``; one with
+            all three brings its val split. Of plain ``<class>/`` folders, or of ``train`` alone, a
+            fifth is held out as test. "timm" is such a folder, or ``train.tar`` and so on, or a tar
+            file of class folders; but there ``val`` is the test split even beside a ``test``, whose
+            labels ImageNet does not have, unless ``timm_options`` says otherwise.
+        data_dir: Folder of the data; for all but the digits, and where ``hfds/``, ``hfids/`` and
+            ``tfds/`` keep their data.
+        image_size: Height and width in pixels, or None for 224 with timm and for those of the data
+            else. The images of a "folder" are resized by their shorter side and cropped to the
+            central square; None means their own size if the first train image of each class is a
+            square of one size, else 224.
+        val_fraction: Part of the train images to hold out as val, in (0, 1). Not used where the
+            data bring a val split.
+        num_val: Number of train images to hold out as val, in place of ``val_fraction``.
         batch_size: Images per minibatch and process of ``train`` and ``train_eval``.
         eval_batch_size: Images per minibatch of ``val`` and ``test``.
         seed: Of splits, order and augmentation, in 0..2**32 - 1.
         device: Where the minibatches are made.
         num_workers: Threads that read images into memory, or processes that read batch by batch.
-        download: Download CIFAR if ``data_dir`` lacks it.
-        skip_bad_images: Leave unreadable images of a folder out, with a warning each.
+        download: Fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are missing.
+        skip_bad_images: Leave out unreadable images of files, with a warning each.
+        augmentation: Of the train images, with timm; None for its defaults.
+        timm_options: Names of splits and the like, with timm.
         rank: This process among those that share the batches of ``train``; every process sees all
             of the other splits.
         world_size: The number of such processes.
@@ -136,7 +135,7 @@ def create_loaders(
     """
     _check_source(dataset, data_dir, download, skip_bad_images)
     _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
-    _check_at_least(1, image_size=image_size, world_size=world_size)
+    _check_at_least(1, image_size=image_size, world_size=world_size, num_val=num_val)
     _check_at_least(0, num_workers=num_workers)
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction must be between 0 and 1, got {val_fraction}.")
@@ -144,54 +143,107 @@ def create_loaders(
         raise ValueError(f"seed must be from 0 to 2**32 - 1, got {seed}.")
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be from 0 to world_size - 1 = {world_size - 1}, got {rank}.")
-
-    images = _open_dataset(dataset, data_dir, image_size, download, skip_bad_images)
-    splits = _draw_splits(images, val_fraction, seed)
     device = torch.device(device)
-    pixels, splits = _open_pixels(images, splits, device, num_workers, skip_bad_images)
-    height, width, channels = images.reader.shape
-    mean, std = _STATISTICS[dataset]
-    labels = torch.from_numpy(images.labels).to(device)
-    loader = partial(ImageLoader, pixels, labels, mean=mean, std=std, seed=seed)
-    train = loader(
-        indices=splits["train"],
-        batch_size=batch_size,
-        augmentation=Augmentation(pad=height // 8, flip=dataset != "digits"),
-        shuffle=True,
-        rank=rank,
-        world_size=world_size,
+    settings: dict[str, Any] = {"dataset": dataset, "val_fraction": val_fraction, "seed": seed}
+    if num_val is not None:
+        settings["requested_num_val"] = num_val  # unreadable images may leave fewer
+
+    if not is_timm_dataset(dataset):
+        if augmentation is not None or timm_options is not None:
+            raise ValueError(f"{dataset} is not read by timm; leave out augmentation and options.")
+        images = _open_own(dataset, data_dir, image_size, download, skip_bad_images)
+    else:
+        augmentation, options = augmentation or TimmAugmentation(), timm_options or TimmOptions()
+        settings |= {"augmentation": _plain(augmentation), "timm_options": _plain(options)}
+        if _is_stream(dataset):
+            if world_size > 1 or num_val is not None:
+                raise ValueError(f"{dataset} is a stream; leave out num_val, use one process.")
+            streams = open_streams(
+                dataset,
+                data_dir,
+                options,
+                augmentation,
+                image_size=image_size or 224,
+                batch_size=batch_size,
+                eval_batch_size=eval_batch_size,
+                seed=seed,
+                device=device,
+                num_workers=num_workers,
+                download=download,
+            )
+            return _stream_loaders(*streams, image_size or 224, settings)
+        images = open_timm(
+            dataset, data_dir, image_size or 224, augmentation, options, seed, download
+        )
+
+    splits = draw_splits(
+        images.splits,
+        images.labels,
+        images.class_names,
+        val_fraction=val_fraction,
+        num_val=num_val,
+        seed=seed,
     )
+    pixels, augmented, splits = _open_pixels(images, splits, device, num_workers, skip_bad_images)
+    labels = torch.from_numpy(images.labels).to(device)
+    loader = partial(ImageLoader, labels=labels, mean=images.mean, std=images.std, seed=seed)
+    height, width, channels = images.reader.shape
     return Loaders(
-        train=train,
-        train_eval=loader(indices=splits["train"], batch_size=batch_size, shuffle=True),
-        val=loader(indices=splits["val"], batch_size=eval_batch_size),
-        test=loader(indices=splits["test"], batch_size=eval_batch_size),
+        train=loader(
+            augmented,
+            indices=splits["train"],
+            batch_size=batch_size,
+            augmentation=images.augmentation,
+            shuffle=True,
+            rank=rank,
+            world_size=world_size,
+        ),
+        train_eval=loader(pixels, indices=splits["train"], batch_size=batch_size, shuffle=True),
+        val=loader(pixels, indices=splits["val"], batch_size=eval_batch_size),
+        test=loader(pixels, indices=splits["test"], batch_size=eval_batch_size),
         num_classes=len(images.class_names),
         class_names=images.class_names,
         input_size=(channels, height, width),
         settings={
-            "dataset": dataset,
-            "val_fraction": val_fraction,
-            "seed": seed,
-            **_describe(dataset, images, splits),
+            **settings,
+            "image_size": height,
+            "mean": list(images.mean),
+            "std": list(images.std),
+            "split_digest": split_digest(splits, images.labels, images.reader.name),
+            **{f"num_{split}": len(indices) for split, indices in splits.items()},
+            "class_names": list(images.class_names),
         },
         splits={s: i for s, i in splits.items() if s != "test" or "test" not in images.splits},
     )
 
 
+def is_timm_dataset(dataset: str) -> bool:
+    """Whether timm's readers and transforms serve a data set."""
+    return dataset == "timm" or "/" in dataset
+
+
+def _is_stream(dataset: str) -> bool:
+    return dataset.startswith(STREAM_PREFIXES)
+
+
 def _check_source(
     dataset: str, data_dir: Path | None, download: bool, skip_bad_images: bool
 ) -> None:
-    if dataset not in DATASETS:
-        raise ValueError(f"Unknown dataset {dataset!r}; choose from {', '.join(DATASETS)}.")
+    if dataset not in DATASETS and not dataset.startswith(PREFIXES):
+        raise ValueError(
+            f"Unknown dataset {dataset!r}; choose from {', '.join(DATASETS)}, or a name that "
+            f"begins with one of {', '.join(PREFIXES)}."
+        )
     if dataset == "digits" and data_dir is not None:
         raise ValueError(f"digits come with scikit-learn; leave out --data-dir {data_dir}.")
-    if dataset != "digits" and data_dir is None:
+    if data_dir is None and not dataset.startswith(("digits", "hfds/", "hfids/", "tfds/")):
         raise ValueError(f"{dataset} needs the folder of its data; pass --data-dir.")
-    if download and dataset in ("digits", "folder"):
+    if download and not dataset.startswith(("cifar", "torch/", "tfds/", "hfids/")):
         raise ValueError(f"{dataset} cannot be downloaded; leave out --download.")
-    if skip_bad_images and dataset != "folder":
+    if skip_bad_images and dataset.startswith(("digits", "cifar")):
         raise ValueError(f"{dataset} has no image files to skip; leave out --skip-bad-images.")
+    if skip_bad_images and _is_stream(dataset):
+        raise ValueError("timm decides what a stream skips; leave out --skip-bad-images.")
 
 
 def _check_at_least(least: int, **values: int | None) -> None:
@@ -200,152 +252,83 @@ def _check_at_least(least: int, **values: int | None) -> None:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 
-class _ArrayReader:
-    """Images of an array (num_images, H, W, C), resized to ``image_size`` unless that is None."""
-
-    def __init__(self, images: NDArray[np.uint8], names: list[str], image_size: int | None) -> None:
-        size = image_size or images.shape[1]
-        self.shape = (size, size, images.shape[3])
-        self._images = images
-        self._names = names
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def name(self, index: int) -> str:
-        return self._names[index]
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        image: NDArray[np.uint8] = self._images[index]
-        if image.shape == self.shape:
-            return image
-        plane = image[:, :, 0] if image.shape[2] == 1 else image
-        return fit_square(Image.fromarray(plane), self.shape[0])
-
-
-def _open_dataset(
+def _open_own(
     dataset: str,
     data_dir: Path | None,
     image_size: int | None,
     download: bool,
     skip_bad_images: bool,
-) -> _Dataset:
+) -> ImageSet:
     if data_dir is None:
-        return _open_digits(image_size)
-    if dataset != "folder":
-        return _open_cifar(dataset, data_dir, image_size, download)
-    folder = find_images(data_dir)
-    if len(folder.class_names) < 2:
-        raise ValueError(
-            f"{data_dir} has the single class {folder.class_names[0]!r}; add at least another."
-        )
-    if "val" in folder.splits:
-        logger.info("%s brings its own val split; val_fraction is not used.", data_dir)
-    if image_size is None:
-        image_size = guess_image_size(folder, skip_bad_images)
-    reader = FolderReader(folder, image_size)
-    return _Dataset(reader, folder.labels, folder.class_names, folder.splits)
-
-
-def _open_digits(image_size: int | None) -> _Dataset:
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]  # (1797, 8, 8, 1)
-    names = [str(index) for index in range(len(images))]
-    return _Dataset(
-        reader=_ArrayReader(images, names, image_size),
-        labels=bunch.target.astype(np.int64),
-        class_names=tuple(str(digit) for digit in range(10)),
-        splits={"train": np.arange(len(images))},
-    )
-
-
-def _open_cifar(dataset: str, data_dir: Path, image_size: int | None, download: bool) -> _Dataset:
-    cifar = CIFAR10 if dataset == "cifar10" else CIFAR100
-    try:
-        train = cifar(data_dir, train=True, download=download)
-        test = cifar(data_dir, train=False, download=download)
-    except (RuntimeError, OSError) as error:
-        if download:
-            raise ValueError(f"Cannot download {dataset} to {data_dir} ({error}).") from error
-        raise ValueError(
-            f"{dataset} is missing or incomplete in {data_dir}; "
-            "pass --download, or its folder as --data-dir."
-        ) from error
-    num_train = len(train.data)
-    names = [f"train/{i}" for i in range(num_train)] + [f"test/{i}" for i in range(len(test.data))]
-    return _Dataset(
-        reader=_ArrayReader(np.concatenate([train.data, test.data]), names, image_size),
-        labels=np.array(train.targets + test.targets, np.int64),
-        class_names=tuple(train.classes),
-        splits={"train": np.arange(num_train), "test": np.arange(num_train, len(names))},
-    )
-
-
-def _draw_splits(images: _Dataset, val_fraction: float, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Train, val and test, ascending; what the data set lacks is drawn from its train images."""
-    splits = dict(images.splits)
-    for split, fraction in (("test", TEST_FRACTION), ("val", val_fraction)):
-        if split in splits:
-            continue
-        pool = splits["train"]
-        labels = images.labels[pool]
-        counts = np.bincount(labels, minlength=len(images.class_names))
-        if counts.min() < 2:
-            raise ValueError(
-                f"Class {images.class_names[counts.argmin()]!r} has {counts.min()} train images, "
-                f"but drawing a {split} split takes at least 2 of each class; add images."
-            )
-        num_drawn = math.ceil(fraction * len(pool))
-        if min(num_drawn, len(pool) - num_drawn) < len(counts):
-            raise ValueError(
-                f"A {split} split of {num_drawn} of {len(pool)} images leaves fewer images than "
-                f"the {len(counts)} classes on one side; add images or change val_fraction."
-            )
-        train, drawn = train_test_split(
-            pool, test_size=num_drawn, stratify=labels, random_state=seed
-        )
-        splits["train"], splits[split] = np.sort(train), np.sort(drawn)
-    return {split: splits[split] for split in ("train", "val", "test")}
+        return open_digits(image_size)
+    if dataset == "folder":
+        return open_folder(data_dir, image_size, skip_bad_images)
+    return open_cifar(dataset, data_dir, image_size, download)
 
 
 def _open_pixels(
-    images: _Dataset,
+    images: ImageSet,
     splits: dict[str, NDArray[np.int64]],
     device: torch.device,
     num_workers: int,
     skip_bad_images: bool,
-) -> tuple[PixelSource, dict[str, NDArray[np.int64]]]:
-    """Reads the images, if they fit, and leaves those that could not be read out of the splits."""
+) -> tuple[PixelSource, PixelSource, dict[str, NDArray[np.int64]]]:
+    """The images as stored and for training; reads them, if they fit.
+
+    Of images that are read here, those that cannot be are left out of the splits.
+    """
+    stream = partial(
+        StreamedPixels, device=device, num_workers=num_workers, skip_bad_images=skip_bad_images
+    )
+    if images.augmenting_reader is not None:
+        return stream(images.reader), stream(images.augmenting_reader), splits
     if len(images.reader) * math.prod(images.reader.shape) > MEMORY_BUDGET:
-        return StreamedPixels(images.reader, device, num_workers, skip_bad_images), splits
+        streamed = stream(images.reader)
+        return streamed, streamed, splits
     array, bad = read_all(images.reader, num_workers, skip_bad_images)
-    splits = {split: np.setdiff1d(indices, bad) for split, indices in splits.items()}
-    counts = np.bincount(images.labels[splits["train"]], minlength=len(images.class_names))
-    if counts.min() < 1:
+    lost = np.setdiff1d(
+        images.labels[splits["train"]], images.labels[np.setdiff1d(splits["train"], bad)]
+    )
+    if len(lost):
         raise ValueError(
-            f"Class {images.class_names[counts.argmin()]!r} has no readable train image; repair "
-            "its files or remove it."
+            f"Class {images.class_names[lost[0]]!r} has no readable train image; repair its files "
+            "or remove it."
         )
+    splits = {split: np.setdiff1d(indices, bad) for split, indices in splits.items()}
     for split, indices in splits.items():
         if not len(indices):
             raise ValueError(f"The {split} split has no readable image; repair its files.")
-    return MemoryPixels(torch.from_numpy(array).to(device)), splits
+    pixels = MemoryPixels(torch.from_numpy(array).to(device))
+    return pixels, pixels, splits
 
 
-def _describe(
-    dataset: str, images: _Dataset, splits: dict[str, NDArray[np.int64]]
-) -> dict[str, Any]:
-    """What the loaders' settings say of the images."""
-    digest = hashlib.sha256()
-    for split, indices in splits.items():
-        lines = [f"{images.reader.name(int(i))}\t{images.labels[i]}" for i in indices]
-        digest.update("\n".join([split, *lines, ""]).encode())
-    mean, std = _STATISTICS[dataset]
-    return {
-        "image_size": images.reader.shape[0],
-        "mean": list(mean),
-        "std": list(std),
-        "split_digest": digest.hexdigest(),
-        **{f"num_{split}": len(indices) for split, indices in splits.items()},
-        "class_names": list(images.class_names),
-    }
+def _stream_loaders(
+    loaders: dict[str, StreamLoader],
+    class_names: tuple[str, ...],
+    image_size: int,
+    settings: dict[str, Any],
+) -> Loaders:
+    sizes = {f"num_{split}": loaders[split].num_images for split in ("train", "val", "test")}
+    return Loaders(
+        **loaders,
+        num_classes=len(class_names),
+        class_names=class_names,
+        input_size=(3, image_size, image_size),
+        settings={
+            **settings,
+            "image_size": image_size,
+            "mean": list(MEAN),
+            "std": list(STD),
+            # nothing else is known without reading all of it
+            "split_digest": hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
+            **sizes,
+            "class_names": list(class_names),
+        },
+        splits={},
+    )
+
+
+def _plain(settings: TimmAugmentation | TimmOptions) -> dict[str, Any]:
+    """As it comes back from JSON: lists for tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return plain

@@ -1,20 +1,27 @@
-"""Images in one folder per class: which there are, the split of each, and their pixels."""
+"""Images in one folder per class: which there are, the split of each, and their pixels.
+
+Pixels are taken as they are stored: the rotation that EXIF data may ask for is not applied.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+logger = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
-# What Pillow raises on files that are damaged or no images.
-_DECODE_ERRORS = (
+#: What Pillow raises on files that are damaged, no images, or beyond its limit on pixels.
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -39,7 +46,7 @@ def find_images(data_dir: Path) -> ImageFolder:
     """Lists the images of ``<class>/``, or of ``train/<class>/`` and ``test/<class>/``.
 
     ``val/<class>/`` is the val split or, without ``test``, as in ImageNet's official layout, the
-    test split.
+    test split. ``train`` may also stand alone.
 
     Args:
         data_dir: The folder.
@@ -56,8 +63,8 @@ def find_images(data_dir: Path) -> ImageFolder:
     if (data_dir / "train").is_dir():
         split_dirs = {s: data_dir / s for s in ("train", "val", "test") if (data_dir / s).is_dir()}
         if len(split_dirs) == 1:
-            raise ValueError(f"{data_dir} has a folder train but neither test nor val; add one.")
-        if "test" not in split_dirs:
+            warn_of_missing_test(data_dir)
+        elif "test" not in split_dirs:
             split_dirs["test"] = split_dirs.pop("val")
     elif (data_dir / "test").is_dir() or (data_dir / "val").is_dir():
         raise ValueError(f"{data_dir} has a folder test or val but no folder train; add it.")
@@ -126,8 +133,8 @@ class FolderReader:
         """The path below the data folder."""
         return self._names[index]
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The (H, W, C) pixels of one image.
+    def read(self, index: int, epoch: int = 0) -> NDArray[np.uint8]:
+        """The (H, W, C) pixels of one image, the same in every epoch.
 
         Raises:
             ValueError: If the file cannot be read, naming it.
@@ -135,12 +142,9 @@ class FolderReader:
         path = self._data_dir / self._names[index]
         size = self.shape[0]
         try:
-            with Image.open(path) as image:
-                # Lets the JPEG decoder shrink large pictures, to no less than twice what is wanted.
-                image.draft("RGB", (2 * size, 2 * size))
-                return fit_square(image.convert("RGB"), size)
-        except _DECODE_ERRORS as error:
-            raise ValueError(_unreadable(path, error)) from error
+            return fit_square(open_rgb(path, shrink_to=2 * size), size)
+        except DECODE_ERRORS as error:
+            raise ValueError(unreadable(path, error)) from error
 
 
 def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
@@ -167,14 +171,42 @@ def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
                 with Image.open(path) as image:
                     sizes.add(image.size)
                 break
-            except _DECODE_ERRORS as error:
+            except DECODE_ERRORS as error:
                 if not skip_bad_images:
-                    raise ValueError(_unreadable(path, error)) from error
+                    raise ValueError(unreadable(path, error)) from error
     if len(sizes) == 1:
         width, height = sizes.pop()
         if width == height:
             return width
     return 224
+
+
+def open_rgb(file: Path | IO[bytes], shrink_to: int | None = None) -> Image.Image:
+    """Decodes an image of any mode to RGB.
+
+    16-bit greyscale is scaled to 8 bits, where Pillow would clip it. Transparency is dropped, which
+    shows the colour that lies beneath.
+
+    Args:
+        file: A path or an open file.
+        shrink_to: Lets the JPEG decoder shrink a large picture to no less than so many pixels.
+
+    Returns:
+        The whole image, without a file behind it.
+
+    Raises:
+        DECODE_ERRORS: If the file is damaged, no image, or has more than twice Pillow's
+            ``MAX_IMAGE_PIXELS``.
+    """
+    with Image.open(file) as image:
+        if shrink_to is not None:
+            image.draft("RGB", (shrink_to, shrink_to))
+        if image.mode.startswith("I"):
+            levels = np.asarray(image, np.float64).clip(0, 65535)  # (H, W)
+            return Image.fromarray(np.rint(levels / 257).astype(np.uint8)).convert("RGB")
+        if image.mode == "P" and "transparency" in image.info:
+            return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
+        return image.convert("RGB")
 
 
 def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -199,5 +231,14 @@ def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"Cannot read image {path} ({error}); repair or remove it, or pass --skip-bad-images."
+def unreadable(name: object, error: Exception) -> str:
+    """What to say of an image file that gave one of ``DECODE_ERRORS``."""
+    return f"Cannot read image {name} ({error}); repair or remove it, or pass --skip-bad-images."
+
+
+def warn_of_missing_test(data_dir: Path) -> None:
+    """Says that the test split will be drawn, since data with a train split usually have one."""
+    logger.warning(
+        "%s has a train split but neither test nor val; a fifth of it is held out as test.",
+        data_dir,
+    )

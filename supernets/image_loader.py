@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,62 @@ _CHUNK = 256  # images decoded per task of the thread pool
 
 class UnreadableImage(ValueError):
     """An image that is read while the minibatches are made cannot be read; names the file."""
+
+
+class Loader(ABC):
+    """Minibatches (x, y) of one split on one device.
+
+    x is (N, C, H, W) float32 with channels_last strides, normalised; y is (N,) int64.
+    """
+
+    num_images: int
+    batch_size: int  # of this process
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of minibatches of an epoch."""
+
+    @abstractmethod
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The minibatches of one epoch.
+
+        Args:
+            epoch: Selects the order and the augmentation. At least 0.
+            start: How many minibatches to leave out.
+
+        Returns:
+            An iterator over (x, y).
+
+        Raises:
+            ValueError: If ``epoch`` or ``start`` is out of range.
+        """
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The minibatches of epoch 0."""
+        return self.epoch(0)
+
+    def take(self, num_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first minibatches of epochs 0, 1, 2 and so on, smaller ones at their ends included.
+
+        Args:
+            num_batches: How many. At least 1; may exceed one epoch.
+
+        Returns:
+            An iterator over (x, y).
+
+        Raises:
+            ValueError: If ``num_batches`` is less than 1.
+        """
+        if num_batches < 1:
+            raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
+        epochs = (self.epoch(epoch) for epoch in itertools.count())
+        return itertools.islice(itertools.chain.from_iterable(epochs), num_batches)
+
+    def _check_epoch(self, epoch: int, start: int) -> None:
+        if epoch < 0:
+            raise ValueError(f"epoch must be at least 0, got {epoch}.")
+        if not 0 <= start <= len(self):
+            raise ValueError(f"start must be from 0 to the {len(self)} minibatches, got {start}.")
 
 
 class ImageReader(Protocol):
@@ -37,17 +93,24 @@ class ImageReader(Protocol):
     def name(self, index: int) -> str:
         """What identifies the image within its data set."""
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The (H, W, C) pixels of one image; a ValueError names an image that cannot be read."""
+    def read(self, index: int, epoch: int = 0) -> NDArray[Any]:
+        """The (H, W, C) pixels of one image; a ValueError names an image that cannot be read.
+
+        They are uint8 as stored, or float32 and normalised; ``epoch`` then selects the augmentation
+        of readers that augment.
+        """
 
 
 class PixelSource(Protocol):
     """Gives the pixels of batches of image indices on the device."""
 
     def batches(
-        self, index_batches: Sequence[NDArray[np.int64]]
+        self, index_batches: Sequence[NDArray[np.int64]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it they are of."""
+        """Per batch the pixels (n, H, W, C) and the positions (n,) within it they are of.
+
+        The pixels are as an ``ImageReader`` gives them.
+        """
 
 
 @dataclass(frozen=True)
@@ -58,23 +121,21 @@ class Augmentation:
     flip: bool
 
 
-class ImageLoader:
-    """Minibatches (x, y) of one split on the device of the labels.
-
-    x is (N, C, H, W) float32 with channels_last strides, normalised; y is (N,) int64.
+class ImageLoader(Loader):
+    """Minibatches of a split with random access to its images, on the device of the labels.
 
     The order is drawn from (seed, epoch), the augmentation from (seed, epoch, batch) for the batch
     of all ranks together. So ``world_size`` ranks see together exactly the tensors that one process
     with ``world_size`` times the batch size sees, and an epoch can be entered at any batch.
 
     Args:
-        pixels: Where the uint8 images come from.
+        pixels: Where the images come from.
         labels: (num_images of the source,) int64, on the device.
         indices: The images of this split, as indices into ``pixels`` and ``labels``.
         batch_size: Images per minibatch and rank. At least 1.
-        mean: Per channel, of pixels scaled to 0..1.
-        std: Per channel, of pixels scaled to 0..1.
-        augmentation: Random crops and flips, or None for the images as they are.
+        mean: Per channel, of uint8 pixels scaled to 0..1; unused if ``pixels`` are normalised.
+        std: Per channel, of uint8 pixels scaled to 0..1.
+        augmentation: Random crops and flips of uint8 pixels, or None for the images as they are.
         shuffle: Give every epoch an order of its own; otherwise all have that of ``indices``.
         seed: Of order and augmentation. At least 0.
         rank: This process among the ``world_size`` that share each batch.
@@ -127,45 +188,10 @@ class ImageLoader:
         full, rest = divmod(self.num_images, self.batch_size * self._world_size)
         return full + (rest >= self._world_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of epoch 0."""
-        return self.epoch(0)
-
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of one epoch.
-
-        Args:
-            epoch: Selects the order and the augmentation. At least 0.
-            start: How many minibatches to leave out; the others are the same tensors as without.
-
-        Returns:
-            An iterator over (x, y).
-
-        Raises:
-            ValueError: If ``epoch`` or ``start`` is out of range.
-        """
-        if epoch < 0:
-            raise ValueError(f"epoch must be at least 0, got {epoch}.")
-        if not 0 <= start <= len(self):
-            raise ValueError(f"start must be from 0 to the {len(self)} minibatches, got {start}.")
+        """The minibatches of one epoch; those from ``start`` on are the same tensors as without."""
+        self._check_epoch(epoch, start)
         return self._minibatches(epoch, start)
-
-    def take(self, num_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first minibatches of epochs 0, 1, 2 and so on, smaller ones at their ends included.
-
-        Args:
-            num_batches: How many. At least 1; may exceed one epoch.
-
-        Returns:
-            An iterator over (x, y).
-
-        Raises:
-            ValueError: If ``num_batches`` is less than 1.
-        """
-        if num_batches < 1:
-            raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
-        epochs = (self.epoch(epoch) for epoch in itertools.count())
-        return itertools.islice(itertools.chain.from_iterable(epochs), num_batches)
 
     def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = self._indices
@@ -174,7 +200,7 @@ class ImageLoader:
         bounds = [self._bounds(batch) for batch in range(start, len(self))]
         index_batches = [order[first:last] for _, first, last in bounds]
         device = self._labels.device
-        for offset, (pixels, kept) in enumerate(self._pixels.batches(index_batches)):
+        for offset, (pixels, kept) in enumerate(self._pixels.batches(index_batches, epoch)):
             within, first, last = bounds[offset]
             if self._augmentation is not None:
                 top, left, flipped = self._draw(epoch, start + offset)  # of the batch of all ranks
@@ -211,7 +237,9 @@ class ImageLoader:
         return top, left, flipped & self._augmentation.flip
 
     def _normalise(self, pixels: Tensor) -> Tensor:
-        """(N, H, W, C) uint8 to (N, C, H, W) float32."""
+        """(N, H, W, C) to (N, C, H, W) float32."""
+        if pixels.dtype == torch.float32:
+            return pixels.permute(0, 3, 1, 2)
         num_pixels = pixels.shape[1] * pixels.shape[2]
         # Tiled to whole images: broadcasting over three channels is not vectorised on a CPU.
         scale, shift = (
@@ -259,85 +287,12 @@ class MemoryPixels:
         self._images = images
 
     def batches(
-        self, index_batches: Sequence[NDArray[np.int64]]
+        self, index_batches: Sequence[NDArray[np.int64]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it: all."""
         for indices in index_batches:
             chosen = torch.from_numpy(indices).to(self._images.device)
             yield self._images.index_select(0, chosen), torch.arange(len(indices))
-
-
-class StreamedPixels:
-    """A data set read from its files whenever a batch is wanted, by worker processes.
-
-    Args:
-        reader: The images.
-        device: Where the pixels go.
-        num_workers: Worker processes; 0 reads in this process.
-        skip_bad_images: Leave unreadable images out, with one warning each, instead of raising.
-    """
-
-    def __init__(
-        self, reader: ImageReader, device: torch.device, num_workers: int, skip_bad_images: bool
-    ) -> None:
-        self._reader = reader
-        self._device = device
-        self._num_workers = num_workers
-        self._skip_bad_images = skip_bad_images
-        self._reported: set[str] = set()
-
-    def batches(
-        self, index_batches: Sequence[NDArray[np.int64]]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) of the readable images.
-
-        Raises:
-            ValueError: If an image cannot be read and is not to be skipped, or none of a batch can.
-        """
-        loader = DataLoader(
-            _DecodedBatches(self._reader, index_batches),
-            batch_size=None,
-            num_workers=self._num_workers,
-            pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # or it would advance the global one
-        )
-        for pixels, kept, problems in loader:
-            for problem in problems:
-                if not self._skip_bad_images or not len(kept):
-                    raise UnreadableImage(problem)
-                if problem not in self._reported:
-                    self._reported.add(problem)
-                    logger.warning("Left out: %s", problem)
-            yield pixels.to(self._device, non_blocking=True), kept
-
-
-class _DecodedBatches(Dataset[tuple[Tensor, Tensor, list[str]]]):
-    """Item i is batch i: its pixels, their positions within it, what is wrong with the others."""
-
-    def __init__(self, reader: ImageReader, index_batches: Sequence[NDArray[np.int64]]) -> None:
-        self._reader = reader
-        self._index_batches = index_batches
-
-    def __len__(self) -> int:
-        return len(self._index_batches)
-
-    def __getitem__(self, batch: int) -> tuple[Tensor, Tensor, list[str]]:
-        indices = self._index_batches[batch]
-        pixels = np.empty((len(indices), *self._reader.shape), np.uint8)
-        kept: list[int] = []
-        problems = []
-        for position, index in enumerate(indices):
-            try:
-                pixels[len(kept)] = self._reader.read(int(index))
-            except ValueError as error:
-                problems.append(str(error))
-            else:
-                kept.append(position)
-        return (
-            torch.from_numpy(pixels[: len(kept)]),
-            torch.tensor(kept, dtype=torch.int64),
-            problems,
-        )
 
 
 def read_all(

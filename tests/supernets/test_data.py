@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +13,10 @@ import torch
 import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch import Tensor
 
 from supernets import data
 from supernets.data import create_loaders
 from supernets.image_loader import Augmentation
-
-Batches = list[tuple[Tensor, Tensor]]
-
-
-def assert_same(batches: Iterable[tuple[Tensor, Tensor]], others: Batches) -> None:
-    listed = list(batches)
-    assert len(listed) == len(others)
-    for (x, y), (other_x, other_y) in zip(listed, others, strict=True):
-        assert torch.equal(x, other_x)
-        assert torch.equal(y, other_y)
 
 
 def test_digits_splits() -> None:
@@ -118,7 +107,7 @@ def test_digits_can_be_resized() -> None:
     assert np.allclose(x[0, 0].numpy(), expected, atol=1e-5)
 
 
-def test_only_train_is_shared_among_ranks() -> None:
+def test_only_train_is_shared_among_ranks(assert_same: Callable[..., None]) -> None:
     ranks = [create_loaders("digits", batch_size=32, rank=rank, world_size=2) for rank in range(2)]
     whole = create_loaders("digits", batch_size=64)
     first, second = (next(iter(loaders.train)) for loaders in ranks)
@@ -189,7 +178,9 @@ def test_cifar(
 
 
 def test_cifar_larger_than_the_budget_equals_cifar_in_memory(
-    write_cifar: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    write_cifar: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same: Callable[..., None],
 ) -> None:
     data_dir = write_cifar("cifar10")
     in_memory = create_loaders("cifar10", data_dir=data_dir, image_size=48, num_workers=0)

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torchvision.transforms import functional as reference
 
 from supernets.data import ImageLoader
 from supernets.image_loader import Augmentation, MemoryPixels, crop_and_flip
-
-Batches = list[tuple[Tensor, Tensor]]
-
-
-def assert_same(batches: Iterable[tuple[Tensor, Tensor]], others: Batches) -> None:
-    listed = list(batches)
-    assert len(listed) == len(others)
-    for (x, y), (other_x, other_y) in zip(listed, others, strict=True):
-        assert torch.equal(x, other_x)
-        assert torch.equal(y, other_y)
 
 
 def numbered_loader(
@@ -59,7 +48,7 @@ def test_minibatch_contract() -> None:
     assert sorted(torch.cat([y for _, y in batches]).tolist()) == list(range(50))
 
 
-def test_epochs_are_deterministic_and_differ() -> None:
+def test_epochs_are_deterministic_and_differ(assert_same: Callable[..., None]) -> None:
     loader, other = numbered_loader(50, 16), numbered_loader(50, 16)
     assert_same(loader.epoch(2), list(other.epoch(2)))
     assert_same(loader, list(loader.epoch(0)))
@@ -67,12 +56,14 @@ def test_epochs_are_deterministic_and_differ() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
-def test_start_skips_batches_without_changing_the_others(start: int) -> None:
+def test_start_skips_batches_without_changing_the_others(
+    start: int, assert_same: Callable[..., None]
+) -> None:
     loader = numbered_loader(50, 16)
     assert_same(loader.epoch(5, start), list(loader.epoch(5))[start:])
 
 
-def test_take_crosses_epochs() -> None:
+def test_take_crosses_epochs(assert_same: Callable[..., None]) -> None:
     loader = numbered_loader(50, 16)
     expected = list(itertools.chain(loader.epoch(0), loader.epoch(1), loader.epoch(2)))
     assert_same(loader.take(9), expected[:9])
@@ -81,7 +72,9 @@ def test_take_crosses_epochs() -> None:
 
 @pytest.mark.parametrize("num_images", [64, 65, 66, 67, 71, 30])
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_ranks_together_see_the_batches_of_one_process(num_images: int, world_size: int) -> None:
+def test_ranks_together_see_the_batches_of_one_process(
+    num_images: int, world_size: int, assert_same: Callable[..., None]
+) -> None:
     whole = list(numbered_loader(num_images, 8 * world_size).epoch(1))
     ranks = [numbered_loader(num_images, 8, rank, world_size) for rank in range(world_size)]
     parts = [list(loader.epoch(1)) for loader in ranks]

@@ -1,0 +1,126 @@
+"""Images that are read and, where the reader does so, augmented by worker processes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from supernets.image_loader import ImageReader, UnreadableImage
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 32  # images of a worker's task: less than a minibatch, so that the first comes soon
+
+_Request = tuple[int, NDArray[np.int64]]  # epoch, image indices
+_Decoded = tuple[Tensor, list[int], list[str]]  # pixels, positions of the request, problems
+
+
+class StreamedPixels:
+    """A data set read from its files whenever a batch is wanted.
+
+    The workers are started for the first batch and kept for all epochs. Batches are made of tasks
+    that do not depend on the number of workers, and so their pixels do not either.
+
+    Args:
+        reader: The images.
+        device: Where the pixels go.
+        num_workers: Worker processes; 0 reads in this process.
+        skip_bad_images: Leave unreadable images out, with one warning each, instead of raising.
+    """
+
+    def __init__(
+        self, reader: ImageReader, device: torch.device, num_workers: int, skip_bad_images: bool
+    ) -> None:
+        self._reader = reader
+        self._device = device
+        self._num_workers = num_workers
+        self._skip_bad_images = skip_bad_images
+        self._reported: set[str] = set()
+        self._requests: list[_Request] = []  # of the epoch that the kept workers are in
+        self._loader = self._create_loader(self._requests, are_kept=num_workers > 0)
+        self._is_busy = False
+
+    def batches(
+        self, index_batches: Sequence[NDArray[np.int64]], epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Per batch the pixels (n, H, W, C) and the positions (n,) of the readable images.
+
+        Raises:
+            ValueError: If an image cannot be read and is not to be skipped, or none of a batch can.
+        """
+        tasks = [np.array_split(indices, -(-len(indices) // _CHUNK)) for indices in index_batches]
+        decoded = self._decode([(epoch, indices) for batch in tasks for indices in batch])
+        for batch in tasks:
+            parts, kept, problems, first = [], [], [], 0
+            for indices in batch:
+                pixels, positions, found = next(decoded)
+                problems += found
+                if positions:  # else there is no shape
+                    parts.append(pixels.to(self._device, non_blocking=True))
+                    kept += [first + position for position in positions]
+                first += len(indices)
+            self._report(problems, must_raise=not kept)
+            yield torch.cat(parts), torch.tensor(kept)
+
+    def _decode(self, requests: list[_Request]) -> Iterator[_Decoded]:
+        if self._is_busy:  # this is a second iterator beside one that is midway
+            yield from self._create_loader(requests, are_kept=False)
+            return
+        self._is_busy = True
+        try:
+            self._requests[:] = requests
+            yield from self._loader
+        finally:
+            self._is_busy = False
+
+    def _create_loader(self, requests: list[_Request], are_kept: bool) -> DataLoader[_Decoded]:
+        return DataLoader(
+            _Decoder(self._reader),
+            batch_size=None,
+            sampler=requests,
+            num_workers=self._num_workers,
+            persistent_workers=are_kept,
+            worker_init_fn=_leave_interrupts,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # or it would advance the global one
+        )
+
+    def _report(self, problems: list[str], must_raise: bool) -> None:
+        for problem in problems:
+            if must_raise or not self._skip_bad_images:
+                raise UnreadableImage(problem)
+            if problem not in self._reported:
+                self._reported.add(problem)
+                logger.warning("Left out: %s", problem)
+
+
+def _leave_interrupts(worker: int) -> None:
+    """A Ctrl-C reaches every process of a terminal; what to do is for the main process to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Decoder(Dataset[_Decoded]):
+    """Reads the images of a request, in a worker."""
+
+    def __init__(self, reader: ImageReader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, request: _Request) -> _Decoded:
+        epoch, indices = request
+        images, positions, problems = [], [], []
+        for position, index in enumerate(indices):
+            try:
+                images.append(self._reader.read(int(index), epoch))
+            except ValueError as error:
+                problems.append(str(error))
+            else:
+                positions.append(position)
+        pixels = torch.from_numpy(np.stack(images)) if images else torch.empty(0)
+        return pixels, positions, problems

@@ -1,0 +1,399 @@
+"""Data sets with random access that timm's readers open: folders, tar files, ``hfds/``, ``torch/``.
+
+timm's readers and transforms are used, but neither its ``ImageDataset`` nor its ``create_loader``.
+The former puts the next image in the place of one that it cannot read, and clips 16-bit images, so
+``image_folder`` decodes here. The latter has no entry for an order that begins midway, and seeds
+its augmentation by worker: no epoch could be entered midway with the very same tensors.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from timm.data import create_dataset
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+
+from supernets.image_folder import DECODE_ERRORS, open_rgb, unreadable, warn_of_missing_test
+from supernets.timm_transforms import Transform, seeded
+
+logger = logging.getLogger(__name__)
+
+#: Of torchvision's sets in timm, those with one label per image and splits of their own.
+TORCH_SETS = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet")
+
+# timm's names of the split that is the test split here, since ImageNet's has no labels.
+_OFFICIAL_VAL = ("validation", "val", "valid", "eval")
+
+
+@dataclass(frozen=True)
+class TimmOptions:
+    """What timm's readers have to be told of a data set.
+
+    Args:
+        train_split: Name of the train split, or None for "train".
+        val_split: Name of the val split, or None to hold it out of the train split.
+        test_split: Name of the test split, or None for the official validation split. Folders
+            without that give ``test``, else a fifth of the train split.
+        num_classes: Of a data set that does not name its classes; checked of one that does.
+        crop_pct: Part of the shorter side of an image that is kept in evaluation, in (0, 1].
+
+    Raises:
+        ValueError: If a number is out of range, or a split is named twice.
+    """
+
+    train_split: str | None = None
+    val_split: str | None = None
+    test_split: str | None = None
+    num_classes: int | None = None
+    crop_pct: float = 0.875
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.num_classes is not None and self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}.")
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct}.")
+        named = [name for name in (self.train_split, self.val_split, self.test_split) if name]
+        if len(set(named)) < len(named):
+            raise ValueError(f"Each split must have another name, got {', '.join(named)}.")
+
+
+class TimmImages:
+    """The images of all splits of a data set; nothing is decoded yet.
+
+    Args:
+        parts: The splits: "train", and "val" and "test" where the data have them.
+        class_names: Those of the train split or, of data without names, the numbers.
+
+    Raises:
+        ValueError: If a split has an image without label, or of a class that "train" lacks.
+    """
+
+    def __init__(self, parts: dict[str, _Part], class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self._parts = list(parts.values())
+        self._ends = np.cumsum([len(part.labels) for part in self._parts])  # of the parts' indices
+        self.labels = np.concatenate([_map_labels(part, self.class_names) for part in self._parts])
+        self.splits: dict[str, NDArray[np.int64]] = {
+            split: np.arange(end - len(part.labels), end)
+            for (split, part), end in zip(parts.items(), self._ends, strict=True)
+        }
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return int(self._ends[-1])
+
+    def name(self, index: int) -> str:
+        """What identifies the image, wherever the data lie."""
+        part, within = self._find(index)
+        return part.name(within)
+
+    def load(self, index: int) -> Image.Image:
+        """Decodes an image to RGB.
+
+        Raises:
+            ValueError: If it cannot be read, naming it.
+        """
+        part, within = self._find(index)
+        try:
+            return part.load(within)
+        except (*DECODE_ERRORS, tarfile.TarError) as error:
+            raise ValueError(unreadable(part.path(within), error)) from error
+
+    def _find(self, index: int) -> tuple[_Part, int]:
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        part = self._parts[number]
+        return part, index - int(self._ends[number]) + len(part.labels)
+
+
+class TimmReader:
+    """Gives images after a transform, whose randomness follows from (seed, epoch, index) alone.
+
+    Args:
+        images: The images.
+        image_size: Height and width that the transform gives.
+        transform: Makes a (3, H, W) float32 tensor of an RGB image.
+        seed: Of the transform.
+    """
+
+    def __init__(
+        self, images: TimmImages, image_size: int, transform: Transform, seed: int
+    ) -> None:
+        self.shape = (image_size, image_size, 3)
+        self.name = images.name
+        self._images = images
+        self._transform = transform
+        self._seed = seed
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._images)
+
+    def read(self, index: int, epoch: int = 0) -> NDArray[np.float32]:
+        """The (H, W, C) pixels of one image, normalised.
+
+        Raises:
+            ValueError: If the image cannot be read, naming it.
+        """
+        image = self._images.load(index)
+        with seeded(self._seed, epoch, index):
+            x = self._transform(image)  # (C, H, W)
+        pixels: NDArray[np.float32] = x.permute(1, 2, 0).numpy()
+        return pixels
+
+
+def open_images(
+    dataset: str, data_dir: Path | None, options: TimmOptions, *, download: bool = False
+) -> TimmImages:
+    """Finds the images and labels of all splits.
+
+    Args:
+        dataset: "timm" for a folder or a tar file, "hfds/<name>" or "torch/<name>".
+        data_dir: The folder or tar file, or where timm keeps the data.
+        options: Splits and classes.
+        download: Fetch one of ``TORCH_SETS``; ``hfds/`` fetches what is missing in any case.
+
+    Raises:
+        ValueError: If the data are missing, or unfit, or a split does not exist.
+    """
+    if dataset == "timm":
+        assert data_dir is not None
+        parts = _open_folder(data_dir, options)
+    elif dataset.startswith("torch/"):
+        parts = _open_torch(dataset, data_dir, options, download)
+    else:
+        parts = _open_hfds(dataset, data_dir, options)
+    names = check_classes(parts["train"].class_names, options.num_classes, data_dir or dataset)
+    return TimmImages(parts, names)
+
+
+def check_classes(names: Sequence[str], num_classes: int | None, source: object) -> tuple[str, ...]:
+    """The names of the classes; of data without names, their numbers as text.
+
+    Raises:
+        ValueError: If there are no names and no number, too few names, or another number of them.
+    """
+    if not names:
+        if num_classes is None:
+            raise ValueError(f"{source} does not name its classes; pass num_classes.")
+        return tuple(str(label) for label in range(num_classes))
+    if len(names) < 2:
+        raise ValueError(f"{source} has the single class {names[0]!r}; add at least another.")
+    if num_classes not in (None, len(names)):
+        raise ValueError(f"{source} has {len(names)} classes, but num_classes is {num_classes}.")
+    return tuple(names)
+
+
+class _Part(Protocol):
+    """The images of one split."""
+
+    labels: NDArray[np.int64]  # (num_images,), numbers of the part's own classes
+    class_names: tuple[str, ...]  # empty if the data do not say
+
+    def name(self, index: int) -> str:
+        """What identifies the image, wherever the data lie."""
+
+    def path(self, index: int) -> str:
+        """Where the image is, for messages."""
+
+    def load(self, index: int) -> Image.Image:
+        """The image as RGB."""
+
+
+def _map_labels(part: _Part, class_names: tuple[str, ...]) -> NDArray[np.int64]:
+    """The labels of a part as numbers of the train split's classes."""
+    if not len(part.labels):
+        raise ValueError("A split has no images; choose another.")
+    names = part.class_names or class_names
+    unlabelled = np.flatnonzero((part.labels < 0) | (part.labels >= len(names)))
+    if len(unlabelled):
+        first = int(unlabelled[0])
+        raise ValueError(
+            f"{part.path(first)} has the label {part.labels[first]}, expected one from 0 to "
+            f"{len(names) - 1}; choose another split or num_classes."
+        )
+    numbers = {name: number for number, name in enumerate(class_names)}
+    lookup = np.array([numbers.get(name, -1) for name in names], np.int64)
+    labels: NDArray[np.int64] = lookup[part.labels]
+    foreign = np.flatnonzero(labels < 0)
+    if len(foreign):
+        first = int(foreign[0])
+        raise ValueError(
+            f"{part.path(first)} has the class {names[part.labels[first]]!r}, which the train "
+            "split lacks; remove it, add train images or choose another split."
+        )
+    return labels
+
+
+def _open_folder(data_dir: Path, options: TimmOptions) -> dict[str, _Part]:
+    if not data_dir.exists():
+        raise ValueError(f"Image folder or tar file {data_dir} does not exist; pass --data-dir.")
+    if data_dir.is_file():
+        if options.train_split or options.val_split or options.test_split:
+            raise ValueError(f"{data_dir} is a single tar file; leave the names of splits out.")
+        return {"train": _FolderPart(data_dir, data_dir.parent)}
+    roots = _find_splits(data_dir, options)
+    splits = [split for split in ("train", "val", "test") if split in roots]
+    return {split: _FolderPart(roots[split], data_dir) for split in splits}
+
+
+def _find_splits(data_dir: Path, options: TimmOptions) -> dict[str, Path]:
+    """The folder or tar file of "train" and, where there are any, of "val" and "test"."""
+    roots = {}
+    named = {"train": options.train_split, "val": options.val_split, "test": options.test_split}
+    for split, name in named.items():
+        if name is None:
+            continue
+        root = _find_root(data_dir, name)
+        if root is None:
+            raise ValueError(f"{data_dir} has neither a folder {name} nor {name}.tar; add it.")
+        roots[split] = root
+    if "test" not in roots:
+        found = [_find_root(data_dir, name) for name in (*_OFFICIAL_VAL, "test")]
+        unnamed = [root for root in found if root is not None and root not in roots.values()]
+        if unnamed:
+            roots["test"] = unnamed[0]
+        if len(unnamed) > 1:
+            logger.info("%s is the test split; %s is not used.", unnamed[0], unnamed[1])
+    if "train" not in roots:
+        root = _find_root(data_dir, "train")
+        if root is None and not roots:
+            return {"train": data_dir}
+        if root is None:
+            raise ValueError(f"{data_dir} has a folder val or test but no folder train; add it.")
+        roots["train"] = root
+    if "test" not in roots:
+        warn_of_missing_test(data_dir)
+    return roots
+
+
+def _find_root(data_dir: Path, name: str) -> Path | None:
+    """The folder or tar file of a split; timm's own search takes all of ``data_dir`` for want."""
+    candidates = (data_dir / name, data_dir / f"{name}.tar")
+    return next((root for root in candidates if root.exists()), None)
+
+
+class _FolderPart:
+    """A folder or tar file with images below folders of the classes' names."""
+
+    def __init__(self, root: Path, data_dir: Path) -> None:
+        reader = open_with_timm(root, "", root=str(root), search_split=False).reader
+        if isinstance(reader, ReaderImageInTar):
+            labels, numbers = reader.targets, reader.class_name_to_idx
+            self._parent = str(root) + os.sep  # of the paths in the tar file
+        else:
+            labels, numbers = [label for _, label in reader.samples], reader.class_to_idx
+            self._parent = ""
+        self._reader = reader
+        self._data_dir = str(data_dir) + os.sep
+        self.labels = np.array(labels, np.int64)
+        self.class_names = tuple(numbers)
+        if "" in numbers:
+            first = self.path(int(np.flatnonzero(self.labels == numbers[""])[0]))
+            raise ValueError(f"{first} is in no class folder; expected {root / '<class>'}.")
+
+    def name(self, index: int) -> str:
+        return self.path(index).removeprefix(self._data_dir).replace(os.sep, "/")
+
+    def path(self, index: int) -> str:
+        return f"{self._parent}{self._reader.filename(index, absolute=True)}"
+
+    def load(self, index: int) -> Image.Image:
+        file, _ = self._reader[index]
+        with file:
+            return open_rgb(file)
+
+
+def _open_torch(
+    dataset: str, data_dir: Path | None, options: TimmOptions, download: bool
+) -> dict[str, _Part]:
+    if dataset.removeprefix("torch/") not in TORCH_SETS:
+        raise ValueError(
+            f"Unknown dataset {dataset!r}; choose from {', '.join(TORCH_SETS)} after torch/."
+        )
+    if options.train_split or options.val_split or options.test_split:
+        raise ValueError(f"{dataset} has fixed splits; leave their names out.")
+    return {
+        split: _TorchPart(dataset, data_dir, name, download)
+        for split, name in (("train", "train"), ("test", "validation"))
+    }
+
+
+class _TorchPart:
+    """A split of a data set of torchvision."""
+
+    def __init__(self, dataset: str, data_dir: Path | None, split: str, download: bool) -> None:
+        source = f"{dataset} in {data_dir}"
+        self._images = open_with_timm(
+            source, dataset, root=str(data_dir), split=split, download=download
+        )
+        self._source = f"{dataset}/{split}"
+        self.labels = np.array(self._images.targets, np.int64)
+        self.class_names = tuple(
+            name if isinstance(name, str) else ", ".join(name) for name in self._images.classes
+        )
+
+    def name(self, index: int) -> str:
+        return f"{self._source}/{index}"
+
+    path = name
+
+    def load(self, index: int) -> Image.Image:
+        image: Image.Image = self._images[index][0]
+        return image.convert("RGB")
+
+
+def _open_hfds(dataset: str, data_dir: Path | None, options: TimmOptions) -> dict[str, _Part]:
+    splits = {"train": options.train_split or "train", "val": options.val_split}
+    taken = splits.values()
+    splits["test"] = options.test_split or ("test" if "validation" in taken else "validation")
+    return {
+        split: _HfdsPart(dataset, data_dir, name)
+        for split, name in splits.items()
+        if name is not None
+    }
+
+
+class _HfdsPart:
+    """A split of a data set of the Hugging Face hub, or of a folder that ``datasets`` can load."""
+
+    def __init__(self, dataset: str, data_dir: Path | None, split: str) -> None:
+        root = None if data_dir is None else str(data_dir)
+        source = f"split {split} of {dataset}"
+        self._reader = open_with_timm(source, dataset, root=root, split=split).reader
+        self._source = f"{dataset}/{split}"
+        self.labels = np.array(list(self._reader.dataset[self._reader.label_key]), np.int64)
+        self.class_names = tuple(self._reader.class_to_idx)
+
+    def name(self, index: int) -> str:
+        return f"{self._source}/{index}"
+
+    path = name
+
+    def load(self, index: int) -> Image.Image:
+        file, _ = self._reader[index]
+        with file:
+            return open_rgb(file)
+
+
+def open_with_timm(source: object, name: str, **settings: Any) -> Any:
+    """timm's data set; a ValueError where the data or a package are missing."""
+    try:
+        return create_dataset(name, **settings)
+    except ImportError as error:
+        raise ValueError(
+            f"{name} needs a package that is missing ({error}); install it."
+        ) from error
+    except (OSError, RuntimeError, ValueError, tarfile.TarError) as error:
+        raise ValueError(
+            f"timm cannot open {source} ({error}); pass other data or other names of splits."
+        ) from error
