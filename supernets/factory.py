@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from supernets.base import Supernet
+from supernets.device import has_bfloat16
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import mobilenetv3_subnet
 from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
@@ -52,6 +54,16 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     if name == "mobilenetv3":
         return MobileNetV3Supernet(**settings)
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+
+
+def default_amp(name: str, device: torch.device) -> bool:
+    """Whether the networks of a space are trained faster in bfloat16 autocast on ``device``.
+
+    On CPUs the gradients of depthwise convolutions are several times slower in bfloat16.
+    """
+    if device.type == "cpu" and name == "mobilenetv3":
+        return False
+    return has_bfloat16(device)
 
 
 def create_subnet(arch: Architecture, **settings: Any) -> nn.Module:

@@ -3,28 +3,47 @@
 Papers: Single Path One-Shot (uniform), https://arxiv.org/abs/1904.00420; Random Search and
 Reproducibility for NAS (RandNAS, uniform), https://arxiv.org/abs/1902.07638; FairNAS (strict
 fairness), https://arxiv.org/abs/1907.01845; Speedy Performance Estimation for NAS (MultiPaths),
-https://arxiv.org/abs/2006.04492
+https://arxiv.org/abs/2006.04492; Once for All (several uniform), https://arxiv.org/abs/1908.09791;
+BigNAS (sandwich), https://arxiv.org/abs/2003.11142; AttentiveNAS (best-up and worst-up sandwich),
+https://arxiv.org/abs/2011.09011
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from supernets.cost import CostModel
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
-PATHS = ("uniform", "fair", "multi")
+PATHS = ("uniform", "fair", "multi", "sandwich", "best-up", "worst-up")
 #: Architectures whose cost sets the strata of a space too large to enumerate.
 NUM_STRATA_SAMPLES = 10_000
+#: Of best-up and worst-up: candidates per path, bins of MACs, tries to fill a bin.
+NUM_CANDIDATES = 3
+NUM_MACS_BINS = 25
+MAX_BIN_DRAWS = 300
+
+#: Loss of a path on the minibatch of the step, over all processes, in nats.
+MeasureLoss = Callable[[Architecture], float]
 
 
 class PathSampler(Protocol):
-    """Draws the paths of one training step, from the step's rng alone."""
+    """Draws the paths of one training step, from the step's rng alone.
 
-    def sample(self, rng: np.random.Generator) -> list[Architecture]:
-        """The architectures whose gradients are averaged before one optimizer step."""
+    ``sums_gradients`` says whether the paths' gradients are summed instead of averaged;
+    ``distills`` whether all paths but the first learn from the first one's logits instead of the
+    labels.
+    """
+
+    sums_gradients: bool
+    distills: bool
+
+    def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
+        """The architectures whose gradients are accumulated before one optimizer step."""
 
 
 class UniformPaths:
@@ -36,18 +55,24 @@ class UniformPaths:
     Args:
         space: Where to draw from.
         num_paths: Paths per step. At least 1.
+        sums_gradients: Whether gradients are summed (OFA) instead of averaged.
 
     Raises:
         ValueError: If ``num_paths`` is less than 1.
     """
 
-    def __init__(self, space: SearchSpace, num_paths: int = 1) -> None:
+    distills = False
+
+    def __init__(
+        self, space: SearchSpace, num_paths: int = 1, *, sums_gradients: bool = False
+    ) -> None:
         if num_paths < 1:
             raise ValueError(f"num_paths must be at least 1, got {num_paths}.")
         self.space = space
         self.num_paths = num_paths
+        self.sums_gradients = sums_gradients
 
-    def sample(self, rng: np.random.Generator) -> list[Architecture]:
+    def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
         """Draws ``num_paths`` independent architectures."""
         return [self.space.sample(rng) for _ in range(self.num_paths)]
 
@@ -65,6 +90,9 @@ class FairPaths:
         ValueError: If the decisions differ in their number of options.
     """
 
+    sums_gradients = False
+    distills = False
+
     def __init__(self, space: SearchSpace) -> None:
         sizes = {len(decision.options) for decision in space.decisions}
         if len(sizes) != 1:
@@ -75,7 +103,7 @@ class FairPaths:
         self.space = space
         self.num_paths = sizes.pop()
 
-    def sample(self, rng: np.random.Generator) -> list[Architecture]:
+    def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
         """Draws one path per option."""
         columns = [rng.permutation(self.num_paths) for _ in self.space.decisions]
         return [self.space.architecture(choices) for choices in zip(*columns, strict=True)]
@@ -89,16 +117,17 @@ class MultiPaths:
 
     Args:
         space: Where to draw from.
-        num_params: Number of parameters of an architecture.
+        cost_model: Counts the parameters.
         num_paths: Strata, and paths per step. At least 2.
 
     Raises:
         ValueError: If ``num_paths`` is less than 2 or exceeds the space.
     """
 
-    def __init__(
-        self, space: SearchSpace, num_params: Callable[[Architecture], int], num_paths: int = 4
-    ) -> None:
+    sums_gradients = False
+    distills = False
+
+    def __init__(self, space: SearchSpace, cost_model: CostModel, num_paths: int = 4) -> None:
         if not 2 <= num_paths <= space.size:
             raise ValueError(
                 f"num_paths must be from 2 to the space's {space.size} architectures, "
@@ -106,33 +135,106 @@ class MultiPaths:
             )
         if space.size <= MAX_ENUMERABLE_SIZE:
             archs = list(space.enumerate())
+            choices = np.array([arch.choices for arch in archs])
         else:
-            rng = np.random.default_rng(0)
-            archs = [space.sample(rng) for _ in range(NUM_STRATA_SAMPLES)]
-        order = np.argsort([num_params(arch) for arch in archs], kind="stable")
+            choices = space.sample_choices(NUM_STRATA_SAMPLES, np.random.default_rng(0))
+            archs = space.architectures(choices)
+        order = np.argsort(cost_model.measure_all(choices)["params"], kind="stable")
         self.strata = [[archs[i] for i in part] for part in np.array_split(order, num_paths)]
 
-    def sample(self, rng: np.random.Generator) -> list[Architecture]:
+    def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
         """Draws one path per stratum."""
         return [stratum[rng.integers(len(stratum))] for stratum in self.strata]
 
 
+class SandwichPaths:
+    """The largest and the smallest architecture and random ones between them (sandwich rule).
+
+    The first path is the largest; the others learn from its logits. Gradients are summed.
+
+    With ``pick`` each random path is the one of several candidates with the lowest (``"best"``) or
+    highest (``"worst"``) loss on the step's minibatch. The candidates have similar MACs: those of a
+    random architecture, to one of 25 equal bins of the range of the space.
+
+    Differs from the papers:
+
+    1. The candidates' losses are computed in train mode, so that they move the running statistics
+       of BatchNorm; these are recalibrated before any use.
+    2. The bins are relative to the range of the space; AttentiveNAS has bins of 25 MMACs.
+
+    Args:
+        space: Where to draw from; ordered by size.
+        cost_model: Counts the MACs for ``pick``.
+        num_paths: Paths per step with the two extremes. At least 3.
+        pick: How random paths are chosen; None takes the first drawn.
+
+    Raises:
+        ValueError: If ``num_paths`` is less than 3, or the space is not ordered.
+    """
+
+    sums_gradients = True
+    distills = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        cost_model: CostModel,
+        num_paths: int = 4,
+        *,
+        pick: Literal["best", "worst"] | None = None,
+    ) -> None:
+        if num_paths < 3:
+            raise ValueError(
+                "Sandwich paths are the largest, the smallest and at least one between them, so "
+                f"num_paths must be at least 3, got {num_paths}."
+            )
+        self.space = space
+        self.cost_model = cost_model
+        self.num_paths = num_paths
+        self.pick = pick
+        self.extremes = space.extremes()
+        self._range = self._macs(np.array([arch.choices for arch in self.extremes]))
+
+    def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
+        """The largest, ``num_paths - 2`` random ones, the smallest."""
+        smallest, largest = self.extremes
+        between = [self._draw(rng, measure_loss) for _ in range(self.num_paths - 2)]
+        return [largest, *between, smallest]
+
+    def _draw(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> Architecture:
+        if self.pick is None:
+            return self.space.sample(rng)
+        drawn = self.space.sample_choices(MAX_BIN_DRAWS, rng)
+        bins = self._bins(drawn)
+        candidates = self.space.architectures(drawn[bins == bins[0]][:NUM_CANDIDATES])
+        choose = min if self.pick == "best" else max
+        return choose(candidates, key=measure_loss)
+
+    def _macs(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        macs: NDArray[np.float64] = self.cost_model.measure_all(choices)["macs"].astype(np.float64)
+        return macs
+
+    def _bins(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        smallest, largest = self._range
+        shares = (self._macs(choices) - smallest) / max(1.0, largest - smallest)
+        bins: NDArray[np.int64] = np.floor(shares * NUM_MACS_BINS).astype(np.int64)
+        return bins
+
+
 def create_path_sampler(
-    name: str,
-    space: SearchSpace,
-    num_params: Callable[[Architecture], int],
-    num_paths: int | None = None,
+    name: str, space: SearchSpace, cost_model: CostModel, num_paths: int | None = None
 ) -> PathSampler:
     """Builds a path sampler by name.
 
     Args:
-        name: ``"uniform"``, ``"fair"`` or ``"multi"``.
+        name: One of ``PATHS``.
         space: Where to draw from.
-        num_params: Number of parameters of an architecture, for the strata of ``"multi"``.
-        num_paths: Paths per step; None takes the sampler's own (1, one per option, 4).
+        cost_model: Counts parameters and MACs, for the samplers that need them.
+        num_paths: Paths per step; None takes the sampler's own: 1 for ``"uniform"``, one per option
+            for ``"fair"``, otherwise 4.
 
     Raises:
-        ValueError: If the name is unknown, or ``num_paths`` does not suit the sampler.
+        ValueError: If the name is unknown, or ``num_paths`` or the space does not suit the sampler.
     """
     if name == "uniform":
         return UniformPaths(space, 1 if num_paths is None else num_paths)
@@ -144,6 +246,14 @@ def create_path_sampler(
                 f"got {num_paths}; leave it out or use other paths."
             )
         return sampler
+    if num_paths is None:
+        num_paths = 4
     if name == "multi":
-        return MultiPaths(space, num_params, 4 if num_paths is None else num_paths)
+        return MultiPaths(space, cost_model, num_paths)
+    if name == "sandwich":
+        return SandwichPaths(space, cost_model, num_paths)
+    if name == "best-up":
+        return SandwichPaths(space, cost_model, num_paths, pick="best")
+    if name == "worst-up":
+        return SandwichPaths(space, cost_model, num_paths, pick="worst")
     raise ValueError(f"Unknown paths {name!r}; choose from {', '.join(PATHS)}.")

@@ -23,17 +23,26 @@ class TrainConfig:
     """What decides the result of a training.
 
     Args:
-        epochs: Passes over the train split. At least 1.
+        epochs: Passes over the train split; 0 only stores the weights.
         opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
         lr: Peak learning rate.
         momentum: For the optimizers that have it.
-        weight_decay: On every parameter, BatchNorm and biases included.
+        weight_decay: On every parameter.
+        decay_bn_bias: Whether ``weight_decay`` includes BatchNorm and biases.
         sched: One of ``SCHEDULES``, updated every step.
         min_lr: Where the schedule ends.
         warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
         warmup_lr: Where the warm-up starts.
         label_smoothing: From 0 to less than 1.
+        mixup: Alpha of mixup; 0 for none.
+        cutmix: Alpha of CutMix; 0 for none.
+        dropout: Rate before the classifier; with paths that distill, of the first path only.
+        drop_path: Rate of the last block, likewise; for supernets that have it.
+        kd_ratio: Weight of the teacher's soft labels beside the labels, where there is a teacher.
         clip_grad: Largest norm of the whole gradient, or None.
+        clip_value: Largest absolute value in the gradient, or None.
+        ema_decay: Keep an exponential moving average of the weights, and store it as the weights
+            of the supernet; None for none.
         inactive_grads: ``"zero"`` lets weight decay and momentum move operations off the path,
         ``"skip"`` does not.
         amp: Whether to compute in bfloat16 autocast.
@@ -51,12 +60,20 @@ class TrainConfig:
     lr: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    decay_bn_bias: bool = True
     sched: str = "cosine"
     min_lr: float = 0.001
     warmup_epochs: int = 0
     warmup_lr: float = 1e-5
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    kd_ratio: float = 1.0
     clip_grad: float | None = None
+    clip_value: float | None = None
+    ema_decay: float | None = None
     inactive_grads: Literal["zero", "skip"] = "zero"
     amp: bool = False
     channels_last: bool = True
@@ -66,7 +83,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.epochs >= 1, "epochs must be at least 1", self.epochs),
+            (self.epochs >= 0, "epochs must not be negative", self.epochs),
             (self.lr > 0, "lr must be positive", self.lr),
             (0 <= self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
             (0 <= self.momentum < 1, "momentum must be from 0 to less than 1", self.momentum),
@@ -82,7 +99,22 @@ class TrainConfig:
                 self.clip_grad,
             ),
             (
-                0 <= self.warmup_epochs < self.epochs,
+                self.clip_value is None or self.clip_value > 0,
+                "clip_value must be positive",
+                self.clip_value,
+            ),
+            (self.mixup >= 0, "mixup must not be negative", self.mixup),
+            (self.cutmix >= 0, "cutmix must not be negative", self.cutmix),
+            (0 <= self.dropout < 1, "dropout must be from 0 to less than 1", self.dropout),
+            (0 <= self.drop_path < 1, "drop_path must be from 0 to less than 1", self.drop_path),
+            (self.kd_ratio >= 0, "kd_ratio must not be negative", self.kd_ratio),
+            (
+                self.ema_decay is None or 0 < self.ema_decay < 1,
+                "ema_decay must be between 0 and 1",
+                self.ema_decay,
+            ),
+            (
+                0 <= self.warmup_epochs < max(1, self.epochs),
                 "warmup_epochs must be from 0 to less than epochs",
                 self.warmup_epochs,
             ),
@@ -101,13 +133,13 @@ class TrainConfig:
         for is_valid, expectation, value in checks:
             if not is_valid:
                 raise ValueError(f"{expectation}, got {value!r}.")
-        _check_optimizer(self.opt)
+        _check_optimizer(self.opt, self.momentum)
 
 
-def _check_optimizer(name: str) -> None:
+def _check_optimizer(name: str, momentum: float) -> None:
     try:
         info = get_optimizer_info(name.lower().removeprefix("lookahead_"))
-        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1)
+        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1, momentum=momentum)
     except (ValueError, AssertionError, ImportError) as error:
         raise ValueError(f"Optimizer {name!r} cannot be used: {error}.") from error
     if info.second_order:
@@ -124,7 +156,7 @@ def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Opti
         lr=config.lr,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
-        filter_bias_and_bn=False,
+        filter_bias_and_bn=not config.decay_bn_bias,
     )
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer
@@ -137,7 +169,7 @@ def create_scheduler(
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=config.sched,
-        num_epochs=config.epochs,
+        num_epochs=max(1, config.epochs),
         decay_epochs=max(1, config.epochs // 3),
         decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
         # timm takes the same number for the factor of the steps and for poly's exponent

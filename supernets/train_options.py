@@ -1,0 +1,289 @@
+"""The options of ``supernet-train``, and the recipe and supernet settings they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.data_options import add_data_options
+from supernets.factory import SPACES
+from supernets.nasbench201 import BN_MODES
+from supernets.path_sampling import PATHS
+from supernets.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
+from supernets.train_config import SCHEDULES, TrainConfig
+
+PROGRAM = "supernet-train"
+PROGRESSIVE = "progressive"
+
+# The space each option of the supernet belongs to; options that are not given take its defaults.
+_SPACE_OF_OPTION = {
+    "channels": "nasbench201",
+    "cells_per_stage": "nasbench201",
+    "bn_mode": "nasbench201",
+    "width": "mobilenetv3",
+    "resolutions": "mobilenetv3",
+    "strides": "mobilenetv3",
+    "kernel_transform": "mobilenetv3",
+    "from_ofa": "mobilenetv3",
+}
+_DEFAULT_PATHS = {"nasbench201": "fair", "mobilenetv3": "sandwich"}
+# What progressive shrinking sets per phase.
+_PHASE_OPTIONS = {
+    "epochs": "phase_epochs",
+    "warmup_epochs": "phase_warmup_epochs",
+    "lr": "phase_lrs",
+    "min_lr": None,
+    "num_paths": None,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``supernet-train``."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
+        allow_abbrev=False,
+    )
+    add_config_option(parser)
+    defaults = TrainConfig()
+    _add_supernet_options(parser)
+    add_data_options(parser)
+    parser.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)"
+    )
+
+    group = parser.add_argument_group("training")
+    add = group.add_argument
+    add(
+        "--paths",
+        choices=(*PATHS, PROGRESSIVE),
+        help="paths of a step (default: fair for nasbench201, sandwich for mobilenetv3)",
+    )
+    add("--num-paths", type=int, metavar="K", help="paths per step (default: the sampler's)")
+    add("--epochs", type=int, metavar="N", help="(default: 100)")
+    add("--opt", default=defaults.opt, metavar="NAME", help="timm optimizer (default: sgd)")
+    add("--lr", type=float, metavar="LR", help="peak rate (default: 0.025)")
+    add("--momentum", type=float, default=defaults.momentum, metavar="M", help="(default: 0.9)")
+    add(
+        "--weight-decay",
+        type=float,
+        default=defaults.weight_decay,
+        metavar="WD",
+        help="on every parameter (default: 5e-4)",
+    )
+    add(
+        "--decay-bn-bias",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.decay_bn_bias,
+        help="weight decay on BatchNorm and biases too (default: yes)",
+    )
+    add("--sched", choices=SCHEDULES, default=defaults.sched, help="schedule (default: cosine)")
+    add("--min-lr", type=float, metavar="LR", help="(default: 0.001)")
+    add("--warmup-epochs", type=int, metavar="N", help="(default: 0)")
+    add(
+        "--warmup-lr",
+        type=float,
+        default=defaults.warmup_lr,
+        metavar="LR",
+        help="where the warm-up starts (default: 1e-5)",
+    )
+    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
+    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
+    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
+    add(
+        "--dropout",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="before the classifier; in a sandwich of the largest path only (default: 0)",
+    )
+    add(
+        "--drop-path",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of the last block, less in earlier ones; likewise (default: 0)",
+    )
+    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
+    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
+    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
+    add(
+        "--inactive-grads",
+        choices=("zero", "skip"),
+        default="zero",
+        help="whether weight decay moves operations off the path (default: zero, it does)",
+    )
+    add(
+        "--num-probes",
+        type=int,
+        default=defaults.num_probes,
+        metavar="N",
+        help="architectures whose validation accuracy is logged per epoch (default: 4)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="weights, paths, data (default: 0)")
+    _add_phase_options(parser)
+    _add_run_options(parser)
+    return parser
+
+
+def _add_supernet_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("supernet").add_argument
+    add("--space", choices=SPACES, default="nasbench201", help="(default: nasbench201)")
+    add("--channels", type=int, metavar="C", help="nasbench201: first width (default: 16)")
+    add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: 5)")
+    add("--bn-mode", choices=BN_MODES, help="nasbench201: BatchNorm policy (default: ref)")
+    add("--width", type=float, metavar="M", help="mobilenetv3: width multiplier (default: 1.0)")
+    add(
+        "--resolutions",
+        type=int,
+        nargs="+",
+        metavar="PX",
+        help="mobilenetv3: sides of the images to train and search (default: the images')",
+    )
+    add(
+        "--strides",
+        type=int,
+        nargs="+",
+        metavar="S",
+        help="mobilenetv3: of the stem and the five stages (default: 2 2 2 2 1 2; for 32 pixels "
+        "2 1 2 2 1 1)",
+    )
+    add(
+        "--kernel-transform",
+        action=argparse.BooleanOptionalAction,
+        help="mobilenetv3: smaller kernels are transformed centres of larger ones (default: yes)",
+    )
+    add(
+        "--from-ofa",
+        type=Path,
+        metavar="FILE",
+        help="mobilenetv3: start from released OFA weights (default: fresh weights)",
+    )
+
+
+def _add_phase_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "progressive shrinking", f"one value for each of the phases {', '.join(PHASES)}"
+    )
+    add = group.add_argument
+    for name, kind, defaults in (
+        ("--phase-epochs", int, EPOCHS),
+        ("--phase-warmup-epochs", int, WARMUP_EPOCHS),
+        ("--phase-lrs", float, LRS),
+    ):
+        shown = " ".join(str(value) for value in defaults)
+        add(name, type=kind, nargs="+", metavar="X", help=f"(default: {shown})")
+    add(
+        "--kd-ratio",
+        type=float,
+        metavar="R",
+        help="weight of the teacher's labels after the first phase (default: 1)",
+    )
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("run")
+    add = group.add_argument
+    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add("--resume", action="store_true", help="continue the run in --output (default: no)")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="MIN",
+        help="between checkpoints within an epoch (default: 10)",
+    )
+    add_machine_options(group)
+    add_amp_option(group)
+    add(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="memory format (default: yes)",
+    )
+    add("--sync-bn", action="store_true", help="BatchNorm over all processes (default: no)")
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Fills in what depends on other options, and rejects what does not go together.
+
+    Raises:
+        ValueError: If an option that was given would have no effect.
+    """
+    if args.output is None:
+        raise ValueError("--output is required: the folder for the run's files.")
+    if not args.checkpoint_minutes > 0:
+        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    for name, space in _SPACE_OF_OPTION.items():
+        if getattr(args, name) is not None and args.space != space:
+            raise ValueError(f"{_flag(name)} is for --space {space}, not {args.space}.")
+    if args.drop_path > 0 and args.space != "mobilenetv3":
+        raise ValueError(f"--drop-path is for --space mobilenetv3, not {args.space}.")
+    if args.paths is None:
+        args.paths = _DEFAULT_PATHS[args.space]
+    is_progressive = args.paths == PROGRESSIVE
+    if is_progressive and args.space != "mobilenetv3":
+        raise ValueError("--paths progressive is for --space mobilenetv3.")
+    if is_progressive and args.from_ofa is not None:
+        raise ValueError(
+            "--paths progressive trains all phases itself; leave --from-ofa out, or choose other "
+            "--paths to go on from released weights."
+        )
+    for name, phase_name in _PHASE_OPTIONS.items():
+        if is_progressive and getattr(args, name) is not None:
+            instead = f"use {_flag(phase_name)}" if phase_name else "leave it out"
+            raise ValueError(f"{_flag(name)} differs by phase with --paths progressive; {instead}.")
+        if not is_progressive and phase_name and getattr(args, phase_name) is not None:
+            raise ValueError(f"{_flag(phase_name)} is for --paths progressive.")
+    if not is_progressive and args.kd_ratio is not None:
+        raise ValueError("--kd-ratio is for --paths progressive, which has a teacher.")
+    if args.epochs == 0 and args.from_ofa is None:
+        raise ValueError("--epochs 0 stores released weights as they are; it needs --from-ofa.")
+    if args.dataset is None:
+        args.dataset = "digits"
+    if args.image_size is None and args.resolutions:
+        args.image_size = max(args.resolutions)
+
+
+def supernet_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of the settings of the supernet."""
+    names = [name for name in _SPACE_OF_OPTION if name != "from_ofa"]
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def train_config(args: argparse.Namespace, amp: bool) -> TrainConfig:
+    """The recipe; with progressive shrinking that of no phase in particular."""
+    given = {
+        name: getattr(args, name)
+        for name in ("epochs", "lr", "min_lr", "warmup_epochs", "kd_ratio")
+        if getattr(args, name) is not None
+    }
+    return TrainConfig(
+        opt=args.opt,
+        momentum=args.momentum,
+        weight_decay=args.weight_decay,
+        decay_bn_bias=args.decay_bn_bias,
+        sched=args.sched,
+        warmup_lr=args.warmup_lr,
+        label_smoothing=args.label_smoothing,
+        mixup=args.mixup,
+        cutmix=args.cutmix,
+        dropout=args.dropout,
+        drop_path=args.drop_path,
+        clip_grad=args.clip_grad,
+        clip_value=args.clip_value,
+        ema_decay=args.ema_decay,
+        inactive_grads=args.inactive_grads,
+        amp=amp,
+        channels_last=args.channels_last,
+        sync_bn=args.sync_bn,
+        num_probes=args.num_probes,
+        seed=args.seed,
+        **given,
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
