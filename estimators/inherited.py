@@ -11,8 +11,7 @@ from torch import Tensor
 
 from estimators.base import Estimate, EstimateError
 from supernets.base import Supernet
-from supernets.batchnorm import recalibrate_bn
-from supernets.evaluation import evaluate
+from supernets.evaluation import evaluate, evaluate_recalibrated
 from supernets.spaces import Architecture
 
 
@@ -26,13 +25,13 @@ class ValAccuracyEstimator:
     Args:
         supernet: Trained supernet; only read.
         val_batches: Yields ``(x, y)``; must be of the val split and iterable again and again.
-        recalibrate_batches: Minibatches ``(x, y)`` of the train split, without augmentation; kept
-            on ``device``. None leaves BatchNorm as it is.
+        recalibrate_batches: Minibatches ``(x, y)`` of the train split; kept on ``device``. None
+            leaves BatchNorm as it is.
         device: Where to run.
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:
-        ValueError: If ``recalibrate_batches`` is empty.
+        ValueError: If ``recalibrate_batches`` is empty, or None where the supernet needs it.
     """
 
     name = "val_acc"
@@ -50,8 +49,14 @@ class ValAccuracyEstimator:
         self.val_batches = val_batches
         self.device = torch.device(device)
         self.amp = amp
-        self.recalibrate_batches: list[tuple[Tensor, Tensor]] | None = None
-        if recalibrate_batches is not None:
+        if recalibrate_batches is None:
+            if supernet.needs_recalibration:
+                raise ValueError(
+                    f"A {supernet.space.name} supernet holds the BatchNorm statistics of a mixture "
+                    "of subnets; val_acc needs train images to recalibrate them with."
+                )
+            self.recalibrate_batches = None
+        else:
             self.recalibrate_batches = [
                 (x.to(self.device), y.to(self.device)) for x, y in recalibrate_batches
             ]
@@ -68,17 +73,19 @@ class ValAccuracyEstimator:
             EstimateError: If the loss is not finite.
         """
         started = time.perf_counter()
-        subnet = self.supernet.extract(arch).to(self.device)
-        if self.recalibrate_batches is not None:
-            subnet = self.supernet.to_standalone(subnet)
-            recalibrate_bn(
-                subnet,
-                self.recalibrate_batches,
-                len(self.recalibrate_batches),
+        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
+        if self.recalibrate_batches is None:
+            subnet = self.supernet.extract(arch).to(self.device)
+            result = evaluate(subnet, batches, device=self.device, amp=self.amp)
+        else:
+            result = evaluate_recalibrated(
+                self.supernet,
+                arch,
+                batches,
+                recalibrate_batches=self.recalibrate_batches,
+                device=self.device,
                 amp=self.amp,
             )
-        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
-        result = evaluate(subnet, batches, device=self.device, amp=self.amp)
         if not math.isfinite(result.loss):
             raise EstimateError(f"The validation loss is {result.loss}.")
         return Estimate(

@@ -1,18 +1,21 @@
 """Search algorithms, the predictors they use, and the record of their trials."""
 
-from search.base import SearchAlgorithm
+from search.base import FeasibilityCheck, SearchAlgorithm, StarvedError
 from search.factory import ALGORITHMS, algorithm_settings, create_algorithm
 from search.predictors import PREDICTORS, create_predictor
 from search.random_search import RandomSearch
 from search.runner import run_search
 from search.trials import Trial, TrialStore
-from search.weaknas import WeakNAS, top_n_schedule
+from search.weaknas import POOLS, WeakNAS, top_n_schedule
 
 __all__ = [
     "ALGORITHMS",
+    "POOLS",
     "PREDICTORS",
+    "FeasibilityCheck",
     "RandomSearch",
     "SearchAlgorithm",
+    "StarvedError",
     "Trial",
     "TrialStore",
     "WeakNAS",

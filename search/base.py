@@ -6,14 +6,24 @@ import abc
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.trials import Trial
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
-#: In spaces too large to enumerate, how many random architectures are tried for each one wanted.
-MAX_DRAWS_PER_ARCH = 10_000
+#: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
+FeasibilityCheck = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+
+#: Random architectures tried for one ask in spaces too large to enumerate.
+MAX_DRAWS = 5_000_000
+_MAX_CHUNK_SIZE = 20_000
+
+
+class StarvedError(ValueError):
+    """Too few architectures that are feasible and not seen before are left, or can be found."""
 
 
 class SearchAlgorithm(abc.ABC):
@@ -25,8 +35,8 @@ class SearchAlgorithm(abc.ABC):
     Args:
         space: What is searched.
         seed: Makes the search repeatable; not negative.
-        is_feasible: Which architectures may be asked for; all of them by default. Must answer the
-            same for the same architecture.
+        are_feasible: Which architectures may be asked for; all of them by default. Must answer the
+            same for the same architecture, whichever others it is asked about with.
 
     Raises:
         ValueError: If ``seed`` is negative.
@@ -37,13 +47,13 @@ class SearchAlgorithm(abc.ABC):
         space: SearchSpace,
         *,
         seed: int = 0,
-        is_feasible: Callable[[Architecture], bool] | None = None,
+        are_feasible: FeasibilityCheck | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}.")
         self.space = space
         self.seed = seed
-        self.is_feasible = is_feasible if is_feasible is not None else _all_feasible
+        self.are_feasible = are_feasible if are_feasible is not None else _all_feasible
         self.trials: list[Trial] = []
         self._seen: set[Architecture] = set()
 
@@ -54,8 +64,8 @@ class SearchAlgorithm(abc.ABC):
         Architectures that failed count as told.
 
         Raises:
-            ValueError: If ``num_archs`` is less than 1, or fewer such architectures are left or can
-                be found.
+            ValueError: If ``num_archs`` is less than 1.
+            StarvedError: If fewer such architectures are left or can be found.
         """
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -89,81 +99,104 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             ValueError: If the space is too large to enumerate.
         """
-        return tuple(arch for arch in self.space.enumerate() if self.is_feasible(arch))
+        archs = list(self.space.enumerate())
+        feasible = self.are_feasible(np.array([arch.choices for arch in archs]))
+        return tuple(archs[i] for i in np.flatnonzero(feasible))
 
     def _rng(self) -> np.random.Generator:
         """The random numbers of the next ask."""
         return np.random.default_rng((self.seed, len(self.trials)))
 
     def _check_num_archs(self, num_archs: int) -> None:
-        """Raises ValueError if ``num_archs`` cannot be asked for."""
+        """Raises as ``ask`` if it is known that ``num_archs`` cannot be asked for."""
         if num_archs < 1:
             raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
         if self.is_enumerable:
             num_left = sum(arch not in self._seen for arch in self.feasible_archs)
             if num_left < num_archs:
-                raise ValueError(
+                raise StarvedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
                     f"{len(self.feasible_archs)} feasible ones of space {self.space.name!r} are "
                     "left; ask for fewer trials or loosen the constraint."
                 )
 
     def _sample_unseen(self, num_archs: int, rng: np.random.Generator) -> list[Architecture]:
-        """Draws distinct, unseen, feasible architectures uniformly.
-
-        Exact where the space is enumerable, otherwise by rejection, ``MAX_DRAWS_PER_ARCH`` draws
-        for each.
+        """Draws distinct, unseen, feasible architectures; uniformly where the space is enumerable.
 
         Raises:
-            ValueError: As ``ask``; the message says what the draws ran into.
+            StarvedError: As ``ask``.
         """
         self._check_num_archs(num_archs)
         if self.is_enumerable:
             unseen = [arch for arch in self.feasible_archs if arch not in self._seen]
             return [unseen[i] for i in rng.choice(len(unseen), num_archs, replace=False)]
-        found, num_infeasible = self._draw_feasible(
-            lambda: self.space.sample(rng),
+        return self._sample_random(num_archs, rng, excluded=self._seen)
+
+    def _sample_random(
+        self, num_archs: int, rng: np.random.Generator, *, excluded: AbstractSet[Architecture]
+    ) -> list[Architecture]:
+        """Draws distinct feasible architectures with every decision uniform, by rejection.
+
+        Raises:
+            StarvedError: If ``MAX_DRAWS`` draws are not enough; the message says what they ran
+                into.
+        """
+        drawn = self._draw_feasible(
+            lambda size: self.space.sample_choices(size, rng),
             num_archs,
-            excluded=self._seen,
-            max_draws=MAX_DRAWS_PER_ARCH * num_archs,
+            excluded=excluded,
+            max_draws=MAX_DRAWS,
         )
-        if len(found) < num_archs:
-            num_draws = MAX_DRAWS_PER_ARCH * num_archs
-            raise ValueError(
-                f"Found {len(found)} of {num_archs} architectures in {num_draws} random draws from "
-                f"space {self.space.name!r}: {num_infeasible} draws broke the constraint and "
-                f"{num_draws - num_infeasible - len(found)} were seen before; loosen the "
+        if len(drawn.archs) < num_archs:
+            raise StarvedError(
+                f"Found {len(drawn.archs)} of {num_archs} architectures in {drawn.num_draws:,} "
+                f"random draws from space {self.space.name!r}: {drawn.num_infeasible:,} of them "
+                f"broke the constraint and {drawn.num_known:,} were seen before; loosen the "
                 "constraint or ask for fewer trials."
             )
-        return found
+        return drawn.archs
 
     def _draw_feasible(
         self,
-        draw: Callable[[], Architecture],
+        draw: Callable[[int], NDArray[np.int64]],
         num_archs: int,
         *,
         excluded: AbstractSet[Architecture],
         max_draws: int,
-    ) -> tuple[list[Architecture], int]:
+    ) -> _Drawn:
         """Collects distinct feasible architectures outside ``excluded`` from random draws.
 
-        Returns:
-            At most ``num_archs`` architectures, and how many draws were infeasible.
+        Args:
+            draw: Gives as many random canonical choices as it is asked for.
+            num_archs: How many architectures are wanted.
+            excluded: Not wanted.
+            max_draws: After so many draws what was found is enough.
         """
         found: dict[Architecture, None] = {}
-        num_infeasible = 0
-        for _ in range(max_draws):
-            if len(found) == num_archs:
-                break
-            arch = draw()
-            if arch in excluded or arch in found:
-                continue
-            if self.is_feasible(arch):
-                found[arch] = None
-            else:
-                num_infeasible += 1
-        return list(found), num_infeasible
+        num_draws, num_infeasible, num_known = 0, 0, 0
+        chunk_size = 2 * num_archs
+        while len(found) < num_archs and num_draws < max_draws:
+            choices = draw(min(chunk_size, _MAX_CHUNK_SIZE, max_draws - num_draws))
+            feasible = choices[self.are_feasible(choices)]
+            num_draws += len(choices)
+            num_infeasible += len(choices) - len(feasible)
+            for arch in self.space.architectures(feasible):
+                if arch in excluded or arch in found:
+                    num_known += 1
+                elif len(found) < num_archs:
+                    found[arch] = None
+            chunk_size *= 2
+        return _Drawn(list(found), num_draws, num_infeasible, num_known)
 
 
-def _all_feasible(arch: Architecture) -> bool:
-    return True
+class _Drawn(NamedTuple):
+    """What came of drawing at random."""
+
+    archs: list[Architecture]
+    num_draws: int
+    num_infeasible: int
+    num_known: int  # drawn or seen before
+
+
+def _all_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.ones(len(choices), np.bool_)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from estimators import ESTIMATORS, Estimator, create_estimator
-from search.base import SearchAlgorithm
+from estimators import ESTIMATORS, Estimator
+from search.base import SearchAlgorithm, StarvedError
+from search.constraints import constraints_within, explained_starvation
+from search.estimation import (
+    EstimatorOptions,
+    check_options,
+    flag,
+    supernet_estimator,
+    table_estimator,
+    train_batch_size,
+)
 from search.factory import ALGORITHMS, algorithm_settings, create_algorithm
 from search.predictors import PREDICTORS
 from search.report import plot_trials
 from search.runner import SearchError, check_search, check_store, run_search
 from search.trials import Trial, TrialStore
-from search.weaknas import WeakNAS
+from search.weaknas import POOLS, WeakNAS
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import (
@@ -43,20 +52,26 @@ from supernets.command_line import (
 )
 from supernets.cost import METRICS, Constraint, CostModel, feasibility_check
 from supernets.data import Loaders
-from supernets.device import has_bfloat16, resolve_device
+from supernets.device import resolve_device
 from supernets.export import check_export_target, check_space, export_subnet, export_summary
-from supernets.factory import SPACES, create_supernet
+from supernets.factory import SPACES, create_supernet, default_amp
+from supernets.latency import LatencyTable
+from supernets.spaces import ENCODINGS, SearchSpace
 
 PROGRAM = "supernet-search"
 #: Trials in ``best.json`` and in the JSON block.
 NUM_BEST = 5
-#: Options that only one estimator uses, by their name on the command line.
-ESTIMATOR_OPTIONS = {
-    "tse": ("tse_batches", "tse_batch_size", "tse_lr"),
-    "val_acc": ("val_batches", "recalibrate_batches"),
-    "table": ("table", "table_column", "arch_column"),
-}
-ALGORITHM_OPTIONS = ("predictor", "num_initial", "top_n", "exclude_before_top", "pool_size")
+ALGORITHM_OPTIONS = (
+    "predictor",
+    "encoding",
+    "num_initial",
+    "top_n",
+    "exclude_before_top",
+    "pool",
+    "pool_size",
+)
+#: Of the supernet that stands for a space where only a table is searched, as published.
+NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,14 +87,22 @@ def build_parser() -> argparse.ArgumentParser:
     add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train")
     add("--space", choices=SPACES, help="needed without --supernet (default: the supernet's)")
     add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
+    add("--resolution", type=int, metavar="PX", help="search this one only (default: all)")
     for metric in METRICS:
+        unit, example = ("MS", "milliseconds") if metric == "latency" else ("N", "such as 60e6")
         for bound, word in (("min", "least"), ("max", "most")):
             add(
                 f"--{bound}-{metric}",
                 type=float,
-                metavar="N",
-                help=f"{word} {metric} of a subnet, such as 60e6 (default: any)",
+                metavar=unit,
+                help=f"{word} {metric} of a subnet, {example} (default: any)",
             )
+    add(
+        "--latency-table",
+        type=Path,
+        metavar="FILE",
+        help="of supernet-latency; its prediction is a cost of the best (default: none)",
+    )
 
     add = parser.add_argument_group("search").add_argument
     add("--algorithm", choices=ALGORITHMS, default="weaknas", help="(default: weaknas)")
@@ -87,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=10, metavar="M", help="asked for at once (default: 10)")
     add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     add("--predictor", choices=PREDICTORS, help="of weaknas (default: mlp)")
+    add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
     add("--num-initial", type=int, metavar="N", help="random trials of weaknas (default: 10)")
     add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
     add(
@@ -95,7 +119,12 @@ def build_parser() -> argparse.ArgumentParser:
         const=True,
         help="weaknas: take seen ones out before cutting the top N (default: after)",
     )
-    add("--pool-size", type=int, metavar="N", help="weaknas, in large spaces (default: 10000)")
+    add(
+        "--pool",
+        choices=POOLS,
+        help="weaknas ranks in large spaces a pool drawn for every batch, or one (default: fresh)",
+    )
+    add("--pool-size", type=int, metavar="N", help="architectures of a pool (default: 10000)")
 
     add = parser.add_argument_group("estimator").add_argument
     add("--estimator", choices=ESTIMATORS, default="tse", help="(default: tse)")
@@ -107,7 +136,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--recalibrate-batches",
         type=int,
         metavar="N",
-        help="train minibatches for val_acc's BatchNorm (default: 0, none)",
+        help="train minibatches for val_acc's BatchNorm (default: 10 of 200 augmented images where "
+        "the supernet needs it, otherwise 0)",
     )
     add("--table", type=Path, metavar="CSV", help="table of architectures and values")
     add("--table-column", metavar="NAME", help="column of values; higher is better")
@@ -131,6 +161,20 @@ class _Trained:
     digest: str
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A search, ready to run."""
+
+    algorithm: SearchAlgorithm
+    estimator: Estimator
+    store: TrialStore
+    header: Mapping[str, Any]
+    cost_model: CostModel
+    constraints: Sequence[Constraint]
+    trained: _Trained | None
+    device: torch.device
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-search``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
@@ -138,56 +182,74 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:
-    _check_options(args)
+    options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
+    measuring = EstimatorOptions(
+        **{field.name: getattr(args, field.name) for field in fields(EstimatorOptions)}
+    )
+    _check_options(args, measuring)
+    constraints = _constraints(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
-    amp = args.estimator != "table" and (has_bfloat16(device) if args.amp is None else args.amp)
-    options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
-    constraints = _constraints(args)
-    trained = None
     if args.supernet is None:
         with torch.device("meta"):  # only its space and costs are looked at
-            supernet = create_supernet(args.space, num_classes=10)
+            supernet = create_supernet(args.space, num_classes=NUM_CLASSES[args.space])
     else:
         checkpoint = read_training_checkpoint(args.supernet)
         check_space(args.space, checkpoint, args.supernet)
         supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
         if checkpoint["train_config"]["channels_last"]:
             supernet.to(memory_format=torch.channels_last)
-    cost_model = CostModel(supernet)
+    batch_size = train_batch_size(args.estimator, measuring, supernet)
+    space = _searched_space(supernet.space, args.resolution)
+    latency = None
+    if args.latency_table is not None:
+        latency = LatencyTable.load(args.latency_table, supernet)
+    cost_model = CostModel(supernet, None if latency is None else latency.predict)
+    cost_model.space = space
     algorithm = create_algorithm(
         args.algorithm,
-        supernet.space,
+        space,
         seed=args.seed,
-        is_feasible=feasibility_check(cost_model, constraints),
+        are_feasible=feasibility_check(cost_model, constraints),
         **options,
     )
-    check_search(algorithm, num_trials=args.num_trials, batch_size=args.batch_size)
+    with explained_starvation(cost_model, constraints):
+        check_search(algorithm, num_trials=args.num_trials, batch_size=args.batch_size)
     prepare_output(args.output)
     if args.export is not None:
         check_export_target(args.export)
         prepare_output(args.export.parent)
+    trained = None
     if args.supernet is not None:
         loaders = reopen_data(
             checkpoint,
             args.supernet,
             data_dir=args.data_dir,
-            batch_size=args.tse_batch_size or 64,
+            batch_size=batch_size,
             device=device,
             num_workers=args.num_workers,
         )
         trained = _Trained(supernet, loaders, weights_digest(supernet))
-    estimator = _create_estimator(args, trained, supernet, device, amp)
+    if args.estimator == "table":
+        estimator, settings = table_estimator(measuring, supernet)
+    else:
+        assert trained is not None
+        amp = default_amp(supernet.space.name, device) if args.amp is None else args.amp
+        estimator, settings = supernet_estimator(
+            args.estimator, measuring, supernet, loaders, device=device, amp=amp
+        )
     header = {
         "space": supernet.space.name,
+        "resolution": args.resolution,
         "supernet": None if trained is None else trained.digest,
         "algorithm": {
             "name": args.algorithm,
             "batch_size": args.batch_size,
             **algorithm_settings(args.algorithm, **options),
         },
-        "estimator": _estimator_settings(args, device, amp),
+        "estimator": settings,
         "constraints": [asdict(constraint) for constraint in constraints],
+        "latency_table": None if latency is None else _digest(args.latency_table),
         "seed": args.seed,
     }
     store = TrialStore.open(args.output / "trials.db", header, supernet.space)
@@ -196,143 +258,65 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     except ValueError:
         store.close()
         raise
-    return lambda: _search(args, algorithm, estimator, store, cost_model, trained, device)
+    job = _Job(algorithm, estimator, store, header, cost_model, constraints, trained, device)
+    return lambda: _search(args, job)
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def _check_options(args: argparse.Namespace, measuring: EstimatorOptions) -> None:
     if args.output is None:
         raise ValueError("--output is required: the folder for the run's files.")
     if args.estimator == "table":
-        for name in ("table", "table_column"):
-            if getattr(args, name) is None:
-                raise ValueError(f"--estimator table needs {_flag(name)}.")
-        if args.supernet is None and args.space is None:
-            raise ValueError("--estimator table needs --space (or --supernet).")
         if args.amp is not None:
             raise ValueError("--estimator table computes nothing; leave --amp out.")
     elif args.supernet is None:
         raise ValueError(f"--estimator {args.estimator} needs --supernet.")
+    check_options(args.estimator, measuring)
+    for name in ("min_latency", "max_latency"):
+        if getattr(args, name) is not None and args.latency_table is None:
+            raise ValueError(f"{flag(name)} needs --latency-table, from supernet-latency.")
     if args.supernet is None:
+        if args.space is None:
+            raise ValueError("--estimator table needs --space (or --supernet).")
         for name in ("data_dir", "export"):
             if getattr(args, name) is not None:
-                raise ValueError(f"{_flag(name)} needs --supernet.")
-    for estimator, names in ESTIMATOR_OPTIONS.items():
-        for name in names:
-            if estimator != args.estimator and getattr(args, name) is not None:
-                raise ValueError(
-                    f"{_flag(name)} belongs to --estimator {estimator}, "
-                    f"this run uses {args.estimator}; leave it out."
-                )
-    for name in ("tse_batches", "tse_batch_size", "val_batches"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{_flag(name)} must be at least 1, got {value}.")
-    if args.recalibrate_batches is not None and args.recalibrate_batches < 0:
-        raise ValueError(
-            f"--recalibrate-batches must not be negative, got {args.recalibrate_batches}."
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+                raise ValueError(f"{flag(name)} needs --supernet.")
 
 
 def _constraints(args: argparse.Namespace) -> list[Constraint]:
-    constraints = []
-    for metric in METRICS:
-        minimum, maximum = getattr(args, f"min_{metric}"), getattr(args, f"max_{metric}")
-        if minimum is not None or maximum is not None:
-            constraints.append(
-                Constraint(
-                    metric,
-                    0.0 if minimum is None else minimum,
-                    float("inf") if maximum is None else maximum,
-                )
-            )
-    return constraints
-
-
-def _create_estimator(
-    args: argparse.Namespace,
-    trained: _Trained | None,
-    supernet: Supernet,
-    device: torch.device,
-    amp: bool,
-) -> Estimator:
-    if args.estimator == "table":
-        return create_estimator(
-            "table",
-            table=args.table,
-            value_column=args.table_column,
-            arch_column=args.arch_column,
-            space=supernet.space,
-        )
-    assert trained is not None
-    if args.estimator == "tse":
-        num_batches = args.tse_batches or 100
-        return create_estimator(
-            "tse",
-            supernet=supernet,
-            train_batches=trained.loaders.train.take(num_batches),
-            num_batches=num_batches,
-            lr=args.tse_lr,
-            device=device,
-            amp=amp,
-        )
-    recalibrate = args.recalibrate_batches or 0
-    val = trained.loaders.val
-    return create_estimator(
-        "val_acc",
-        supernet=supernet,
-        val_batches=val if args.val_batches is None else list(islice(val, args.val_batches)),
-        recalibrate_batches=trained.loaders.train_eval.take(recalibrate) if recalibrate else None,
-        device=device,
-        amp=amp,
+    return constraints_within(
+        {
+            metric: (getattr(args, f"min_{metric}"), getattr(args, f"max_{metric}"))
+            for metric in METRICS
+        }
     )
 
 
-def _estimator_settings(args: argparse.Namespace, device: torch.device, amp: bool) -> Any:
-    settings: dict[str, Any] = {"name": args.estimator}
-    if args.estimator == "table":
-        settings |= {
-            "table": args.table.name,
-            "table_column": args.table_column,
-            "arch_column": args.arch_column or "arch_str",
-        }
-        return settings
-    if args.estimator == "tse":
-        settings |= {
-            "tse_batches": args.tse_batches or 100,
-            "tse_batch_size": args.tse_batch_size or 64,
-            "tse_lr": 0.001 if args.tse_lr is None else args.tse_lr,
-        }
-    else:
-        settings |= {
-            "val_batches": args.val_batches,
-            "recalibrate_batches": args.recalibrate_batches or 0,
-        }
-    return settings | {"device": device.type, "amp": amp}
+def _searched_space(space: SearchSpace, resolution: int | None) -> SearchSpace:
+    if resolution is None:
+        return space
+    try:
+        return space.restrict({"resolution": (str(resolution),)})
+    except ValueError as error:
+        raise ValueError(f"--resolution {resolution} does not apply: {error}") from error
 
 
-def _search(
-    args: argparse.Namespace,
-    algorithm: SearchAlgorithm,
-    estimator: Estimator,
-    store: TrialStore,
-    cost_model: CostModel,
-    trained: _Trained | None,
-    device: torch.device,
-) -> int:
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _search(args: argparse.Namespace, job: _Job) -> int:
+    algorithm, store, cost_model = job.algorithm, job.store, job.cost_model
     write_args(args.output, vars(args))
     with store:
         try:
-            run_search(
-                algorithm,
-                estimator,
-                store,
-                num_trials=args.num_trials,
-                batch_size=args.batch_size,
-            )
+            with explained_starvation(cost_model, job.constraints):
+                run_search(
+                    algorithm,
+                    job.estimator,
+                    store,
+                    num_trials=args.num_trials,
+                    batch_size=args.batch_size,
+                )
         except KeyboardInterrupt:
             print_result(
                 {
@@ -342,7 +326,7 @@ def _search(
                 }
             )
             return INTERRUPTED
-        except SearchError as error:
+        except (SearchError, StarvedError) as error:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")
@@ -353,6 +337,7 @@ def _search(
     result: dict[str, Any] = {
         "status": "finished",
         "space": algorithm.space.name,
+        "estimator": job.header["estimator"],
         "trials": args.num_trials,
         "failed": num_failed,
         "best": best,
@@ -366,25 +351,25 @@ def _search(
     plot_trials(
         trials,
         args.output / "search.png",
-        score_name=estimator.name,
+        score_name=job.estimator.name,
         macs=lambda arch: cost_model.measure(arch).macs,
     )
     with atomic_write(args.output / "best.json") as file:
         file.write(json.dumps(result, indent=2) + "\n")
     if args.export is not None:
-        assert trained is not None
+        assert job.trained is not None
         provenance = {
             "supernet": str(args.supernet),
-            "supernet_digest": trained.digest,
+            "supernet_digest": job.trained.digest,
             "search": str(args.output),
             "trial": best[0],
         }
         record = export_subnet(
-            trained.supernet,
+            job.trained.supernet,
             best_arch,
-            trained.loaders,
+            job.trained.loaders,
             args.export,
-            device=device,
+            device=job.device,
             provenance=provenance,
         )
         result["export"] = {"subnet": str(args.export), **export_summary(record)}
@@ -393,10 +378,11 @@ def _search(
 
 
 def _describe(trial: Trial, cost_model: CostModel) -> dict[str, Any]:
+    cost = cost_model.measure(trial.arch)
     return {
         "number": trial.number,
         "architecture": cost_model.space.format(trial.arch),
         "score": trial.score,
         "metrics": dict(trial.metrics),
-        "cost": asdict(cost_model.measure(trial.arch)),
+        "cost": {name: value for name, value in asdict(cost).items() if value is not None},
     }

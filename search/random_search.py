@@ -7,10 +7,14 @@ from supernets.spaces import Architecture
 
 
 class RandomSearch(SearchAlgorithm):
-    """Asks for feasible architectures drawn uniformly, none of them twice."""
+    """Asks for random feasible architectures, none of them twice.
+
+    They are drawn uniformly where the space is small enough to enumerate; in larger ones every
+    decision is.
+    """
 
     def ask(self, num_archs: int) -> list[Architecture]:
-        """Draws uniformly from what is feasible and was not told before.
+        """Draws from what is feasible and was not told before.
 
         Raises:
             ValueError: As ``SearchAlgorithm.ask``.

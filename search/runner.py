@@ -47,6 +47,7 @@ def run_search(
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
+        StarvedError: If too few architectures are found that are feasible and were not seen.
         SearchError: If every trial failed.
     """
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
@@ -104,6 +105,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
+        StarvedError: If no first batch is found.
     """
     if num_trials < 1:
         raise ValueError(f"num_trials must be at least 1, got {num_trials}.")
@@ -120,6 +122,8 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
             f"num_trials is {num_trials}, but space {space.name!r} has only {num_archs} feasible "
             "architectures; lower it or loosen the constraint."
         )
+    if not algorithm.is_enumerable:
+        algorithm.ask(min(algorithm.next_batch_size(batch_size), num_trials))
 
 
 def check_store(store: TrialStore, *, num_trials: int) -> None:

@@ -26,6 +26,9 @@ class Supernet(nn.Module, abc.ABC):
 
     #: Whether the blocks can be dropped; otherwise ``drop_path`` of ``forward`` must be 0.
     has_drop_path: bool = False
+    #: Whether running statistics of BatchNorm are those of a mixture of subnets, so that they have
+    #: to be recalibrated before a subnet is used in eval mode.
+    needs_recalibration: bool = False
 
     @abc.abstractmethod
     def forward(

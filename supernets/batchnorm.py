@@ -125,12 +125,13 @@ def recalibrate_bn(
     """Replaces the running statistics of every tracked BatchNorm by averages over minibatches, in
     place.
 
-    The statistics are plain means over the minibatches, each normalised by its own; the module is
-    left in eval mode.
+    As in OFA's code, every minibatch is normalised by its own statistics, and their means and
+    biased variances are averaged, weighted by the number of images. The module is left in eval
+    mode.
 
     Args:
         module: Network taking (N, C, H, W) images.
-        batches: Yields ``(x, y)``; should be training images without augmentation.
+        batches: Yields ``(x, y)``; should be training images.
         num_batches: How many minibatches to use. At least 1.
         amp: Whether to run in bfloat16 autocast.
 
@@ -139,27 +140,58 @@ def recalibrate_bn(
     """
     if num_batches < 1:
         raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
-    tracked = [
-        child
+    averages = [
+        _AveragedStatistics(child)
         for child in module.modules()
         if isinstance(child, nn.BatchNorm2d) and child.track_running_stats
     ]
     module.eval()
-    momenta = [child.momentum for child in tracked]
-    for child in tracked:
-        child.reset_running_stats()
-        child.momentum = None  # cumulative average
-        child.train()
+    for average in averages:
+        average.start()
     count = 0
     for x, _ in islice(batches, num_batches):
         with autocast(x.device, amp):
             module(x)
         count += 1
-    for child, momentum in zip(tracked, momenta, strict=True):
-        child.momentum = momentum
-    module.eval()
+    for average in averages:
+        average.finish()
     if count < num_batches:
         raise ValueError(
             f"Recalibration needs {num_batches} minibatches, the loader holds {count}; "
             "ask for fewer."
         )
+
+
+class _AveragedStatistics:
+    """Averages the statistics of the minibatches that one BatchNorm sees."""
+
+    def __init__(self, bn: nn.BatchNorm2d) -> None:
+        assert bn.running_mean is not None and bn.running_var is not None
+        self.bn, self.running_mean, self.running_var = bn, bn.running_mean, bn.running_var
+        self.momentum = bn.momentum
+        self.mean = torch.zeros_like(bn.running_mean)
+        self.variance = torch.zeros_like(bn.running_var)
+        self.num_images = 0
+
+    def start(self) -> None:
+        self.bn.reset_running_stats()
+        self.bn.momentum = 1.0  # so that the running statistics are those of the last minibatch
+        self.bn.train()
+        self.hook = self.bn.register_forward_hook(self._add)
+
+    def finish(self) -> None:
+        self.hook.remove()
+        self.bn.momentum = self.momentum
+        self.bn.eval()
+        if self.num_images:
+            self.running_mean.copy_(self.mean)
+            self.running_var.copy_(self.variance)
+
+    def _add(self, bn: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        (x,) = inputs
+        num_images, num_values = len(x), x.numel() // x.shape[1]  # values per channel
+        self.num_images += num_images
+        weight = num_images / self.num_images
+        self.mean.lerp_(self.running_mean, weight)
+        # torch keeps the unbiased variance
+        self.variance.lerp_(self.running_var * ((num_values - 1) / num_values), weight)

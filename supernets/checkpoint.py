@@ -48,7 +48,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"There is no checkpoint at {path}.")
-    _check_archive(path)
+    check_archive(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:  # an archive of something else
@@ -78,7 +78,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Compares the checksums in the file, which ``torch.load`` does not."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -57,7 +57,8 @@ from supernets.train_options import (
     supernet_settings,
     train_config,
 )
-from supernets.training import TrainingError, TrainResult, train_supernet
+from supernets.training import train_supernet
+from supernets.training_loop import TrainingError, TrainResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:

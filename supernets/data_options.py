@@ -42,7 +42,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     for split, default in (("train", "train"), ("val", "held out"), ("test", "official val")):
         add(f"--{split}-split", metavar="NAME", help=f"(default: {default})")
-    add("--num-classes", type=int, metavar="N", help="of data without class names")
+    add("--num-classes", type=int, metavar="N", help="of data without class names (default: none)")
     add("--crop-pct", type=float, metavar="P", help="kept of an image's side (default: 0.875)")
     add("--scale", type=float, nargs=2, metavar="S", help="area of crops (default: 0.08 1)")
     add("--hflip", type=float, metavar="P", help="of a flip (default: 0.5)")

@@ -1,15 +1,18 @@
-"""Accuracy and loss of a plain network over a split."""
+"""Accuracy and loss over a split, of a plain network or of a supernet's subnet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernets.base import Supernet
+from supernets.batchnorm import recalibrate_bn
 from supernets.device import autocast
+from supernets.spaces import Architecture
 
 
 class Evaluation(NamedTuple):
@@ -53,3 +56,31 @@ def evaluate(
     if num_images == 0:
         raise ValueError("There are no images to evaluate on.")
     return Evaluation(100.0 * correct.item() / num_images, loss.item() / num_images, num_images)
+
+
+def evaluate_recalibrated(
+    supernet: Supernet,
+    arch: Architecture,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    recalibrate_batches: Sequence[tuple[Tensor, Tensor]],
+    device: torch.device,
+    amp: bool = False,
+) -> Evaluation:
+    """Measures the stand-alone subnet of ``arch`` with inherited weights and statistics of its own.
+
+    Args:
+        supernet: Trained supernet; only read.
+        arch: The subnet.
+        batches: Yields ``(x, y)`` on ``device``; what to measure on.
+        recalibrate_batches: Minibatches ``(x, y)`` of the train split on ``device``; the statistics
+            of BatchNorm are taken from all of them.
+        device: Where everything is.
+        amp: Whether to run in bfloat16 autocast.
+
+    Raises:
+        ValueError: If ``batches`` or ``recalibrate_batches`` is empty.
+    """
+    subnet = supernet.to_standalone(supernet.extract(arch).to(device))
+    recalibrate_bn(subnet, recalibrate_batches, len(recalibrate_batches), amp=amp)
+    return evaluate(subnet, batches, device=device, amp=amp)

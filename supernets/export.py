@@ -1,29 +1,17 @@
 """``supernet-export``: hands a found subnet over as an ordinary model.
 
-An export is a folder:
-
-- ``subnet.json``: space, architecture, cost, metrics, where it came from, versions;
-- ``weights.safetensors``: the weights, for ``load_subnet``;
-- ``subnet.pt2``: the whole network as a ``torch.export`` program, which PyTorch alone loads:
-  ``torch.export.load("subnet.pt2").module()(images)``.
+See ``subnet_folder`` for what an export is.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
@@ -47,14 +35,49 @@ from supernets.cost import CostModel
 from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.evaluation import evaluate
-from supernets.factory import SPACES, create_space, create_subnet
+from supernets.export_formats import FORMATS, choose_formats
+from supernets.factory import SPACES
 from supernets.spaces import Architecture, SearchSpace
+from supernets.subnet_folder import (
+    check_export_target,
+    load_subnet,
+    read_subnet_record,
+    recorded_architecture,
+    write_subnet_folder,
+)
+
+__all__ = [
+    "build_parser",
+    "check_export_target",
+    "check_space",
+    "data_record",
+    "export_subnet",
+    "export_summary",
+    "load_subnet",
+    "main",
+    "read_architecture",
+    "read_subnet_record",
+    "recorded_architecture",
+    "write_subnet_folder",
+]
 
 PROGRAM = "supernet-export"
-FORMAT = "paceline-subnet"
-VERSION = 1
-#: Largest difference of a logit after reloading; zero in practice on one machine.
-TOLERANCE = 1e-5
+#: Settings that only the supernet has.
+_SUPERNET_ONLY = ("bn_mode", "kernel_transform")
+#: What a record says of the data: enough to open the same splits again.
+DATA_KEYS = (
+    "dataset",
+    "image_size",
+    "mean",
+    "std",
+    "class_names",
+    "val_fraction",
+    "requested_num_val",
+    "seed",
+    "split_digest",
+    "augmentation",
+    "timm_options",
+)
 
 
 def export_subnet(
@@ -65,6 +88,7 @@ def export_subnet(
     *,
     device: torch.device,
     recalibrate_batches: int = 50,
+    formats: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the folder of a subnet with inherited weights, and proves that it loads.
@@ -79,16 +103,20 @@ def export_subnet(
         output: The folder; an earlier export there is replaced, anything else is refused.
         device: Where to run.
         recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
+        formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
+            that the space has and the installed packages write.
         provenance: Plain values recorded in ``subnet.json``.
 
     Returns:
         What ``subnet.json`` holds.
 
     Raises:
-        ValueError: If ``output`` holds something else, or a number is out of range.
-        RuntimeError: If the reloaded network computes other logits.
+        ValueError: If ``output`` holds something else, a format cannot be written, or a number is
+            out of range.
+        RuntimeError: If a reloaded network computes other logits.
     """
     check_export_target(output)
+    formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)
     num_batches = min(recalibrate_batches, len(loaders.train_eval))
     subnet = supernet.to_standalone(supernet.extract(arch)).to(device)
@@ -97,141 +125,35 @@ def export_subnet(
     cost = CostModel(supernet).measure(arch)
     subnet = subnet.cpu().to(memory_format=torch.contiguous_format).eval()
     record = {
-        "format": FORMAT,
-        "version": VERSION,
         "space": supernet.space.name,
         "architecture": supernet.space.format(arch),
-        "settings": {k: v for k, v in supernet.settings.items() if k != "bn_mode"},
+        "settings": {k: v for k, v in supernet.settings.items() if k not in _SUPERNET_ONLY},
         "cost": {"params": cost.params, "macs": cost.macs},
         "metrics": {
             "test_top1": test.top1,
             "test_loss": test.loss,
             "num_test_images": test.num_images,
         },
-        "data": {
-            key: loaders.settings[key]
-            for key in ("dataset", "image_size", "mean", "std", "class_names", "split_digest")
+        "data": data_record(loaders),
+        "recalibration": {
+            "split": "train",
+            "transforms": "those of the test split",
+            "num_batches": num_batches,
+            "num_images": min(
+                num_batches * loaders.train_eval.batch_size, loaders.train_eval.num_images
+            ),
+            "seed": loaders.settings["seed"],
         },
-        "recalibrate_batches": num_batches,
         "provenance": dict(provenance or {}),
         "versions": versions(),
     }
     x = next(iter(loaders.test))[0][:8].cpu().contiguous()  # (8, C, H, W)
-    _write_folder(output, subnet, record, x)
-    return record
+    return write_subnet_folder(output, subnet, record, x, formats=formats)
 
 
-def load_subnet(folder: str | Path) -> nn.Module:
-    """Loads an exported subnet; neither the supernet nor its checkpoint is needed.
-
-    Returns:
-        The network on the CPU, in eval mode, giving (N, num_classes) logits.
-
-    Raises:
-        ValueError: If the folder is missing, incomplete, damaged, or something else.
-    """
-    folder = Path(folder)
-    record = read_subnet_record(folder)
-    try:
-        space = create_space(record["space"])
-        subnet = create_subnet(space.parse(record["architecture"]), **record["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / 'subnet.json'} is damaged: {error}") from error
-    path = folder / "weights.safetensors"
-    if path.is_file() and _sha256(path) != record.get("weights_sha256"):
-        raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
-    try:
-        subnet.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"The weights in {path} cannot be loaded: {reason}") from error
-    return subnet.eval()
-
-
-def read_subnet_record(folder: Path) -> dict[str, Any]:
-    """Reads ``subnet.json`` of an export.
-
-    Raises:
-        ValueError: If it is missing or was not written by an export.
-    """
-    path = folder / "subnet.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is not an exported subnet: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path} was not written by {PROGRAM}.")
-    if record.get("version", 0) > VERSION:
-        raise ValueError(
-            f"{path} has version {record['version']}, this version reads up to {VERSION}; "
-            "update paceline."
-        )
-    return record
-
-
-def check_export_target(output: Path) -> None:
-    """Makes sure that an export may be written to ``output``.
-
-    Raises:
-        ValueError: If something is there that is no export.
-    """
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        try:
-            read_subnet_record(output)
-        except ValueError as error:
-            raise ValueError(
-                f"{output} exists and is no exported subnet; choose another folder."
-            ) from error
-
-
-def _write_folder(output: Path, subnet: nn.Module, record: dict[str, Any], x: Tensor) -> None:
-    """Writes into a temporary folder, checks what was written, and moves it into place."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    temporary.chmod(0o755)
-    try:
-        weights = {name: tensor.contiguous() for name, tensor in subnet.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors", metadata={"format": "pt"})
-        record["weights_sha256"] = _sha256(temporary / "weights.safetensors")
-        text = json.dumps(record, indent=2) + "\n"
-        (temporary / "subnet.json").write_text(text, encoding="utf-8")
-        program = torch.export.export(
-            subnet, (x,), dynamic_shapes=({0: torch.export.Dim("num_images", min=1)},)
-        )
-        torch.export.save(program, temporary / "subnet.pt2")
-        with torch.inference_mode():
-            expected = subnet(x)
-            for name, loaded in (
-                ("weights.safetensors", load_subnet(temporary)),
-                ("subnet.pt2", torch.export.load(temporary / "subnet.pt2").module()),
-            ):
-                difference = (loaded(x) - expected).abs().max().item()
-                if not difference <= TOLERANCE:
-                    raise RuntimeError(
-                        f"The reloaded {name} gives logits that differ by {difference:.3g}; "
-                        "nothing was exported."
-                    )
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # safetensors makes its file unreadable for others
-            _sync(path)
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(temporary, output)
-        _sync(output.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def data_record(loaders: Loaders) -> dict[str, Any]:
+    """What a record says of the data."""
+    return {key: loaders.settings[key] for key in DATA_KEYS if key in loaders.settings}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -259,6 +181,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="train minibatches for BatchNorm's statistics, at most an epoch (default: 50)",
     )
+    add(
+        "--formats",
+        nargs="*",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help=f"written besides the weights, some of {', '.join(FORMATS)} (default: all there are)",
+    )
     add_machine_options(parser.add_argument_group("run"))
     return parser
 
@@ -283,6 +212,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     check_space(args.space, checkpoint, args.supernet)
     supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device).eval()
     arch, trial = read_architecture(args.arch, supernet.space)
+    formats = choose_formats(args.formats, supernet.space.name)
     check_export_target(args.output)
     prepare_output(args.output.parent)
     loaders = reopen_data(
@@ -306,6 +236,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             args.output,
             device=device,
             recalibrate_batches=args.recalibrate_batches,
+            formats=formats,
             provenance=provenance,
         )
         print_result({"status": "finished", "subnet": args.output, **export_summary(record)})

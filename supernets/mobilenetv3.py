@@ -15,8 +15,8 @@ Subnets are timm's own ``MobileNetV3``. Differs from the authors' code:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from supernets.base import Supernet
 from supernets.batchnorm import BatchNorm2d
@@ -40,6 +41,9 @@ from supernets.mobilenetv3_subnet import (
 )
 from supernets.spaces import Architecture, MobileNetV3Space
 from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS
+
+#: In place, as nothing but the activation needs what BatchNorm gives.
+_RELU = partial(F.relu, inplace=True)
 
 
 class MobileNetV3Supernet(Supernet):
@@ -60,6 +64,7 @@ class MobileNetV3Supernet(Supernet):
     """
 
     has_drop_path = True
+    needs_recalibration = True
     space: MobileNetV3Space
 
     def __init__(
@@ -98,7 +103,7 @@ class MobileNetV3Supernet(Supernet):
                         in_channels,
                         channels,
                         strides[1 + stage] if block == 0 else 1,
-                        act=F.relu if USES_RELU[stage] else F.hardswish,
+                        act=_RELU if USES_RELU[stage] else F.hardswish,
                         has_se=HAS_SE[stage],
                         max_expand=EXPANDS[-1],
                         kernel_transform=kernel_transform,
@@ -147,32 +152,35 @@ class MobileNetV3Supernet(Supernet):
         Running statistics of BatchNorm are those of the mixture that trained the supernet:
         recalibrate them before use in eval mode.
         """
-        with torch.device("meta"):  # no weights are drawn only to be overwritten
+        with torch.device("meta"), _NoInit():  # no weights are drawn only to be overwritten
             subnet = self.build_subnet(arch)
         network = subnet.network if isinstance(subnet, ResizingNetwork) else subnet
-        depthwise = {
+        kernels = {
             f"blocks.{i}.{j}.conv_dw.weight": (self.blocks[i][j], kernel)  # type: ignore[index]
             for i, stage in enumerate(self.space.stages(arch), start=1)
             for j, (kernel, _) in enumerate(stage)
         }
+        stem = self.conv_stem.weight
+        is_channels_last = (
+            stem.is_contiguous(memory_format=torch.channels_last) and not stem.is_contiguous()
+        )
         own = self.state_dict(keep_vars=True)
-        inherited, trainable = {}, {}
+        inherited: dict[str, Tensor] = {}
         for name, like in network.state_dict().items():
-            source = own[name]
-            if name in depthwise:
-                block, kernel = depthwise[name]
+            if name in kernels:
+                block, kernel = kernels[name]
                 with torch.no_grad():
                     part = cast(ElasticMBConv, block).depthwise_weight(kernel, like.shape[0])
             else:
-                part = source.detach()[tuple(slice(size) for size in like.shape)]
-            inherited[name] = part.clone(memory_format=torch.contiguous_format)
-            trainable[name] = source.requires_grad
+                part = own[name].detach()[tuple(slice(size) for size in like.shape)]
+            inherited[name] = part.clone(
+                memory_format=torch.channels_last
+                if is_channels_last and part.dim() == 4
+                else torch.contiguous_format
+            )
         network.load_state_dict(inherited, assign=True)
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(trainable[name])
-        stem = self.conv_stem.weight
-        if stem.is_contiguous(memory_format=torch.channels_last) and not stem.is_contiguous():
-            network.to(memory_format=torch.channels_last)
+            parameter.requires_grad_(own[name].requires_grad)
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
@@ -235,6 +243,22 @@ class MobileNetV3Supernet(Supernet):
         return _Costs(stem + first + last + head + 2 * num_bn, block_params, macs, block_macs)
 
 
+class _NoInit(TorchFunctionMode):
+    """Draws no weights, where they are about to be replaced."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_):
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class _Costs(NamedTuple):
     """Exact costs of the fixed parts and of each choice of each block."""
 
@@ -256,7 +280,7 @@ class _FirstBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        return cast(Tensor, self.bn2(self.conv_pw(F.relu(self.bn1(self.conv_dw(x))))) + x)
+        return cast(Tensor, self.bn2(self.conv_pw(_RELU(self.bn1(self.conv_dw(x))))) + x)
 
 
 class _LastBlock(nn.Module):
@@ -281,7 +305,7 @@ def _check(settings: dict[str, Any]) -> None:
     sides = settings["input_size"][1:]
     if settings["num_classes"] < 2:
         raise ValueError(f"num_classes must be at least 2, got {settings['num_classes']}.")
-    if not settings["width"] > 0:
+    if not 0 < settings["width"] < math.inf:
         raise ValueError(f"width must be positive, got {settings['width']}.")
     if settings["input_size"][0] < 1:
         raise ValueError(f"input_size must start with the channels, got {settings['input_size']}.")

@@ -31,7 +31,8 @@ from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.path_sampling import UniformPaths
 from supernets.spaces import SearchSpace
 from supernets.train_config import TrainConfig
-from supernets.training import TrainResult, train_supernet
+from supernets.training import train_supernet
+from supernets.training_loop import TrainResult
 
 _logger = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ weight decay 5e-4 on every parameter, cosine to 0 over 200 epochs. Theirs falls 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from supernets.distributed import Ranks
 from supernets.mixing import Mixing
 from supernets.train_config import TrainConfig, create_scheduler
 
@@ -42,10 +43,8 @@ class RetrainConfig:
         mixup_prob: Probability that a minibatch is mixed.
         mixup_switch_prob: Probability that a mixed one gets CutMix, where both are on.
         mixup_off_epoch: Epochs with mixing; None for all.
-        dropout: Rate before the classifier.
-        drop_path: Rate of the last block; earlier ones have less in proportion to their depth.
-        clip_grad: Largest norm of the whole gradient, or largest value in it; None for no limit.
-        clip_mode: Which of both, ``"norm"`` or ``"value"``.
+        clip_grad: Largest norm of the whole gradient, or None.
+        clip_value: Largest absolute value in the gradient, or None.
         ema_decay: Decay per step of the average of the weights that is the result of the training;
             None for no average.
         ema_warmup: Whether the decay starts at 0 and rises with the steps as timm has it,
@@ -78,10 +77,8 @@ class RetrainConfig:
     mixup_prob: float = 1.0
     mixup_switch_prob: float = 0.5
     mixup_off_epoch: int | None = None
-    dropout: float = 0.0
-    drop_path: float = 0.0
     clip_grad: float | None = None
-    clip_mode: Literal["norm", "value"] = "norm"
+    clip_value: float | None = None
     ema_decay: float | None = None
     ema_warmup: bool = True
     amp: bool = False
@@ -89,13 +86,12 @@ class RetrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._train_config()
+        self._train_config()  # checks what it has as well
         mixes = self.mixup > 0 or self.cutmix > 0
         both = self.mixup > 0 and self.cutmix > 0
         checks = (
+            (self.epochs >= 1, "epochs must be at least 1", self.epochs),
             (self.warmup_lr >= 0, "warmup_lr must not be negative", self.warmup_lr),
-            (self.mixup >= 0, "mixup must not be negative", self.mixup),
-            (self.cutmix >= 0, "cutmix must not be negative", self.cutmix),
             (0 <= self.mixup_prob <= 1, "mixup_prob must be from 0 to 1", self.mixup_prob),
             (
                 mixes or self.mixup_prob == 1,
@@ -116,23 +112,6 @@ class RetrainConfig:
                 self.mixup_off_epoch is None or (mixes and self.mixup_off_epoch >= 1),
                 "mixup_off_epoch must be at least 1 and needs mixup or cutmix",
                 self.mixup_off_epoch,
-            ),
-            (0 <= self.dropout < 1, "dropout must be from 0 to less than 1", self.dropout),
-            (0 <= self.drop_path < 1, "drop_path must be from 0 to less than 1", self.drop_path),
-            (
-                self.clip_mode in ("norm", "value"),
-                "clip_mode must be norm or value",
-                self.clip_mode,
-            ),
-            (
-                self.clip_mode == "norm" or self.clip_grad is not None,
-                "clip_mode needs clip_grad",
-                self.clip_mode,
-            ),
-            (
-                self.ema_decay is None or 0 < self.ema_decay < 1,
-                "ema_decay must be between 0 and 1",
-                self.ema_decay,
             ),
             (
                 self.ema_warmup or self.ema_decay is not None,
@@ -164,8 +143,8 @@ class RetrainConfig:
         """The schedule, to be stepped with ``step_update`` before every step."""
         return create_scheduler(optimizer, self._train_config(), steps_per_epoch)
 
-    def create_mixing(self, num_classes: int) -> Mixing | None:
-        """Mixup and CutMix as they are set; None if neither is."""
+    def create_mixing(self, num_classes: int, ranks: Ranks) -> Mixing | None:
+        """Mixup and CutMix for the minibatches of this rank; None if neither is on."""
         if self.mixup == 0 and self.cutmix == 0:
             return None
         return Mixing(
@@ -175,23 +154,28 @@ class RetrainConfig:
             switch_prob=self.mixup_switch_prob,
             label_smoothing=self.label_smoothing,
             num_classes=num_classes,
-            seed=self.seed,
+            seed=self.seed * ranks.world_size + ranks.rank,
         )
 
     def _train_config(self) -> TrainConfig:
-        """What a supernet's training has as well; checks it."""
+        """What a supernet's training has as well."""
         return TrainConfig(
             epochs=self.epochs,
             opt=self.opt,
             lr=self.lr,
             momentum=0.9 if self.momentum is None else self.momentum,
             weight_decay=self.weight_decay,
+            decay_bn_bias=self.decay_bn_bias,
             sched=self.sched,
             min_lr=self.min_lr,
             warmup_epochs=self.warmup_epochs,
             warmup_lr=self.warmup_lr,
             label_smoothing=self.label_smoothing,
+            mixup=self.mixup,
+            cutmix=self.cutmix,
             clip_grad=self.clip_grad,
+            clip_value=self.clip_value,
+            ema_decay=self.ema_decay,
         )
 
     def _optimizer_settings(self) -> dict[str, Any]:
@@ -211,8 +195,12 @@ class RetrainConfig:
             misfits.append("momentum")
         if misfits:
             raise ValueError(f"Optimizer {self.opt!r} has no {', '.join(misfits)}; leave it out.")
+        if self.opt_betas is not None and len(self.opt_betas) != info.num_betas:
+            raise ValueError(
+                f"Optimizer {self.opt!r} has {info.num_betas} opt_betas, got {self.opt_betas}."
+            )
         try:
-            self.create_optimizer(nn.Linear(1, 1))
+            self.create_optimizer(nn.ParameterList([nn.Parameter(torch.zeros(1, 1))]))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"Optimizer {self.opt!r} cannot be used with {settings}: {error}."

@@ -50,9 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
     defaults = TrainConfig()
     _add_supernet_options(parser)
     add_data_options(parser)
-    parser.add_argument(
-        "--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)"
-    )
 
     group = parser.add_argument_group("training")
     add = group.add_argument
@@ -63,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--num-paths", type=int, metavar="K", help="paths per step (default: the sampler's)")
     add("--epochs", type=int, metavar="N", help="(default: 100)")
+    add("--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)")
     add("--opt", default=defaults.opt, metavar="NAME", help="timm optimizer (default: sgd)")
     add("--lr", type=float, metavar="LR", help="peak rate (default: 0.025)")
     add("--momentum", type=float, default=defaults.momentum, metavar="M", help="(default: 0.9)")

@@ -67,14 +67,31 @@ def tiny_settings() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def make_supernet(tiny_settings: dict[str, Any]) -> Callable[..., Supernet]:
-    """Builds a tiny supernet whose BatchNorm layers are far from their initial state."""
+def tiny_elastic_settings() -> dict[str, Any]:
+    """A quarter of the width, 32x32 images, 3 classes."""
+    return {
+        "num_classes": 3,
+        "width": 0.25,
+        "input_size": (3, 32, 32),
+        "strides": (2, 1, 2, 2, 1, 1),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_supernet(
+    tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]
+) -> Callable[..., Supernet]:
+    """Builds a tiny supernet whose BatchNorm and kernel transforms are far from how they start."""
+    tiny = {"nasbench201": tiny_settings, "mobilenetv3": tiny_elastic_settings}
 
     def make(space: str = "nasbench201", *, seed: int = 0, **settings: Any) -> Supernet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            supernet = create_supernet(space, **{**tiny_settings, **settings})
+            supernet = create_supernet(space, **{**tiny[space], **settings})
             with torch.no_grad():
+                for name, parameter in supernet.named_parameters():
+                    if "kernel_transforms" in name:
+                        parameter.add_(torch.randn_like(parameter), alpha=0.1)
                 for module in supernet.modules():
                     if isinstance(module, nn.BatchNorm2d):
                         for scale in (module.weight, module.running_var):

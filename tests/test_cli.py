@@ -13,18 +13,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import search.cli
 import supernets.cli
 import supernets.export
+import supernets.retrain
+from supernets import train_options
 from supernets.command_line import parse_args
+from supernets.cost import CostModel
+from supernets.factory import create_supernet
+from supernets.path_sampling import create_path_sampler
+from supernets.progressive_shrinking import phases_for
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_supernet.py": supernets.cli.build_parser,
     "search.py": search.cli.build_parser,
+}
+#: How recipes name the command they are for, and its options.
+COMMANDS = {
+    **PARSERS,
+    "supernet-train": supernets.cli.build_parser,
+    "supernet-retrain": supernets.retrain.build_parser,
 }
 
 
@@ -73,6 +86,7 @@ def test_the_scripts_give_back_the_status_of_an_error(
         (supernets.cli.main, "supernet-train"),
         (search.cli.main, "supernet-search"),
         (supernets.export.main, "supernet-export"),
+        (supernets.retrain.main, "supernet-retrain"),
     ],
 )
 def test_help_shows_the_program(
@@ -94,21 +108,53 @@ def test_entry_points_exist_under_their_program_names() -> None:
         assert module.PROGRAM == program
 
 
+def command_of(recipe: Path) -> str:
+    """The command a recipe says it is for, which may go on in a second line."""
+    text = recipe.read_text(encoding="utf-8").replace(" \\\n#       ", " ")
+    (command,) = [name for name in COMMANDS if f" {name} --config recipes/{recipe.name}" in text]
+    return command
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipes_parse_with_the_script_they_name(recipe: Path) -> None:
-    text = recipe.read_text(encoding="utf-8")
-    (script,) = [
-        name for name in PARSERS if f"python {name} --config recipes/{recipe.name}" in text
-    ]
-    args = parse_args(PARSERS[script](), ["--config", str(recipe)])
-    given = yaml.safe_load(text)
+def test_recipes_parse_with_the_command_they_name(recipe: Path) -> None:
+    args = parse_args(COMMANDS[command_of(recipe)](), ["--config", str(recipe)])
+    given = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     assert given
     for key, value in given.items():
         found = getattr(args, key.replace("-", "_"))
         assert found == value or str(found) == str(value), key
 
 
-def test_there_are_recipes_for_both_scripts() -> None:
-    texts = [recipe.read_text(encoding="utf-8") for recipe in RECIPES]
-    for script in PARSERS:
-        assert any(f"python {script} " in text for text in texts)
+def test_there_are_recipes_for_every_command_that_trains_or_searches() -> None:
+    assert {command_of(recipe) for recipe in RECIPES} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [recipe for recipe in RECIPES if COMMANDS[command_of(recipe)] is supernets.cli.build_parser],
+    ids=lambda path: path.stem,
+)
+def test_what_recipes_of_supernets_say_goes_together(recipe: Path) -> None:
+    flags = ["--config", str(recipe), "--output", "x"]
+    args = parse_args(supernets.cli.build_parser(), flags)
+    train_options.check_options(args)
+    config = train_options.train_config(args, amp=False)
+    size = args.image_size or 32
+    with torch.device("meta"):
+        supernet = create_supernet(
+            args.space,
+            num_classes=10,
+            input_size=(3, size, size),
+            **train_options.supernet_settings(args),
+        )
+    if args.paths == train_options.PROGRESSIVE:
+        lists = {
+            "epochs": args.phase_epochs,
+            "warmup_epochs": args.phase_warmup_epochs,
+            "lrs": args.phase_lrs,
+        }
+        phases = phases_for(supernet.space, **lists)
+        assert [phase.config(config).lr for phase in phases] == args.phase_lrs
+    else:
+        create_path_sampler(args.paths, supernet.space, CostModel(supernet), args.num_paths)
+        assert config.epochs == args.epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.predictors.base import Predictor
 from search.predictors.sklearn_models import gradient_boosting, mlp, random_forest
-from supernets.spaces import SearchSpace
+from supernets.spaces import Encoding, SearchSpace
 
 PREDICTORS = ("mlp", "random_forest", "gradient_boosting")
 
@@ -18,21 +18,24 @@ __all__ = [
 ]
 
 
-def create_predictor(name: str, space: SearchSpace, seed: int) -> Predictor:
+def create_predictor(
+    name: str, space: SearchSpace, seed: int, *, encoding: Encoding = "one-hot"
+) -> Predictor:
     """Builds an unfitted predictor.
 
     Args:
         name: One of ``PREDICTORS``.
         space: Space of the architectures it will be given.
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
+        encoding: What it sees of them: a column per option, or one per decision.
 
     Raises:
         ValueError: If ``name`` is unknown.
     """
     if name == "mlp":
-        return mlp(space, seed)
+        return mlp(space, seed, encoding)
     if name == "random_forest":
-        return random_forest(space, seed)
+        return random_forest(space, seed, encoding)
     if name == "gradient_boosting":
-        return gradient_boosting(space, seed)
+        return gradient_boosting(space, seed, encoding)
     raise ValueError(f"Unknown predictor {name!r}; choose from {', '.join(PREDICTORS)}.")

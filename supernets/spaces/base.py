@@ -12,13 +12,12 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from typing_extensions import Self  # in typing from Python 3.11 on
+_Space = TypeVar("_Space", bound="SearchSpace")
 
 Encoding = Literal["one-hot", "integers"]
 ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers")
@@ -204,7 +203,7 @@ class SearchSpace(abc.ABC):
         canonical: list[int] = self.canonicalize(np.array([choices]))[0].tolist()
         return canonical
 
-    def restrict(self, candidates: Mapping[str, Sequence[str]]) -> Self:
+    def restrict(self: _Space, candidates: Mapping[str, Sequence[str]]) -> _Space:
         """The part of this space where some decisions have fewer options.
 
         Its architectures are architectures of this space, with the same choices.
@@ -248,60 +247,87 @@ class SearchSpace(abc.ABC):
         Where decisions can be inactive this is not uniform over the architectures: uniform depths
         are what supernets are trained with, while most architectures are deep.
         """
-        picks = rng.integers(self._num_allowed, size=(num_archs, len(self.decisions)))
-        return self.canonicalize(self._allowed_table[np.arange(len(self.decisions)), picks])
+        return self.canonicalize(self._draw(num_archs, rng))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draws one architecture as ``sample_choices`` does."""
         return self.architectures(self.sample_choices(1, rng))[0]
 
-    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """Redraws one uniformly chosen active decision of ``arch`` to a different option.
+    def mutate_choices(
+        self, choices: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Redraws one uniformly chosen active decision of each architecture to a different option.
 
         Decisions that become active by it are drawn uniformly.
 
+        Args:
+            choices: (num_archs, num_decisions), of architectures of this space.
+            rng: Where the random numbers come from.
+
+        Returns:
+            The same shape.
+
         Raises:
-            ValueError: If no decision offers a second option.
+            ValueError: If an architecture has no active decision with a second option.
         """
-        active = self._active(arch.choices)
-        changeable = [
-            i for i, allowed in enumerate(self._allowed) if active[i] and len(allowed) > 1
-        ]
-        if not changeable:
+        active = self.is_active(choices)
+        changeable = active & (self._num_allowed > 1)
+        if not changeable.any(axis=1).all():
             raise ValueError(
-                f"Nothing of {self.format(arch)} can be mutated: every decision of space "
-                f"{self.name!r} is restricted to one option."
+                f"There is an architecture of space {self.name!r} that cannot be mutated: every "
+                "active decision is restricted to one option."
             )
-        position = changeable[rng.integers(len(changeable))]
-        others = [index for index in self._allowed[position] if index != arch.choices[position]]
-        choices = list(arch.choices)
-        choices[position] = others[rng.integers(len(others))]
-        return self._complete(choices, active, rng)
+        rows = np.arange(len(choices))
+        positions = np.where(changeable, rng.random(choices.shape), -1.0).argmax(axis=1)
+        present = self._allowed_table[positions] == choices[rows, positions, None]
+        picks = rng.integers(self._num_allowed[positions] - 1)
+        picks += picks >= present.argmax(axis=1)  # over the option that is there
+        mutants = choices.copy()
+        mutants[rows, positions] = self._allowed_table[positions, picks]
+        return self._complete(mutants, active, rng)
+
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        """Mutates one architecture as ``mutate_choices`` does."""
+        return self.architectures(self.mutate_choices(np.array([arch.choices]), rng))[0]
+
+    def crossover_choices(
+        self, first: NDArray[np.int64], second: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Takes each decision from either parent with equal probability.
+
+        Where it is active in one parent only, that one is taken; in neither, it is drawn uniformly.
+
+        Args:
+            first: (num_archs, num_decisions), of architectures of this space.
+            second: The other parent of each.
+            rng: Where the random numbers come from.
+
+        Returns:
+            The same shape.
+        """
+        coins = rng.integers(2, size=first.shape) == 0
+        first_active, second_active = self.is_active(first), self.is_active(second)
+        is_first = np.where(coins, first_active, ~second_active)
+        children = np.where(is_first, first, second)
+        return self._complete(children, first_active | second_active, rng)
 
     def crossover(
         self, first: Architecture, second: Architecture, rng: np.random.Generator
     ) -> Architecture:
-        """Takes each decision from either parent with equal probability.
-
-        Where it is active in one parent only, that one is taken; in neither, it is drawn uniformly.
-        """
-        parents = (first.choices, second.choices)
-        active = [self._active(choices) for choices in parents]
-        choices, is_set = [], []
-        for i, coin in enumerate(rng.integers(2, size=len(self.decisions)).tolist()):
-            parent = coin if active[coin][i] else 1 - coin
-            choices.append(parents[parent][i])
-            is_set.append(active[parent][i])
-        return self._complete(choices, is_set, rng)
+        """Crosses two architectures as ``crossover_choices`` does."""
+        parents = np.array([first.choices, second.choices])
+        return self.architectures(self.crossover_choices(parents[:1], parents[1:], rng))[0]
 
     def _complete(
-        self, choices: list[int], is_set: Sequence[bool], rng: np.random.Generator
-    ) -> Architecture:
-        """Draws the active choices that are not set, and makes the result canonical."""
-        for i, allowed in enumerate(self._allowed):
-            if not is_set[i]:
-                choices[i] = allowed[rng.integers(len(allowed))]
-        return Architecture(self.name, tuple(self._canonical(choices)))
+        self, choices: NDArray[np.int64], is_set: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draws the choices that are not set, and makes the result canonical."""
+        return self.canonicalize(np.where(is_set, choices, self._draw(len(choices), rng)))
+
+    def _draw(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Uniform options for all decisions, active or not."""
+        picks = rng.integers(self._num_allowed, size=(num_archs, len(self.decisions)))
+        return self._allowed_table[np.arange(len(self.decisions)), picks]
 
     def enumerate(self) -> Iterator[Architecture]:
         """Yields every architecture once, in lexicographic order of the choices.

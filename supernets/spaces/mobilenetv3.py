@@ -115,9 +115,7 @@ class MobileNetV3Space(SearchSpace):
         """The resolution ``arch`` decides on, or None where that is no decision."""
         return self.resolutions[arch.choices[-1]] if self.has_resolution else None
 
-    def sum_over_blocks(
-        self, table: NDArray[Any], choices: NDArray[np.int64]
-    ) -> NDArray[Any]:
+    def sum_over_blocks(self, table: NDArray[Any], choices: NDArray[np.int64]) -> NDArray[Any]:
         """Sums an entry per active block.
 
         Args:

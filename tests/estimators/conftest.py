@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.base import Supernet
@@ -42,7 +44,9 @@ class OneWeightSupernet(Supernet):
         self.weights = nn.Parameter(torch.tensor(weights))
         self.extracted: list[OneWeightSubnet] = []
 
-    def forward(self, x: Tensor, arch: Architecture) -> Tensor:
+    def forward(
+        self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> Tensor:
         return OneWeightSubnet(self.weights[arch.choices[0]])(x)
 
     def build_subnet(self, arch: Architecture) -> nn.Module:
@@ -55,8 +59,9 @@ class OneWeightSupernet(Supernet):
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
         return subnet
 
-    def count(self, arch: Architecture) -> tuple[int, int]:
-        return 1, 1
+    def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ones = np.ones(len(choices), np.int64)
+        return ones, ones
 
 
 @pytest.fixture

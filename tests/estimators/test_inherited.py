@@ -95,3 +95,20 @@ def test_recalibrating_with_nothing_is_refused(
         ValAccuracyEstimator(
             make_one_weight_supernet(0.0), make_pixels([1.0]), recalibrate_batches=[]
         )
+
+
+def test_supernets_of_mixed_statistics_are_recalibrated_or_refused(
+    make_supernet: Callable[..., Supernet],
+) -> None:
+    supernet = make_supernet("mobilenetv3")
+    generator = torch.Generator().manual_seed(0)
+    (train,), val = (
+        [(torch.randn(6, 3, 32, 32, generator=generator), torch.arange(6) % 3)] for _ in range(2)
+    )
+    with pytest.raises(ValueError, match="A mobilenetv3 supernet holds .* needs train images"):
+        ValAccuracyEstimator(supernet, val)
+    arch = supernet.space.extremes()[0]
+    expected = supernet.extract(arch)
+    recalibrate_bn(expected, [train], 1)
+    estimate = ValAccuracyEstimator(supernet, val, recalibrate_batches=[train]).estimate(arch)
+    assert estimate.metrics["val_loss"] == evaluate(expected, val, device=torch.device("cpu")).loss

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from estimators.base import EstimateError
 from estimators.tse import TSEEstimator
@@ -207,3 +208,24 @@ def test_numbers_out_of_range_are_refused(
         TSEEstimator(
             make_one_weight_supernet(0.0), make_pixels([1.0]), **{"num_batches": 1, **arguments}
         )
+
+
+def test_elastic_subnets_are_trained_as_copies(
+    make_supernet: Callable[..., Supernet],
+    weights_of: Callable[[nn.Module], dict[str, Tensor]],
+    assert_same_weights: Callable[..., None],
+) -> None:
+    supernet = make_supernet("mobilenetv3", resolutions=(24, 32))
+    before = weights_of(supernet)
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (torch.randn(8, 3, 32, 32, generator=generator), torch.arange(8) % 3) for _ in range(3)
+    ]
+    estimator = TSEEstimator(supernet, batches, num_batches=3, lr=0.05)
+    archs = supernet.space.extremes()
+    losses = [estimator.estimate(arch).curves["train_loss"] for arch in archs]
+    assert losses == [estimator.estimate(arch).curves["train_loss"] for arch in archs]
+    assert_same_weights(supernet, before)
+    x, y = batches[0]
+    for arch, (first, *_) in zip(archs, losses, strict=True):
+        assert first == F.cross_entropy(supernet.train()(x, arch), y).item()

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from estimators.base import Estimate, EstimateError
 from search.trials import Trial
+from supernets.cost import CostModel
+from supernets.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
 
 
@@ -20,6 +23,7 @@ class DigitSpace(SearchSpace):
         self.name = f"digits{num_decisions}x{num_options}"
         options = tuple(str(i) for i in range(num_options))
         self.decisions = tuple(Decision(f"d{i}", options) for i in range(num_decisions))
+        super().__init__()
 
     def format(self, arch: Architecture) -> str:
         self.validate(arch)
@@ -92,6 +96,13 @@ def medium_space() -> SearchSpace:
 def large_space() -> SearchSpace:
     """About 1.7e7 architectures, sampled."""
     return DigitSpace(12, 4)
+
+
+@pytest.fixture(scope="session")
+def mobilenetv3_costs() -> CostModel:
+    """Costs of the published supernet of 2.18e19 architectures, from 121 to 566 million MACs."""
+    with torch.device("meta"):
+        return CostModel(create_supernet("mobilenetv3", num_classes=1000))
 
 
 @pytest.fixture

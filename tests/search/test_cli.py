@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,19 @@ import supernets.cli
 from estimators import EstimateError, TabularEstimator, TSEEstimator
 from search import TrialStore
 from search.cli import main
-from supernets import create_space, load_subnet
+from supernets import create_space, load_subnet, load_supernet
+from supernets.export import export_subnet
+from supernets.latency import LatencyTable, latency_settings
 from supernets.spaces import Architecture
 
 SPACE = create_space("nasbench201")
 TINY = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 0 --epochs 1 --paths uniform"
-TSE = "--tse-batches 2 --tse-batch-size 32 --num-trials 6 --num-initial 3 --batch-size 2".split()
+TSE = "--tse-batches 2 --tse-batch-size 32 --num-trials 6 --batch-size 2".split()
+WEAKNAS = "--num-initial 3 --predictor gradient_boosting".split()  # the quickest
+ELASTIC = (
+    "--space mobilenetv3 --width 0.25 --image-size 32 --resolutions 24 32 --strides 2 1 2 2 1 1 "
+    "--batch-size 600 --num-probes 0 --epochs 1 --paths uniform"
+)
 NUM_TABLE_TRIALS = 30
 Command = Callable[..., int]
 
@@ -38,6 +46,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A digits supernet of one epoch."""
     output = tmp_path_factory.mktemp("supernet")
     assert supernets.cli.main([*TINY.split(), "--output", str(output)]) == 0
+    return output / "last.pt"
+
+
+@pytest.fixture(scope="module")
+def elastic_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MobileNetV3 supernet of two resolutions, after two steps on digits."""
+    output = tmp_path_factory.mktemp("elastic")
+    assert supernets.cli.main([*ELASTIC.split(), "--output", str(output)]) == 0
     return output / "last.pt"
 
 
@@ -80,7 +96,37 @@ def search_tse(checkpoint: Path) -> Command:
     """Searches the supernet with WeakNAS and TSE."""
 
     def run(output: Path, *flags: str) -> int:
-        return main(["--supernet", str(checkpoint), "--output", str(output), *TSE, *flags])
+        given = ["--supernet", str(checkpoint), "--output", str(output), *TSE, *WEAKNAS]
+        return main([*given, *flags])
+
+    return run
+
+
+@pytest.fixture
+def search_elastic(elastic_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Searches the MobileNetV3 supernet by accuracy on few images; draws no plots."""
+    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+
+    def run(output: Path, *flags: str) -> int:
+        return main(
+            [
+                *("--supernet", str(elastic_checkpoint), "--output", str(output)),
+                *"--predictor gradient_boosting --num-initial 3 --batch-size 2".split(),
+                *"--pool-size 50 --num-trials 5 --estimator val_acc".split(),
+                *flags,
+            ]
+        )
+
+    return run
+
+
+@pytest.fixture
+def search_mobilenetv3(table: Path) -> Command:
+    """Searches for what the table, of other architectures, does not hold."""
+
+    def run(output: Path, *flags: str) -> int:
+        given = ["--space", "mobilenetv3", "--estimator", "table", "--table", str(table)]
+        return main([*given, "--table-column", "accuracy", "--output", str(output), *flags])
 
     return run
 
@@ -109,8 +155,14 @@ def rows(output: Path, *columns: str) -> list[tuple[Any, ...]]:
 
 
 def test_digits_from_search_to_subnet(
-    search_tse: Command, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    search_tse: Command,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    weights_alone = partial(export_subnet, formats=())  # other formats take long to write
+    monkeypatch.setattr(search.cli, "export_subnet", weights_alone)
     output, subnet = tmp_path / "search", tmp_path / "subnet"
     assert search_tse(output, "--export", str(subnet)) == 0
     block = json.loads(capsys.readouterr().out)
@@ -149,6 +201,169 @@ def test_val_acc_searches_too(
     best = json.loads(capsys.readouterr().out)["best"]
     assert 0 <= best[1]["score"] <= best[0]["score"] <= 100
     assert set(best[0]["metrics"]) == {"val_top1", "val_loss"}
+    recalibration = header_of(tmp_path)["estimator"]["recalibration"]
+    assert (recalibration["num_images"], recalibration["transforms"]) == (
+        64,
+        "those of the test split",
+    )
+
+
+def header_of(output: Path) -> dict[str, Any]:
+    with sqlite3.connect(output / "trials.db") as connection:
+        header = dict(connection.execute("SELECT key, value FROM header"))
+    connection.close()
+    return {key: json.loads(value) for key, value in header.items()}
+
+
+def test_an_elastic_supernet_is_searched_at_one_resolution(
+    search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--resolution 24 --max-macs 1.5e6 --encoding integers --recalibrate-batches 2".split()
+    assert search_elastic(tmp_path, *flags) == 0
+    block = json.loads(capsys.readouterr().out)
+    assert (block["space"], block["trials"], block["failed"]) == ("mobilenetv3", 5, 0)
+    space = create_space("mobilenetv3", resolutions=(24, 32))
+    assert all(text.endswith(";r=24") for (text,) in rows(tmp_path, "arch"))
+    for trial in block["best"]:
+        assert space.format(space.parse(trial["architecture"])) == trial["architecture"]
+        assert trial["cost"].keys() == {"params", "macs"} and trial["cost"]["macs"] <= 1.5e6
+        assert 0 <= trial["score"] <= 100
+    header = header_of(tmp_path)
+    assert (header["resolution"], header["algorithm"]["encoding"]) == (24, "integers")
+    assert header["estimator"]["recalibration"] == {
+        "split": "train",
+        "transforms": "those of the train split",
+        "num_batches": 2,
+        "num_images": 400,
+        "seed": 0,
+    }
+    assert json.loads((tmp_path / "best.json").read_text())["estimator"] == header["estimator"]
+    assert search_elastic(tmp_path, *flags[2:]) == 2
+    assert "resolution was 24 and is now null" in error_line(capsys)
+
+
+def test_an_elastic_supernet_is_recalibrated_unless_that_is_refused(
+    search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_elastic(tmp_path, "--resolution", "40") == 2
+    assert "'resolution' offers 24, 32, got 40" in error_line(capsys)
+    assert search_elastic(tmp_path, "--recalibrate-batches", "0") == 2
+    assert "--recalibrate-batches must be at least 1 for a mobilenetv3" in error_line(capsys)
+    assert files_below(tmp_path) == []
+    assert search_elastic(tmp_path, "--num-trials", "1", "--val-batches", "1") == 0
+    recalibration = header_of(tmp_path)["estimator"]["recalibration"]
+    assert recalibration["num_batches"] == 10
+    assert recalibration["num_images"] == 1149 + 4 * 200  # an epoch of digits has 6 minibatches
+
+
+def test_an_elastic_supernet_is_searched_by_tse(
+    elastic_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--algorithm random --num-trials 2 --tse-batches 2 --tse-batch-size 16".split()
+    assert main(["--supernet", str(elastic_checkpoint), "--output", str(tmp_path), *flags]) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert [trial["score"] for trial in best] == [-trial["metrics"]["tse"] for trial in best]
+    assert (tmp_path / "search.png").stat().st_size > 1000
+
+
+@pytest.fixture
+def latency_table(elastic_checkpoint: Path, tmp_path: Path) -> Path:
+    """Every block takes as many milliseconds as its kernel has pixels on a side; the rest 7."""
+    supernet = load_supernet(elastic_checkpoint)
+    blocks = np.broadcast_to(np.array([3.0, 5, 7])[:, None], (2, 20, 3, 3)) / 1000
+    table = LatencyTable(
+        settings=latency_settings(supernet),
+        conditions={"device": "abacus"},
+        fixed=np.array([0.007, 0.007]),
+        blocks=blocks,
+        scale=1.0,
+        offset=0.0,
+        error={},
+    )
+    table.save(tmp_path / "latency.json")
+    return tmp_path / "latency.json"
+
+
+def test_latency_is_constrained_in_milliseconds(
+    search_elastic: Command,
+    latency_table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = create_space("mobilenetv3", resolutions=(24, 32))
+    flags = ["--latency-table", str(latency_table), "--recalibrate-batches", "1"]
+    bounds = ["--min-latency", "60", "--max-latency", "70.5", "--val-batches", "1"]
+    assert search_elastic(tmp_path / "a", *flags, *bounds) == 0
+    for trial in json.loads(capsys.readouterr().out)["best"]:
+        blocks = sum(space.stages(space.parse(trial["architecture"])), [])
+        milliseconds = 7 + sum(block.kernel for block in blocks)
+        assert 60 <= milliseconds <= 70
+        assert trial["cost"]["latency"] == pytest.approx(milliseconds / 1000)
+    header = header_of(tmp_path / "a")
+    assert header["constraints"] == [{"metric": "latency", "minimum": 0.06, "maximum": 0.0705}]
+    assert len(header["latency_table"]) == 64
+    assert search_elastic(tmp_path / "b", *flags, "--max-latency", "36") == 2
+    assert "No architecture of 'mobilenetv3' has latency in [0, 0.036]" in error_line(capsys)
+    latency_table.write_text(latency_table.read_text().replace("abacus", "slide rule"))
+    assert search_elastic(tmp_path / "a", *flags, *bounds) == 2
+    assert "latency_table was" in error_line(capsys)
+
+
+def test_a_latency_table_of_another_supernet_is_refused(
+    search_mobilenetv3: Command,
+    search_table: Command,
+    latency_table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--latency-table", str(latency_table), "--max-latency", "50"]
+    assert search_mobilenetv3(tmp_path / "run", *flags) == 2
+    assert "is for another supernet: num_classes 10, not 1000" in error_line(capsys)
+    assert search_table(tmp_path / "run", *flags) == 2
+    assert "Latency tables are for space 'mobilenetv3'" in error_line(capsys)
+    assert files_below(tmp_path) == ["latency.json"]
+
+
+def test_a_search_that_runs_out_of_architectures_says_so(
+    search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--pool fixed --pool-size 3 --max-params 2.2e5 --recalibrate-batches 1 --val-batches 1"
+    assert search_elastic(tmp_path, *flags.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    error = captured.err.splitlines()[-1]
+    assert "error: Only 0 of 2 architectures found: a fixed pool of 3" in error
+    assert "Of random architectures params from 0 to 2.2e+05 holds for" in error
+    assert len(rows(tmp_path)) == 3
+
+
+def test_an_impossible_constraint_on_a_huge_space_is_refused_in_seconds(
+    search_mobilenetv3: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = time.process_time()
+    assert search_mobilenetv3(tmp_path / "run", "--max-macs", "1e8") == 2
+    assert time.process_time() - started < 15
+    error = error_line(capsys)
+    assert "No architecture of 'mobilenetv3' has macs in [0, 100,000,000]" in error
+    assert "macs from 121,278,672 to 566,170,656" in error
+    assert files_below(tmp_path) == []
+
+
+def test_a_constraint_that_next_to_nothing_satisfies_is_named(
+    search_mobilenetv3: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The largest architecture exists, but no second one is found beside it."""
+    monkeypatch.setattr("search.base.MAX_DRAWS", 10_000)
+    flags = ["--min-macs", "566e6", "--max-params", "1e7"]
+    assert search_mobilenetv3(tmp_path / "run", *flags) == 2
+    error = error_line(capsys)
+    assert "Found 0 of 10 architectures in 10,000 random draws" in error
+    assert "macs from 5.66e+08 to inf holds for 0.00% (they have" in error
+    assert "params from 0 to 1e+07 holds for 100.00%" in error
+    assert files_below(tmp_path) == []
 
 
 def test_failed_trials_are_survived_and_counted(
@@ -405,6 +620,13 @@ def test_a_file_that_is_no_store_is_refused(
         ("--algorithm weaknas --num-initial 0", "num_initial must be at least"),
         ("--algorithm weaknas --top-n 0", "top_n must be at least 1"),
         ("--algorithm weaknas --pool-size 0", "pool_size must be at least"),
+        ("--algorithm weaknas --pool fixed", "small enough to be ranked whole"),
+        ("--encoding integers", "Algorithm 'random' has no option encoding"),
+        ("--pool fresh", "Algorithm 'random' has no option pool"),
+        (
+            "--resolution 160",
+            "--resolution 160 does not apply: Space 'nasbench201' has no decision 'resolution'",
+        ),
         ("--tse-batches 5", "--tse-batches belongs to --estimator tse, this run uses table"),
         ("--tse-lr 0.1", "--tse-lr belongs to --estimator tse"),
         ("--recalibrate-batches 2", "--recalibrate-batches belongs to --estimator val_acc"),
@@ -414,6 +636,9 @@ def test_a_file_that_is_no_store_is_refused(
         ("--export x", "--export needs --supernet."),
         ("--estimator tse", "--estimator tse needs --supernet."),
         ("--estimator val_acc", "--estimator val_acc needs --supernet."),
+        ("--max-latency 5", "--max-latency needs --latency-table, from supernet-latency."),
+        ("--min-latency 5", "--min-latency needs --latency-table"),
+        ("--latency-table none.json", "Latency tables are for space 'mobilenetv3'"),
         ("--min-params 5 --max-params 4", "The minimum of params (5) must not exceed"),
         ("--max-params nan", "must not exceed"),
     ],
@@ -589,7 +814,6 @@ def test_a_folder_with_other_classes_or_images_is_refused(
     assert f"Image folder {data_dir} does not exist; pass --data-dir" in error_line(capsys)
     assert not (tmp_path / "run" / "trials.db").exists()
     few = ["--num-trials", "2", "--algorithm", "random"]
-    given = [flag for flag in given if flag not in ("--num-initial", "3")]
     assert main([*given, "--data-dir", str(tmp_path / "moved"), *few]) == 0
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 import pytest
 
 from search import RandomSearch, WeakNAS, algorithm_settings, create_algorithm
 
 
 def test_builds_by_name(small_space):
-    def is_feasible(arch) -> bool:
-        return arch.choices[0] == 0
+    def are_feasible(choices):
+        return choices[:, 0] == 0
 
-    random = create_algorithm("random", small_space, seed=4, is_feasible=is_feasible)
+    random = create_algorithm("random", small_space, seed=4, are_feasible=are_feasible)
     assert isinstance(random, RandomSearch) and random.seed == 4
-    assert all(is_feasible(arch) for arch in random.ask(9))
+    assert all(arch.choices[0] == 0 for arch in random.ask(9))
     weaknas = create_algorithm(
         "weaknas",
         small_space,
         seed=5,
-        is_feasible=is_feasible,
+        are_feasible=are_feasible,
         predictor="random_forest",
+        encoding="integers",
         num_initial=7,
         top_n=[20, 10],
         exclude_before_top=True,
@@ -30,17 +32,26 @@ def test_builds_by_name(small_space):
     assert isinstance(weaknas, WeakNAS) and weaknas.seed == 5
     assert weaknas.next_batch_size(3) == 7
     assert weaknas.exclude_before_top and weaknas.pool_size == 50
-    assert all(is_feasible(arch) for arch in weaknas.ask(9))
-    assert type(weaknas.make_predictor(0)._model).__name__ == "RandomForestRegressor"
+    assert all(arch.choices[0] == 0 for arch in weaknas.ask(9))
+    predictor = weaknas.make_predictor(0)
+    assert type(predictor._model).__name__ == "RandomForestRegressor"
+    predictor.fit(weaknas.ask(2), np.zeros(2))
+    assert predictor._model.n_features_in_ == 4
+
+
+def test_builds_a_fixed_pool(large_space):
+    weaknas = create_algorithm("weaknas", large_space, pool="fixed", pool_size=50)
+    assert isinstance(weaknas, WeakNAS) and (weaknas.pool, weaknas.pool_size) == ("fixed", 50)
 
 
 def test_settings_are_the_defaults_of_the_algorithm():
     assert algorithm_settings("random") == {}
     settings = algorithm_settings("weaknas", top_n=50, predictor=None)
     assert settings.pop("predictor") == "mlp" and settings.pop("top_n") == 50
+    assert settings.pop("encoding") == "one-hot"
     parameters = inspect.signature(WeakNAS.__init__).parameters
     assert settings == {name: parameters[name].default for name in settings}
-    assert set(settings) == {"num_initial", "exclude_before_top", "pool_size"}
+    assert set(settings) == {"num_initial", "exclude_before_top", "pool", "pool_size"}
 
 
 def test_unknown_names(small_space):
@@ -48,15 +59,19 @@ def test_unknown_names(small_space):
         create_algorithm("x", small_space)
     with pytest.raises(ValueError, match="Unknown predictor 'x'; choose from mlp, random_forest"):
         create_algorithm("weaknas", small_space, predictor="x")
+    with pytest.raises(ValueError, match="Unknown encoding 'x'; choose from one-hot, integers."):
+        create_algorithm("weaknas", small_space, encoding="x")
 
 
 @pytest.mark.parametrize(
     "option",
     [
         {"predictor": "mlp"},
+        {"encoding": "one-hot"},
         {"num_initial": 10},
         {"top_n": 100},
         {"exclude_before_top": False},
+        {"pool": "fresh"},
         {"pool_size": 10},
     ],
 )

@@ -112,7 +112,7 @@ def test_limits(search, small_space, make_estimator, num_trials, batch_size, mat
 
 def test_constraint_counts(search, small_space, make_estimator):
     with pytest.raises(ValueError, match="has only 27 feasible"):
-        search(small_space, make_estimator(), 28, is_feasible=lambda arch: arch.choices[0] == 0)
+        search(small_space, make_estimator(), 28, are_feasible=lambda choices: choices[:, 0] == 0)
 
 
 def test_fewer_trials_than_recorded_are_refused(search, small_space, make_estimator):

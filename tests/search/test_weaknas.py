@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search import RandomSearch, Trial, WeakNAS, create_predictor, top_n_schedule
+from search import (
+    RandomSearch,
+    StarvedError,
+    Trial,
+    WeakNAS,
+    create_predictor,
+    top_n_schedule,
+)
+from supernets.cost import Constraint, feasibility_check
 from supernets.spaces import NASBench201Space
 
 TABLE = Path(os.environ.get("PACELINE_NASBENCH201_CSV", "missing"))
@@ -211,6 +219,111 @@ def test_large_space_ranks_a_pool_around_the_best(
     )
 
 
+class RecordingPredictor(OrderPredictor):
+    """Predicts nothing in particular; remembers what it was asked about."""
+
+    rankings: list[list] = []
+
+    def predict(self, archs):
+        RecordingPredictor.rankings.append(list(archs))
+        return np.zeros(len(archs))
+
+
+@pytest.fixture
+def window(mobilenetv3_costs):
+    """The hundredth of the space that lies in 50 million MACs at its expensive end."""
+    return feasibility_check(mobilenetv3_costs, [Constraint("macs", 371e6, 421e6)])
+
+
+def test_fresh_pool_is_of_random_mutated_and_crossed_architectures(
+    mobilenetv3_costs, window, measure, monkeypatch
+):
+    monkeypatch.setattr(RecordingPredictor, "rankings", [])
+    space = mobilenetv3_costs.space
+    algorithm = WeakNAS(
+        space,
+        make_predictor=RecordingPredictor,
+        num_initial=20,
+        pool_size=800,
+        are_feasible=window,
+    )
+    algorithm.tell(measure(algorithm.ask(20)))
+    algorithm.ask(10)
+    algorithm.tell(measure(algorithm.ask(10), start=20))
+    algorithm.ask(10)
+    *_, first, second = RecordingPredictor.rankings
+    told = [trial.arch for trial in algorithm.trials]
+    for pool, num_told in ((first, 20), (second, 30)):
+        assert len(pool) == len(set(pool)) == num_told + 800
+        assert set(told[:num_told]) <= set(pool)
+        choices = np.array([arch.choices for arch in pool])
+        assert window(choices).all()
+        assert np.array_equal(space.canonicalize(choices), choices)
+        parents = np.array([arch.choices for arch in told[:num_told]])
+        distances = (choices[:, None] != parents).sum(axis=2).min(axis=1)  # to the nearest
+        assert 0.2 * 800 < (distances[num_told:] <= 7).sum() < 0.35 * 800  # mutants
+    assert len(set(first) & set(second)) < 80  # drawn anew, but for the told
+
+
+def test_random_part_of_a_pool_that_is_hard_to_find_is_replaced(
+    mobilenetv3_costs, window, measure, monkeypatch
+):
+    monkeypatch.setattr(RecordingPredictor, "rankings", [])
+    monkeypatch.setattr("search.weaknas._MAX_RANDOM_DRAWS", 100)
+    algorithm = WeakNAS(
+        mobilenetv3_costs.space,
+        make_predictor=RecordingPredictor,
+        pool_size=200,
+        are_feasible=window,
+    )
+    algorithm.tell(measure(algorithm.ask(10)))
+    algorithm.ask(10)
+    assert len(RecordingPredictor.rankings[-1]) == 210
+
+
+def test_fixed_pool_is_where_all_trials_come_from(mobilenetv3_costs, window, measure, monkeypatch):
+    monkeypatch.setattr(RecordingPredictor, "rankings", [])
+    settings = {
+        "make_predictor": RecordingPredictor,
+        "pool": "fixed",
+        "pool_size": 50,
+        "are_feasible": window,
+    }
+    algorithm = WeakNAS(mobilenetv3_costs.space, **settings)
+    told = algorithm.ask(10)
+    algorithm.tell(measure(told))
+    for num_archs in (25, 15):
+        asked = algorithm.ask(num_archs)
+        algorithm.tell(measure(asked, start=len(told)))
+        told += asked
+    pools = [set(pool) for pool in RecordingPredictor.rankings]
+    assert pools == [set(told)] * 2 and len(set(told)) == 50
+    assert window(np.array([arch.choices for arch in told])).all()
+    with pytest.raises(StarvedError, match="Only 0 of 1 .* a fixed pool of 50 .* raise pool_size"):
+        algorithm.ask(1)
+    other = WeakNAS(mobilenetv3_costs.space, seed=1, **settings)
+    assert not set(other.ask(50)) & set(told)
+
+
+def test_fresh_pools_get_further_than_a_fixed_one(
+    mobilenetv3_costs, make_linear_predictor, make_estimator
+):
+    space, score = mobilenetv3_costs.space, make_estimator().score
+    best = []
+    for pool in ("fresh", "fixed"):
+        algorithm = WeakNAS(
+            space,
+            make_predictor=partial(make_linear_predictor, space),
+            pool=pool,
+            pool_size=300,
+            top_n=20,
+        )
+        _run(algorithm, 100, 10, score)
+        best.append(max(trial.score for trial in algorithm.trials))
+    random = _run(RandomSearch(space), 100, 10, score)
+    assert best[0] > 1.15 * best[1] > 1.15 * max(trial.score for trial in random.trials)
+
+
 def test_beats_random_on_a_planted_landscape(medium_space, make_estimator, make_linear_predictor):
     estimator = make_estimator()
     make_predictor = partial(make_linear_predictor, medium_space)
@@ -243,6 +356,8 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
         ({"top_n": []}, r"top_n must be at least 1, got \[\]"),
         ({"top_n": [5, 0]}, "top_n must be at least 1"),
         ({"pool_size": 0}, "pool_size must be at least 1, got 0"),
+        ({"pool": "x"}, "Unknown pool 'x'; choose from fresh, fixed."),
+        ({"pool": "fixed"}, "small enough to be ranked whole; a fixed pool is for larger ones"),
     ],
 )
 def test_settings_are_checked(small_space, wrong, match):

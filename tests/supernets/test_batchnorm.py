@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from supernets.batchnorm import BatchNorm2d, recalibrate_bn, synchronise_batchnorm
@@ -25,15 +26,38 @@ def pixels(*values: float) -> tuple[Tensor, Tensor]:
     )
 
 
-def test_recalibration_averages_the_statistics_of_the_batches() -> None:
-    bn = BatchNorm2d(1)
+@pytest.mark.parametrize("kind", [BatchNorm2d, nn.BatchNorm2d, BatchNormAct2d])
+def test_recalibration_averages_the_statistics_of_the_batches_by_their_size(
+    kind: type[nn.BatchNorm2d],
+) -> None:
+    bn = kind(1)
     bn.running_mean.fill_(50)
     bn.running_var.fill_(50)
-    # means 1 and 6; unbiased variances 2 and (1 + 4 + 1 + 4 + 0) / 4
+    # means 1 and 6; biased variances 1 and (1 + 4 + 1 + 4 + 0) / 5
     recalibrate_bn(bn, [pixels(0, 2), pixels(5, 8, 7, 4, 6)], 2)
-    assert bn.running_mean.item() == pytest.approx(3.5)
-    assert bn.running_var.item() == pytest.approx((2 + 2.5) / 2)
+    assert bn.running_mean.item() == pytest.approx((2 * 1 + 5 * 6) / 7)
+    assert bn.running_var.item() == pytest.approx((2 * 1 + 5 * 2) / 7)
     assert not bn.training
+
+
+def test_recalibration_counts_images_not_pixels() -> None:
+    """Batches of other resolutions weigh as much; the variance is over all pixels of a batch."""
+    bn = BatchNorm2d(1)
+    small, large = torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0, 3, 3, 7], [7.0, 7, 7, 3]])
+    batches = [(x.view(2, 1, 1, -1), torch.zeros(2)) for x in (small, large)]
+    recalibrate_bn(bn, batches, 2)
+    assert bn.running_mean.item() == pytest.approx((1 + 5) / 2)
+    assert bn.running_var.item() == pytest.approx((1 + 4) / 2)
+
+
+def test_recalibration_is_exact_for_a_whole_batch() -> None:
+    """Recalibrated on one batch, a network computes in eval mode what it computes in train mode."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 3, 5, 5, generator=generator)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNorm2d(4), nn.ReLU(), BatchNorm2d(4))
+    expected = network.train()(x)
+    recalibrate_bn(network, [(x, x)], 1)
+    torch.testing.assert_close(network(x), expected)
 
 
 def test_recalibration_normalises_every_batch_by_its_own_statistics() -> None:
@@ -44,7 +68,7 @@ def test_recalibration_normalises_every_batch_by_its_own_statistics() -> None:
     recalibrate_bn(network, [pixels(0, 2), pixels(10, 50)], 2)
     # whatever the batch, the first layer gives 5 - 3 and 5 + 3 up to eps
     assert network[1].running_mean.item() == pytest.approx(5)
-    assert network[1].running_var.item() == pytest.approx(18, rel=1e-4)
+    assert network[1].running_var.item() == pytest.approx(9, rel=1e-4)
 
 
 def test_recalibration_takes_the_first_batches_and_no_more() -> None:
@@ -91,6 +115,8 @@ def test_recalibration_twice_gives_the_same() -> None:
     first = {name: tensor.clone() for name, tensor in bn.state_dict().items()}
     recalibrate_bn(bn, batches, 2)
     assert all(torch.equal(tensor, first[name]) for name, tensor in bn.state_dict().items())
+    bn.train()(batches[0][0])  # nothing of it stays behind
+    assert bn.running_mean.item() == pytest.approx(0.9 * first["running_mean"].item() + 0.1 * 3)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +152,33 @@ def test_synchronising_marks_every_batchnorm_of_the_network_and_no_other() -> No
     assert not any(module.synchronised for module in (network[0], network[1][0], bystander))
     synchronise_batchnorm(network)
     assert network[0].synchronised and network[1][0].synchronised and not bystander.synchronised
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"momentum": None}, {"track_running_stats": False}, {"affine": False}],
+    ids=["plain", "cumulative", "not-tracked", "not-affine"],
+)
+def test_fewer_channels_use_and_update_the_first_ones(settings: dict[str, Any]) -> None:
+    wide, narrow = BatchNorm2d(5, **settings), nn.BatchNorm2d(2, **settings)
+    generator = torch.Generator().manual_seed(0)
+    for tensor in wide.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(5, generator=generator) + 0.5)
+    state = {name: tensor.clone() for name, tensor in wide.state_dict().items()}
+    narrow.load_state_dict({n: t[:2] if t.dim() else t for n, t in state.items()})
+    for x in torch.randn(2, 4, 2, 3, 3, generator=generator):
+        assert torch.equal(wide.train()(x), narrow.train()(x))
+        assert torch.equal(wide.eval()(x), narrow.eval()(x))
+    for name, tensor in wide.state_dict().items():
+        expected = narrow.state_dict()[name]
+        assert torch.equal(tensor[:2] if tensor.dim() else tensor, expected), name
+        if tensor.dim():
+            assert torch.equal(tensor[2:], state[name][2:]), name
+    if wide.affine:
+        wide(torch.randn(4, 2, 3, 3, generator=generator)).square().sum().backward()
+        assert wide.weight.grad is not None
+        assert (wide.weight.grad != 0).tolist() == [True, True, False, False, False]
 
 
 # Every case is one layer, run for two steps; images (N, 3, 2, 3) are split between two ranks.

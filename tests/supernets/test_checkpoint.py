@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,11 @@ from supernets.checkpoint import (
     VERSION,
     read_checkpoint,
     read_training_checkpoint,
+    reopen_data,
     save_supernet,
     weights_digest,
 )
+from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 
 BNModes = ("ref", "batch", "drnas", "affine")
 Make = Callable[..., Supernet]
@@ -182,3 +185,39 @@ def test_the_digest_follows_weights_and_names_alone(path: Path, make_supernet: M
     with torch.no_grad():
         supernet.get_parameter("skeleton.classifier.bias")[1] += 1e-6
     assert weights_digest(supernet) != digest
+
+
+def test_timm_data_are_reopened_as_they_were(
+    tmp_path: Path, write_images: Callable[..., None], assert_same: Callable[..., None]
+) -> None:
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "train" / name, 10)
+        write_images(tmp_path / "official" / name, 2)
+    loaders = create_loaders(
+        "timm",
+        data_dir=tmp_path,
+        image_size=12,
+        num_val=4,
+        batch_size=3,
+        seed=5,
+        num_workers=0,
+        augmentation=TimmAugmentation(color_jitter=(0.1, 0.2, 0.3), interpolation="bicubic"),
+        timm_options=TimmOptions(test_split="official", crop_pct=0.5),
+    )
+    stored = json.loads(json.dumps({**loaders.settings, "batch_size": 3}))
+    checkpoint = {"data": stored, "data_dir": str(tmp_path), "skip_bad_images": False}
+
+    def reopen(**settings: Any) -> Loaders:
+        return reopen_data(
+            checkpoint, Path("last.pt"), device=torch.device("cpu"), num_workers=0, **settings
+        )
+
+    again = reopen()
+    assert again.settings == loaders.settings
+    for split in ("train", "train_eval", "val", "test"):
+        assert_same(getattr(again, split), getattr(loaders, split))
+    larger = reopen(image_size=20, batch_size=7)
+    assert (larger.input_size, larger.train.batch_size) == ((3, 20, 20), 7)
+    assert larger.settings == {**loaders.settings, "image_size": 20}
+    with pytest.raises(ValueError, match="image_size must be at least 1, got 0"):
+        reopen(image_size=0)

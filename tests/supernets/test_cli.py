@@ -114,7 +114,9 @@ def test_a_config_is_a_run_and_flags_beat_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--epochs 0", "epochs must be at least 1, got 0."),
+        ("--epochs -1", "epochs must not be negative, got -1."),
+        ("--epochs 0", "--epochs 0 stores released weights as they are; it needs --from-ofa."),
+        ("--momentum 0", "Optimizer 'sgd' cannot be used: Nesterov momentum requires"),
         ("--lr -1", "lr must be positive, got -1.0."),
         ("--lr nan", "lr must be positive, got nan."),
         ("--min-lr 1", "min_lr must be from 0 to lr, got 1.0."),

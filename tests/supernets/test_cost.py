@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernets.base import Supernet
 from supernets.cost import Constraint, Cost, CostModel, feasibility_check
+from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.nasbench201 import NASBench201Supernet
 from supernets.spaces import Architecture, NASBench201Space, SearchSpace
 from supernets.spaces.nasbench201 import useful_edges
@@ -102,6 +104,32 @@ def test_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None:
             assert model.measure(arch) == Cost(params, macs)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"input_size": (3, 236, 236), "width": 1.2},
+        {"input_size": (1, 32, 32), "width": 0.25, "strides": (2, 1, 2, 2, 1, 1)},
+        {"input_size": (3, 47, 70), "width": 0.5, "strides": (1, 2, 2, 1, 2, 2)},
+        {"input_size": (3, 160, 160), "resolutions": (97, 128, 160)},
+    ],
+    ids=["236x236", "32x32", "47x70", "three-resolutions"],
+)
+def test_elastic_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    with torch.device("meta"):
+        supernet = MobileNetV3Supernet(num_classes=11, **settings)
+        model = CostModel(supernet)
+        archs = [*supernet.space.extremes(), *(supernet.space.sample(rng) for _ in range(3))]
+        for arch in archs:
+            subnet = supernet.build_subnet(arch).eval()
+            side = supernet.space.resolution(arch)
+            shape = supernet.input_size if side is None else (3, side, side)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                subnet(torch.zeros(1, *shape))
+            params = sum(parameter.numel() for parameter in subnet.parameters())
+            assert model.measure(arch) == Cost(params, counter.get_total_flops() // 2)
+
+
 def test_edges_the_output_never_reads_are_counted(cifar10: CostModel) -> None:
     text = "|nor_conv_3x3~0|+|none~0|none~1|+|{}~0|none~1|none~2|"
     unread = cifar10.measure(SPACE.parse(text.format("none")))
@@ -117,18 +145,77 @@ def test_policy_of_the_supernet_does_not_change_the_cost(
     assert len(costs) == 1
 
 
-def test_constraint_is_a_closed_interval() -> None:
-    constraint = Constraint("params", 10, 20)
-    answers = [constraint.is_satisfied(Cost(params, macs=0)) for params in (9, 10, 15, 20, 21)]
-    assert answers == [False, True, True, True, False]
-    assert Constraint("macs", maximum=5).is_satisfied(Cost(params=100, macs=5))
-    assert not Constraint("macs", minimum=6).is_satisfied(Cost(params=100, macs=5))
+def test_many_architectures_are_measured_at_once(cifar10: CostModel) -> None:
+    rng = np.random.default_rng(0)
+    choices = SPACE.sample_choices(50, rng)
+    costs = cifar10.measure_all(choices)
+    assert costs.keys() == {"params", "macs"}
+    measured = [cifar10.measure(arch) for arch in SPACE.architectures(choices)]
+    assert costs["params"].tolist() == [cost.params for cost in measured]
+    assert costs["macs"].tolist() == [cost.macs for cost in measured]
+    assert {cost.latency for cost in measured} == {None}
+    assert type(measured[0].params) is type(measured[0].macs) is int
+
+
+def test_architectures_of_another_space_have_no_cost(cifar10: CostModel) -> None:
+    with pytest.raises(ValueError, match="elsewhere"):
+        cifar10.measure(Architecture("elsewhere", (0,) * 6))
+
+
+class SumCosts:
+    """Params of an architecture are the sum of its choices, its latency is a tenth of that."""
+
+    has_latency = True
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def measure_all(self, choices: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        params = choices.sum(axis=1)
+        return {"params": params, "macs": 0 * params, "latency": params / 10}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "feasible"),
+    [
+        (Constraint("params", 2, 4), [0, 0, 1, 1, 1, 0]),
+        (Constraint("params", maximum=1), [1, 1, 0, 0, 0, 0]),
+        (Constraint("params", minimum=5), [0, 0, 0, 0, 0, 1]),
+        (Constraint("macs", maximum=0), [1, 1, 1, 1, 1, 1]),
+        (Constraint("latency", 0.1, 0.2), [0, 1, 1, 0, 0, 0]),
+    ],
+)
+def test_constraints_are_closed_intervals(
+    constraint: Constraint, feasible: list[int], make_space: Callable[..., SearchSpace]
+) -> None:
+    model: Any = SumCosts(make_space(6))
+    are_feasible = feasibility_check(model, [constraint])
+    assert are_feasible is not None
+    assert are_feasible(np.arange(6)[:, None]).tolist() == [bool(answer) for answer in feasible]
+
+
+def test_latency_is_measured_by_what_predicts_it() -> None:
+    def latency(choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        return choices.sum(axis=1) * 0.5
+
+    with torch.device("meta"):
+        supernet = NASBench201Supernet(num_classes=10)
+    model = CostModel(supernet, latency)
+    assert model.has_latency and not CostModel(supernet).has_latency
+    assert model.measure(all_edges(2)).latency == 6.0
+    assert model.measure_all(np.array([[1] * 6, [0] * 6]))["latency"].tolist() == [3.0, 0.0]
+    constraint = Constraint("latency", maximum=6.0)
+    are_feasible = feasibility_check(model, [constraint])
+    assert are_feasible is not None
+    assert are_feasible(np.array([[2] * 6, [3] * 6])).tolist() == [True, False]
+    with pytest.raises(ValueError, match="latency needs a latency table; none was given"):
+        feasibility_check(CostModel(supernet), [constraint])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("flops",), "Unknown metric 'flops'; choose from params, macs"),
+        (("flops",), "Unknown metric 'flops'; choose from params, macs, latency"),
         (("params", 3, 2), "minimum of params \\(3\\) must not exceed its maximum \\(2\\)"),
         (("macs", float("nan"), 2), "minimum of macs"),
         (("macs", 0, float("nan")), "maximum \\(nan\\)"),
@@ -144,13 +231,14 @@ def test_no_constraints_give_no_check(cifar10: CostModel) -> None:
 
 
 def test_all_constraints_have_to_hold(cifar10: CostModel) -> None:
-    is_feasible = feasibility_check(
+    are_feasible = feasibility_check(
         cifar10, [Constraint("macs", maximum=80e6), Constraint("params", minimum=0.5e6)]
     )
-    assert is_feasible is not None
-    assert is_feasible(RESNET_LIKE)  # 78.6 million, 0.56 million
-    assert not is_feasible(all_edges(3))  # too many macs
-    assert not is_feasible(all_edges(1))  # too few params
+    assert are_feasible is not None
+    # 78.6 million and 0.56 million; then too many macs; then too few params
+    archs = (RESNET_LIKE, all_edges(3), all_edges(1))
+    choices = np.array([arch.choices for arch in archs])
+    assert are_feasible(choices).tolist() == [True, False, False]
 
 
 def test_unsatisfiable_constraint_names_the_range(cifar10: CostModel) -> None:
@@ -176,21 +264,25 @@ def test_constraints_that_exclude_each_other_name_both_metrics(cifar10: CostMode
         feasibility_check(cifar10, constraints)
 
 
-class LargeSpaceCosts:
-    """Costs of a space too large to enumerate: the sum of the choices."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
-
-    def measure(self, arch: Architecture) -> Cost:
-        return Cost(params=sum(arch.choices), macs=0)
-
-
 def test_large_spaces_are_sampled(make_space: Callable[..., SearchSpace]) -> None:
-    model: Any = LargeSpaceCosts(make_space(*[2] * 40))
-    is_feasible = feasibility_check(model, [Constraint("params", 18, 22)])
-    assert is_feasible is not None
-    assert is_feasible(model.space.architecture([0, 1] * 20))
-    assert not is_feasible(model.space.architecture([1] * 40))
+    model: Any = SumCosts(make_space(*[2] * 40))
+    are_feasible = feasibility_check(model, [Constraint("params", 18, 22)])
+    assert are_feasible is not None
+    choices = np.array([[0, 1] * 20, [1] * 40])
+    assert are_feasible(choices).tolist() == [True, False]
     with pytest.raises(ValueError, match="this space offers params from"):
         feasibility_check(model, [Constraint("params", minimum=41)])
+
+
+def test_extremes_of_an_ordered_space_are_known_to_be_feasible() -> None:
+    with torch.device("meta"):
+        supernet = MobileNetV3Supernet(num_classes=1000)
+    model = CostModel(supernet)
+    extremes = np.array([arch.choices for arch in supernet.space.extremes()])
+    least, most = supernet.count(extremes)[1].tolist()
+    for constraint in (Constraint("macs", maximum=least), Constraint("macs", minimum=most)):
+        are_feasible = feasibility_check(model, [constraint])
+        assert are_feasible is not None
+        assert sorted(are_feasible(extremes).tolist()) == [False, True]
+    with pytest.raises(ValueError, match=f"offers macs from {least:,} to {most:,}"):
+        feasibility_check(model, [Constraint("macs", maximum=least - 1)])

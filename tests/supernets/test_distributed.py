@@ -26,7 +26,7 @@ from supernets.distributed import (
     stop_process_group,
 )
 from supernets.factory import create_supernet
-from supernets.training import train_step
+from supernets.train_step import train_step
 
 ROOT = Path(__file__).parents[2]
 # 1149 images: three global minibatches of 382 and one of 3, of which rank 0 gets 2 and rank 1 one.

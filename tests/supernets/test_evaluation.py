@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from supernets.evaluation import evaluate
+from supernets.base import Supernet
+from supernets.batchnorm import recalibrate_bn
+from supernets.evaluation import evaluate, evaluate_recalibrated
 
 CPU = torch.device("cpu")
 
@@ -68,3 +72,29 @@ def test_loss_of_a_broken_network_is_not_hidden() -> None:
 def test_nothing_to_evaluate_on_is_an_error() -> None:
     with pytest.raises(ValueError, match="no images to evaluate on"):
         evaluate(Recorder(), [], device=CPU)
+
+
+@pytest.mark.parametrize("space", ["nasbench201", "mobilenetv3"])
+def test_recalibrated_subnet_has_the_statistics_of_all_given_batches(
+    space: str,
+    make_supernet: Callable[..., Supernet],
+    weights_of: Callable[[nn.Module], dict[str, Tensor]],
+    assert_same_weights: Callable[..., None],
+) -> None:
+    supernet = make_supernet(space)
+    before = weights_of(supernet)
+    arch = supernet.space.sample(np.random.default_rng(5))
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (torch.randn(n, *supernet.input_size, generator=generator), torch.zeros(n).long())
+        for n in (8, 6, 9)
+    ]
+    train, val = batches[:2], batches[2:]
+    expected = supernet.to_standalone(supernet.extract(arch))
+    recalibrate_bn(expected, train, 2)
+    found = evaluate_recalibrated(supernet, arch, val, recalibrate_batches=train, device=CPU)
+    assert found == evaluate(expected, val, device=CPU)
+    assert found != evaluate(supernet.extract(arch), val, device=CPU)
+    assert_same_weights(supernet, before)
+    with pytest.raises(ValueError, match="num_batches must be at least 1, got 0"):
+        evaluate_recalibrated(supernet, arch, val, recalibrate_batches=[], device=CPU)

@@ -13,15 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from supernets import cli, create_space, export, load_subnet, load_supernet
+from supernets import cli, create_space, load_subnet, load_supernet, subnet_folder
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import read_checkpoint, reopen_data
 from supernets.command_line import versions
 from supernets.evaluation import evaluate
-from supernets.export import export_subnet, main, read_architecture, read_subnet_record
+from supernets.export import export_subnet, main, read_architecture
+from supernets.subnet_folder import read_subnet_record
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-FILES = ["subnet.json", "subnet.pt2", "weights.safetensors"]
+FILES = ["subnet.json", "subnet.onnx", "subnet.pt2", "weights.safetensors"]
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.filterwarnings(
@@ -91,7 +92,13 @@ def test_the_loaded_subnet_is_the_recalibrated_one(checkpoint: Path, exported: P
         assert torch.allclose(loaded(x), subnet(x), atol=1e-6)
         assert loaded(x).std() > 0.01
     record = read_subnet_record(exported)
-    assert record["recalibrate_batches"] == 3  # an epoch has no more
+    assert record["recalibration"] == {
+        "split": "train",
+        "transforms": "those of the test split",
+        "num_batches": 3,  # an epoch has no more
+        "num_images": 1149,
+        "seed": 0,
+    }
     test = evaluate(loaded, loaders.test, device=CPU)
     assert record["metrics"]["test_top1"] == pytest.approx(test.top1)
     assert record["metrics"]["test_loss"] == pytest.approx(test.loss, abs=1e-5)
@@ -156,7 +163,7 @@ torch.save([logits, one, again], {str(tmp_path / "logits.pt")!r})
     ids=["zero", "weightless"],
 )
 def test_cells_without_weights_export_too(arch: str, checkpoint: Path, tmp_path: Path) -> None:
-    assert run(checkpoint, arch, tmp_path / "subnet") == 0
+    assert run(checkpoint, arch, tmp_path / "subnet", "--formats", "pt2") == 0
     x = torch.randn(3, 1, 8, 8)
     program = torch.export.load(tmp_path / "subnet" / "subnet.pt2").module()
     with torch.inference_mode():
@@ -168,20 +175,20 @@ def test_exporting_again_replaces_the_folder(
 ) -> None:
     other = ARCH.replace("nor_conv_1x1", "none")
     before = (copy / "weights.safetensors").read_bytes()
-    assert run(checkpoint, other, copy, "--recalibrate-batches", "1") == 0
+    assert run(checkpoint, other, copy, "--recalibrate-batches", "1", "--formats") == 0
     block = json.loads(capsys.readouterr().out)
     assert (block["status"], block["subnet"]) == ("finished", str(copy))
     record = read_subnet_record(copy)
-    assert (record["architecture"], record["recalibrate_batches"]) == (other, 1)
+    assert (record["architecture"], record["recalibration"]["num_images"]) == (other, 400)
     assert (copy / "weights.safetensors").read_bytes() != before
-    assert sorted(path.name for path in copy.iterdir()) == FILES
+    assert sorted(path.name for path in copy.iterdir()) == ["subnet.json", "weights.safetensors"]
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
 def test_an_empty_folder_is_taken(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "subnet").mkdir()
-    assert run(checkpoint, ARCH, tmp_path / "subnet") == 0
-    assert sorted(path.name for path in (tmp_path / "subnet").iterdir()) == FILES
+    assert run(checkpoint, ARCH, tmp_path / "subnet", "--formats") == 0
+    assert load_subnet(tmp_path / "subnet")
 
 
 def test_anything_else_is_never_overwritten(
@@ -212,10 +219,15 @@ def test_a_failed_export_leaves_nothing(
             next(subnet.parameters()).add_(0.5)
         return subnet
 
-    monkeypatch.setattr(export, "load_subnet", other_weights)
+    monkeypatch.setattr(subnet_folder, "load_subnet", other_weights)
     with pytest.raises(RuntimeError, match="reloaded weights.safetensors gives logits that differ"):
         export_subnet(
-            supernet, supernet.space.parse(ARCH), loaders, tmp_path / "subnet", device=CPU
+            supernet,
+            supernet.space.parse(ARCH),
+            loaders,
+            tmp_path / "subnet",
+            device=CPU,
+            formats=(),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -225,7 +237,7 @@ def test_the_supernet_is_only_read(checkpoint: Path, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     loaders = reopen_data(read_checkpoint(checkpoint), checkpoint, device=CPU)
     arch = supernet.space.parse(ARCH)
-    export_subnet(supernet, arch, loaders, tmp_path / "subnet", device=CPU)
+    export_subnet(supernet, arch, loaders, tmp_path / "subnet", device=CPU, formats=())
     assert all(torch.equal(before[name], t) for name, t in supernet.state_dict().items())
 
 
@@ -251,7 +263,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
     removed = sorted(weights)[:2]
     save_file({name: weights[name] for name in weights if name not in removed}, path)
     record = json.loads((copy / "subnet.json").read_text())
-    record["weights_sha256"] = export._sha256(path)
+    record["weights_sha256"] = subnet_folder._sha256(path)
     (copy / "subnet.json").write_text(json.dumps(record))
     assert "cannot be loaded" in refusal(copy)
 
@@ -289,6 +301,7 @@ def test_folders_that_are_no_exports_are_refused(copy: Path, tmp_path: Path) -> 
         (ARCH.replace("none", "conv"), [], "unknown operation 'conv'"),
         ("none.json", [], "none.json is not a best.json of supernet-search"),
         (ARCH, ["--recalibrate-batches", "0"], "--recalibrate-batches must be at least 1, got 0."),
+        (ARCH, ["--formats", "timm"], "timm has no networks of space 'nasbench201'"),
         (ARCH, ["--threads", "0"], "--threads must be at least 1"),
         (ARCH, ["--device", "tpu"], "Unknown device 'tpu'"),
         (ARCH, ["--data-dir", "x"], "digits come with scikit-learn; leave out --data-dir x."),
@@ -364,7 +377,7 @@ def test_best_json_gives_the_first_architecture_and_its_trial(
     best = tmp_path / "best.json"
     trial = {"number": 3, "architecture": ARCH, "score": -1.5}
     best.write_text(json.dumps({"space": "nasbench201", "best": [trial, {}]}))
-    assert run(checkpoint, str(best), tmp_path / "subnet") == 0
+    assert run(checkpoint, str(best), tmp_path / "subnet", "--formats") == 0
     record = read_subnet_record(tmp_path / "subnet")
     assert (record["architecture"], record["provenance"]["trial"]) == (ARCH, trial)
     capsys.readouterr()

@@ -7,27 +7,43 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
+from supernets import factory
 from supernets.base import Supernet
-from supernets.factory import SPACES, create_space, create_subnet, create_supernet
-from supernets.spaces import Architecture
+from supernets.factory import (
+    SPACES,
+    create_space,
+    create_subnet,
+    create_supernet,
+    default_amp,
+)
+from supernets.spaces import Architecture, MobileNetV3Space
+
+
+@pytest.fixture
+def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a tiny supernet of every space."""
+    return {"nasbench201": tiny_settings, "mobilenetv3": tiny_elastic_settings}
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_every_name_gives_its_space_and_supernet(name: str, tiny_settings: dict[str, Any]) -> None:
+def test_every_name_gives_its_space_and_supernet(name: str, tiny: dict[str, Any]) -> None:
     assert create_space(name).name == name
-    supernet = create_supernet(name, **tiny_settings)
+    supernet = create_supernet(name, **tiny[name])
     assert isinstance(supernet, Supernet)
     assert supernet.space.name == name
-    assert {key: supernet.settings[key] for key in tiny_settings} == tiny_settings
+    assert {key: supernet.settings[key] for key in tiny[name]} == tiny[name]
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("nasbench201", {}), ("mobilenetv3", {}), ("mobilenetv3", {"resolutions": (24, 32)})],
+)
 def test_subnet_equals_what_the_supernet_builds(
-    name: str, tiny_settings: dict[str, Any], images: Tensor
+    name: str, more: dict[str, Any], tiny: dict[str, Any]
 ) -> None:
-    supernet = create_supernet(name, **tiny_settings)
+    supernet = create_supernet(name, **tiny[name], **more)
+    images = torch.randn(2, *supernet.input_size)
     arch = supernet.space.sample(np.random.default_rng(0))
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -36,6 +52,24 @@ def test_subnet_equals_what_the_supernet_builds(
         built = supernet.build_subnet(arch).eval()
     assert subnet.state_dict().keys() == built.state_dict().keys()
     assert torch.equal(subnet(images), built(images))
+
+
+def test_elastic_spaces_may_have_resolutions() -> None:
+    space = create_space("mobilenetv3", resolutions=[32, 24])
+    assert isinstance(space, MobileNetV3Space)
+    assert space.resolutions == (24, 32)
+    assert create_space("mobilenetv3").size * 2 == space.size
+    with pytest.raises(ValueError, match="'nasbench201' has no resolutions; leave them out"):
+        create_space("nasbench201", resolutions=[32])
+
+
+def test_elastic_networks_are_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are in bfloat16 wherever the hardware has it."""
+    for has_bfloat16 in (True, False):
+        monkeypatch.setattr(factory, "has_bfloat16", lambda device, has=has_bfloat16: has)
+        assert default_amp("nasbench201", torch.device("cpu")) == has_bfloat16
+        assert default_amp("mobilenetv3", torch.device("cuda")) == has_bfloat16
+        assert not default_amp("mobilenetv3", torch.device("cpu"))
 
 
 def test_unknown_spaces_are_refused() -> None:

@@ -3,61 +3,97 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from supernets.base import Supernet
+from supernets.cost import CostModel
+from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.path_sampling import (
     PATHS,
     FairPaths,
     MultiPaths,
     PathSampler,
+    SandwichPaths,
     UniformPaths,
     create_path_sampler,
 )
-from supernets.spaces import Architecture, NASBench201Space, SearchSpace
-from supernets.training import train_step
+from supernets.spaces import Architecture, MobileNetV3Space, NASBench201Space, SearchSpace
+from supernets.train_step import train_step
 
 Batches = list[tuple[Tensor, Tensor]]
 SPACE = NASBench201Space()
+ELASTIC = MobileNetV3Space()
 
 
-def size_of(arch: Architecture) -> int:
+class FakeCosts:
+    """Parameters and MACs of an architecture as a function of its choices."""
+
+    def __init__(self, measure: Callable[[Sequence[int]], float]) -> None:
+        self.measure = measure
+
+    def measure_all(self, choices: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        costs = np.array([self.measure(row) for row in choices.tolist()])
+        return {"params": costs, "macs": costs}
+
+
+def size_of(choices: Sequence[int]) -> int:
     """Weights of a cell in units of C squared."""
-    return sum({2: 1, 3: 9}.get(choice, 0) for choice in arch.choices)
+    return sum({2: 1, 3: 9}.get(choice, 0) for choice in choices)
 
 
-def samplers() -> dict[str, PathSampler]:
-    return {name: create_path_sampler(name, SPACE, size_of) for name in PATHS}
+def unmeasured(arch: Architecture) -> float:
+    raise AssertionError("This sampler needs no losses.")
 
 
-@pytest.mark.parametrize("name", PATHS)
-def test_paths_depend_on_the_rng_alone(name: str) -> None:
-    first, second = (samplers()[name] for _ in range(2))
-    first.sample(np.random.default_rng(9))  # an earlier step leaves no trace
+def draw(sampler: PathSampler, seed: Any) -> list[Architecture]:
+    return sampler.sample(np.random.default_rng(seed), unmeasured)
+
+
+@pytest.fixture(scope="module")
+def elastic_costs() -> CostModel:
+    """Of an elastic MobileNetV3."""
+    return CostModel(MobileNetV3Supernet(num_classes=10, width=0.25, input_size=(3, 32, 32)))
+
+
+@pytest.fixture(params=PATHS)
+def make_sampler(request: pytest.FixtureRequest, elastic_costs: CostModel) -> Any:
+    """Builds the sampler of each name, anew on each call."""
+    return lambda: create_path_sampler(request.param, ELASTIC, elastic_costs)
+
+
+def depth_of(arch: Architecture) -> float:
+    """Stands for a loss; the same for many architectures."""
+    return float(sum(arch.choices[:5]))
+
+
+def test_paths_depend_on_the_rng_alone(make_sampler: Callable[[], PathSampler]) -> None:
+    first, second = make_sampler(), make_sampler()
+    first.sample(np.random.default_rng(9), depth_of)  # an earlier step leaves no trace
     for step in range(5):
         rngs = [np.random.default_rng((1, step)) for _ in range(2)]
-        assert first.sample(rngs[0]) == second.sample(rngs[1])
-    assert first.sample(np.random.default_rng(1)) != first.sample(np.random.default_rng(2))
+        assert first.sample(rngs[0], depth_of) == second.sample(rngs[1], depth_of)
+    steps = [first.sample(np.random.default_rng(step), depth_of) for step in (1, 2)]
+    assert steps[0] != steps[1]
 
 
-@pytest.mark.parametrize("name", PATHS)
-def test_paths_are_architectures_of_the_space(name: str) -> None:
-    paths = samplers()[name].sample(np.random.default_rng(0))
-    for arch in paths:
-        SPACE.validate(arch)
+def test_paths_are_architectures_of_the_space(make_sampler: Callable[[], PathSampler]) -> None:
+    for arch in make_sampler().sample(np.random.default_rng(0), depth_of):
+        ELASTIC.validate(arch)
         assert {type(choice) for choice in arch.choices} == {int}
 
 
 def test_uniform_paths_cover_the_space_evenly(make_space: Callable[..., SearchSpace]) -> None:
     space = make_space(2, 3, 4)
     sampler, rng, num_steps = UniformPaths(space), np.random.default_rng(0), 4800
-    drawn = [sampler.sample(rng) for _ in range(num_steps)]
+    drawn = [sampler.sample(rng, unmeasured) for _ in range(num_steps)]
     assert {len(paths) for paths in drawn} == {1}
     counts = {arch: 0 for arch in space.enumerate()}
     for (arch,) in drawn:
@@ -68,7 +104,7 @@ def test_uniform_paths_cover_the_space_evenly(make_space: Callable[..., SearchSp
 
 def test_several_uniform_paths_are_independent() -> None:
     sampler, rng = UniformPaths(SPACE, num_paths=4), np.random.default_rng(0)
-    steps = [sampler.sample(rng) for _ in range(200)]
+    steps = [sampler.sample(rng, unmeasured) for _ in range(200)]
     assert {len(paths) for paths in steps} == {4}
     repeats = sum(a.choices[0] == b.choices[0] for a, b, *_ in steps)
     assert 20 < repeats < 65  # a fifth of 200, where fair paths would have none
@@ -77,7 +113,7 @@ def test_several_uniform_paths_are_independent() -> None:
 def test_fair_paths_take_every_option_of_every_decision_once() -> None:
     sampler, rng = FairPaths(SPACE), np.random.default_rng(0)
     for _ in range(50):
-        paths = sampler.sample(rng)
+        paths = sampler.sample(rng, unmeasured)
         assert len(paths) == 5
         for column in zip(*(arch.choices for arch in paths), strict=True):
             assert sorted(column) == [0, 1, 2, 3, 4]
@@ -89,7 +125,7 @@ def test_fair_permutations_are_independent_and_uniform(
     sampler, rng, num_steps = FairPaths(make_space(3, 3)), np.random.default_rng(0), 3600
     seen: dict[tuple[tuple[int, ...], ...], int] = {}
     for _ in range(num_steps):
-        key = tuple(arch.choices for arch in sampler.sample(rng))
+        key = tuple(arch.choices for arch in sampler.sample(rng, unmeasured))
         seen[key] = seen.get(key, 0) + 1
     assert len(seen) == 36  # every pair of permutations of three
     assert max(abs(count - 100) for count in seen.values()) < 4 * math.sqrt(100)
@@ -128,7 +164,7 @@ def test_the_gradient_of_a_fair_step_is_the_mean_over_its_paths(
     supernet = make_supernet(bn_mode="affine").double().train()
     (x, y), *_ = make_batches(1)
     x = x.double()
-    paths = FairPaths(SPACE).sample(np.random.default_rng(3))
+    paths = draw(FairPaths(SPACE), 3)
     parameters = dict(supernet.named_parameters())
     mean = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     users = {name: 0 for name in parameters}
@@ -150,27 +186,34 @@ def test_the_gradient_of_a_fair_step_is_the_mean_over_its_paths(
     assert sum(users[name] for name in users if ".edges." in name) > 0
 
 
+def multi_paths(
+    space: SearchSpace, measure: Callable[[Sequence[int]], float], num_paths: int = 4
+) -> MultiPaths:
+    return MultiPaths(space, FakeCosts(measure), num_paths)  # type: ignore[arg-type]
+
+
 def test_multi_paths_take_one_path_from_each_stratum_of_size() -> None:
-    sampler = MultiPaths(SPACE, size_of)
+    sampler = multi_paths(SPACE, size_of)
     assert [len(stratum) for stratum in sampler.strata] == [3907, 3906, 3906, 3906]
     assert set().union(*sampler.strata) == set(SPACE.enumerate())
-    ranges = [(min(map(size_of, s)), max(map(size_of, s))) for s in sampler.strata]
+    sizes = [[size_of(arch.choices) for arch in stratum] for stratum in sampler.strata]
+    ranges = [(min(stratum), max(stratum)) for stratum in sizes]
     assert all(low[1] <= high[0] for low, high in zip(ranges, ranges[1:], strict=False))
     assert (ranges[0][0], ranges[-1][1]) == (0, 54)
     members = [set(stratum) for stratum in sampler.strata]
     rng = np.random.default_rng(0)
     for _ in range(100):
-        paths = sampler.sample(rng)
+        paths = sampler.sample(rng, unmeasured)
         assert len(paths) == 4
         assert all(arch in stratum for arch, stratum in zip(paths, members, strict=True))
 
 
 def test_multi_paths_draw_evenly_within_a_stratum(make_space: Callable[..., SearchSpace]) -> None:
     space = make_space(8)
-    sampler = MultiPaths(space, lambda arch: -arch.choices[0], num_paths=2)
+    sampler = multi_paths(space, lambda choices: -choices[0], num_paths=2)
     assert [{arch.choices[0] for arch in s} for s in sampler.strata] == [{4, 5, 6, 7}, {0, 1, 2, 3}]
     rng = np.random.default_rng(0)
-    firsts = [sampler.sample(rng)[0].choices[0] for _ in range(400)]
+    firsts = [sampler.sample(rng, unmeasured)[0].choices[0] for _ in range(400)]
     counts = np.bincount(firsts, minlength=8)[4:]
     assert np.abs(counts - 100).max() < 4 * math.sqrt(75)
 
@@ -179,47 +222,155 @@ def test_multi_paths_stratify_a_sample_of_a_large_space(
     make_space: Callable[..., SearchSpace],
 ) -> None:
     space = make_space(*[10] * 6)
-    sampler = MultiPaths(space, lambda arch: sum(arch.choices), num_paths=3)
+    sampler = multi_paths(space, sum, num_paths=3)
     assert sum(map(len, sampler.strata)) == 10_000
-    small, medium, large = sampler.sample(np.random.default_rng(0))
+    small, medium, large = draw(sampler, 0)
     assert sum(small.choices) <= sum(medium.choices) <= sum(large.choices)
 
 
 @pytest.mark.parametrize("num_paths", [-1, 0, 1, 15_626])
 def test_multi_paths_refuse_impossible_numbers(num_paths: int) -> None:
     with pytest.raises(ValueError, match=f"from 2 to the space's 15625.*got {num_paths}"):
-        MultiPaths(SPACE, size_of, num_paths)
+        multi_paths(SPACE, size_of, num_paths)
+
+
+def test_multi_paths_order_by_parameters(make_supernet: Callable[..., Supernet]) -> None:
+    cost_model = CostModel(make_supernet())
+    strata = MultiPaths(SPACE, cost_model).strata
+    params = [[cost_model.measure(arch).params for arch in (s[0], s[-1])] for s in strata]
+    assert params[0][0] < params[-1][-1]
+    assert sum(params, []) == sorted(sum(params, []))
+
+
+def test_sandwich_paths_go_from_the_largest_to_the_smallest(elastic_costs: CostModel) -> None:
+    sampler = SandwichPaths(ELASTIC, elastic_costs, num_paths=5)
+    rng = np.random.default_rng(0)
+    counts = np.zeros((len(ELASTIC.decisions), 3), np.int64)
+    for _ in range(200):
+        largest, *between, smallest = sampler.sample(rng, unmeasured)
+        assert {ELASTIC.stages(largest)[s][b] for s in range(5) for b in range(4)} == {(7, 6)}
+        assert [len(stage) for stage in ELASTIC.stages(smallest)] == [2] * 5
+        assert {block for stage in ELASTIC.stages(smallest) for block in stage} == {(3, 3)}
+        assert len(set(between)) == 3
+        for arch in between:
+            counts[np.arange(len(counts)), list(arch.choices)] += 1
+    depths, always_there = counts[:5], [5, 6, 9, 10, 25, 26]  # the first two blocks of a stage
+    for row in (*depths, *counts[always_there]):
+        assert np.abs(row - 200).max() < 4 * math.sqrt(600 * (1 / 3) * (2 / 3))
+
+
+def macs_bin(cost_model: CostModel, arch: Architecture) -> int:
+    """Which of the 25 equal parts of the range of MACs; exact, as these are whole numbers."""
+    low, high = (cost_model.measure(extreme).macs for extreme in ELASTIC.extremes())
+    return (cost_model.measure(arch).macs - low) * 25 // (high - low)
+
+
+@pytest.mark.parametrize("pick", ["best", "worst"])
+def test_of_three_candidates_with_similar_macs_the_loss_picks(
+    pick: Literal["best", "worst"], elastic_costs: CostModel
+) -> None:
+    losses = np.random.default_rng(1)
+    measured: list[tuple[float, Architecture]] = []
+
+    def measure(arch: Architecture) -> float:
+        measured.append((losses.random(), arch))
+        return measured[-1][0]
+
+    sampler = SandwichPaths(ELASTIC, elastic_costs, num_paths=3, pick=pick)
+    rng, bins, numbers, picked = np.random.default_rng(0), set(), [], []
+    for _ in range(80):
+        measured.clear()
+        largest, path, smallest = sampler.sample(rng, measure)
+        assert (smallest, largest) == ELASTIC.extremes()
+        candidates = [arch for _, arch in measured]
+        (macs,) = {macs_bin(elastic_costs, arch) for arch in candidates}
+        bins.add(macs)
+        assert path == sorted(measured, reverse=pick == "worst")[0][1]
+        numbers.append(len(set(candidates)))
+        picked.append(candidates.index(path))
+    assert len(bins) > 4
+    assert max(numbers) == 3 and np.mean(numbers) > 2.9  # fewer where a bin is almost empty
+    assert set(picked) == {0, 1, 2}
+
+
+def test_the_bins_of_candidates_are_those_of_random_architectures(
+    elastic_costs: CostModel,
+) -> None:
+    """The middle of the range is drawn more often than its ends, as in the space."""
+    sampler, rng = SandwichPaths(ELASTIC, elastic_costs, pick="best"), np.random.default_rng(2)
+    drawn = [sampler.sample(rng, depth_of)[1] for _ in range(300)]
+    random = [ELASTIC.sample(rng) for _ in range(300)]
+    found, expected = (
+        np.mean([macs_bin(elastic_costs, arch) for arch in archs]) for archs in (drawn, random)
+    )
+    assert abs(found - expected) < 0.7  # 4 standard errors of the difference
+
+
+def test_sandwiches_need_an_order_and_a_middle(
+    make_supernet: Callable[..., Supernet], elastic_costs: CostModel
+) -> None:
+    with pytest.raises(ValueError, match="'nasbench201' has no smallest.*use other paths"):
+        SandwichPaths(SPACE, CostModel(make_supernet()))
+    with pytest.raises(ValueError, match="num_paths must be at least 3, got 2"):
+        SandwichPaths(ELASTIC, elastic_costs, num_paths=2)
 
 
 @pytest.mark.parametrize(
-    ("name", "num_paths", "kind", "per_step"),
+    ("name", "num_paths", "kind", "per_step", "sums_gradients", "distills"),
     [
-        ("uniform", None, UniformPaths, 1),
-        ("uniform", 3, UniformPaths, 3),
-        ("fair", None, FairPaths, 5),
-        ("fair", 5, FairPaths, 5),
-        ("multi", None, MultiPaths, 4),
-        ("multi", 2, MultiPaths, 2),
+        ("uniform", None, UniformPaths, 1, False, False),
+        ("uniform", 3, UniformPaths, 3, False, False),
+        ("fair", None, FairPaths, 3, False, False),
+        ("fair", 3, FairPaths, 3, False, False),
+        ("multi", None, MultiPaths, 4, False, False),
+        ("multi", 2, MultiPaths, 2, False, False),
+        ("sandwich", None, SandwichPaths, 4, True, True),
+        ("sandwich", 3, SandwichPaths, 3, True, True),
+        ("best-up", None, SandwichPaths, 4, True, True),
+        ("worst-up", 5, SandwichPaths, 5, True, True),
     ],
 )
-def test_samplers_by_name(name: str, num_paths: int | None, kind: type, per_step: int) -> None:
-    sampler = create_path_sampler(name, SPACE, size_of, num_paths)
+def test_samplers_by_name(
+    name: str,
+    num_paths: int | None,
+    kind: type,
+    per_step: int,
+    sums_gradients: bool,
+    distills: bool,
+    elastic_costs: CostModel,
+) -> None:
+    sampler = create_path_sampler(name, ELASTIC, elastic_costs, num_paths)
     assert type(sampler) is kind
-    assert len(sampler.sample(np.random.default_rng(0))) == per_step
+    assert len(sampler.sample(np.random.default_rng(0), depth_of)) == per_step
+    assert (sampler.sums_gradients, sampler.distills) == (sums_gradients, distills)
+
+
+@pytest.mark.parametrize(
+    ("name", "pick"), [("sandwich", None), ("best-up", "best"), ("worst-up", "worst")]
+)
+def test_sandwiches_by_name_pick_as_named(
+    name: str, pick: Literal["best", "worst"] | None, elastic_costs: CostModel
+) -> None:
+    named = create_path_sampler(name, ELASTIC, elastic_costs)
+    built = SandwichPaths(ELASTIC, elastic_costs, pick=pick)
+    paths = [sampler.sample(np.random.default_rng(4), depth_of) for sampler in (named, built)]
+    assert paths[0] == paths[1]
 
 
 @pytest.mark.parametrize(
     ("name", "num_paths", "message"),
     [
-        ("sandwich", None, "Unknown paths 'sandwich'; choose from uniform, fair, multi"),
+        ("club", None, "Unknown paths 'club'; choose from uniform, fair, multi, sandwich, best-up"),
         ("uniform", 0, "num_paths must be at least 1, got 0"),
         ("fair", 4, "num_paths is 5, got 4; leave it out or use other paths"),
         ("fair", 0, "num_paths is 5, got 0"),
         ("multi", 1, "from 2 to the space's 15625 architectures, got 1"),
+        ("worst-up", 1, "num_paths must be at least 3, got 1"),
+        ("best-up", None, "'nasbench201' has no smallest"),
     ],
 )
 def test_unknown_samplers_and_unsuitable_numbers_are_refused(
-    name: str, num_paths: int | None, message: str
+    name: str, num_paths: int | None, message: str, make_supernet: Callable[..., Supernet]
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        create_path_sampler(name, SPACE, size_of, num_paths)
+        create_path_sampler(name, SPACE, CostModel(make_supernet()), num_paths)

@@ -16,6 +16,7 @@ from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import load_supernet, save_supernet
 from supernets.factory import create_subnet, create_supernet
+from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.nasbench201 import BN_MODES
 from supernets.spaces import Architecture
 
@@ -23,7 +24,10 @@ Batches = list[tuple[Tensor, Tensor]]
 CopyWeights = Callable[[nn.Module], dict[str, Tensor]]
 
 SUPERNETS: dict[str, dict[str, Any]] = {
-    f"nasbench201-{bn_mode}": {"space": "nasbench201", "bn_mode": bn_mode} for bn_mode in BN_MODES
+    **{f"nasbench201-{mode}": {"space": "nasbench201", "bn_mode": mode} for mode in BN_MODES},
+    "mobilenetv3": {"space": "mobilenetv3"},
+    "mobilenetv3-centres": {"space": "mobilenetv3", "kernel_transform": False},
+    "mobilenetv3-resolutions": {"space": "mobilenetv3", "resolutions": (24, 32)},
 }
 
 
@@ -32,9 +36,48 @@ def supernet(request: pytest.FixtureRequest, make_supernet: Callable[..., Supern
     return make_supernet(**SUPERNETS[request.param])
 
 
+@pytest.fixture
+def make_batches(
+    supernet: Supernet, make_batches: Callable[..., Batches]
+) -> Callable[..., Batches]:
+    """Minibatches of the supernet's image size."""
+
+    def make(*args: Any, **kwargs: Any) -> Batches:
+        size = supernet.input_size[1:]
+        return [(F.interpolate(x, size), y) for x, y in make_batches(*args, **kwargs)]
+
+    return make
+
+
+@pytest.fixture
+def images(make_batches: Callable[..., Batches]) -> Tensor:
+    """One minibatch of images."""
+    return make_batches(1)[0][0]
+
+
 def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
+    """Random architectures; fewer of the elastic ones, whose networks are deep."""
     rng = np.random.default_rng(7)
-    return [supernet.space.sample(rng) for _ in range(num_archs)]
+    if is_elastic(supernet):
+        num_archs = -(-num_archs // 5)
+    return [supernet.space.sample(rng) for _ in range(max(num_archs, 2))]
+
+
+def is_elastic(supernet: Supernet) -> bool:
+    """Whether subnets hold parts of the supernet's tensors."""
+    return isinstance(supernet, MobileNetV3Supernet)
+
+
+def in_supernet(name: str) -> str:
+    """What the supernet calls a parameter of a subnet."""
+    return name.removeprefix("network.")
+
+
+def assert_same_state(first: nn.Module, second: nn.Module) -> None:
+    states = first.state_dict(), second.state_dict()
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:
@@ -69,8 +112,7 @@ def test_extracted_subnet_computes_the_same_in_train_mode(
         subnet = supernet.extract(arch)
         assert subnet.training
         assert torch.equal(subnet(images), supernet(images, arch))
-        whole = supernet.state_dict()  # the running statistics moved alike
-        assert all(torch.equal(t, whole[name]) for name, t in subnet.state_dict().items())
+        assert_same_state(supernet.extract(arch), subnet)  # the running statistics moved alike
 
 
 def test_extraction_keeps_dtype_memory_format_and_frozen_parameters(
@@ -80,10 +122,10 @@ def test_extraction_keeps_dtype_memory_format_and_frozen_parameters(
     supernet.requires_grad_(False)
     arch = sample(supernet, 1)[0]
     subnet = supernet.extract(arch)
-    strides = {name: tensor.stride() for name, tensor in supernet.state_dict().items()}
-    for name, tensor in subnet.state_dict().items():
+    for tensor in subnet.state_dict().values():
         assert tensor.dtype in (torch.float64, torch.int64)
-        assert tensor.stride() == strides[name]
+        if tensor.dim() == 4:
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
     assert not any(parameter.requires_grad for parameter in subnet.parameters())
     images = images.double().to(memory_format=torch.channels_last)
     assert torch.equal(subnet(images), supernet(images, arch))
@@ -139,12 +181,8 @@ def test_only_the_path_is_executed(supernet: Supernet, images: Tensor) -> None:
     for arch in sample(supernet, 20):
         executed.clear()
         supernet(images, arch)
-        leaves = {
-            name
-            for name, module in supernet.extract(arch).named_modules()
-            if not list(module.children()) and not isinstance(module, nn.ModuleDict)
-        }
-        assert set(executed) <= leaves
+        modules = {in_supernet(name) for name, _ in supernet.extract(arch).named_modules()}
+        assert executed and set(executed) <= modules
         assert len(executed) == len(set(executed))  # each once
 
 
@@ -155,34 +193,40 @@ def test_only_the_path_gets_gradients(supernet: Supernet, images: Tensor) -> Non
         supernet(images, arch).square().sum().backward()
         subnet = supernet.extract(arch)
         subnet(images).square().sum().backward()
-        found, expected = gradients(supernet), gradients(subnet)
+        expected = {in_supernet(name): grad for name, grad in gradients(subnet).items()}
+        found = {n: grad for n, grad in gradients(supernet).items() if "transforms" not in n}
         assert found.keys() == expected.keys()
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
         assert len(expected) < len(list(supernet.parameters()))
+        for name, gradient in expected.items():
+            if not is_elastic(supernet):
+                assert torch.equal(found[name], gradient), name
+            elif "conv_dw" not in name:  # see test_mobilenetv3.py for transformed kernels
+                part = tuple(slice(size) for size in gradient.shape)
+                torch.testing.assert_close(found[name][part], gradient)
+                found[name][part] = 0
+                assert not found[name].any(), name
 
 
 def test_training_the_subnet_equals_training_its_path(
     supernet: Supernet, make_batches: Callable[..., Batches]
 ) -> None:
+    if supernet.settings.get("kernel_transform"):
+        pytest.skip("a transformed kernel has other parameters than the kernel")
     recipe = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-2}
     for arch in sample(supernet, 4):
         subnet = supernet.train().extract(arch)
-        untouched = {
-            name: tensor.clone()
-            for name, tensor in supernet.state_dict().items()
-            if name not in subnet.state_dict()
-        }
+        trained = {in_supernet(name) for name in subnet.state_dict()}
+        before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
         optimizers = [torch.optim.SGD(net.parameters(), **recipe) for net in (supernet, subnet)]
         for x, y in make_batches(3):
             for optimizer, logits in zip(optimizers, (supernet(x, arch), subnet(x)), strict=True):
                 optimizer.zero_grad()
                 F.cross_entropy(logits, y).backward()
                 optimizer.step()
-        whole = supernet.state_dict()
-        for name, tensor in subnet.state_dict().items():
-            assert torch.equal(tensor, whole[name]), name
-        for name, tensor in untouched.items():
-            assert torch.equal(tensor, whole[name]), name
+        assert_same_state(supernet.extract(arch), subnet)
+        for name, tensor in supernet.state_dict().items():
+            if name not in trained:
+                assert torch.equal(tensor, before[name]), name
 
 
 def test_architectures_of_another_space_are_refused(supernet: Supernet, images: Tensor) -> None:
@@ -191,7 +235,6 @@ def test_architectures_of_another_space_are_refused(supernet: Supernet, images: 
         lambda: supernet(images, foreign),
         lambda: supernet.extract(foreign),
         lambda: supernet.build_subnet(foreign),
-        lambda: supernet.count(foreign),
     ):
         with pytest.raises(ValueError, match="elsewhere"):
             use()
@@ -222,10 +265,13 @@ def test_checkpoint_restores_every_weight_and_every_logit(
         assert torch.equal(loaded(images, arch), supernet.eval()(images, arch))
 
 
-def test_count_gives_the_parameters_of_the_built_subnet(supernet: Supernet) -> None:
-    for arch in sample(supernet, 20):
-        subnet = supernet.build_subnet(arch)
-        assert supernet.count(arch)[0] == sum(p.numel() for p in subnet.parameters())
+def test_count_gives_the_parameters_of_the_built_subnets(supernet: Supernet) -> None:
+    archs = sample(supernet, 20)
+    params, macs = supernet.count(np.array([arch.choices for arch in archs]))
+    assert params.shape == macs.shape == (len(archs),)
+    for arch, count in zip(archs, params, strict=True):
+        assert count == sum(p.numel() for p in supernet.build_subnet(arch).parameters())
+    assert [supernet.count(np.array([arch.choices]))[1][0] for arch in archs] == macs.tolist()
 
 
 def test_built_subnet_has_fresh_weights(supernet: Supernet) -> None:
@@ -238,7 +284,7 @@ def test_built_subnet_has_fresh_weights(supernet: Supernet) -> None:
         if a.dim() > 1:  # BatchNorm starts alike everywhere
             matrices += 1
             assert not torch.equal(a, b), name
-            assert not torch.equal(a, inherited[name]), name
+            assert not torch.equal(a, inherited[in_supernet(name)]), name
     assert matrices > 0
 
 
@@ -270,19 +316,20 @@ def test_standalone_network_computes_what_the_subnet_computes_on_its_batch(
 def test_recalibrated_standalone_network_agrees_with_its_batch_statistics(
     supernet: Supernet, make_batches: Callable[..., Batches]
 ) -> None:
-    """Recalibrated on one batch, eval mode differs from train mode by the unbiased variance."""
-    (x, _), *_ = make_batches(1, batch_size=128)
+    """Recalibrated on one batch, eval mode computes what train mode computes on it."""
+    (x, _), *_ = make_batches(1, batch_size=64)
     for arch in sample(supernet, 3):
         standalone = supernet.to_standalone(supernet.train().extract(arch))
         expected = standalone.train()(x)
         recalibrate_bn(standalone, [(x, x)], 1)
-        torch.testing.assert_close(standalone(x), expected, rtol=0.02, atol=0.02)
+        torch.testing.assert_close(standalone(x), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_standalone_network_shares_no_storage_with_the_subnet(supernet: Supernet) -> None:
+def test_standalone_network_is_the_subnet_or_shares_no_storage_with_it(supernet: Supernet) -> None:
     subnet = supernet.extract(sample(supernet, 1)[0])
     owned = {tensor.untyped_storage().data_ptr() for tensor in subnet.state_dict().values()}
     standalone = supernet.to_standalone(subnet)
-    assert owned.isdisjoint(
-        tensor.untyped_storage().data_ptr() for tensor in standalone.state_dict().values()
-    )
+    if standalone is not subnet:
+        assert owned.isdisjoint(
+            tensor.untyped_storage().data_ptr() for tensor in standalone.state_dict().values()
+        )

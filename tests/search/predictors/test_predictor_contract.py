@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import PREDICTORS, create_predictor, mlp
-from supernets.spaces import NASBench201Space
+from supernets.spaces import ENCODINGS, NASBench201Space
 
 
 @pytest.fixture(params=PREDICTORS)
@@ -29,20 +29,23 @@ def small_mlp(monkeypatch) -> tuple[int, ...]:
     return hidden
 
 
-def _sample(space, num_archs, seed=0):
+def _sample(space, num_archs, seed=0, encoding="one-hot"):
     """Distinct architectures and a linear function of their encoding, normalised."""
     everything = list(space.enumerate())
     picked = np.random.default_rng(seed).choice(len(everything), num_archs, replace=False)
     archs = [everything[i] for i in picked]
-    features = space.encode(archs)
+    features = space.encode(archs, encoding)
     scores = features @ np.random.default_rng(99).normal(size=features.shape[1])
     return archs, (scores - scores.mean()) / scores.std()
 
 
-def test_ranks_a_linear_function(name, make_digit_space):
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_ranks_a_linear_function(name, encoding, make_digit_space, request):
+    if encoding == "integers":
+        request.getfixturevalue("small_mlp")
     space = make_digit_space(4, 4)
-    archs, scores = _sample(space, 256)
-    predictor = create_predictor(name, space, seed=0)
+    archs, scores = _sample(space, 256, encoding=encoding)
+    predictor = create_predictor(name, space, seed=0, encoding=encoding)
     predictor.fit(archs[:218], scores[:218])
     predicted = predictor.predict(archs[218:])
     assert predicted.shape == (38,) and predicted.dtype == np.float64
@@ -82,6 +85,18 @@ def test_bad_labels_are_refused(name, small_space):
     for wrong_archs, wrong_scores in (([], np.empty(0)), (archs, scores[:2])):
         with pytest.raises(ValueError, match="one score for each"):
             predictor.fit(wrong_archs, wrong_scores)
+
+
+@pytest.mark.parametrize("name", ["mlp", "gradient_boosting"])
+def test_encoding_is_what_is_fitted(name, small_space, small_mlp):
+    archs, scores = _sample(small_space, 5)
+    widths = []
+    for options in ({}, {"encoding": "integers"}):
+        predictor = create_predictor(name, small_space, seed=0, **options)
+        predictor.fit(archs, scores)
+        widths.append(predictor._model.n_features_in_)
+        assert predictor.predict(archs).shape == (5,)
+    assert widths == [12, 4]
 
 
 def test_unknown_name(small_space):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from supernets.spaces import MAX_ENUMERABLE_SIZE, SearchSpace
+from supernets.spaces import MAX_ENUMERABLE_SIZE, Decision, SearchSpace
 
 
 def test_size_is_the_product_of_the_options(make_space: Callable[..., SearchSpace]) -> None:
@@ -44,3 +44,31 @@ def test_encoding_of_decisions_of_different_sizes(make_space: Callable[..., Sear
     space = make_space(2, 1, 3)
     encoding = space.encode([space.architecture((1, 0, 2)), space.architecture((0, 0, 0))])
     assert encoding.tolist() == [[0, 1, 1, 0, 0, 1], [1, 0, 1, 1, 0, 0]]
+
+
+def test_values_are_the_numbers_of_the_options_or_their_indices() -> None:
+    assert Decision("kernel", ("3", "5", "7")).values == (3, 5, 7)
+    assert Decision("width", ("0.5", "1e2")).values == (0.5, 100)
+    assert Decision("op", ("3", "none", "7")).values == (0, 1, 2)
+
+
+def test_space_of_one_architecture_cannot_be_mutated(
+    make_space: Callable[..., SearchSpace],
+) -> None:
+    space = make_space(2, 3).restrict({"d0": ("1",), "d1": ("2",)})
+    (arch,) = space.enumerate()
+    assert arch.choices == (1, 2)
+    with pytest.raises(ValueError, match="'toy' that cannot be mutated"):
+        space.mutate(arch, np.random.default_rng(0))
+
+
+def test_group_names_end_at_a_dot(make_space: Callable[..., SearchSpace]) -> None:
+    space = make_space(*[2] * 12)  # d1 is no group of d10 and d11
+    assert space.restrict({"d1": ("0",)}).size == 2**11
+
+
+def test_restricting_twice_narrows(make_space: Callable[..., SearchSpace]) -> None:
+    space = make_space(4, 2).restrict({"d0": ("0", "2", "3")}).restrict({"d0": ("3", "2")})
+    assert [arch.choices for arch in space.enumerate()] == [(2, 0), (2, 1), (3, 0), (3, 1)]
+    with pytest.raises(ValueError, match="'d0' offers 2, 3, got 0"):
+        space.restrict({"d0": ("0", "2")})

@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Does a search of elastic MobileNetV3 find subnets that train better than the best random ones?
+
+Searches a trained supernet within a window of MACs by WeakNAS and at random, with TSE and with
+validation accuracy, and trains what was found from scratch, all for equally many epochs. Beside
+these stand the heaviest of the random subnets, which needs no supernet at all, and a random one.
+Whatever has finished is kept: the same command goes on where it was stopped.
+
+    python benchmarks/mobilenetv3_cifar10.py --supernet runs/sandwich/last.pt --data-dir DIR \
+        --min-macs 9e6 --max-macs 10e6 --runs runs/study --output benchmarks/results/NAME.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hardware import write_result
+
+ESTIMATORS = ("tse", "val_acc")
+ALGORITHMS = ("weaknas", "random")
+
+
+def main() -> None:
+    """Runs what is not there yet, then writes the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--supernet", type=Path, required=True)
+    add("--data-dir", type=Path, required=True)
+    add("--min-macs", type=float, required=True)
+    add("--max-macs", type=float, required=True)
+    add("--runs", type=Path, required=True, help="folder of all searches and trainings")
+    add("--output", type=Path, required=True)
+    add("--num-trials", type=int, default=100)
+    add("--tse-batches", type=int, default=50)
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the WeakNAS searches")
+    add("--random-seeds", type=int, nargs="+", default=[0], help="of the random searches")
+    add("--trainings", type=int, default=5, help="of each method, seeds counted from 0")
+    add("--epochs", type=int, default=20, help="of each training")
+    add("--lr", type=float, default=0.1)
+    add("--batch-size", type=int, default=128)
+    add("--jobs", type=int, default=2, help="processes at a time, one thread each")
+    add("--only", choices=("searches", "trainings"), help="run these and write no result")
+    add("--note", default="", help="what a reader must know, stored with the results")
+    args = parser.parse_args()
+    for name in ("supernet", "data_dir", "runs", "output"):  # commands run elsewhere
+        setattr(args, name, getattr(args, name).resolve())
+
+    names = [search_name(a, e, s) for a, e, s in plan(args)]
+    if args.only != "trainings":
+        run_all(args, [search_command(args, *search) for search in plan(args)], names)
+    if args.only == "searches":
+        return
+    found = {name: read_best(args, name) for name in names}
+    subnets = choose(args, found)
+    run_trainings(args, subnets)
+    if args.only is None:
+        write_result(args.output, compare(args, found, subnets))
+
+
+def plan(args: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Algorithm, estimator and seed of every search."""
+    return [
+        (algorithm, estimator, seed)
+        for algorithm in ALGORITHMS
+        for estimator in ESTIMATORS
+        for seed in (args.seeds if algorithm == "weaknas" else args.random_seeds)
+    ]
+
+
+def search_name(algorithm: str, estimator: str, seed: int) -> str:
+    """Name of the folder of a search."""
+    return f"{algorithm}-{estimator}-{seed}"
+
+
+def search_command(
+    args: argparse.Namespace, algorithm: str, estimator: str, seed: int
+) -> list[str]:
+    """Module and arguments of the search, which continues by itself where it was stopped."""
+    command = [
+        "search.cli",
+        f"--supernet={args.supernet}",
+        f"--data-dir={args.data_dir}",
+        f"--algorithm={algorithm}",
+        f"--estimator={estimator}",
+        f"--seed={seed}",
+        f"--num-trials={args.num_trials}",
+        f"--min-macs={args.min_macs}",
+        f"--max-macs={args.max_macs}",
+        f"--output={args.runs / search_name(algorithm, estimator, seed)}",
+        "--threads=1",
+    ]
+    if estimator == "tse":
+        command += [f"--tse-batches={args.tse_batches}", f"--tse-batch-size={args.batch_size}"]
+    return command
+
+
+def run_all(args: argparse.Namespace, commands: Sequence[list[str]], names: Sequence[str]) -> None:
+    """Runs the commands, some at a time; stops at the first that fails."""
+    args.runs.mkdir(parents=True, exist_ok=True)
+    root = Path(__file__).parent.parent
+
+    def run(command: list[str], name: str) -> None:
+        start = f"from {command[0]} import main; raise SystemExit(main())"
+        with open(args.runs / f"{name}.log", "a", encoding="utf-8") as log:
+            subprocess.run(
+                [sys.executable, "-c", start, *command[1:]],
+                cwd=root,
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
+        print(name, "finished", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(run, commands, names))
+
+
+def read_best(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The best trial of a search, with its cost."""
+    record = json.loads((args.runs / name / "best.json").read_text(encoding="utf-8"))
+    best: dict[str, Any] = record["best"][0]
+    return best
+
+
+def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """The architectures that each method offers for training, as notations."""
+    subnets = {
+        f"{algorithm}-{estimator}": [
+            found[search_name(algorithm, estimator, seed)]["architecture"]
+            for seed in (args.seeds if algorithm == "weaknas" else args.random_seeds)
+        ]
+        for algorithm in ALGORITHMS
+        for estimator in ESTIMATORS
+    }
+    folder = args.runs / search_name("random", "tse", args.random_seeds[0])
+    with open(folder / "trials.csv", newline="", encoding="utf-8") as file:
+        trials = list(csv.DictReader(file))
+    heaviest = max(trials, key=lambda trial: float(trial["macs"]))
+    subnets["heaviest-random"] = [heaviest["architecture"]]
+    subnets["random"] = [trial["architecture"] for trial in trials[: args.trainings]]
+    return subnets
+
+
+def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> None:
+    """Exports every subnet once and trains it from scratch, ``args.trainings`` times a method."""
+    exports: dict[str, list[str]] = {}
+    trainings: dict[str, list[str]] = {}
+    for method, notations in subnets.items():
+        for k in range(args.trainings):
+            number = k % len(notations)
+            subnet = args.runs / f"subnet-{method}-{number}"
+            if not subnet.exists():
+                exports[subnet.name] = [
+                    "supernets.export",
+                    f"--supernet={args.supernet}",
+                    f"--data-dir={args.data_dir}",
+                    f"--arch={notations[number]}",
+                    f"--output={subnet}",
+                    "--threads=1",
+                ]
+            output = args.runs / training_name(method, k)
+            if not (output / "subnet" / "subnet.json").exists():
+                trainings[output.name] = [
+                    "supernets.retrain",
+                    f"--subnet={subnet}",
+                    f"--data-dir={args.data_dir}",
+                    f"--output={output}",
+                    f"--epochs={args.epochs}",
+                    f"--lr={args.lr}",
+                    f"--batch-size={args.batch_size}",
+                    "--warmup-epochs=1",
+                    "--label-smoothing=0.1",
+                    f"--seed={k}",
+                    "--threads=1",
+                    *(["--resume"] if (output / "last.pt").exists() else []),
+                ]
+    for commands in (exports, trainings):
+        run_all(args, list(commands.values()), list(commands))
+
+
+def training_name(method: str, seed: int) -> str:
+    """Name of the folder of a training."""
+    return f"training-{method}-{seed}"
+
+
+def compare(
+    args: argparse.Namespace, found: dict[str, dict[str, Any]], subnets: dict[str, list[str]]
+) -> dict[str, Any]:
+    """Accuracies of all methods after training, and what the searches found and cost."""
+    methods = {}
+    for method in subnets:
+        records, seconds = [], []
+        for k in range(args.trainings):
+            folder = args.runs / training_name(method, k)
+            text = (folder / "subnet" / "subnet.json").read_text(encoding="utf-8")
+            records.append(json.loads(text))
+            with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
+                seconds.append(sum(float(row["seconds"]) for row in csv.DictReader(file)))
+        accuracies = [record["metrics"]["test_top1"] for record in records]
+        methods[method] = {
+            "architectures": subnets[method],
+            "test_top1": accuracies,
+            "mean": round(float(np.mean(accuracies)), 3),
+            "sd": round(float(np.std(accuracies, ddof=1)), 3),
+            "macs": [record["cost"]["macs"] for record in records],
+            "params": [record["cost"]["params"] for record in records],
+            "training_seconds": [round(value) for value in seconds],
+        }
+    searches = {}
+    for name, best in found.items():
+        with open(args.runs / name / "trials.csv", newline="", encoding="utf-8") as file:
+            trials = list(csv.DictReader(file))
+        searches[name] = {
+            "best": best,
+            "num_trials": len(trials),
+            "estimation_seconds": round(sum(float(trial["seconds"]) for trial in trials)),
+        }
+    return {"note": args.note, "methods": methods, "searches": searches}
+
+
+if __name__ == "__main__":
+    main()

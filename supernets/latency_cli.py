@@ -1,0 +1,83 @@
+"""``supernet-latency``: measures a latency table of a supernet's subnets on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from supernets.checkpoint import load_supernet
+from supernets.command_line import (
+    add_config_option,
+    parse_args,
+    prepare_output,
+    print_result,
+    run_command,
+    set_threads,
+)
+from supernets.device import resolve_device
+from supernets.latency import build_latency_table, check_table_target, latency_settings
+from supernets.timing import measurement_conditions
+
+PROGRAM = "supernet-latency"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``supernet-latency``."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Measure on this machine a latency table of elastic MobileNetV3's subnets.",
+        allow_abbrev=False,
+    )
+    add_config_option(parser)
+    add = parser.add_argument
+    add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train (required)")
+    add("--output", type=Path, metavar="FILE", help="the table, a JSON file (required)")
+    add("--batch-size", type=int, default=1, metavar="N", help="images per call (default: 1)")
+    add("--repeats", type=int, default=50, metavar="N", help="timed rounds (default: 50)")
+    add("--amp", action="store_true", help="in bfloat16 autocast (default: float32)")
+    add("--channels-last", action="store_true", help="memory format (default: contiguous)")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``supernet-latency``; gives back the exit status."""
+    args = parse_args(build_parser(), argv)
+    return run_command(PROGRAM, lambda: _prepare(args))
+
+
+def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+    for name in ("supernet", "output"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--{name} is required.")
+    set_threads(args.threads)
+    device = resolve_device(args.device)
+    supernet = load_supernet(args.supernet)
+    latency_settings(supernet)
+    measurement_conditions(device, batch_size=args.batch_size, repeats=args.repeats)
+    check_table_target(args.output)
+    prepare_output(args.output.parent)
+
+    def work() -> int:
+        table = build_latency_table(
+            supernet,
+            device=device,
+            batch_size=args.batch_size,
+            repeats=args.repeats,
+            amp=args.amp,
+            channels_last=args.channels_last,
+        )
+        table.save(args.output)
+        print_result(
+            {
+                "status": "finished",
+                "table": args.output,
+                "conditions": table.conditions,
+                "error": {k: v for k, v in table.error.items() if k != "networks"},
+            }
+        )
+        return 0
+
+    return work

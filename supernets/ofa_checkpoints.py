@@ -1,0 +1,257 @@
+"""Reads the released weights of OFA-MobileNetV3, and gives ours the names they have there.
+
+Paper: Once for All: Train One Network and Specialize it for Efficient Deployment,
+https://arxiv.org/abs/1908.09791
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.mobilenetv3_subnet import Widths, scaled_widths
+from supernets.spaces.mobilenetv3 import MAX_DEPTH, NUM_STAGES
+
+_logger = logging.getLogger(__name__)
+
+#: Names of the parts of an elastic block, and what the released files call them.
+_BLOCK_NAMES = {
+    "conv_pw": "inverted_bottleneck.conv.conv",
+    "bn1": "inverted_bottleneck.bn.bn",
+    "conv_dw": "depth_conv.conv.conv",
+    "kernel_transforms.5": "depth_conv.conv.7to5_matrix",
+    "kernel_transforms.3": "depth_conv.conv.5to3_matrix",
+    "bn2": "depth_conv.bn.bn",
+    "se.conv_reduce": "depth_conv.se.fc.reduce",
+    "se.conv_expand": "depth_conv.se.fc.expand",
+    "conv_pwl": "point_linear.conv.conv",
+    "bn3": "point_linear.bn.bn",
+}
+#: The same for everything else.
+_OTHER_NAMES = {
+    "conv_stem": "first_conv.conv",
+    "bn1": "first_conv.bn",
+    "blocks.0.0.conv_dw": "blocks.0.conv.depth_conv.conv",
+    "blocks.0.0.bn1": "blocks.0.conv.depth_conv.bn",
+    "blocks.0.0.conv_pw": "blocks.0.conv.point_linear.conv",
+    "blocks.0.0.bn2": "blocks.0.conv.point_linear.bn",
+    f"blocks.{NUM_STAGES + 1}.0.conv": "final_expand_layer.conv",
+    f"blocks.{NUM_STAGES + 1}.0.bn1": "final_expand_layer.bn",
+    "conv_head": "feature_mix_layer.conv",
+    "classifier": "classifier.linear",
+}
+#: How files of ``torch.save`` start that are older than PyTorch 1.6; later ones are ZIP archives.
+_OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_EXPECTED = (
+    "expected a released OFA-MobileNetV3: the elastic network, or the static full one "
+    "(depth 4, expansion 6, kernel 7)"
+)
+
+
+def load_ofa_checkpoint(
+    path: str | Path,
+    *,
+    width: float | None = None,
+    num_classes: int | None = None,
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    resolutions: Sequence[int] = (),
+) -> MobileNetV3Supernet:
+    """Builds a supernet from a file such as ``ofa_mbv3_d234_e346_k357_w1.0``.
+
+    The file holds a state dict, alone or as ``state_dict``, of the elastic network or of the static
+    full one, in any of the namings that were in use. A static network has no matrices for the
+    smaller kernels; they are left at the identity.
+
+    Args:
+        path: The file.
+        width: Multiplier on all widths to insist on; None for the file's.
+        num_classes: Number of logits; None for the file's. If they differ, the classifier starts
+            afresh.
+        input_size: Images as (channels, height, width).
+        resolutions: Sides to search and train at, the largest being that of ``input_size``.
+
+    Returns:
+        The supernet, on the CPU and in eval mode.
+
+    Raises:
+        ValueError: If the file is missing, truncated, foreign, or does not fit.
+    """
+    path = Path(path)
+    tensors = _read_state_dict(path)
+    spellings = _unique_short_names(tensors, path)
+    with torch.device("meta"):
+        names = {
+            ours: _short(theirs)
+            for ours, theirs in _ofa_names(MobileNetV3Supernet(num_classes=2)).items()
+        }
+    if not any(".kernel_transforms." in ours and names[ours] in spellings for ours in names):
+        names = {ours: short for ours, short in names.items() if ".kernel_transforms." not in ours}
+        _logger.info("%s holds no kernel transforms: they are the identity.", path)
+    _check_names(spellings, names.values(), path)
+    sizes = {short: _size(tensors[name]) for short, name in spellings.items()}
+    if num_classes is not None and num_classes != sizes["classifier.linear.weight"]:
+        names = {ours: short for ours, short in names.items() if not ours.startswith("classifier.")}
+        _logger.info(
+            "%s has %d classes, not %d: the classifier starts afresh.",
+            path,
+            sizes["classifier.linear.weight"],
+            num_classes,
+        )
+    supernet = MobileNetV3Supernet(
+        num_classes=sizes["classifier.linear.weight"] if num_classes is None else num_classes,
+        width=_width(sizes, width, path),
+        input_size=input_size,
+        resolutions=resolutions,
+    )
+    own = supernet.state_dict()
+    for ours, short in names.items():
+        name = spellings[short]
+        if tensors[name].shape != own[ours].shape:
+            raise ValueError(
+                f"{path} does not fit: {name} has shape {tuple(tensors[name].shape)}, "
+                f"{tuple(own[ours].shape)} was expected for width {supernet.settings['width']} and "
+                f"{input_size[0]} channels of images; {_EXPECTED}."
+            )
+    supernet.load_state_dict(own | {ours: tensors[spellings[s]] for ours, s in names.items()})
+    return supernet.eval()
+
+
+def to_ofa_state_dict(supernet: MobileNetV3Supernet) -> dict[str, Tensor]:
+    """The supernet's tensors, not copied, under the names of the released elastic networks."""
+    own = supernet.state_dict()
+    return {theirs: own[ours] for ours, theirs in _ofa_names(supernet).items()}
+
+
+def _ofa_names(supernet: MobileNetV3Supernet) -> dict[str, str]:
+    """What the released elastic networks call each tensor of ``supernet``."""
+    modules = dict(_OTHER_NAMES)
+    for stage in range(NUM_STAGES):
+        for block in range(MAX_DEPTH):
+            for ours, theirs in _BLOCK_NAMES.items():
+                number = 1 + stage * MAX_DEPTH + block
+                modules[f"blocks.{1 + stage}.{block}.{ours}"] = f"blocks.{number}.conv.{theirs}"
+    names = {}
+    for name in supernet.state_dict():
+        module, _, tensor = name.rpartition(".")
+        names[name] = modules[name] if name in modules else f"{modules[module]}.{tensor}"
+    return names
+
+
+def _short(name: str) -> str:
+    """What all spellings of a tensor's name have in common.
+
+    Static networks have ``depth_conv.conv.weight`` where elastic ones have
+    ``depth_conv.conv.conv.weight``; older files say ``mobile_inverted_conv`` for a block's ``conv``
+    and wrap the classifier twice; training on several devices put ``module.`` in front.
+    """
+    parts = name.removeprefix("module.").replace("mobile_inverted_conv", "conv").split(".")
+    return ".".join(part for part, _ in groupby(parts))
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"There is no file at {path}; {_EXPECTED}.")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                is_whole = archive.testzip() is None  # torch.load compares no checksums
+        else:
+            with path.open("rb") as file:
+                is_whole = file.read(len(_OLD_MAGIC)) == _OLD_MAGIC
+        contents = torch.load(path, map_location="cpu", weights_only=True) if is_whole else None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except (
+        AssertionError,
+        EOFError,
+        LookupError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:  # whatever decoding damaged bytes meets
+        raise _foreign(path) from error
+    if isinstance(contents, dict) and isinstance(contents.get("state_dict"), dict):
+        contents = contents["state_dict"]
+    if not isinstance(contents, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in contents.items()
+    ):
+        raise _foreign(path)
+    return contents
+
+
+def _foreign(path: Path) -> ValueError:
+    return ValueError(
+        f"{path} is not a file of PyTorch weights, or is truncated or damaged; {_EXPECTED}."
+    )
+
+
+def _unique_short_names(names: Collection[str], path: Path) -> dict[str, str]:
+    spellings: dict[str, str] = {}
+    for name in names:
+        other = spellings.setdefault(_short(name), name)
+        if other != name:
+            raise ValueError(f"{path} holds both {other} and {name}, which are the same tensor.")
+    return spellings
+
+
+def _check_names(spellings: Mapping[str, str], expected: Collection[str], path: Path) -> None:
+    missing = [short for short in expected if short not in spellings]
+    unexpected = [name for short, name in spellings.items() if short not in set(expected)]
+    wrong = [f"{_some(missing)} missing"] if missing else []
+    wrong += [f"{_some(unexpected)} unexpected"] if unexpected else []
+    if wrong:
+        raise ValueError(f"{path} does not fit: {'; '.join(wrong)}; {_EXPECTED}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _width(sizes: Mapping[str, int], wanted: float | None, path: Path) -> float:
+    """The multiplier of fewest decimals that gives the file's widths."""
+    stages = [f"blocks.{1 + s * MAX_DEPTH}.conv.point_linear" for s in range(NUM_STAGES)]
+    found = Widths(
+        stem=sizes["first_conv.conv.weight"],
+        stages=tuple(sizes[f"{name}.conv.weight"] for name in stages),
+        pooled=sizes["final_expand_layer.conv.weight"],
+        features=sizes["feature_mix_layer.conv.weight"],
+    )
+    ratio = found.features / scaled_widths(1.0).features
+    candidates = [
+        round(multiple / scale, decimals)
+        for decimals, scale in ((1, 10), (2, 100), (3, 1000))
+        for multiple in range(math.floor((ratio - 0.01) * scale), math.ceil((ratio + 0.01) * scale))
+    ]
+    fitting = [width for width in candidates if width > 0 and scaled_widths(width) == found]
+    if not fitting:
+        raise ValueError(
+            f"{path} does not fit: no width multiplier gives {found.stem} channels of the stem, "
+            f"{list(found.stages)} of the stages, {found.pooled} and {found.features} of the head; "
+            f"{_EXPECTED}."
+        )
+    if wanted is not None and scaled_widths(wanted) != found:
+        raise ValueError(
+            f"{path} is of width {fitting[0]}, not {wanted}; leave the width out, or use the file "
+            f"of width {wanted}."
+        )
+    return fitting[0] if wanted is None else wanted
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.shape[0] if tensor.dim() else 0

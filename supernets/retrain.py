@@ -1,0 +1,360 @@
+"""``supernet-retrain``: trains an exported subnet from scratch, or on from its inherited weights.
+
+The network learns from the train split of the data its supernet was trained on, or of other data.
+The val split is measured after every epoch and nothing is selected by it. The test split is read
+once, at the end. The result is a folder like that of an export.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils import random_seed
+from torch import nn
+
+from supernets.atomic import atomic_write
+from supernets.command_line import (
+    INTERRUPTED,
+    fail,
+    parse_args,
+    prepare_output,
+    print_result,
+    run_command,
+    set_threads,
+    versions,
+    write_args,
+)
+from supernets.cost import CostModel
+from supernets.data import Loaders, create_loaders
+from supernets.data_options import data_arguments
+from supernets.device import resolve_device
+from supernets.distributed import (
+    Ranks,
+    ranks_from_environment,
+    start_process_group,
+    stop_process_group,
+)
+from supernets.evaluation import evaluate
+from supernets.export import data_record, export_summary
+from supernets.export_formats import choose_formats
+from supernets.factory import create_subnet, create_supernet, default_amp
+from supernets.retrain_config import RetrainConfig
+from supernets.retrain_options import PROGRAM, build_parser
+from supernets.standard_training import read_network_checkpoint, train_network
+from supernets.subnet_folder import (
+    load_subnet,
+    read_subnet_record,
+    recorded_architecture,
+    write_subnet_folder,
+)
+from supernets.training_loop import TrainingError
+
+#: Options that change which images are in which split.
+SPLIT_OPTIONS = ("val_fraction", "num_val", "split_seed", "train_split", "val_split", "test_split")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``supernet-retrain``; gives back the exit status."""
+    args = parse_args(build_parser(), argv)
+    return run_command(PROGRAM, lambda: _prepare(args))
+
+
+def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+    for name, what in (("subnet", "an exported subnet"), ("output", "the folder for the files")):
+        if getattr(args, name) is None:
+            raise ValueError(f"--{name} is required: {what}.")
+    if not args.checkpoint_minutes > 0:
+        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    set_threads(args.threads)
+    ranks = ranks_from_environment()
+    name = args.device
+    if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
+        name = f"cuda:{ranks.local_rank}"
+    device = resolve_device(name)
+    inherited = load_subnet(args.subnet)
+    exported = read_subnet_record(args.subnet)
+    amp = default_amp(exported["space"], device) if args.amp is None else args.amp
+    config = _retrain_config(args, amp)
+    formats = choose_formats(args.formats, exported["space"])
+    prepare_output(args.output)
+    checkpoint = _find_checkpoint(args.output, args.resume)
+    loaders = _open_data(args, exported, device, ranks)
+    record = _describe(args, exported, loaders, config, ranks)
+    if checkpoint is not None:
+        _check_same_run(args.output, checkpoint, record)
+    random_seed(args.seed)
+    rates = {"dropout": args.dropout, "drop_path": args.drop_path}
+    network = _build(record, {name: rate for name, rate in rates.items() if rate != 0})
+    if args.finetune:
+        network.load_state_dict(inherited.state_dict())
+    run = _Run(ranks, network, loaders, config, device, record, formats)
+    return lambda: _retrain(args, run, checkpoint)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run is made of."""
+
+    ranks: Ranks
+    network: nn.Module
+    loaders: Loaders
+    config: RetrainConfig
+    device: torch.device
+    record: dict[str, Any]  # what subnet.json will hold, but for the metrics
+    formats: Sequence[str]
+
+
+def _retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
+    return RetrainConfig(
+        epochs=args.epochs,
+        opt=args.opt,
+        opt_eps=args.opt_eps,
+        opt_betas=None if args.opt_betas is None else tuple(args.opt_betas),
+        opt_alpha=args.opt_alpha,
+        lr=args.lr,
+        momentum=args.momentum,
+        weight_decay=args.weight_decay,
+        decay_bn_bias=args.decay_bn_bias,
+        sched=args.sched,
+        min_lr=args.min_lr,
+        warmup_epochs=args.warmup_epochs,
+        warmup_lr=args.warmup_lr,
+        label_smoothing=args.label_smoothing,
+        mixup=args.mixup,
+        cutmix=args.cutmix,
+        mixup_prob=args.mixup_prob,
+        mixup_switch_prob=args.mixup_switch_prob,
+        mixup_off_epoch=args.mixup_off_epoch,
+        clip_grad=args.clip_grad,
+        clip_value=args.clip_value,
+        ema_decay=args.ema_decay,
+        ema_warmup=args.ema_warmup,
+        amp=amp,
+        channels_last=args.channels_last,
+        seed=args.seed,
+    )
+
+
+def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
+    path = output / "last.pt"
+    if resume:
+        return read_network_checkpoint(path)
+    if path.exists() or (output / "subnet").exists():
+        raise ValueError(
+            f"{output} already holds a training; add --resume to continue it, "
+            "or choose another --output."
+        )
+    return None
+
+
+def _open_data(
+    args: argparse.Namespace, exported: Mapping[str, Any], device: torch.device, ranks: Ranks
+) -> Loaders:
+    """Opens the data of the options, or those the subnet was exported with."""
+    stored = exported["data"] if args.dataset is None else None
+    filled = argparse.Namespace(**vars(args))
+    if stored is not None:
+        for name, value in _recorded_options(stored, args).items():
+            if vars(filled).get(name) is None:
+                setattr(filled, name, value)
+    loaders = create_loaders(
+        **data_arguments(filled, filled.dataset),
+        batch_size=args.batch_size,
+        seed=filled.split_seed or 0,
+        device=device,
+        num_workers=args.num_workers,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    found = {"classes": loaders.num_classes, "channels": loaders.input_size[0]}
+    network = exported["settings"]
+    expected = {"classes": network["num_classes"], "channels": network["input_size"][0]}
+    if args.finetune and found != expected:
+        raise ValueError(
+            f"The weights of {args.subnet} are for {expected['classes']} classes and "
+            f"{expected['channels']} channels, the data have {found['classes']} and "
+            f"{found['channels']}; leave out --finetune."
+        )
+    if stored is not None and loaders.settings["split_digest"] != stored["split_digest"]:
+        if not any(getattr(args, name) is not None for name in SPLIT_OPTIONS):
+            raise ValueError(
+                f"The images of {args.data_dir or stored['dataset']} are not those {args.subnet} "
+                "was exported with; pass the same --data-dir, or --dataset for other data."
+            )
+        if args.finetune:
+            raise ValueError(
+                f"The weights of {args.subnet} have learned from other splits of these images; "
+                "leave out the options of the splits, or --finetune."
+            )
+    return loaders
+
+
+def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """The data options that open the data of a record again, by name."""
+    if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
+        raise ValueError(f"{args.subnet} does not say what it was trained on; pass --dataset.")
+    return {
+        "dataset": stored["dataset"],
+        "image_size": stored["image_size"],
+        "val_fraction": stored["val_fraction"],
+        # the number would win over a fraction
+        "num_val": stored.get("requested_num_val") if args.val_fraction is None else None,
+        "split_seed": stored["seed"],
+        **stored.get("augmentation", {}),
+        **stored.get("timm_options", {}),
+    }
+
+
+def _describe(
+    args: argparse.Namespace,
+    exported: Mapping[str, Any],
+    loaders: Loaders,
+    config: RetrainConfig,
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """What ``subnet.json`` will hold, but for the metrics."""
+    settings = {
+        **exported["settings"],
+        "num_classes": loaders.num_classes,
+        "input_size": loaders.input_size,
+    }
+    with torch.device("meta"):  # no weights are needed to count
+        supernet = create_supernet(exported["space"], **settings)
+    cost = CostModel(supernet).measure(recorded_architecture(exported))
+    inherited = {"inherited_weights_sha256": exported["weights_sha256"]} if args.finetune else {}
+    return {
+        "space": exported["space"],
+        "architecture": exported["architecture"],
+        "settings": settings,
+        "cost": {"params": cost.params, "macs": cost.macs},
+        "data": data_record(loaders),
+        "recipe": {
+            "weights": "inherited" if args.finetune else "fresh",
+            **inherited,
+            "dropout": args.dropout,
+            "drop_path": args.drop_path,
+            **asdict(config),
+            "batch_size": args.batch_size,
+            "world_size": ranks.world_size,
+        },
+        "provenance": {"subnet": str(args.subnet), "exported": exported["provenance"]},
+        "versions": versions(),
+    }
+
+
+def _check_same_run(output: Path, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    stored, given = _flatten(checkpoint["record"]), _flatten(record)
+    differing = [
+        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
+        for name in dict.fromkeys([*stored, *given])
+        if stored.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{output} was trained with {', '.join(differing)}; "
+            "resume with the settings it was started with, or use a new --output."
+        )
+
+
+def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the result of a training, in one level."""
+    data = {
+        name: value
+        for name, value in record["data"].items()
+        if name not in ("seed", "mean", "std", "class_names", "augmentation", "timm_options")
+    }
+    return {
+        **record["data"].get("augmentation", {}),
+        **record["data"].get("timm_options", {}),
+        **data,
+        "split_seed": record["data"]["seed"],
+        "space": record["space"],
+        "architecture": record["architecture"],
+        **record["settings"],
+        **record["recipe"],
+    }
+
+
+def _build(record: Mapping[str, Any], rates: Mapping[str, float]) -> nn.Module:
+    """The network of a record with fresh weights, and with dropout at positive rates."""
+    for name, rate in rates.items():
+        if not 0 < rate < 1:
+            raise ValueError(f"{name} must be from 0 to less than 1, got {rate}.")
+    try:
+        return create_subnet(recorded_architecture(record), **record["settings"], **rates)
+    except TypeError as error:
+        if not rates:
+            raise
+        raise ValueError(
+            f"Networks of space {record['space']!r} do not have all of {', '.join(rates)}; "
+            "leave out what they lack."
+        ) from error
+
+
+def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | None) -> int:
+    if run.ranks.is_main:
+        for unfinished in args.output.glob(".last.pt.*.tmp"):  # of a process that was killed
+            unfinished.unlink()
+        write_args(args.output, vars(args))
+        with atomic_write(args.output / "splits.npz", "wb") as file:
+            np.savez_compressed(file, **run.loaders.splits)  # type: ignore[arg-type]
+    start_process_group(run.ranks, run.device)
+    try:
+        result = train_network(
+            run.network,
+            run.loaders,
+            run.config,
+            args.output,
+            device=run.device,
+            ranks=run.ranks,
+            resume_from=checkpoint,
+            checkpoint_minutes=args.checkpoint_minutes,
+            run_settings={"record": run.record},
+        )
+    except TrainingError as error:
+        return fail(PROGRAM, error)
+    finally:
+        stop_process_group()
+    if not run.ranks.is_main:
+        return 0 if result.is_finished else INTERRUPTED
+    block: dict[str, Any] = {
+        "status": "finished" if result.is_finished else "interrupted",
+        "checkpoint": result.checkpoint,
+        "epochs": result.epochs,
+        "steps": result.steps,
+        **({"last_epoch": result.history[-1]} if result.history else {}),
+    }
+    if not result.is_finished:
+        print_result({**block, "continue": "the same command with --resume"})
+        return INTERRUPTED
+    folder = args.output / "subnet"
+    record = read_subnet_record(folder) if folder.exists() else _hand_over(run, folder)
+    print_result({**block, "subnet": folder, **export_summary(record)})
+    return 0
+
+
+def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:
+    """Measures the trained network, on the test split for the first time, and writes its folder."""
+    subnet = _build(run.record, {})  # in its own memory format, without dropout
+    subnet.load_state_dict(run.network.state_dict())
+    subnet.to(run.device)
+    val = evaluate(subnet, run.loaders.val, device=run.device)
+    test = evaluate(subnet, run.loaders.test, device=run.device)
+    metrics = {
+        "val_top1": val.top1,
+        "val_loss": val.loss,
+        "num_val_images": val.num_images,
+        "test_top1": test.top1,
+        "test_loss": test.loss,
+        "num_test_images": test.num_images,
+    }
+    x = next(iter(run.loaders.val))[0][:8].cpu().contiguous()  # (8, C, H, W)
+    return write_subnet_folder(
+        folder, subnet.cpu(), {**run.record, "metrics": metrics}, x, formats=run.formats
+    )

@@ -1,0 +1,150 @@
+"""The options of ``supernet-retrain``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.data_options import add_data_options
+from supernets.export_formats import FORMATS
+from supernets.retrain_config import RetrainConfig
+from supernets.train_config import SCHEDULES
+
+PROGRAM = "supernet-retrain"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``supernet-retrain``."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Train an exported subnet from scratch, or on from its inherited weights. "
+        "Ctrl-C saves and exits; --resume continues.",
+        allow_abbrev=False,
+    )
+    add_config_option(parser)
+    add = parser.add_argument_group(
+        "network", "Options of data that are not given are those the subnet was exported with."
+    ).add_argument
+    add("--subnet", type=Path, metavar="FOLDER", help="exported subnet (required)")
+    add(
+        "--from-scratch",
+        dest="finetune",
+        action="store_false",
+        default=False,
+        help="start from fresh weights (this is the default)",
+    )
+    add("--finetune", action="store_true", help="start from the subnet's weights")
+    add(
+        "--dropout", type=float, default=0.0, metavar="P", help="before the classifier (default: 0)"
+    )
+    add(
+        "--drop-path",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of the last block, less in earlier ones (default: 0)",
+    )
+    add_data_options(parser)
+    _add_training_options(parser)
+    _add_run_options(parser)
+    return parser
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    defaults = RetrainConfig()
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=int, default=defaults.epochs, metavar="N", help="(default: 200)")
+    add("--opt", default=defaults.opt, metavar="NAME", help="timm optimizer (default: sgd)")
+    add("--opt-eps", type=float, metavar="E", help="its epsilon (default: the optimizer's)")
+    add(
+        "--opt-betas",
+        type=float,
+        nargs="+",
+        metavar="B",
+        help="its betas (default: the optimizer's)",
+    )
+    add("--opt-alpha", type=float, metavar="A", help="RMSProp's decay (default: the optimizer's)")
+    add("--momentum", type=float, metavar="M", help="(default: 0.9 where the optimizer has it)")
+    add("--lr", type=float, default=defaults.lr, metavar="LR", help="peak rate (default: 0.1)")
+    add(
+        "--weight-decay",
+        type=float,
+        default=defaults.weight_decay,
+        metavar="WD",
+        help="(default: 5e-4)",
+    )
+    add(
+        "--decay-bn-bias",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.decay_bn_bias,
+        help="weight decay on BatchNorm and biases too (default: yes)",
+    )
+    add("--sched", choices=SCHEDULES, default=defaults.sched, help="schedule (default: cosine)")
+    add("--min-lr", type=float, default=defaults.min_lr, metavar="LR", help="(default: 0)")
+    add("--warmup-epochs", type=int, default=0, metavar="N", help="(default: 0)")
+    add(
+        "--warmup-lr",
+        type=float,
+        default=defaults.warmup_lr,
+        metavar="LR",
+        help="where the warm-up starts (default: 1e-5)",
+    )
+    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
+    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
+    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
+    add("--mixup-prob", type=float, default=1.0, metavar="P", help="of either (default: 1)")
+    add(
+        "--mixup-switch-prob",
+        type=float,
+        default=defaults.mixup_switch_prob,
+        metavar="P",
+        help="of CutMix where both are on (default: 0.5)",
+    )
+    add("--mixup-off-epoch", type=int, metavar="N", help="epochs with either (default: all)")
+    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
+    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
+    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
+    add(
+        "--ema-warmup",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.ema_warmup,
+        help="let the average forget the first steps sooner (default: yes)",
+    )
+    add("--batch-size", type=int, default=256, metavar="N", help="per process (default: 256)")
+    add("--seed", type=int, default=0, metavar="N", help="all but the splits (default: 0)")
+    add(
+        "--split-seed",
+        type=int,
+        metavar="N",
+        help="of the splits (default: the subnet's, with --dataset 0)",
+    )
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("run")
+    add = group.add_argument
+    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add(
+        "--formats",
+        nargs="*",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help=f"written besides the weights, some of {', '.join(FORMATS)} (default: all there are)",
+    )
+    add("--resume", action="store_true", help="continue from last.pt in --output (default: no)")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="MIN",
+        help="between checkpoints within an epoch (default: 10)",
+    )
+    add_machine_options(group)
+    add_amp_option(group)
+    add(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="memory format (default: yes)",
+    )

@@ -1,0 +1,545 @@
+"""``supernet-retrain``: what it trains, on which splits, what it hands over, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from timm.layers import DropPath
+from timm.models import MobileNetV3
+from torch import Tensor, nn
+
+from supernets import cli, export, load_subnet, retrain, standard_training, subnet_folder
+from supernets.data import create_loaders
+from supernets.evaluation import evaluate
+from supernets.export import data_record
+from supernets.factory import create_space, create_subnet
+from supernets.image_loader import ImageLoader
+from supernets.retrain import main
+from supernets.retrain_config import RetrainConfig
+from supernets.standard_training import training_loss
+from supernets.subnet_folder import read_subnet_record
+
+ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+CPU = torch.device("cpu")
+TINY = "--epochs 2 --batch-size 400 --lr 0.05 --no-amp --formats".split()
+
+pytestmark = pytest.mark.filterwarnings(
+    # torch.export tells torch's own developers about the guards of its own modules
+    "ignore::FutureWarning:torch",
+    "ignore::DeprecationWarning:torch",
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A subnet of a supernet of one epoch, trained with splits that are not the default ones."""
+    folder = tmp_path_factory.mktemp("exported")
+    tiny = "--channels 8 --cells-per-stage 1 --batch-size 400 --num-probes 0 --epochs 1 --no-amp"
+    data = "--seed 3 --val-fraction 0.3"
+    assert cli.main([*tiny.split(), *data.split(), "--output", str(folder / "supernet")]) == 0
+    arguments = ["--supernet", str(folder / "supernet" / "last.pt"), "--arch", ARCH]
+    assert export.main([*arguments, "--output", str(folder / "subnet"), "--formats"]) == 0
+    return folder / "subnet"
+
+
+@pytest.fixture(scope="module")
+def trained(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a training from scratch until it is good; never written to."""
+    output = tmp_path_factory.mktemp("trained")
+    flags = "--epochs 8 --batch-size 64 --warmup-epochs 1 --ema-decay 0.9 --formats pt2".split()
+    assert run(exported, output, *flags) == 0
+    return output
+
+
+def run(subnet: Path, output: Path, *flags: str) -> int:
+    return main(["--subnet", str(subnet), "--output", str(output), *TINY, *flags])
+
+
+def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    block: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return block
+
+
+def history(output: Path) -> list[dict[str, float]]:
+    saved = standard_training.read_network_checkpoint(output / "last.pt")
+    rows: list[dict[str, float]] = saved["progress"]["history"]
+    return rows
+
+
+def splits_of(exported: Path) -> dict[str, Any]:
+    data = read_subnet_record(exported)["data"]
+    return {"val_fraction": data["val_fraction"], "seed": data["seed"]}
+
+
+def test_a_network_from_scratch_learns_and_is_handed_over(
+    exported: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded, record = load_subnet(trained / "subnet"), read_subnet_record(trained / "subnet")
+    loaders = create_loaders("digits", **splits_of(exported))
+    val = evaluate(loaded, loaders.val, device=CPU)
+    test = evaluate(loaded, loaders.test, device=CPU)
+    assert test.top1 > 93
+    assert record["metrics"] == pytest.approx(
+        {
+            "val_top1": val.top1,
+            "val_loss": val.loss,
+            "num_val_images": 432,
+            "test_top1": test.top1,
+            "test_loss": test.loss,
+            "num_test_images": 360,
+        }
+    )
+    row = history(trained)[-1]  # the average was handed over, not the last weights
+    assert record["metrics"]["val_loss"] == pytest.approx(row["ema_val_loss"], abs=1e-4)
+    assert row["val_loss"] != pytest.approx(row["ema_val_loss"], abs=1e-4)
+    x, _ = next(iter(loaders.test))
+    program = torch.export.load(trained / "subnet" / "subnet.pt2").module()
+    with torch.inference_mode():
+        assert torch.allclose(program(x), loaded(x), atol=1e-5)
+
+
+def test_the_record_is_that_of_an_export_and_says_how_it_was_trained(
+    exported: Path, trained: Path
+) -> None:
+    source, record = read_subnet_record(exported), read_subnet_record(trained / "subnet")
+    assert record["formats"].keys() == {"subnet.pt2"}
+    same = set(source) - {"metrics", "recalibration", "formats", "provenance", "weights_sha256"}
+    assert same >= {"format", "version", "space", "architecture", "settings", "cost", "data"}
+    for name in same:
+        assert record[name] == source[name], name
+    assert record["data"]["val_fraction"] == 0.3 and record["data"]["seed"] == 3
+    recipe = record["recipe"]
+    assert recipe["weights"] == "fresh" and recipe["batch_size"] == 64
+    config = RetrainConfig(epochs=8, lr=0.05, warmup_epochs=1, ema_decay=0.9)
+    assert {name: recipe[name] for name in vars(config)} == vars(config)
+    assert record["provenance"] == {"subnet": str(exported), "exported": source["provenance"]}
+    assert sorted(path.name for path in (trained / "subnet").iterdir()) == [
+        "subnet.json",
+        "subnet.pt2",
+        "weights.safetensors",
+    ]
+
+
+def test_the_run_leaves_its_options_splits_and_table(exported: Path, trained: Path) -> None:
+    args = json.loads((trained / "args.json").read_text())
+    assert args["args"]["subnet"] == str(exported) and args["args"]["epochs"] == 8
+    loaders = create_loaders("digits", **splits_of(exported))
+    with np.load(trained / "splits.npz") as splits:
+        for split in ("train", "val", "test"):
+            assert np.array_equal(splits[split], loaders.splits[split])
+    assert len((trained / "summary.csv").read_text().splitlines()) == 1 + 8
+    assert not list(trained.glob(".*"))
+
+
+class Captured(Exception):
+    """Stands for the training, with what it would have been given."""
+
+
+@pytest.fixture
+def capture(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Gives what a command would hand to the training, without training."""
+    captured: dict[str, Any] = {}
+
+    def train(network: nn.Module, loaders: Any, config: Any, output: Path, **rest: Any) -> None:
+        captured.update(network=network, loaders=loaders, config=config, **rest)
+        raise Captured
+
+    def capture(subnet: Path, output: Path, *flags: str) -> dict[str, Any]:
+        with pytest.raises(Captured):
+            main(["--subnet", str(subnet), "--output", str(output), *flags])
+        return captured
+
+    monkeypatch.setattr(retrain, "train_network", train)
+    return capture
+
+
+def test_fresh_weights_follow_from_the_seed_alone(
+    exported: Path, trained: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    weights = []
+    for subnet, seed in ((exported, "0"), (trained / "subnet", "0"), (exported, "1")):
+        torch.rand(3)
+        network = capture(subnet, tmp_path, "--seed", seed)["network"]
+        weights.append(network.state_dict()["skeleton.classifier.weight"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert not torch.equal(weights[0], load_subnet(exported).skeleton.classifier.weight)
+
+
+def test_finetuning_starts_from_the_inherited_weights(
+    exported: Path,
+    trained: Path,
+    tmp_path: Path,
+    capture: Callable[..., dict[str, Any]],
+    assert_same_weights: Callable[[nn.Module, dict[str, Tensor]], None],
+) -> None:
+    network = capture(trained / "subnet", tmp_path, "--finetune")["network"]
+    assert_same_weights(network, load_subnet(trained / "subnet").state_dict())
+
+
+def test_finetuning_a_trained_network_starts_at_a_low_loss(trained: Path, tmp_path: Path) -> None:
+    fine, fresh = tmp_path / "fine", tmp_path / "fresh"
+    assert run(trained / "subnet", fine, "--finetune", "--lr", "0.005") == 0
+    assert run(trained / "subnet", fresh, "--from-scratch", "--lr", "0.005") == 0
+    assert history(fine)[0]["train_loss"] < 0.5 < 2 < history(fresh)[0]["train_loss"]
+    record = read_subnet_record(fine / "subnet")
+    assert record["recipe"]["weights"] == "inherited"
+    source = read_subnet_record(trained / "subnet")
+    assert record["recipe"]["inherited_weights_sha256"] == source["weights_sha256"]
+    assert record["metrics"]["test_top1"] > 93
+
+
+def test_the_test_split_is_read_once_and_after_the_training(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_create, real_epoch = create_loaders, ImageLoader.epoch
+    test: list[ImageLoader] = []
+    passes: list[bool] = []
+
+    def create(*args: Any, **settings: Any) -> Any:
+        loaders = real_create(*args, **settings)
+        test.append(loaders.test)
+        return loaders
+
+    def epoch(self: ImageLoader, *args: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        if any(self is loader for loader in test):
+            passes.append((tmp_path / "last.pt").exists() and len(history(tmp_path)) == 2)
+        return real_epoch(self, *args)
+
+    monkeypatch.setattr(retrain, "create_loaders", create)
+    monkeypatch.setattr(ImageLoader, "epoch", epoch)
+    assert run(exported, tmp_path) == 0
+    assert passes == [True]
+    assert run(exported, tmp_path, "--resume") == 0
+    assert len(test) == 2 and passes == [True]
+
+
+def test_stopped_and_resumed_equals_uninterrupted(
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = "--ema-decay 0.9 --mixup 0.5 --opt rmsproptf --opt-eps 1e-3 --lr 0.01".split()
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(exported, whole, *flags) == 0
+    expected = last_json(capsys)
+    count = 0
+
+    def loss(*args: Any, **settings: Any) -> Tensor:
+        nonlocal count
+        count += 1
+        if count in (2, 4):
+            os.kill(os.getpid(), signal.SIGTERM if count == 2 else signal.SIGINT)
+        return training_loss(*args, **settings)
+
+    monkeypatch.setattr(standard_training, "training_loss", loss)
+    assert run(exported, parts, *flags) == 130
+    block = last_json(capsys)
+    assert (block["status"], block["steps"]) == ("interrupted", 2)
+    assert not (parts / "subnet").exists()
+    assert run(exported, parts, *flags, "--resume") == 130
+    assert last_json(capsys)["steps"] == 4
+    assert run(exported, parts, *flags, "--resume") == 0
+    block = last_json(capsys)
+    assert (block["status"], block["metrics"]) == ("finished", expected["metrics"])
+    weights = [(o / "subnet" / "weights.safetensors").read_bytes() for o in (whole, parts)]
+    assert weights[0] == weights[1]
+    again = {path: path.read_bytes() for path in parts.rglob("*") if path.is_file()}
+    assert run(exported, parts, *flags, "--resume") == 0
+    assert last_json(capsys) == block
+    changed = [path.name for path, content in again.items() if path.read_bytes() != content]
+    assert set(changed) <= {"args.json"}
+
+
+def test_killed_before_the_hand_over_is_finished_by_resuming(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*args: Any, **settings: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(retrain, "write_subnet_folder", kill)
+        run(exported, tmp_path)
+    assert not (tmp_path / "subnet").exists()
+    assert run(exported, tmp_path, "--resume") == 0
+    assert read_subnet_record(tmp_path / "subnet")["metrics"]["num_test_images"] == 360
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def loss(*args: Any, **settings: Any) -> Tensor:
+        return training_loss(*args, **settings) * math.nan
+
+    monkeypatch.setattr(standard_training, "training_loss", loss)
+    assert run(exported, tmp_path) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("supernet-retrain: error: The loss became nan at step 0, lr 0.05")
+    assert not (tmp_path / "subnet").exists()
+
+
+def test_every_option_of_the_recipe_reaches_it(
+    exported: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    flags = (
+        "--epochs 7 --opt adamw --opt-eps 1e-6 --opt-betas 0.8 0.9 --lr 0.2 --weight-decay 0.01 "
+        "--no-decay-bn-bias --sched step --min-lr 0.001 --warmup-epochs 2 --warmup-lr 0.01 "
+        "--label-smoothing 0.1 --mixup 0.2 --cutmix 0.3 --mixup-prob 0.4 --mixup-switch-prob 0.6 "
+        "--mixup-off-epoch 3 --clip-grad 2 --clip-value 3 --ema-decay 0.99 --no-ema-warmup "
+        "--amp --no-channels-last --seed 5"
+    )
+    expected = RetrainConfig(
+        epochs=7,
+        opt="adamw",
+        opt_eps=1e-6,
+        opt_betas=(0.8, 0.9),
+        lr=0.2,
+        weight_decay=0.01,
+        decay_bn_bias=False,
+        sched="step",
+        min_lr=0.001,
+        warmup_epochs=2,
+        warmup_lr=0.01,
+        label_smoothing=0.1,
+        mixup=0.2,
+        cutmix=0.3,
+        mixup_prob=0.4,
+        mixup_switch_prob=0.6,
+        mixup_off_epoch=3,
+        clip_grad=2.0,
+        clip_value=3.0,
+        ema_decay=0.99,
+        ema_warmup=False,
+        amp=True,
+        channels_last=False,
+        seed=5,
+    )
+    assert capture(exported, tmp_path, *flags.split())["config"] == expected
+    given = capture(exported, tmp_path, *"--opt rmsprop --opt-alpha 0.8 --momentum 0.7".split())
+    assert (given["config"].opt_alpha, given["config"].momentum) == (0.8, 0.7)
+    assert capture(exported, tmp_path, "--no-amp")["config"] == RetrainConfig()
+    rest = capture(exported, tmp_path, *"--checkpoint-minutes 3 --batch-size 32".split())
+    assert rest["checkpoint_minutes"] == 3
+    assert rest["loaders"].train.batch_size == 32
+
+
+def test_the_data_are_those_of_the_export_unless_others_are_asked_for(
+    exported: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    data = read_subnet_record(exported)["data"]
+    own = capture(exported, tmp_path)["loaders"]
+    assert data_record(own) == data
+    larger = capture(exported, tmp_path, "--image-size", "12")["loaders"]
+    assert larger.input_size == (1, 12, 12)
+    assert larger.settings["split_digest"] == data["split_digest"]
+    fewer = capture(exported, tmp_path, "--val-fraction", "0.5")["loaders"].settings
+    assert fewer["num_val"] > data["val_fraction"] * 1437 and fewer["num_test"] == 360
+    other = capture(exported, tmp_path, "--split-seed", "4")["loaders"].settings
+    assert other["split_digest"] != data["split_digest"]
+    default = capture(exported, tmp_path, "--dataset", "digits")["loaders"].settings
+    assert default["split_digest"] == create_loaders("digits").settings["split_digest"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 2 classes of 8 RGB images."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_other_data_may_have_other_classes_and_channels_from_scratch(
+    exported: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--dataset", "folder", "--data-dir", str(photos), "--batch-size", "5"]
+    output = tmp_path / "output"
+    assert run(exported, output, *data, "--finetune") == 2
+    assert "are for 10 classes and 1 channels, the data have 2 and 3;" in capsys.readouterr().err
+    assert run(exported, output, *data) == 0
+    record = read_subnet_record(output / "subnet")
+    assert record["settings"]["num_classes"] == 2
+    assert record["settings"]["input_size"] == [3, 8, 8]
+    assert record["data"]["class_names"] == ["cat", "dog"]
+    parameters = sum(p.numel() for p in load_subnet(output / "subnet").parameters())
+    assert record["cost"]["params"] == parameters
+    assert parameters != read_subnet_record(exported)["cost"]["params"]
+
+
+def test_timm_augments_as_asked_or_as_recorded(
+    exported: Path, photos: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    data = ["--data-dir", str(photos), "--num-workers", "0", "--batch-size", "4"]
+    flags = "--auto-augment rand-m9-mstd0.5 --re-prob 0.2 --re-mode pixel --interpolation bicubic"
+    splits = "--num-val 3 --split-seed 2 --image-size 16"
+    first = capture(exported, tmp_path, "--dataset", "timm", *data, *f"{flags} {splits}".split())
+    asked = first["loaders"].settings
+    names = ("auto_augment", "re_prob", "re_mode", "interpolation")
+    found = [asked["augmentation"][name] for name in names]
+    assert found == ["rand-m9-mstd0.5", 0.2, "pixel", "bicubic"]
+    assert (asked["num_val"], asked["seed"], asked["image_size"]) == (3, 2, 16)
+
+    record = read_subnet_record(exported) | {"data": data_record(first["loaders"])}
+    folder = tmp_path / "of photos"
+    shutil.copytree(exported, folder)
+    (folder / "subnet.json").write_text(json.dumps(record))
+    assert capture(folder, tmp_path, *data)["loaders"].settings == asked
+    other = capture(folder, tmp_path, *data, "--re-prob", "0.5")["loaders"].settings
+    assert other == asked | {"augmentation": asked["augmentation"] | {"re_prob": 0.5}}
+    more = capture(folder, tmp_path, *data, "--val-fraction", "0.5")["loaders"].settings
+    assert more["num_val"] > 3 and more["augmentation"] == asked["augmentation"]
+
+
+@pytest.fixture(scope="module")
+def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported MobileNetV3 for digits, without the program that retraining does not need."""
+    folder = tmp_path_factory.mktemp("mobilenet")
+    space = create_space("mobilenetv3")
+    arch = space.sample(np.random.default_rng(0))
+    settings = {"num_classes": 10, "width": 0.35, "input_size": (1, 8, 8)}
+    settings |= {"strides": [1] * 6, "resolutions": []}
+    network = create_subnet(arch, **settings)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    loaders = create_loaders("digits")
+    record = {
+        "format": subnet_folder.FORMAT,
+        "version": subnet_folder.VERSION,
+        "space": "mobilenetv3",
+        "architecture": space.format(arch),
+        "settings": settings,
+        "data": data_record(loaders),
+        "provenance": {},
+        "weights_sha256": subnet_folder._sha256(folder / "weights.safetensors"),
+    }
+    (folder / "subnet.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_dropout_and_drop_path_are_those_of_timm(
+    mobilenet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    for flags, rates in ((["--dropout", "0.3", "--drop-path", "0.2"], (0.3, 0.2)), ([], (0, 0))):
+        captured = capture(mobilenet, tmp_path, *flags)
+        network = captured["network"]
+        assert isinstance(network, MobileNetV3)
+        assert network.drop_rate == rates[0]
+        drops = [m.drop_prob for m in network.modules() if isinstance(m, DropPath)]
+        blocks = sum(len(stage) for stage in network.blocks)
+        assert drops == pytest.approx(
+            [rates[1] * i / blocks for i in range(1, blocks)][: len(drops)]
+        )
+        assert len(drops) == (blocks - 1 if rates[1] else 0)
+        recipe = captured["run_settings"]["record"]["recipe"]
+        assert (recipe["dropout"], recipe["drop_path"]) == rates
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--epochs 0", "epochs must be at least 1, got 0."),
+        ("--opt-eps 1", "Optimizer 'sgd' has no opt_eps"),
+        ("--formats timm", "timm has no networks of space 'nasbench201'"),
+        ("--mixup-prob 0.5", "mixup_prob needs mixup or cutmix"),
+        ("--checkpoint-minutes 0", "--checkpoint-minutes must be positive"),
+        ("--threads 0", "--threads must be at least 1"),
+        ("--device nonsense", "Unknown device 'nonsense'"),
+        ("--batch-size 0", "batch_size must be at least 1"),
+        ("--dropout 0.5", "Networks of space 'nasbench201' do not have all of dropout"),
+        ("--drop-path 0.5", "Networks of space 'nasbench201' do not have all of drop_path"),
+        ("--dropout 1.5", "dropout must be from 0 to less than 1, got 1.5."),
+        ("--drop-path -0.5", "drop_path must be from 0 to less than 1, got -0.5."),
+        ("--dataset cifar10", "cifar10 needs the folder of its data; pass --data-dir."),
+        ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
+        ("--finetune --split-seed 1", "have learned from other splits of these images"),
+        ("--finetune --val-fraction 0.1", "have learned from other splits of these images"),
+        ("--resume", "There is no checkpoint at"),
+    ],
+)
+def test_mistakes_are_refused_before_any_work(
+    flags: str,
+    message: str,
+    exported: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "output"
+    assert run(exported, output, *flags.split()) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == "" and len(lines) == 1
+    assert lines[0].startswith("supernet-retrain: error: ")
+    assert message in lines[0]
+    assert not output.exists() or not list(output.iterdir())
+
+
+def test_required_options_are_asked_for(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--output", str(tmp_path)]) == 2
+    assert "--subnet is required" in capsys.readouterr().err
+    assert main(["--subnet", str(exported)]) == 2
+    assert "--output is required" in capsys.readouterr().err
+    assert run(tmp_path, tmp_path / "output") == 2
+    assert "is not an exported subnet" in capsys.readouterr().err
+
+
+def test_an_output_in_use_and_other_settings_are_refused(
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(trained, output)
+    assert run(exported, output) == 2
+    assert "already holds a training; add --resume" in capsys.readouterr().err
+    (output / "last.pt").unlink()
+    assert run(exported, output) == 2
+    assert "already holds a training; add --resume" in capsys.readouterr().err
+    shutil.copy(trained / "last.pt", output)
+    same = "--epochs 8 --batch-size 64 --warmup-epochs 1 --ema-decay 0.9 --resume".split()
+    for flags, message in (
+        (["--finetune"], "weights 'fresh' (now 'inherited')"),
+        (["--lr", "0.01"], "lr 0.05 (now 0.01)"),
+        (["--batch-size", "32"], "batch_size 64 (now 32)"),
+        (["--split-seed", "1"], "split_seed 3 (now 1)"),
+        (["--seed", "1"], "seed 0 (now 1)"),
+        (["--image-size", "12"], "image_size 8 (now 12)"),
+    ):
+        assert run(exported, output, *same, *flags) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_data_that_have_changed_since_the_export_are_refused(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    record = json.loads((copy / "subnet.json").read_text())
+    digest = record["data"].pop("split_digest")
+    (copy / "subnet.json").write_text(json.dumps(record))
+    assert run(copy, tmp_path / "output") == 2
+    assert "does not say what it was trained on; pass --dataset" in capsys.readouterr().err
+    record["data"]["split_digest"] = digest[::-1]
+    (copy / "subnet.json").write_text(json.dumps(record))
+    assert run(copy, tmp_path / "output") == 2
+    assert "The images of digits are not those" in capsys.readouterr().err

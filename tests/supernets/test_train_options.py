@@ -1,0 +1,266 @@
+"""Options of supernet-train that do not go together are refused before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from supernets import mobilenetv3
+from supernets.checkpoint import load_supernet
+from supernets.cli import main
+from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.ofa_checkpoints import to_ofa_state_dict
+from supernets.train_options import build_parser, check_options, supernet_settings, train_config
+
+CELLS = "--channels 4 --cells-per-stage 1 --batch-size 600 --num-probes 0".split()
+ELASTIC = (
+    "--space mobilenetv3 --val-fraction 0.8 --batch-size 300 --num-probes 0 --width 0.1"
+).split()
+STRIDES = "--strides 2 2 2 1 1 1".split()  # for 8 pixels
+SHRINKING = (
+    "--paths progressive --phase-epochs 1 0 0 0 0 0 --phase-warmup-epochs 0 0 0 0 0 0 "
+    "--phase-lrs 0.1 0.1 0.1 0.1 0.1 0.1"
+).split()
+
+
+def train(output: Path, *flags: str) -> int:
+    return main([*flags, "--output", str(output)])
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line on stderr; nothing is on stdout."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("supernet-train: error: ")
+    return lines[0]
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--width 0.5", "--width is for --space mobilenetv3, not nasbench201."),
+        ("--resolutions 8", "--resolutions is for --space mobilenetv3, not nasbench201."),
+        ("--strides 1 1 1 1 1 1", "--strides is for --space mobilenetv3, not nasbench201."),
+        ("--no-kernel-transform", "--kernel-transform is for --space mobilenetv3"),
+        ("--from-ofa x.pth", "--from-ofa is for --space mobilenetv3, not nasbench201."),
+        ("--drop-path 0.1", "--drop-path is for --space mobilenetv3, not nasbench201."),
+        ("--paths progressive", "--paths progressive is for --space mobilenetv3."),
+        ("--paths sandwich", "Space 'nasbench201' has no smallest and largest architecture"),
+        ("--phase-epochs 1 1 1 1 1 1", "--phase-epochs is for --paths progressive."),
+        ("--phase-warmup-epochs 0", "--phase-warmup-epochs is for --paths progressive."),
+        ("--phase-lrs 1", "--phase-lrs is for --paths progressive."),
+        ("--kd-ratio 1", "--kd-ratio is for --paths progressive, which has a teacher."),
+        ("--ema-decay 1", "ema_decay must be between 0 and 1, got 1.0."),
+        ("--dropout 1", "dropout must be from 0 to less than 1, got 1.0."),
+        ("--mixup -1", "mixup must not be negative, got -1.0."),
+        ("--clip-value 0", "clip_value must be positive, got 0.0."),
+    ],
+)
+def test_options_for_something_else_are_refused(
+    flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *CELLS, *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--channels 4", "--channels is for --space nasbench201, not mobilenetv3."),
+        ("--cells-per-stage 1", "--cells-per-stage is for --space nasbench201, not mobilenetv3."),
+        ("--bn-mode ref", "--bn-mode is for --space nasbench201, not mobilenetv3."),
+        ("--kd-ratio 1", "--kd-ratio is for --paths progressive, which has a teacher."),
+        ("--paths sandwich --num-paths 2", "num_paths must be at least 3, got 2."),
+        ("--epochs 0", "it needs --from-ofa."),
+    ],
+)
+def test_options_that_the_elastic_space_has_not_are_refused(
+    flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *ELASTIC, *STRIDES, *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--epochs 3", "--epochs differs by phase with --paths progressive; use --phase-epochs."),
+        ("--lr 0.1", "--lr differs by phase with --paths progressive; use --phase-lrs."),
+        ("--warmup-epochs 0", "use --phase-warmup-epochs."),
+        ("--min-lr 0", "--min-lr differs by phase with --paths progressive; leave it out."),
+        ("--num-paths 2", "--num-paths differs by phase with --paths progressive; leave it out."),
+        ("--from-ofa x.pth", "leave --from-ofa out, or choose other --paths"),
+        ("--phase-epochs 1 2", "has 6 phases (full, kernel, depth-1, depth-2, expand-1, expand-2)"),
+        ("--phase-epochs 1 2", "but epochs has 2 values: [1, 2]."),
+        ("--phase-lrs 1 1 1 1 1 1 1", "but lrs has 7 values"),
+        ("--phase-warmup-epochs 0", "but warmup_epochs has 1 values"),
+        ("--phase-epochs 0 1 1 1 1 1", "at least 1 in the first phase and 0 in the others"),
+        ("--phase-warmup-epochs 1 0 0 0 0 0", "Phase 'full': warmup_epochs must be from 0 to less"),
+        ("--phase-lrs 0 1 1 1 1 1", "Phase 'full': lr must be positive, got 0.0."),
+        ("--kd-ratio -1", "kd_ratio must not be negative, got -1.0."),
+        ("--resume", "phase-1-full/last.pt."),
+    ],
+)
+def test_progressive_shrinking_checks_its_options(
+    flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *ELASTIC, *STRIDES, *SHRINKING, *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one phase; never written to."""
+    output = tmp_path_factory.mktemp("shrunk")
+    assert train(output, *ELASTIC, *STRIDES, *SHRINKING) == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--phase-epochs 1 1 0 0 0 0", "phase_epochs [1, 0, 0, 0, 0, 0] (now [1, 1, 0, 0, 0, 0])"),
+        ("--phase-lrs 0.1 0.2 0.1 0.1 0.1 0.1", "(now [0.1, 0.2, 0.1, 0.1, 0.1, 0.1])"),
+        ("--kd-ratio 0.5", "kd_ratio 1.0 (now 0.5)"),
+        ("--width 0.2", "width 0.1 (now 0.2)"),
+        ("--ema-decay 0.9", "ema_decay None (now 0.9)"),
+        ("--no-kernel-transform", "kernel_transform True (now False)"),
+    ],
+)
+def test_resuming_a_shrinking_refuses_other_settings(
+    flags: str, message: str, shrunk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of later phases too."""
+    before = {path: path.read_bytes() for path in files_below(shrunk)}
+    assert train(shrunk, *ELASTIC, *STRIDES, *SHRINKING, "--resume", *flags.split()) == 2
+    error = error_line(capsys)
+    assert message in error
+    assert "resume with the settings it was started with" in error
+    assert before == {path: path.read_bytes() for path in files_below(shrunk)}
+
+
+def test_a_folder_with_a_training_is_refused(
+    shrunk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(shrunk, *ELASTIC, *STRIDES, *SHRINKING) == 2
+    assert "already holds a training" in error_line(capsys)
+    assert train(shrunk, *ELASTIC, *STRIDES, "--paths", "uniform", "--epochs", "1") == 2
+    assert "already holds a training" in error_line(capsys)
+    (tmp_path / "last.pt").write_bytes((shrunk / "last.pt").read_bytes())  # of other paths
+    assert train(tmp_path, *ELASTIC, *STRIDES, *SHRINKING) == 2
+    assert "already holds a training" in error_line(capsys)
+    assert [path.name for path in files_below(tmp_path)] == ["last.pt"]
+
+
+def test_a_missing_phase_is_named(
+    shrunk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What later phases learned from must be there."""
+    (tmp_path / "phase-2-kernel").mkdir()
+    later = tmp_path / "phase-2-kernel" / "last.pt"
+    later.write_bytes((shrunk / "last.pt").read_bytes())
+    more = ["--phase-epochs", *"1 1 0 0 0 0".split(), "--resume"]
+    assert train(tmp_path, *ELASTIC, *STRIDES, *SHRINKING, *more) == 2
+    expected = tmp_path / "phase-1-full" / "last.pt"
+    assert f"There is no checkpoint at {expected}." in error_line(capsys)
+
+
+@pytest.mark.parametrize(("space", "paths"), [("nasbench201", "fair"), ("mobilenetv3", "sandwich")])
+def test_every_space_has_paths_of_its_own(space: str, paths: str) -> None:
+    args = build_parser().parse_args(["--space", space, "--output", "x"])
+    check_options(args)
+    assert args.paths == paths
+    assert supernet_settings(args) == {}
+
+
+def test_only_what_was_given_is_set() -> None:
+    flags = "--space mobilenetv3 --width 0.5 --no-kernel-transform --resolutions 32 24 --output x"
+    args = build_parser().parse_args([*flags.split(), "--lr", "0.5", "--ema-decay", "0.9"])
+    check_options(args)
+    given = {"width": 0.5, "kernel_transform": False, "resolutions": [32, 24]}
+    assert supernet_settings(args) == given
+    assert args.image_size == 32
+    config = train_config(args, amp=True)
+    assert (config.lr, config.min_lr, config.epochs) == (0.5, 0.001, 100)
+    assert (config.ema_decay, config.clip_value, config.amp) == (0.9, None, True)
+
+
+def test_paths_are_trained_at_resolutions_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[tuple[int, int]] = []
+    real = mobilenetv3.resize
+
+    def resize(x: torch.Tensor, resolution: int | None) -> torch.Tensor:
+        out = real(x, resolution)
+        sides.append((x.shape[2], out.shape[2]))
+        return out
+
+    monkeypatch.setattr(mobilenetv3, "resize", resize)
+    flags = [*ELASTIC, *STRIDES, "--resolutions", "12", "8", "--epochs", "1"]
+    assert train(tmp_path, *flags) == 0
+    assert (sides[0], sides[3]) == ((12, 12), (12, 8))  # the largest and the smallest path
+    checkpoint = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert checkpoint["supernet_settings"]["resolutions"] == (8, 12)
+    assert checkpoint["data"]["image_size"] == 12
+    assert json.loads((tmp_path / "args.json").read_text())["args"]["image_size"] == 12
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A file as OFA released them, but of a tenth of the width and 10 classes; and its weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        supernet = MobileNetV3Supernet(num_classes=10, width=0.1, input_size=(1, 32, 32))
+    path = tmp_path_factory.mktemp("ofa") / "ofa.pth"
+    torch.save({"state_dict": to_ofa_state_dict(supernet)}, path)
+    return {"path": path, "weights": supernet.state_dict()}
+
+
+def test_released_weights_are_stored_as_they_are(
+    released: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*ELASTIC, "--resolutions", "32", "40", "--from-ofa", str(released["path"])]
+    assert train(tmp_path, *flags, "--epochs", "0") == 0
+    block = json.loads(capsys.readouterr().out)
+    assert (block["status"], block["epochs"], block["steps"]) == ("finished", 0, 0)
+    supernet = load_supernet(tmp_path / "last.pt")
+    assert supernet.settings["resolutions"] == (32, 40)
+    assert supernet.input_size == (1, 40, 40)
+    weights = supernet.state_dict()
+    assert weights.keys() == released["weights"].keys()
+    assert all(torch.equal(weights[name], t) for name, t in released["weights"].items())
+    assert not (tmp_path / "summary.csv").exists()
+
+
+def test_released_weights_can_be_trained_further(
+    released: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from supernets import training
+
+    starts: list[torch.Tensor] = []
+    real = training.train_step
+
+    def step(supernet: MobileNetV3Supernet, *args: Any, **settings: Any) -> torch.Tensor:
+        starts.append(supernet.conv_head.weight.detach().clone())
+        return real(supernet, *args, **settings)
+
+    monkeypatch.setattr(training, "train_step", step)
+    flags = [*ELASTIC, "--image-size", "32", "--paths", "uniform", "--epochs", "1"]
+    assert train(tmp_path, *flags, "--from-ofa", str(released["path"])) == 0
+    assert torch.equal(starts[0], released["weights"]["conv_head.weight"])
+    trained = load_supernet(tmp_path / "last.pt").state_dict()["conv_head.weight"]
+    assert not torch.equal(trained, starts[0])
