@@ -204,8 +204,9 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     latency = None
     if args.latency_table is not None:
         latency = LatencyTable.load(args.latency_table, supernet)
-    cost_model = CostModel(supernet, None if latency is None else latency.predict)
-    cost_model.space = space
+    cost_model = CostModel(
+        supernet, space=space, latency=None if latency is None else latency.predict
+    )
     algorithm = create_algorithm(
         args.algorithm,
         space,

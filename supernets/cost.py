@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernets.base import Supernet
-from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture
+from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
 Metric = Literal["params", "macs", "latency"]
 METRICS: tuple[Metric, ...] = ("params", "macs", "latency")
@@ -71,6 +71,7 @@ class CostModel:
 
     Args:
         supernet: Any supernet; its weights are not looked at.
+        space: Where a check of feasibility draws from; None for the whole space of the supernet.
         latency: Predicts the seconds of architectures (num_archs, num_decisions) as (num_archs,),
             for example ``LatencyTable.predict``; None if latency is not asked for.
     """
@@ -78,9 +79,11 @@ class CostModel:
     def __init__(
         self,
         supernet: Supernet,
+        *,
+        space: SearchSpace | None = None,
         latency: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
     ) -> None:
-        self.space = supernet.space
+        self.space = supernet.space if space is None else space
         self._count = supernet.count
         self._latency = latency
 
@@ -147,12 +150,15 @@ def feasibility_check(
         values = np.concatenate([costs[metric] for costs in seen])
         near = [c for c in constraints if c.metric == metric]
         gap = max(c.minimum for c in near), min(c.maximum for c in near)
-        text = f"{metric} from {_shown(values.min())} to {_shown(values.max())}"
+        text = f"{metric} from {_shown(metric, values.min())} to {_shown(metric, values.max())}"
         below, above = values[values < gap[0]], values[values > gap[1]]
         if below.size and above.size:
-            text += f" (nearest: {_shown(below.max())} and {_shown(above.min())})"
+            text += f" (nearest: {_shown(metric, below.max())} and {_shown(metric, above.min())})"
         found.append(text)
-    asked = [f"{c.metric} in [{_shown(c.minimum)}, {_shown(c.maximum)}]" for c in constraints]
+    asked = [
+        f"{c.metric} in [{_shown(c.metric, c.minimum)}, {_shown(c.metric, c.maximum)}]"
+        for c in constraints
+    ]
     raise ValueError(
         f"No architecture of {cost_model.space.name!r} has {' and '.join(asked)}; "
         f"this space offers {' and '.join(found)}."
@@ -182,5 +188,5 @@ def _candidates(cost_model: CostModel) -> Iterator[NDArray[np.int64]]:
         yield space.sample_choices(_CHUNK_SIZE, rng)
 
 
-def _shown(value: float) -> str:
-    return f"{value:,.0f}" if value == int(min(value, 1e18)) else f"{value:.4g}"
+def _shown(metric: Metric, value: float) -> str:
+    return f"{1000 * value:.4g} ms" if metric == "latency" else f"{value:,.0f}"

@@ -56,8 +56,8 @@ def write_timm_files(
         arch: Of space ``"mobilenetv3"``.
         input_size: Channels, height and width of the images.
         settings: Those of the supernet.
-        data: ``mean``, ``std`` and ``class_names``; and ``augmentation`` and ``timm_options`` if timm
-            read the images, which are otherwise resized bilinearly and kept whole.
+        data: ``mean``, ``std`` and ``class_names``. Where timm reads the images, also
+            ``augmentation`` and ``timm_options``; others are resized bilinearly and kept whole.
 
     Returns:
         The stride of the stem. Where it is not 2, the network differs from what timm builds by the

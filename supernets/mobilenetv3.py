@@ -45,6 +45,9 @@ from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS
 #: In place, as nothing but the activation needs what BatchNorm gives.
 _RELU = partial(F.relu, inplace=True)
 
+#: All stages together; timm's networks do not halve the image any further.
+MAX_STAGE_STRIDE = 16
+
 
 class MobileNetV3Supernet(Supernet):
     """All architectures of elastic MobileNetV3 in one network.
@@ -55,7 +58,8 @@ class MobileNetV3Supernet(Supernet):
         input_size: Images as (channels, height, width).
         resolutions: Sides to search and train at, the largest being that of ``input_size``; empty
             for that one only.
-        strides: Of the stem and the five stages, each 1 or 2; (2, 1, 2, 2, 1, 1) suits 32 pixels.
+        strides: Of the stem and the five stages, each 1 or 2, and 1 in one stage at least;
+            (2, 1, 2, 2, 1, 1) suits 32 pixels.
         kernel_transform: Whether smaller kernels are transformed centres of larger ones.
 
     Raises:
@@ -309,10 +313,14 @@ def _check(settings: dict[str, Any]) -> None:
         raise ValueError(f"width must be positive, got {settings['width']}.")
     if settings["input_size"][0] < 1:
         raise ValueError(f"input_size must start with the channels, got {settings['input_size']}.")
-    if len(strides) != len(STRIDES) or not set(strides) <= {1, 2}:
+    if (
+        len(strides) != len(STRIDES)
+        or not set(strides) <= {1, 2}
+        or math.prod(strides[1:]) > MAX_STAGE_STRIDE
+    ):
         raise ValueError(
             f"strides must be {len(STRIDES)} numbers, each 1 or 2, for the stem and the five "
-            f"stages, got {list(strides)}."
+            f"stages, of which at least one stage has 1, got {list(strides)}."
         )
     if resolutions and sides != (resolutions[-1], resolutions[-1]):
         raise ValueError(

@@ -91,39 +91,44 @@ def load_ofa_checkpoint(
     tensors = _read_state_dict(path)
     spellings = _unique_short_names(tensors, path)
     with torch.device("meta"):
-        names = {
-            ours: _short(theirs)
-            for ours, theirs in _ofa_names(MobileNetV3Supernet(num_classes=2)).items()
-        }
-    if not any(".kernel_transforms." in ours and names[ours] in spellings for ours in names):
-        names = {ours: short for ours, short in names.items() if ".kernel_transforms." not in ours}
+        all_names = _ofa_names(MobileNetV3Supernet(num_classes=2))
+    short_names = {ours: _short(theirs) for ours, theirs in all_names.items()}
+    transforms = {ours: short_names[ours] for ours in short_names if ".kernel_transforms." in ours}
+    is_static = spellings.keys().isdisjoint(transforms.values())
+    if is_static:
+        short_names = {ours: short_names[ours] for ours in short_names if ours not in transforms}
+    _check_names(spellings, short_names.values(), path)
+    if is_static:
         _logger.info("%s holds no kernel transforms: they are the identity.", path)
-    _check_names(spellings, names.values(), path)
     sizes = {short: _size(tensors[name]) for short, name in spellings.items()}
-    if num_classes is not None and num_classes != sizes["classifier.linear.weight"]:
-        names = {ours: short for ours, short in names.items() if not ours.startswith("classifier.")}
+    file_classes = sizes["classifier.linear.weight"]
+    if num_classes is None:
+        num_classes = file_classes
+    if num_classes != file_classes:
         _logger.info(
             "%s has %d classes, not %d: the classifier starts afresh.",
             path,
-            sizes["classifier.linear.weight"],
+            file_classes,
             num_classes,
         )
+        del short_names["classifier.weight"], short_names["classifier.bias"]
     supernet = MobileNetV3Supernet(
-        num_classes=sizes["classifier.linear.weight"] if num_classes is None else num_classes,
+        num_classes=num_classes,
         width=_width(sizes, width, path),
         input_size=input_size,
         resolutions=resolutions,
     )
-    own = supernet.state_dict()
-    for ours, short in names.items():
-        name = spellings[short]
-        if tensors[name].shape != own[ours].shape:
+    weights = supernet.state_dict()
+    for ours, short in short_names.items():
+        found = tensors[spellings[short]]
+        if found.shape != weights[ours].shape:
             raise ValueError(
-                f"{path} does not fit: {name} has shape {tuple(tensors[name].shape)}, "
-                f"{tuple(own[ours].shape)} was expected for width {supernet.settings['width']} and "
-                f"{input_size[0]} channels of images; {_EXPECTED}."
+                f"{path} does not fit: {spellings[short]} has shape {tuple(found.shape)}, "
+                f"{tuple(weights[ours].shape)} was expected for width "
+                f"{supernet.settings['width']} and {input_size[0]} channels of images; {_EXPECTED}."
             )
-    supernet.load_state_dict(own | {ours: tensors[spellings[s]] for ours, s in names.items()})
+        weights[ours] = found
+    supernet.load_state_dict(weights)
     return supernet.eval()
 
 

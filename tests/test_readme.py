@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 import search.cli
-import supernets.cli
 import supernets.export
+import supernets.latency_cli
+import supernets.retrain_options
+import supernets.train_options
 
 ROOT = Path(__file__).parents[1]
 PARSERS = {
-    "train_supernet.py": supernets.cli.build_parser,
+    "train_supernet.py": supernets.train_options.build_parser,
     "search.py": search.cli.build_parser,
     "supernet-export": supernets.export.build_parser,
+    "supernet-latency": supernets.latency_cli.build_parser,
+    "supernet-retrain": supernets.retrain_options.build_parser,
 }
 
 

@@ -200,7 +200,7 @@ def test_latency_is_measured_by_what_predicts_it() -> None:
 
     with torch.device("meta"):
         supernet = NASBench201Supernet(num_classes=10)
-    model = CostModel(supernet, latency)
+    model = CostModel(supernet, latency=latency)
     assert model.has_latency and not CostModel(supernet).has_latency
     assert model.measure(all_edges(2)).latency == 6.0
     assert model.measure_all(np.array([[1] * 6, [0] * 6]))["latency"].tolist() == [3.0, 0.0]

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
+from supernets import training
+from supernets.base import Supernet
 from supernets.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.cli import main
 from supernets.distributed import (
@@ -36,29 +40,61 @@ TINY = (
     "--channels 4 --cells-per-stage 1 --num-probes 0 --paths uniform --num-paths 2 --no-amp "
     "--lr 0.1"
 )
+# 287 images: minibatches of 144, and of 143, of which rank 1 has one less.
+ELASTIC = (
+    "--space mobilenetv3 --width 0.1 --strides 2 2 2 1 1 1 --val-fraction 0.8 --epochs 1 "
+    "--num-probes 0 --no-amp --lr 0.02 --paths best-up --num-paths 3 --ema-decay 0.5"
+)
+#: Steps to compare: space, settings of its supernet, weight of a path, settings of the step.
+ONE_STEP: list[tuple[str, dict[str, Any], float, dict[str, Any]]] = [
+    (
+        "nasbench201",
+        {"num_classes": 3, "channels": 4, "cells_per_stage": 1, "input_size": (3, 8, 8)},
+        1 / 3,
+        {"label_smoothing": 0.1},
+    ),
+    (
+        "mobilenetv3",
+        {"num_classes": 3, "width": 0.1, "input_size": (3, 8, 8), "strides": (2, 2, 2, 1, 1, 1)},
+        1.0,
+        {"distills": True},
+    ),
+]
 
 SCRIPT = """
 import json, os, signal, sys
+import numpy as np
 import torch
 import torch.distributed as dist
-from supernets import cli, training
-from supernets.batchnorm import synchronise_batchnorm
+from supernets import cli, training, training_loop
+from supernets.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.checkpoint import weights_digest
 from supernets.distributed import all_reduce_gradients
 from supernets.factory import create_supernet
 
 rank = int(os.environ["RANK"])
-output, flags = sys.argv[1], sys.argv[2:]
-real_training, real_step = cli.train_supernet, training.train_step
+output, elastic, flags = sys.argv[1], sys.argv[2].split(), sys.argv[4:]
+real_training, real_step, real_average = (
+    cli.train_supernet, training.train_step, training_loop.ModelEmaV3
+)
 runs = {}
+
+
+def gather(value):
+    values = [None, None]
+    dist.all_gather_object(values, value)
+    return values
 
 
 def spy(supernet, *args, **settings):
     result = real_training(supernet, *args, **settings)
-    assert supernet.skeleton.last_bn.synchronised == sync_bn
-    digests = [None, None]
-    dist.all_gather_object(digests, weights_digest(supernet))
-    runs[name] = {"digests": digests, "steps": result.steps, "finished": result.is_finished}
+    batchnorms = [module for module in supernet.modules() if isinstance(module, BatchNorm2d)]
+    assert {batchnorm.synchronised for batchnorm in batchnorms} == {sync_bn}
+    runs[name] = {
+        "digests": gather(weights_digest(supernet)),
+        "steps": result.steps,
+        "finished": result.is_finished,
+    }
     return result
 
 
@@ -69,7 +105,7 @@ stop_process_group = cli.stop_process_group
 cli.start_process_group = cli.stop_process_group = lambda *args: None
 
 
-def run(run_name, *more):
+def run(run_name, *more, flags=flags):
     global name, sync_bn
     name, sync_bn = run_name, "--sync-bn" in more
     folder = os.path.join(output, name.removesuffix(" again"))
@@ -98,26 +134,46 @@ training.train_step = step
 run("stopped", "--epochs", "2")
 training.train_step = real_step
 run("stopped again", "--epochs", "2", "--resume")
+
+averages, paths = [], []
+
+
+def average(*args, **settings):
+    averages.append(real_average(*args, **settings))
+    return averages[-1]
+
+
+def elastic_step(supernet, archs, x, y, **settings):
+    paths.append([supernet.space.format(arch) for arch in archs])
+    return real_step(supernet, archs, x, y, **settings)
+
+
+training_loop.ModelEmaV3, training.train_step = average, elastic_step
+run("elastic", "--sync-bn", flags=elastic)
+runs["elastic"]["paths"] = gather(paths)
+run("mixed", "--mixup", "0.4", "--dropout", "0.2", "--inactive-grads", "skip", flags=elastic)
+runs["mixed"]["averages"] = gather(weights_digest(averages[-1].module))
+training_loop.ModelEmaV3, training.train_step = real_average, real_step
 with open(os.path.join(output, f"rank{rank}.json"), "w") as file:
     json.dump(runs, file)
 
 # One step in float64 on 5 images, of which rank 0 has 3 and rank 1 has 2.
-torch.manual_seed(0)
-settings = {"num_classes": 3, "channels": 4, "cells_per_stage": 1, "input_size": (3, 8, 8)}
-supernet = create_supernet("nasbench201", **settings).double().train()
-synchronise_batchnorm(supernet)
-x, y = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 0])
+x, y = torch.load(os.path.join(output, "images.pt"), weights_only=True)
 part = slice(0, 3) if rank == 0 else slice(3, 5)
-cells = ([3, 2, 3, 1, 4, 3], [2, 3, 1, 0, 2, 1])
-archs = [supernet.space.architecture(choices) for choices in cells]
-losses = training.train_step(supernet, archs, x[part], y[part], weight=len(y[part]))
-weighted = losses * len(y[part])
-num_images, weighted = all_reduce_gradients(supernet.parameters(), len(y[part]), weighted)
-assert num_images == 5
-gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
-buffers = dict(supernet.named_buffers())
-if rank == 0:
-    torch.save([weighted / 5, gradients, buffers], os.path.join(output, "step.pt"))
+for space, settings, weight, more in json.loads(sys.argv[3]):
+    torch.manual_seed(0)
+    supernet = create_supernet(space, **settings).double().train()
+    synchronise_batchnorm(supernet)
+    archs = [supernet.space.sample(np.random.default_rng(seed)) for seed in range(3)]
+    weight *= len(y[part])
+    losses = training.train_step(supernet, archs, x[part], y[part], weight=weight, **more)
+    weighted = losses * len(y[part])
+    num_images, weighted = all_reduce_gradients(supernet.parameters(), len(y[part]), weighted)
+    assert num_images == 5
+    gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
+    buffers = dict(supernet.named_buffers())
+    if rank == 0:
+        torch.save([weighted / 5, gradients, buffers], os.path.join(output, f"{space}.pt"))
 stop_process_group()
 """
 
@@ -132,8 +188,12 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs ``SCRIPT`` under torchrun, once for all tests: starting it takes the most time."""
     output = tmp_path_factory.mktemp("ranks")
     (output / "script.py").write_text(SCRIPT)
+    torch.manual_seed(1)
+    images = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 0])
+    torch.save(images, output / "images.pt")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", str(output / "script.py"), str(output)]
+    command += [f"{ELASTIC} --batch-size 72 --threads 1", json.dumps(ONE_STEP)]
     command += [*TINY.split(), "--batch-size", str(BATCH_SIZE), "--threads", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
@@ -160,16 +220,23 @@ def test_ranks_hold_the_same_weights_after_every_epoch(ranks: list[dict[str, Any
 
 
 @pytest.mark.slow
-def test_a_synchronised_step_has_the_gradient_of_one_process(two_processes: Path) -> None:
+@pytest.mark.parametrize(
+    ("space", "settings", "weight", "more"), ONE_STEP, ids=[step[0] for step in ONE_STEP]
+)
+def test_a_synchronised_step_has_the_gradient_of_one_process(
+    space: str,
+    settings: dict[str, Any],
+    weight: float,
+    more: dict[str, Any],
+    two_processes: Path,
+) -> None:
     """Also where the ranks' minibatches differ in size."""
     torch.manual_seed(0)
-    settings = {"num_classes": 3, "channels": 4, "cells_per_stage": 1, "input_size": (3, 8, 8)}
-    supernet = create_supernet("nasbench201", **settings).double().train()
-    x, y = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 0])
-    cells = ([3, 2, 3, 1, 4, 3], [2, 3, 1, 0, 2, 1])
-    archs = [supernet.space.architecture(choices) for choices in cells]
-    expected = train_step(supernet, archs, x, y)
-    losses, gradients, buffers = torch.load(two_processes / "step.pt", weights_only=True)
+    supernet = create_supernet(space, **settings).double().train()
+    x, y = torch.load(two_processes / "images.pt", weights_only=True)
+    archs = [supernet.space.sample(np.random.default_rng(seed)) for seed in range(3)]
+    expected = train_step(supernet, archs, x, y, weight=weight, **more)
+    losses, gradients, buffers = torch.load(two_processes / f"{space}.pt", weights_only=True)
     assert torch.allclose(losses.float(), expected, rtol=1e-6)  # the loss itself is in float32
     assert len(gradients) > 10
     for name, parameter in supernet.named_parameters():
@@ -202,6 +269,40 @@ def test_two_processes_train_as_one_with_the_doubled_minibatch(
 
     # Statistics per rank are another training: the comparison can tell them apart.
     assert largest_difference(two) < 0.3 * largest_difference(alone)
+
+
+@pytest.mark.slow
+def test_two_processes_measure_and_distil_as_one(
+    two_processes: Path,
+    ranks: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The candidates' losses are over all images, so every process picks the same path."""
+    paths: list[list[str]] = []
+
+    def step(supernet: Supernet, archs: Any, *args: Any, **settings: Any) -> Tensor:
+        paths.append([supernet.space.format(arch) for arch in archs])
+        return train_step(supernet, archs, *args, **settings)
+
+    monkeypatch.setattr(training, "train_step", step)
+    assert main([*ELASTIC.split(), "--batch-size", "144", "--output", str(tmp_path)]) == 0
+    for rank in ranks:
+        assert rank["elastic"]["paths"] == [paths, paths]
+        assert len(set(rank["elastic"]["digests"])) == 1
+    one, two = state(tmp_path), state(two_processes / "elastic")
+    row, other = one["progress"]["history"][0], two["progress"]["history"][0]
+    assert other["train_loss"] == pytest.approx(row["train_loss"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_those_of_all_processes(ranks: list[dict[str, Any]]) -> None:
+    """Their running statistics are averaged; the weights are the same wherever images are mixed."""
+    for rank in ranks:
+        first, second = rank["mixed"]["averages"]
+        assert first == second
+        first, second = rank["mixed"]["digests"]
+        assert first == second
 
 
 @pytest.mark.slow

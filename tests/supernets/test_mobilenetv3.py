@@ -269,3 +269,8 @@ def test_narrow_and_shallow_paths_leave_the_statistics_of_the_rest_alone(
 def test_bad_settings_are_refused(wrong: dict[str, Any], message: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         MobileNetV3Supernet(**{"num_classes": 10, **wrong})
+
+
+def test_stages_that_halve_the_image_more_than_timm_does_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least one stage has 1, got \[1, 2, 2, 2, 2, 2\]"):
+        MobileNetV3Supernet(num_classes=10, strides=(1, 2, 2, 2, 2, 2))
