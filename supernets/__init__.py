@@ -5,7 +5,10 @@ from supernets.checkpoint import load_supernet, save_supernet
 from supernets.cost import Constraint, Cost, CostModel
 from supernets.export import export_subnet, load_subnet
 from supernets.factory import SPACES, create_space, create_supernet
+from supernets.latency import LatencyTable, build_latency_table
+from supernets.ofa_checkpoints import load_ofa_checkpoint
 from supernets.spaces import Architecture, Decision, SearchSpace
+from supernets.timing import measure_latency
 
 __all__ = [
     "SPACES",
@@ -14,12 +17,16 @@ __all__ = [
     "Cost",
     "CostModel",
     "Decision",
+    "LatencyTable",
     "SearchSpace",
     "Supernet",
+    "build_latency_table",
     "create_space",
     "create_supernet",
     "export_subnet",
+    "load_ofa_checkpoint",
     "load_subnet",
     "load_supernet",
+    "measure_latency",
     "save_supernet",
 ]

@@ -187,13 +187,15 @@ def _create_supernet(args: argparse.Namespace, loaders: Loaders) -> Supernet:
     supernet = load_ofa_checkpoint(
         args.from_ofa,
         width=args.width,
+        # training can learn other classes; stored as they are, such weights would be of no use
+        num_classes=None if args.epochs == 0 else loaders.num_classes,
         input_size=loaders.input_size,
         resolutions=args.resolutions or (),
     )
     if supernet.num_classes != loaders.num_classes:
         raise ValueError(
             f"{args.from_ofa} has {supernet.num_classes} classes, the data has "
-            f"{loaders.num_classes}; use data with the same classes."
+            f"{loaders.num_classes}; use data with the same classes, or train with --epochs."
         )
     return supernet
 

@@ -55,8 +55,8 @@ class Loaders:
 
     train: Loader  # augmented, shuffled
     train_eval: Loader  # the train images, shuffled, not augmented
-    val: Loader  # not augmented, in fixed order
-    test: Loader  # not augmented, in fixed order
+    val: Loader  # not augmented, in a fixed order that mixes the classes
+    test: Loader  # not augmented, in the order of the data
     num_classes: int
     class_names: tuple[str, ...]
     input_size: tuple[int, int, int]  # (channels, height, width)
@@ -188,6 +188,9 @@ def create_loaders(
     labels = torch.from_numpy(images.labels).to(device)
     loader = partial(ImageLoader, labels=labels, mean=images.mean, std=images.std, seed=seed)
     height, width, channels = images.reader.shape
+    # Images often come sorted by class. Mixed, any first minibatches stand for the whole split, and
+    # so do the batch statistics of a BatchNorm that has no running ones.
+    val_indices = np.random.default_rng(seed).permutation(splits["val"])
     return Loaders(
         train=loader(
             augmented,
@@ -199,7 +202,7 @@ def create_loaders(
             world_size=world_size,
         ),
         train_eval=loader(pixels, indices=splits["train"], batch_size=batch_size, shuffle=True),
-        val=loader(pixels, indices=splits["val"], batch_size=eval_batch_size),
+        val=loader(pixels, indices=val_indices, batch_size=eval_batch_size),
         test=loader(pixels, indices=splits["test"], batch_size=eval_batch_size),
         num_classes=len(images.class_names),
         class_names=images.class_names,

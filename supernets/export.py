@@ -36,7 +36,7 @@ from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.evaluation import evaluate
 from supernets.export_formats import FORMATS, choose_formats
-from supernets.factory import SPACES
+from supernets.factory import SPACES, SUPERNET_ONLY
 from supernets.spaces import Architecture, SearchSpace
 from supernets.subnet_folder import (
     check_export_target,
@@ -62,8 +62,6 @@ __all__ = [
 ]
 
 PROGRAM = "supernet-export"
-#: Settings that only the supernet has.
-_SUPERNET_ONLY = ("bn_mode", "kernel_transform")
 #: What a record says of the data: enough to open the same splits again.
 DATA_KEYS = (
     "dataset",
@@ -127,7 +125,7 @@ def export_subnet(
     record = {
         "space": supernet.space.name,
         "architecture": supernet.space.format(arch),
-        "settings": {k: v for k, v in supernet.settings.items() if k not in _SUPERNET_ONLY},
+        "settings": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
         "cost": {"params": cost.params, "macs": cost.macs},
         "metrics": {
             "test_top1": test.top1,

@@ -17,7 +17,7 @@ from supernets.spaces import Architecture, MobileNetV3Space, NASBench201Space, S
 
 SPACES = ("nasbench201", "mobilenetv3")
 #: Settings of supernets that their stand-alone subnets do not have.
-_SUPERNET_ONLY = ("bn_mode", "kernel_transform")
+SUPERNET_ONLY = ("bn_mode", "kernel_transform")
 
 
 def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
@@ -76,7 +76,7 @@ def create_subnet(arch: Architecture, **settings: Any) -> nn.Module:
     Raises:
         ValueError: If the space is unknown.
     """
-    settings = {name: value for name, value in settings.items() if name not in _SUPERNET_ONLY}
+    settings = {name: value for name, value in settings.items() if name not in SUPERNET_ONLY}
     if arch.space == "nasbench201":
         return NASBench201Subnet(arch, **settings)
     if arch.space == "mobilenetv3":

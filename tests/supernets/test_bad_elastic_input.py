@@ -87,7 +87,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--from-ofa {}/half", "{}/half is not a file of PyTorch weights, or is truncated"),
         ("--from-ofa {}/text", "{}/text is not a file of PyTorch weights, or is truncated"),
         ("--from-ofa {}/ofa --width 0.5", "{}/ofa is of width 0.1, not 0.5; leave the width out"),
-        ("--from-ofa {}/five", "has 5 classes, the data has 10; use data with the same classes."),
+        ("--from-ofa {}/five --epochs 0", "has 5 classes, the data has 10; use data with the same"),
         ("--from-ofa {}/colour", "first_conv.conv.weight has shape (8, 3, 3, 3), (8, 1, 3, 3) was"),
         ("--from-ofa {}/ofa --strides 2 1 2 2 1 2", "Released weights have a --strides of"),
         ("--from-ofa {}/ofa --no-kernel-transform", "Released weights have a --kernel-transform"),
@@ -102,6 +102,13 @@ def test_released_weights_that_do_not_fit_are_refused(
     assert train(tmp_path / "run", *size, *given) == 2
     assert message.format(released) in error_line(capsys)
     assert files_below(tmp_path) == []
+
+
+def test_released_weights_learn_other_classes(released: Path, tmp_path: Path) -> None:
+    flags = f"--image-size 32 --from-ofa {released}/five --epochs 1 --num-probes 0"
+    assert train(tmp_path / "run", *flags.split()) == 0
+    checkpoint = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert checkpoint["supernet_settings"]["num_classes"] == 10
 
 
 @pytest.fixture(scope="module")

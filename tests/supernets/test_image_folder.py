@@ -53,6 +53,13 @@ def test_folder_with_train_and_test(folder: Path) -> None:
     assert loaders.train._augmentation == Augmentation(pad=2, flip=True)
 
 
+def test_val_mixes_classes_that_lie_one_after_the_other(folder: Path) -> None:
+    orders = [open_folder(folder, val_fraction=0.25, seed=seed).val for seed in (0, 0, 1)]
+    first, again, other = (torch.cat([y for _, y in loader]).tolist() for loader in orders)
+    assert first == again != other
+    assert sorted(first) != first and len(set(first[:5])) > 1
+
+
 def test_val_folder_beside_train_only_is_the_test_split(
     folder: Path, assert_same: Callable[..., None]
 ) -> None:

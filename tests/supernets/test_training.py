@@ -636,6 +636,17 @@ def test_inactive_operations_move_with_zero_and_rest_with_skip(
     assert moved == used
 
 
+def test_inactive_operations_move_in_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = spy_on_steps(monkeypatch)
+    flags = ["--paths", "uniform", "--epochs", "1", "--batch-size", "600", "--num-probes", "0"]
+    assert train(tmp_path, *flags) == 0
+    before, after = steps[1]["weights"], checkpoint(tmp_path)["state_dict"]
+    names = [name for name in after if name.endswith(("weight", "bias"))]
+    assert not [name for name in names if torch.equal(after[name], before[name])]
+
+
 def test_training_outside_the_main_thread_works(tmp_path: Path) -> None:
     """Signals cannot be caught there; nothing else differs."""
     from threading import Thread
