@@ -7,7 +7,7 @@ import pickle
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -41,26 +41,43 @@ def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU and checks that it is one of ours.
+    """Reads a checkpoint of a supernet onto the CPU and checks that it is one of ours.
 
     Raises:
         ValueError: If the file is missing, truncated, or something else.
     """
+    return read_dict(
+        path, FORMAT, VERSION, "a supernet checkpoint; expected one from supernet-train"
+    )
+
+
+def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
+    """Reads a dict that ``torch.save`` wrote, with its name and version under two keys.
+
+    Args:
+        path: The file.
+        name: What the dict has to hold under ``"format"``.
+        version: The newest ``"version"`` that can be read.
+        what: What was expected, for messages.
+
+    Raises:
+        ValueError: If the file is missing, truncated, too new, or something else.
+    """
     if not path.is_file():
         raise ValueError(f"There is no checkpoint at {path}.")
-    check_archive(path)
+    _check_archive(path, what)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:  # an archive of something else
-        raise _foreign(path) from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise _foreign(path)
-    if checkpoint["version"] > VERSION:
+        raise ValueError(f"{path} is not {what}.") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != name:
+        raise ValueError(f"{path} is not {what}.")
+    if checkpoint["version"] > version:
         raise ValueError(
             f"{path} has checkpoint version {checkpoint['version']}, this version reads up to "
-            f"{VERSION}; update paceline."
+            f"{version}; update paceline."
         )
-    return cast(dict[str, Any], checkpoint)
+    return checkpoint
 
 
 def read_training_checkpoint(path: Path) -> dict[str, Any]:
@@ -78,7 +95,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_archive(path: Path) -> None:
+def _check_archive(path: Path, what: str) -> None:
     """Compares the checksums in the file, which ``torch.load`` does not."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -93,16 +110,9 @@ def check_archive(path: Path) -> None:
         NotImplementedError,
         ValueError,
     ) as error:
-        raise ValueError(
-            f"{path} is not a checkpoint, or is truncated or damaged; "
-            "expected one from supernet-train."
-        ) from error
+        raise ValueError(f"{path} is truncated or damaged, or is not {what}.") from error
     if damaged is not None:
         raise ValueError(f"{path} is damaged: the checksum of {damaged} is wrong; use a copy.")
-
-
-def _foreign(path: Path) -> ValueError:
-    return ValueError(f"{path} is not a supernet checkpoint; expected one from supernet-train.")
 
 
 def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet:

@@ -8,33 +8,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from timm.utils import random_seed
 
-from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.command_line import (
-    INTERRUPTED,
-    fail,
     parse_args,
     prepare_output,
-    print_result,
     run_command,
     set_threads,
     versions,
-    write_args,
 )
 from supernets.cost import CostModel
 from supernets.data import Loaders, create_loaders
 from supernets.data_options import data_arguments
-from supernets.device import resolve_device
 from supernets.distributed import (
     Ranks,
     ranks_from_environment,
-    start_process_group,
-    stop_process_group,
 )
 from supernets.factory import create_supernet, default_amp
 from supernets.mobilenetv3 import MobileNetV3Supernet
@@ -58,7 +49,8 @@ from supernets.train_options import (
     train_config,
 )
 from supernets.training import train_supernet
-from supernets.training_loop import TrainingError, TrainResult
+from supernets.training_command import already_trained, device_of_rank, run_training
+from supernets.training_loop import TrainResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,10 +63,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     check_options(args)
     set_threads(args.threads)
     ranks = ranks_from_environment()
-    name = args.device
-    if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
-        name = f"cuda:{ranks.local_rank}"
-    device = resolve_device(name)
+    device = device_of_rank(args.device, ranks)
     config = train_config(args, default_amp(args.space, device) if args.amp is None else args.amp)
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
@@ -152,7 +141,7 @@ def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], in
             checkpoint = read_training_checkpoint(files[i])
             _check_same_run(files[i], checkpoint, run.supernet, configs[i], settings)
     elif any(file.exists() for file in [args.output / "last.pt", *files]):
-        raise _holds_a_training(args.output)
+        raise already_trained(args.output)
     supernet = run.supernet
     assert isinstance(supernet, MobileNetV3Supernet)
 
@@ -205,15 +194,8 @@ def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
     if resume:
         return read_training_checkpoint(path)
     if path.exists():
-        raise _holds_a_training(output)
+        raise already_trained(output)
     return None
-
-
-def _holds_a_training(output: Path) -> ValueError:
-    return ValueError(
-        f"{output} already holds a training; add --resume to continue it, "
-        "or choose another --output."
-    )
 
 
 def _check_same_run(
@@ -251,28 +233,12 @@ def _flatten(
 
 
 def _work(args: argparse.Namespace, run: _Run, train: Callable[[], TrainResult]) -> int:
-    if run.ranks.is_main:
-        for unfinished in args.output.rglob(".last.pt.*.tmp"):  # of a process that was killed
-            unfinished.unlink()
-        write_args(args.output, vars(args))
-        with atomic_write(args.output / "splits.npz", "wb") as file:
-            np.savez_compressed(file, **run.loaders.splits)  # type: ignore[arg-type]
-    start_process_group(run.ranks, run.device)
-    try:
-        result = train()
-    except TrainingError as error:
-        return fail(PROGRAM, error)
-    finally:
-        stop_process_group()
-    if run.ranks.is_main:
-        print_result(
-            {
-                "status": "finished" if result.is_finished else "interrupted",
-                "checkpoint": result.checkpoint,
-                "epochs": result.epochs,
-                "steps": result.steps,
-                **({"last_epoch": result.history[-1]} if result.history else {}),
-                **({} if result.is_finished else {"continue": "the same command with --resume"}),
-            }
-        )
-    return 0 if result.is_finished else INTERRUPTED
+    return run_training(
+        PROGRAM,
+        args.output,
+        vars(args),
+        run.loaders.splits,
+        train,
+        ranks=run.ranks,
+        device=run.device,
+    )

@@ -13,32 +13,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from timm.utils import random_seed
 from torch import nn
 
-from supernets.atomic import atomic_write
 from supernets.command_line import (
-    INTERRUPTED,
-    fail,
     parse_args,
     prepare_output,
-    print_result,
     run_command,
     set_threads,
     versions,
-    write_args,
 )
 from supernets.cost import CostModel
 from supernets.data import Loaders, create_loaders
 from supernets.data_options import data_arguments
-from supernets.device import resolve_device
 from supernets.distributed import (
     Ranks,
     ranks_from_environment,
-    start_process_group,
-    stop_process_group,
 )
 from supernets.evaluation import evaluate
 from supernets.export import data_record, export_summary
@@ -53,7 +44,8 @@ from supernets.subnet_folder import (
     recorded_architecture,
     write_subnet_folder,
 )
-from supernets.training_loop import TrainingError
+from supernets.training_command import already_trained, device_of_rank, run_training
+from supernets.training_loop import TrainResult
 
 #: Options that change which images are in which split.
 SPLIT_OPTIONS = ("val_fraction", "num_val", "split_seed", "train_split", "val_split", "test_split")
@@ -73,10 +65,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
     set_threads(args.threads)
     ranks = ranks_from_environment()
-    name = args.device
-    if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
-        name = f"cuda:{ranks.local_rank}"
-    device = resolve_device(name)
+    device = device_of_rank(args.device, ranks)
     inherited = load_subnet(args.subnet)
     exported = read_subnet_record(args.subnet)
     amp = default_amp(exported["space"], device) if args.amp is None else args.amp
@@ -146,10 +135,7 @@ def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
     if resume:
         return read_network_checkpoint(path)
     if path.exists() or (output / "subnet").exists():
-        raise ValueError(
-            f"{output} already holds a training; add --resume to continue it, "
-            "or choose another --output."
-        )
+        raise already_trained(output)
     return None
 
 
@@ -298,15 +284,8 @@ def _build(record: Mapping[str, Any], rates: Mapping[str, float]) -> nn.Module:
 
 
 def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | None) -> int:
-    if run.ranks.is_main:
-        for unfinished in args.output.glob(".last.pt.*.tmp"):  # of a process that was killed
-            unfinished.unlink()
-        write_args(args.output, vars(args))
-        with atomic_write(args.output / "splits.npz", "wb") as file:
-            np.savez_compressed(file, **run.loaders.splits)  # type: ignore[arg-type]
-    start_process_group(run.ranks, run.device)
-    try:
-        result = train_network(
+    def train() -> TrainResult:
+        return train_network(
             run.network,
             run.loaders,
             run.config,
@@ -317,26 +296,22 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
             checkpoint_minutes=args.checkpoint_minutes,
             run_settings={"record": run.record},
         )
-    except TrainingError as error:
-        return fail(PROGRAM, error)
-    finally:
-        stop_process_group()
-    if not run.ranks.is_main:
-        return 0 if result.is_finished else INTERRUPTED
-    block: dict[str, Any] = {
-        "status": "finished" if result.is_finished else "interrupted",
-        "checkpoint": result.checkpoint,
-        "epochs": result.epochs,
-        "steps": result.steps,
-        **({"last_epoch": result.history[-1]} if result.history else {}),
-    }
-    if not result.is_finished:
-        print_result({**block, "continue": "the same command with --resume"})
-        return INTERRUPTED
-    folder = args.output / "subnet"
-    record = read_subnet_record(folder) if folder.exists() else _hand_over(run, folder)
-    print_result({**block, "subnet": folder, **export_summary(record)})
-    return 0
+
+    def hand_over() -> dict[str, Any]:
+        folder = args.output / "subnet"
+        record = read_subnet_record(folder) if folder.exists() else _hand_over(run, folder)
+        return {"subnet": folder, **export_summary(record)}
+
+    return run_training(
+        PROGRAM,
+        args.output,
+        vars(args),
+        run.loaders.splits,
+        train,
+        ranks=run.ranks,
+        device=run.device,
+        hand_over=hand_over,
+    )
 
 
 def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
 from supernets.export_formats import FORMATS
 from supernets.retrain_config import RetrainConfig
-from supernets.train_config import SCHEDULES
+from supernets.training_command import add_recipe_options, add_run_options
 
 PROGRAM = "supernet-retrain"
 
@@ -35,27 +35,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="start from fresh weights (this is the default)",
     )
     add("--finetune", action="store_true", help="start from the subnet's weights")
-    add(
-        "--dropout", type=float, default=0.0, metavar="P", help="before the classifier (default: 0)"
-    )
-    add(
-        "--drop-path",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="of the last block, less in earlier ones (default: 0)",
-    )
     add_data_options(parser)
     _add_training_options(parser)
-    _add_run_options(parser)
+    add_run_options(parser).add_argument(
+        "--formats",
+        nargs="*",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help=f"written besides the weights, some of {', '.join(FORMATS)} (default: all there are)",
+    )
     return parser
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     defaults = RetrainConfig()
-    add = parser.add_argument_group("training").add_argument
+    group = parser.add_argument_group("training")
+    add_recipe_options(group, weight_decay=defaults.weight_decay, warmup_lr=defaults.warmup_lr)
+    add = group.add_argument
     add("--epochs", type=int, default=defaults.epochs, metavar="N", help="(default: 200)")
-    add("--opt", default=defaults.opt, metavar="NAME", help="timm optimizer (default: sgd)")
     add("--opt-eps", type=float, metavar="E", help="its epsilon (default: the optimizer's)")
     add(
         "--opt-betas",
@@ -67,32 +64,8 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--opt-alpha", type=float, metavar="A", help="RMSProp's decay (default: the optimizer's)")
     add("--momentum", type=float, metavar="M", help="(default: 0.9 where the optimizer has it)")
     add("--lr", type=float, default=defaults.lr, metavar="LR", help="peak rate (default: 0.1)")
-    add(
-        "--weight-decay",
-        type=float,
-        default=defaults.weight_decay,
-        metavar="WD",
-        help="(default: 5e-4)",
-    )
-    add(
-        "--decay-bn-bias",
-        action=argparse.BooleanOptionalAction,
-        default=defaults.decay_bn_bias,
-        help="weight decay on BatchNorm and biases too (default: yes)",
-    )
-    add("--sched", choices=SCHEDULES, default=defaults.sched, help="schedule (default: cosine)")
     add("--min-lr", type=float, default=defaults.min_lr, metavar="LR", help="(default: 0)")
     add("--warmup-epochs", type=int, default=0, metavar="N", help="(default: 0)")
-    add(
-        "--warmup-lr",
-        type=float,
-        default=defaults.warmup_lr,
-        metavar="LR",
-        help="where the warm-up starts (default: 1e-5)",
-    )
-    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
-    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
-    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
     add("--mixup-prob", type=float, default=1.0, metavar="P", help="of either (default: 1)")
     add(
         "--mixup-switch-prob",
@@ -102,9 +75,6 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         help="of CutMix where both are on (default: 0.5)",
     )
     add("--mixup-off-epoch", type=int, metavar="N", help="epochs with either (default: all)")
-    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
-    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
-    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
     add(
         "--ema-warmup",
         action=argparse.BooleanOptionalAction,
@@ -118,33 +88,4 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="of the splits (default: the subnet's, with --dataset 0)",
-    )
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("run")
-    add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add(
-        "--formats",
-        nargs="*",
-        choices=FORMATS,
-        metavar="FORMAT",
-        help=f"written besides the weights, some of {', '.join(FORMATS)} (default: all there are)",
-    )
-    add("--resume", action="store_true", help="continue from last.pt in --output (default: no)")
-    add(
-        "--checkpoint-minutes",
-        type=float,
-        default=10.0,
-        metavar="MIN",
-        help="between checkpoints within an epoch (default: 10)",
-    )
-    add_machine_options(group)
-    add_amp_option(group)
-    add(
-        "--channels-last",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="memory format (default: yes)",
     )

@@ -6,18 +6,17 @@ same bits on a CPU.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.atomic import atomic_write
-from supernets.checkpoint import check_archive
+from supernets.checkpoint import read_dict
 from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
@@ -104,22 +103,8 @@ def read_network_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file is missing, truncated, or something else.
     """
-    if not path.is_file():
-        raise ValueError(f"There is no checkpoint at {path}.")
-    check_archive(path)
-    foreign = f"{path} is not a checkpoint of a network's training; expected one of retraining."
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(foreign) from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise ValueError(foreign)
-    if checkpoint["version"] > VERSION:
-        raise ValueError(
-            f"{path} has checkpoint version {checkpoint['version']}, this version reads up to "
-            f"{VERSION}; update paceline."
-        )
-    return cast(dict[str, Any], checkpoint)
+    what = "a checkpoint of a network's training; expected one from supernet-retrain"
+    return read_dict(path, FORMAT, VERSION, what)
 
 
 def training_loss(

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
 from supernets.factory import SPACES
 from supernets.nasbench201 import BN_MODES
 from supernets.path_sampling import PATHS
 from supernets.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
-from supernets.train_config import SCHEDULES, TrainConfig
+from supernets.train_config import TrainConfig
+from supernets.training_command import add_recipe_options, add_run_options
 
 PROGRAM = "supernet-train"
 PROGRESSIVE = "progressive"
@@ -61,52 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--num-paths", type=int, metavar="K", help="paths per step (default: the sampler's)")
     add("--epochs", type=int, metavar="N", help="(default: 100)")
     add("--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)")
-    add("--opt", default=defaults.opt, metavar="NAME", help="timm optimizer (default: sgd)")
     add("--lr", type=float, metavar="LR", help="peak rate (default: 0.025)")
     add("--momentum", type=float, default=defaults.momentum, metavar="M", help="(default: 0.9)")
-    add(
-        "--weight-decay",
-        type=float,
-        default=defaults.weight_decay,
-        metavar="WD",
-        help="on every parameter (default: 5e-4)",
-    )
-    add(
-        "--decay-bn-bias",
-        action=argparse.BooleanOptionalAction,
-        default=defaults.decay_bn_bias,
-        help="weight decay on BatchNorm and biases too (default: yes)",
-    )
-    add("--sched", choices=SCHEDULES, default=defaults.sched, help="schedule (default: cosine)")
     add("--min-lr", type=float, metavar="LR", help="(default: 0.001)")
     add("--warmup-epochs", type=int, metavar="N", help="(default: 0)")
-    add(
-        "--warmup-lr",
-        type=float,
-        default=defaults.warmup_lr,
-        metavar="LR",
-        help="where the warm-up starts (default: 1e-5)",
-    )
-    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
-    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
-    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
-    add(
-        "--dropout",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="before the classifier; in a sandwich of the largest path only (default: 0)",
-    )
-    add(
-        "--drop-path",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="of the last block, less in earlier ones; likewise (default: 0)",
-    )
-    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
-    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
-    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
+    add_recipe_options(group, weight_decay=defaults.weight_decay, warmup_lr=defaults.warmup_lr)
     add(
         "--inactive-grads",
         choices=("zero", "skip"),
@@ -122,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=0, metavar="N", help="weights, paths, data (default: 0)")
     _add_phase_options(parser)
-    _add_run_options(parser)
+    add_run_options(parser).add_argument(
+        "--sync-bn", action="store_true", help="BatchNorm over all processes (default: no)"
+    )
     return parser
 
 
@@ -179,29 +141,6 @@ def _add_phase_options(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="weight of the teacher's labels after the first phase (default: 1)",
     )
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("run")
-    add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add("--resume", action="store_true", help="continue the run in --output (default: no)")
-    add(
-        "--checkpoint-minutes",
-        type=float,
-        default=10.0,
-        metavar="MIN",
-        help="between checkpoints within an epoch (default: 10)",
-    )
-    add_machine_options(group)
-    add_amp_option(group)
-    add(
-        "--channels-last",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="memory format (default: yes)",
-    )
-    add("--sync-bn", action="store_true", help="BatchNorm over all processes (default: no)")
 
 
 def check_options(args: argparse.Namespace) -> None:

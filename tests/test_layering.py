@@ -23,6 +23,7 @@ JOBS = (
     "supernets.export",
     "supernets.latency_cli",
     "supernets.standard_training",
+    "supernets.training_command",
     "supernets.retrain_options",
     "supernets.retrain",
     "supernets.command_line",

@@ -1,0 +1,180 @@
+"""What the two commands that train share: options, the device, and the run around the loop."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from supernets.atomic import atomic_write
+from supernets.command_line import (
+    INTERRUPTED,
+    add_amp_option,
+    add_machine_options,
+    fail,
+    print_result,
+    write_args,
+)
+from supernets.device import resolve_device
+from supernets.distributed import Ranks, start_process_group, stop_process_group
+from supernets.train_config import SCHEDULES
+from supernets.training_loop import TrainingError, TrainResult
+
+
+def add_recipe_options(
+    group: argparse._ArgumentGroup, *, weight_decay: float, warmup_lr: float
+) -> None:
+    """Adds the options of a recipe that mean the same to both commands.
+
+    Args:
+        group: Where to.
+        weight_decay: Default of ``--weight-decay``.
+        warmup_lr: Default of ``--warmup-lr``.
+    """
+    add = group.add_argument
+    add("--opt", default="sgd", metavar="NAME", help="timm optimizer (default: sgd)")
+    add(
+        "--weight-decay",
+        type=float,
+        default=weight_decay,
+        metavar="WD",
+        help=f"(default: {weight_decay:g})",
+    )
+    add(
+        "--decay-bn-bias",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="weight decay on BatchNorm and biases too (default: yes)",
+    )
+    add("--sched", choices=SCHEDULES, default="cosine", help="schedule (default: cosine)")
+    add(
+        "--warmup-lr",
+        type=float,
+        default=warmup_lr,
+        metavar="LR",
+        help=f"where the warm-up starts (default: {warmup_lr:g})",
+    )
+    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
+    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
+    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
+    add(
+        "--dropout",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="before the classifier; in a sandwich of the largest path only (default: 0)",
+    )
+    add(
+        "--drop-path",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of the last block, less in earlier ones; likewise (default: 0)",
+    )
+    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
+    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
+    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds where a run's files go, how it resumes and what it runs on; gives back the group."""
+    group = parser.add_argument_group("run")
+    add = group.add_argument
+    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add("--resume", action="store_true", help="continue the run in --output (default: no)")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="MIN",
+        help="between checkpoints within an epoch (default: 10)",
+    )
+    add_machine_options(group)
+    add_amp_option(group)
+    add(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="memory format (default: yes)",
+    )
+    return group
+
+
+def device_of_rank(name: str, ranks: Ranks) -> torch.device:
+    """The device ``--device`` asks for; under torchrun each process has an accelerator of its own.
+
+    Raises:
+        ValueError: If the name is unknown or this machine has no such device.
+    """
+    if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
+        name = f"cuda:{ranks.local_rank}"
+    return resolve_device(name)
+
+
+def already_trained(output: Path) -> ValueError:
+    """The error for an output folder that holds a training which is not to be resumed."""
+    return ValueError(
+        f"{output} already holds a training; add --resume to continue it, "
+        "or choose another --output."
+    )
+
+
+def run_training(
+    program: str,
+    output: Path,
+    args: Mapping[str, Any],
+    splits: Mapping[str, NDArray[np.int64]],
+    train: Callable[[], TrainResult],
+    *,
+    ranks: Ranks,
+    device: torch.device,
+    hand_over: Callable[[], Mapping[str, Any]] | None = None,
+) -> int:
+    """Writes what describes the run, trains, and prints how it ended.
+
+    Args:
+        program: Name for error messages.
+        output: Folder of the run.
+        args: The resolved options, for ``args.json``.
+        splits: Indices of the images of each split, for ``splits.npz``.
+        train: The training, within the process group.
+        ranks: This process among those of ``torchrun``.
+        device: Where it trains.
+        hand_over: What the main process does with a finished training; gives back what to print of
+            it.
+
+    Returns:
+        The exit status.
+    """
+    if ranks.is_main:
+        for unfinished in output.rglob(".last.pt.*.tmp"):  # of a process that was killed
+            unfinished.unlink()
+        write_args(output, args)
+        with atomic_write(output / "splits.npz", "wb") as file:
+            np.savez_compressed(file, **splits)  # type: ignore[arg-type]
+    start_process_group(ranks, device)
+    try:
+        result = train()
+    except TrainingError as error:
+        return fail(program, error)
+    finally:
+        stop_process_group()
+    if ranks.is_main:
+        block: dict[str, Any] = {
+            "status": "finished" if result.is_finished else "interrupted",
+            "checkpoint": result.checkpoint,
+            "epochs": result.epochs,
+            "steps": result.steps,
+            **({"last_epoch": result.history[-1]} if result.history else {}),
+        }
+        if not result.is_finished:
+            block["continue"] = "the same command with --resume"
+        elif hand_over is not None:
+            block.update(hand_over())
+        print_result(block)
+    return 0 if result.is_finished else INTERRUPTED
