@@ -42,7 +42,7 @@ class TrainConfig:
         clip_grad: Largest norm of the whole gradient, or None.
         clip_value: Largest absolute value in the gradient, or None.
         ema_decay: Keep an exponential moving average of the weights, and store it as the weights
-            of the supernet; None for none.
+            of the supernet; None for none. Its decay starts at 0 and rises to this, as timm has it.
         inactive_grads: ``"zero"`` lets weight decay and momentum move operations off the path,
         ``"skip"`` does not.
         amp: Whether to compute in bfloat16 autocast.

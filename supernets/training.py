@@ -82,7 +82,7 @@ def train_supernet(
         output: An existing folder.
         device: Where to train.
         space: Where probes are drawn from; None for the whole space of the supernet.
-        teacher: Network whose logits all paths learn from beside the labels, in train mode as in
+        teacher: Network whose logits the paths that learn from labels learn from beside them, in train mode as in
             OFA's code. Moved to ``device``.
         ranks: This process among those of ``torchrun``, whose process group has started.
         resume_from: Checkpoint read with ``read_checkpoint`` whose weights ``supernet`` already

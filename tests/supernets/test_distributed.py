@@ -66,7 +66,7 @@ import json, os, signal, sys
 import numpy as np
 import torch
 import torch.distributed as dist
-from supernets import cli, training, training_loop
+from supernets import cli, training, training_command, training_loop
 from supernets.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.checkpoint import weights_digest
 from supernets.distributed import all_reduce_gradients
@@ -100,9 +100,10 @@ def spy(supernet, *args, **settings):
 
 cli.train_supernet = spy
 # One group for all runs: torchrun's store keeps the addresses of the first.
-cli.start_process_group(cli.ranks_from_environment(), torch.device("cpu"))
-stop_process_group = cli.stop_process_group
-cli.start_process_group = cli.stop_process_group = lambda *args: None
+training_command.start_process_group(cli.ranks_from_environment(), torch.device("cpu"))
+stop_process_group = training_command.stop_process_group
+training_command.start_process_group = lambda *args: None
+training_command.stop_process_group = lambda: None
 
 
 def run(run_name, *more, flags=flags):
