@@ -82,8 +82,8 @@ def train_supernet(
         output: An existing folder.
         device: Where to train.
         space: Where probes are drawn from; None for the whole space of the supernet.
-        teacher: Network whose logits the paths that learn from labels learn from beside them, in train mode as in
-            OFA's code. Moved to ``device``.
+        teacher: Network whose logits are learned from beside the labels, in train mode as in OFA's
+            code; not by paths that learn from another path. Moved to ``device``.
         ranks: This process among those of ``torchrun``, whose process group has started.
         resume_from: Checkpoint read with ``read_checkpoint`` whose weights ``supernet`` already
             holds.
