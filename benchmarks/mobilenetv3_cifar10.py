@@ -3,7 +3,7 @@
 
 Searches a trained supernet within a window of MACs by WeakNAS and at random, with TSE and with
 validation accuracy, and trains what was found from scratch, all for equally many epochs. Beside
-these stand the heaviest of the random subnets, which needs no supernet at all, and a random one.
+these stands the heaviest of the random subnets, which needs no supernet at all.
 Whatever has finished is kept: the same command goes on where it was stopped.
 
     python benchmarks/mobilenetv3_cifar10.py --supernet runs/sandwich/last.pt --data-dir DIR \
@@ -40,11 +40,12 @@ def main() -> None:
     add("--runs", type=Path, required=True, help="folder of all searches and trainings")
     add("--output", type=Path, required=True)
     add("--num-trials", type=int, default=100)
-    add("--tse-batches", type=int, default=50)
+    add("--tse-batches", type=int, default=20)
+    add("--val-batches", type=int, default=10, help="of 512 val images")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the WeakNAS searches")
     add("--random-seeds", type=int, nargs="+", default=[0], help="of the random searches")
     add("--trainings", type=int, default=5, help="of each method, seeds counted from 0")
-    add("--epochs", type=int, default=20, help="of each training")
+    add("--epochs", type=int, default=5, help="of each training")
     add("--lr", type=float, default=0.1)
     add("--batch-size", type=int, default=128)
     add("--jobs", type=int, default=2, help="processes at a time, one thread each")
@@ -99,8 +100,12 @@ def search_command(
         "--threads=1",
     ]
     if estimator == "tse":
-        command += [f"--tse-batches={args.tse_batches}", f"--tse-batch-size={args.batch_size}"]
-    return command
+        return [
+            *command,
+            f"--tse-batches={args.tse_batches}",
+            f"--tse-batch-size={args.batch_size}",
+        ]
+    return [*command, f"--val-batches={args.val_batches}"]
 
 
 def run_all(args: argparse.Namespace, commands: Sequence[list[str]], names: Sequence[str]) -> None:
@@ -146,7 +151,6 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
         trials = list(csv.DictReader(file))
     heaviest = max(trials, key=lambda trial: float(trial["macs"]))
     subnets["heaviest-random"] = [heaviest["architecture"]]
-    subnets["random"] = [trial["architecture"] for trial in trials[: args.trainings]]
     return subnets
 
 
