@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from hardware import write_result
 
+from supernets import CostModel, load_supernet
+
 ESTIMATORS = ("tse", "val_acc")
 ALGORITHMS = ("weaknas", "random")
 
@@ -149,8 +151,10 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
     folder = args.runs / search_name("random", "tse", args.random_seeds[0])
     with open(folder / "trials.csv", newline="", encoding="utf-8") as file:
         trials = list(csv.DictReader(file))
-    heaviest = max(trials, key=lambda trial: float(trial["macs"]))
-    subnets["heaviest-random"] = [heaviest["architecture"]]
+    supernet = load_supernet(args.supernet)
+    archs = [supernet.space.parse(trial["arch"]) for trial in trials]
+    heaviest = max(archs, key=lambda arch: CostModel(supernet).measure(arch).macs)
+    subnets["heaviest-random"] = [supernet.space.format(heaviest)]
     return subnets
 
 
@@ -169,6 +173,7 @@ def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> No
                     f"--data-dir={args.data_dir}",
                     f"--arch={notations[number]}",
                     f"--output={subnet}",
+                    "--formats",  # none: only the weights are of use here
                     "--threads=1",
                 ]
             output = args.runs / training_name(method, k)
@@ -184,6 +189,7 @@ def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> No
                     "--warmup-epochs=1",
                     "--label-smoothing=0.1",
                     f"--seed={k}",
+                    "--formats",
                     "--threads=1",
                     *(["--resume"] if (output / "last.pt").exists() else []),
                 ]
