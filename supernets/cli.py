@@ -49,7 +49,12 @@ from supernets.train_options import (
     train_config,
 )
 from supernets.training import train_supernet
-from supernets.training_command import already_trained, device_of_rank, run_training
+from supernets.training_command import (
+    already_trained,
+    check_same_settings,
+    device_of_rank,
+    run_training,
+)
 from supernets.training_loop import TrainResult
 
 
@@ -212,16 +217,7 @@ def _check_same_run(
         )
     stored = _flatten(checkpoint["supernet_settings"], checkpoint["train_config"], checkpoint)
     given = _flatten(supernet.settings, asdict(config), settings)
-    differing = [
-        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
-        for name in dict.fromkeys([*stored, *given])
-        if stored.get(name) != given.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{path.parent} was trained with {', '.join(differing)}; "
-            "resume with the settings it was started with, or use a new --output."
-        )
+    check_same_settings(path.parent, stored, given)
 
 
 def _flatten(

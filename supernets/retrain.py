@@ -44,7 +44,12 @@ from supernets.subnet_folder import (
     recorded_architecture,
     write_subnet_folder,
 )
-from supernets.training_command import already_trained, device_of_rank, run_training
+from supernets.training_command import (
+    already_trained,
+    check_same_settings,
+    device_of_rank,
+    run_training,
+)
 from supernets.training_loop import TrainResult
 
 #: Options that change which images are in which split.
@@ -76,7 +81,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     loaders = _open_data(args, exported, device, ranks)
     record = _describe(args, exported, loaders, config, ranks)
     if checkpoint is not None:
-        _check_same_run(args.output, checkpoint, record)
+        check_same_settings(args.output, _flatten(checkpoint["record"]), _flatten(record))
     random_seed(args.seed)
     rates = {"dropout": args.dropout, "drop_path": args.drop_path}
     network = _build(record, {name: rate for name, rate in rates.items() if rate != 0})
@@ -232,20 +237,6 @@ def _describe(
         "provenance": {"subnet": str(args.subnet), "exported": exported["provenance"]},
         "versions": versions(),
     }
-
-
-def _check_same_run(output: Path, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    stored, given = _flatten(checkpoint["record"]), _flatten(record)
-    differing = [
-        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
-        for name in dict.fromkeys([*stored, *given])
-        if stored.get(name) != given.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{output} was trained with {', '.join(differing)}; "
-            "resume with the settings it was started with, or use a new --output."
-        )
 
 
 def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,8 @@ class _SupernetTask(TrainingTask):
     ) -> None:
         self.module, self.loaders, self.paths, self.config = supernet, loaders, paths, config
         self.device, self.teacher, self.ranks = device, teacher, ranks
+        if teacher is not None:
+            teacher.train()
         self.run_settings = run_settings
         self.mixing: Mixing | None = None
         if config.mixup > 0 or config.cutmix > 0:
@@ -213,7 +215,7 @@ class _SupernetTask(TrainingTask):
         if self.teacher is None:
             return None
         with autocast(self.device, self.config.amp):
-            logits: Tensor = self.teacher.train()(x)
+            logits: Tensor = self.teacher(x)
         return logits.float()
 
     @torch.no_grad()

@@ -124,6 +124,29 @@ def already_trained(output: Path) -> ValueError:
     )
 
 
+def check_same_settings(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Makes sure that a training is resumed with what it was started with.
+
+    Args:
+        folder: Of the training, for the message.
+        stored: All that decides the result, by name, as the checkpoint has it.
+        given: The same of this run.
+
+    Raises:
+        ValueError: If they differ; names all that does.
+    """
+    differing = [
+        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
+        for name in dict.fromkeys([*stored, *given])
+        if stored.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} was trained with {', '.join(differing)}; "
+            "resume with the settings it was started with, or use a new --output."
+        )
+
+
 def run_training(
     program: str,
     output: Path,
