@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Does a search of elastic MobileNetV3 find subnets that train better than the best random ones?
+"""Does a search find subnets that train better than the best random ones?
 
-Searches a trained supernet within a window of MACs by WeakNAS and at random, with TSE and with
-validation accuracy, and trains what was found from scratch, all for equally many epochs. Beside
-these stands the heaviest of the random subnets, which needs no supernet at all.
+Searches a trained supernet within a window of MACs by several algorithms, random search among them,
+with TSE and with validation accuracy, and trains what was found from scratch, all for equally many
+epochs. Beside these stand the heaviest of the subnets drawn at random, which needs no supernet at
+all, and some of them as they come.
 Whatever has finished is kept: the same command goes on where it was stopped.
 
-    python benchmarks/mobilenetv3_cifar10.py --supernet runs/sandwich/last.pt --data-dir DIR \
+    python benchmarks/search_and_retrain.py --supernet runs/sandwich/last.pt --data-dir DIR \
         --min-macs 9e6 --max-macs 10e6 --runs runs/study --output benchmarks/results/NAME.json
 """
 
@@ -28,7 +29,9 @@ from hardware import write_result
 from supernets import CostModel, load_supernet
 
 ESTIMATORS = ("tse", "val_acc")
-ALGORITHMS = ("weaknas", "random")
+ALGORITHMS = ("weaknas", "random")  # the default
+#: Methods of choosing without a search.
+HEAVIEST, ANY = "heaviest-random", "any-random"
 
 
 def main() -> None:
@@ -41,12 +44,14 @@ def main() -> None:
     add("--max-macs", type=float, required=True)
     add("--runs", type=Path, required=True, help="folder of all searches and trainings")
     add("--output", type=Path, required=True)
+    add("--algorithms", nargs="+", default=ALGORITHMS, help="random must be one of them")
     add("--num-trials", type=int, default=100)
     add("--tse-batches", type=int, default=20)
     add("--val-batches", type=int, default=10, help="of 512 val images")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the WeakNAS searches")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the searches but random ones")
     add("--random-seeds", type=int, nargs="+", default=[0], help="of the random searches")
     add("--trainings", type=int, default=5, help="of each method, seeds counted from 0")
+    add("--any-random", type=int, default=0, help="random subnets trained once each")
     add("--epochs", type=int, default=5, help="of each training")
     add("--lr", type=float, default=0.1)
     add("--batch-size", type=int, default=128)
@@ -54,6 +59,8 @@ def main() -> None:
     add("--only", choices=("searches", "trainings"), help="run these and write no result")
     add("--note", default="", help="what a reader must know, stored with the results")
     args = parser.parse_args()
+    if "random" not in args.algorithms:
+        parser.error("--algorithms must have random among them")
     for name in ("supernet", "data_dir", "runs", "output"):  # commands run elsewhere
         setattr(args, name, getattr(args, name).resolve())
 
@@ -73,10 +80,16 @@ def plan(args: argparse.Namespace) -> list[tuple[str, str, int]]:
     """Algorithm, estimator and seed of every search."""
     return [
         (algorithm, estimator, seed)
-        for algorithm in ALGORITHMS
+        for algorithm in args.algorithms
         for estimator in ESTIMATORS
-        for seed in (args.seeds if algorithm == "weaknas" else args.random_seeds)
+        for seed in seeds_of(args, algorithm)
     ]
+
+
+def seeds_of(args: argparse.Namespace, algorithm: str) -> list[int]:
+    """The seeds of the searches by an algorithm."""
+    seeds: list[int] = args.random_seeds if algorithm == "random" else args.seeds
+    return seeds
 
 
 def search_name(algorithm: str, estimator: str, seed: int) -> str:
@@ -143,9 +156,9 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
     subnets = {
         f"{algorithm}-{estimator}": [
             found[search_name(algorithm, estimator, seed)]["architecture"]
-            for seed in (args.seeds if algorithm == "weaknas" else args.random_seeds)
+            for seed in seeds_of(args, algorithm)
         ]
-        for algorithm in ALGORITHMS
+        for algorithm in args.algorithms
         for estimator in ESTIMATORS
     }
     folder = args.runs / search_name("random", "tse", args.random_seeds[0])
@@ -154,16 +167,24 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
     supernet = load_supernet(args.supernet)
     archs = [supernet.space.parse(trial["arch"]) for trial in trials]
     heaviest = max(archs, key=lambda arch: CostModel(supernet).measure(arch).macs)
-    subnets["heaviest-random"] = [supernet.space.format(heaviest)]
+    subnets[HEAVIEST] = [supernet.space.format(heaviest)]
+    if args.any_random:
+        subnets[ANY] = [supernet.space.format(arch) for arch in archs[: args.any_random]]
     return subnets
 
 
+def num_trainings(args: argparse.Namespace, method: str) -> int:
+    """How many trainings a method gets."""
+    count: int = args.any_random if method == ANY else args.trainings
+    return count
+
+
 def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> None:
-    """Exports every subnet once and trains it from scratch, ``args.trainings`` times a method."""
+    """Exports every subnet once and trains it from scratch, some times a method."""
     exports: dict[str, list[str]] = {}
     trainings: dict[str, list[str]] = {}
     for method, notations in subnets.items():
-        for k in range(args.trainings):
+        for k in range(num_trainings(args, method)):
             number = k % len(notations)
             subnet = args.runs / f"subnet-{method}-{number}"
             if not subnet.exists():
@@ -209,7 +230,7 @@ def compare(
     methods = {}
     for method in subnets:
         records, seconds = [], []
-        for k in range(args.trainings):
+        for k in range(num_trainings(args, method)):
             folder = args.runs / training_name(method, k)
             text = (folder / "subnet" / "subnet.json").read_text(encoding="utf-8")
             records.append(json.loads(text))
