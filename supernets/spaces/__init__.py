@@ -8,16 +8,21 @@ from supernets.spaces.base import (
     Encoding,
     SearchSpace,
 )
+from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench201 import NASBench201Space
+from supernets.spaces.nasnet import NASNetSpace
 
 __all__ = [
     "ENCODINGS",
     "MAX_ENUMERABLE_SIZE",
     "Architecture",
+    "CellSpace",
     "Decision",
+    "Edge",
     "Encoding",
     "MobileNetV3Space",
     "NASBench201Space",
+    "NASNetSpace",
     "SearchSpace",
 ]

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 _Space = TypeVar("_Space", bound="SearchSpace")
 
-Encoding = Literal["one-hot", "integers"]
-ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers")
+Encoding = Literal["one-hot", "integers", "path"]
+ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers", "path")
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
 MAX_ENUMERABLE_SIZE = 100_000
+_MAX_MUTATION_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,19 @@ class Architecture:
 class SearchSpace(abc.ABC):
     """A list of categorical decisions, and the notation of its points.
 
-    A decision can be inactive: what it chooses then has no effect. An architecture is canonical if
-    its inactive choices are 0, so that two architectures are equal exactly if their networks are.
-    Everything that gives architectures gives canonical ones.
+    A decision can be inactive: what it chooses then has no effect. Of all choices that make the
+    same network one is canonical, with inactive choices 0, so that two architectures are equal
+    exactly if their networks are. Everything that gives architectures gives canonical ones.
 
     Batches of architectures are arrays of choices, shape (num_archs, num_decisions), int64.
     """
 
     name: str
     decisions: tuple[Decision, ...]
+    #: How ``encode`` can write architectures.
+    encodings: tuple[Encoding, ...] = ("one-hot", "integers")
+    #: Positions of the decisions whose options compete in strict fairness; None for all of them.
+    fair_decisions: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
         self._set_allowed([range(len(decision.options)) for decision in self.decisions])
@@ -84,6 +89,11 @@ class SearchSpace(abc.ABC):
         self._allowed_table = np.zeros((len(self._allowed), self._num_allowed.max()), np.int64)
         for row, indices in zip(self._allowed_table, self._allowed, strict=True):
             row[: len(indices)] = indices
+
+    @property
+    def allowed(self) -> tuple[tuple[int, ...], ...]:
+        """The options of each decision that the space offers, as ascending indices."""
+        return self._allowed
 
     @property
     def size(self) -> int:
@@ -136,7 +146,14 @@ class SearchSpace(abc.ABC):
         )
 
     def canonicalize(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sets inactive choices to 0; (num_archs, num_decisions) to the same shape."""
+        """Makes choices canonical: by default inactive ones 0.
+
+        Args:
+            choices: (num_archs, num_decisions), each in range.
+
+        Returns:
+            The same shape.
+        """
         return np.where(self.is_active(choices), choices, 0)
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
@@ -146,7 +163,7 @@ class SearchSpace(abc.ABC):
             ValueError: If the number of choices or one of them is out of range.
         """
         arch = Architecture(self.name, tuple(int(choice) for choice in choices))
-        self._check_range(arch)
+        self.check(arch)
         arch = Architecture(self.name, tuple(self._canonical(arch.choices)))
         self.validate(arch)
         return arch
@@ -162,11 +179,11 @@ class SearchSpace(abc.ABC):
             ValueError: If it is from another space, a choice is out of range, or it is not
                 canonical.
         """
-        self._check_range(arch)
+        self.check(arch)
         if list(arch.choices) != self._canonical(arch.choices):
             raise ValueError(
-                f"An architecture of space {self.name!r} makes inactive choices, which must be 0; "
-                "build it with space.architecture(choices)."
+                f"An architecture of space {self.name!r} is not canonical; inactive choices must "
+                "be 0, for example. Build it with space.architecture(choices)."
             )
         for decision, allowed, choice, is_active in zip(
             self.decisions, self._allowed, arch.choices, self._active(arch.choices), strict=True
@@ -178,7 +195,12 @@ class SearchSpace(abc.ABC):
                     f"got {decision.options[choice]}."
                 )
 
-    def _check_range(self, arch: Architecture) -> None:
+    def check(self, arch: Architecture) -> None:
+        """Checks that ``arch`` is of this space, canonical or not.
+
+        Raises:
+            ValueError: If it is from another space, or a choice is out of range.
+        """
         if arch.space != self.name:
             raise ValueError(
                 f"Architecture is from space {arch.space!r}, but this space is {self.name!r}."
@@ -258,7 +280,8 @@ class SearchSpace(abc.ABC):
     ) -> NDArray[np.int64]:
         """Redraws one uniformly chosen active decision of each architecture to a different option.
 
-        Decisions that become active by it are drawn uniformly.
+        Decisions that become active by it are drawn uniformly. Where the result is the same
+        architecture written differently it is drawn again.
 
         Args:
             choices: (num_archs, num_decisions), of architectures of this space.
@@ -271,12 +294,27 @@ class SearchSpace(abc.ABC):
             ValueError: If an architecture has no active decision with a second option.
         """
         active = self.is_active(choices)
-        changeable = active & (self._num_allowed > 1)
-        if not changeable.any(axis=1).all():
+        if not (active & (self._num_allowed > 1)).any(axis=1).all():
             raise ValueError(
                 f"There is an architecture of space {self.name!r} that cannot be mutated: every "
                 "active decision is restricted to one option."
             )
+        mutants = self._mutate_once(choices, active, rng)
+        for _ in range(_MAX_MUTATION_ROUNDS):
+            same = (mutants == choices).all(axis=1)
+            if not same.any():
+                return mutants
+            mutants[same] = self._mutate_once(choices[same], active[same], rng)
+        raise ValueError(
+            f"There is an architecture of space {self.name!r} that cannot be mutated: whichever "
+            "decision is redrawn, it stays the same."
+        )
+
+    def _mutate_once(
+        self, choices: NDArray[np.int64], active: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Redraws one active decision of each; may give the same architectures."""
+        changeable = active & (self._num_allowed > 1)
         rows = np.arange(len(choices))
         positions = np.where(changeable, rng.random(choices.shape), -1.0).argmax(axis=1)
         present = self._allowed_table[positions] == choices[rows, positions, None]
@@ -289,6 +327,24 @@ class SearchSpace(abc.ABC):
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """Mutates one architecture as ``mutate_choices`` does."""
         return self.architectures(self.mutate_choices(np.array([arch.choices]), rng))[0]
+
+    def redraw_choices(
+        self, choices: NDArray[np.int64], prob: float, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Redraws every active decision with probability ``prob``, perhaps to what it was.
+
+        Decisions that become active by it are drawn uniformly.
+
+        Args:
+            choices: (num_archs, num_decisions), of architectures of this space.
+            prob: From 0 to 1.
+            rng: Where the random numbers come from.
+
+        Returns:
+            The same shape.
+        """
+        is_kept = rng.random(choices.shape) >= prob
+        return self._complete(choices, self.is_active(choices) & is_kept, rng)
 
     def crossover_choices(
         self, first: NDArray[np.int64], second: NDArray[np.int64], rng: np.random.Generator
@@ -359,27 +415,40 @@ class SearchSpace(abc.ABC):
             archs: What to encode.
             encoding: ``"one-hot"`` gives a column per option, ``"integers"`` one per decision: the
                 number its option is, or the option's index where options are not numbers.
+                ``"path"``, of cells, gives a column per path of operations.
 
         Returns:
-            (num_archs, sum of the option counts) or (num_archs, num_decisions).
+            (num_archs, num_features), where there are as many features as options or decisions.
 
         Raises:
-            ValueError: If the encoding is unknown.
+            ValueError: If the space has no such encoding.
         """
-        if encoding not in ENCODINGS:
-            raise ValueError(f"Unknown encoding {encoding!r}; choose from {', '.join(ENCODINGS)}.")
+        self.check_encoding(encoding)
+        choices = np.array([arch.choices for arch in archs], np.int64)
+        return self._encode(choices.reshape(len(archs), len(self.decisions)), encoding)
+
+    def check_encoding(self, encoding: str) -> None:
+        """Makes sure that the space has an encoding.
+
+        Raises:
+            ValueError: If it has not.
+        """
+        if encoding not in self.encodings:
+            raise ValueError(
+                f"Space {self.name!r} has no encoding {encoding!r}; choose from "
+                f"{', '.join(self.encodings)}."
+            )
+
+    def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
+        """Encodes choices (num_archs, num_decisions), of no architecture as well."""
         sizes = np.array([len(decision.options) for decision in self.decisions])
-        num_columns = int(sizes.sum()) if encoding == "one-hot" else len(sizes)
-        if not archs:
-            return np.zeros((0, num_columns), np.float32)
-        choices = np.array([arch.choices for arch in archs])  # (num_archs, num_decisions)
         active = self.is_active(choices)
         if encoding == "integers":
             values = np.zeros((len(sizes), sizes.max()), np.float32)
             for row, decision in zip(values, self.decisions, strict=True):
                 row[: len(decision.options)] = decision.values
             return np.where(active, values[np.arange(len(sizes)), choices], np.float32(0))
-        features = np.zeros((len(archs), num_columns), np.float32)
+        features = np.zeros((len(choices), int(sizes.sum())), np.float32)
         offsets = np.cumsum(sizes) - sizes
         np.put_along_axis(features, choices + offsets, active.astype(np.float32), axis=1)
         return features

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, Decision, SearchSpace
+from supernets.spaces.base import Architecture, Decision
+from supernets.spaces.cells import CellSpace, Edge
 
 #: Operations in the benchmark's own order; an architecture's choices index this tuple.
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -37,7 +38,7 @@ _EXAMPLE = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip
 _MEMBER = re.compile(r"([a-z0-9_]+)~(\d+)")
 
 
-class NASBench201Space(SearchSpace):
+class NASBench201Space(CellSpace):
     """Cells of NAS-Bench-201; every node sums what its incoming edges deliver.
 
     Architectures are written as the benchmark writes them, one ``|op~source|…|`` group per node 1,
@@ -45,6 +46,8 @@ class NASBench201Space(SearchSpace):
     """
 
     name = "nasbench201"
+    num_states = NUM_NODES
+    num_inputs = 1
     decisions = tuple(Decision(f"{target}<-{source}", OPS) for source, target in EDGES)
 
     def format(self, arch: Architecture) -> str:
@@ -87,6 +90,15 @@ class NASBench201Space(SearchSpace):
                     raise error(f"unknown operation {match[1]!r}, choose from {', '.join(OPS)}")
                 choices.append(OPS.index(match[1]))
         return self.architecture(choices)
+
+    def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
+        """The edges of the one cell that are not ``none``."""
+        edges = [
+            Edge(OPS[op], source, target)
+            for op, (source, target) in zip(arch.choices, EDGES, strict=True)
+            if op != NONE
+        ]
+        return {"cell": edges}
 
     def unique_string(self, arch: Architecture, rule: UniqueRule = "benchmark") -> str:
         """Names the isomorphism class of a cell.

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from supernets.spaces import MAX_ENUMERABLE_SIZE, Decision, SearchSpace
+from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, Decision, SearchSpace
 
 
 def test_size_is_the_product_of_the_options(make_space: Callable[..., SearchSpace]) -> None:
@@ -60,6 +61,74 @@ def test_space_of_one_architecture_cannot_be_mutated(
     assert arch.choices == (1, 2)
     with pytest.raises(ValueError, match="'toy' that cannot be mutated"):
         space.mutate(arch, np.random.default_rng(0))
+
+
+class Pairs(SearchSpace):
+    """Unordered pairs of letters: their canonical form is sorted."""
+
+    name = "pairs"
+
+    def __init__(self, letters: str) -> None:
+        self.decisions = (Decision("first", tuple(letters)), Decision("second", tuple(letters)))
+        super().__init__()
+
+    def canonicalize(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.sort(choices, axis=1)
+
+    def format(self, arch: Architecture) -> str:
+        return "".join(self.decisions[0].options[choice] for choice in arch.choices)
+
+    def parse(self, text: str) -> Architecture:
+        return self.architecture([self.decisions[0].options.index(letter) for letter in text])
+
+
+def test_mutants_that_are_the_parent_in_another_order_are_drawn_again() -> None:
+    space, rng = Pairs("ab").restrict({"first": ("a",)}), np.random.default_rng(0)
+    assert space.parse("ba") == space.parse("ab") == Architecture("pairs", (0, 1))
+    assert {space.format(space.mutate(space.parse("ab"), rng)) for _ in range(20)} == {"aa"}
+    found = {Pairs("abc").mutate(space.parse("ab"), rng).choices for _ in range(200)}
+    assert found == {(0, 0), (1, 1), (0, 2), (1, 2)}  # by a for b, b for a, or c for either
+
+
+class Merged(Pairs):
+    """All choices make the same network."""
+
+    name = "merged"
+
+    def canonicalize(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.zeros_like(choices)
+
+
+def test_mutation_gives_up_where_every_choice_makes_the_same_network() -> None:
+    space = Merged("ab")
+    with pytest.raises(ValueError, match="'merged' that cannot be mutated: whichever decision"):
+        space.mutate(space.parse("ab"), np.random.default_rng(0))
+
+
+def test_check_takes_what_is_not_canonical_and_no_more() -> None:
+    space = Pairs("ab")
+    space.check(Architecture("pairs", (1, 0)))
+    with pytest.raises(ValueError, match="not canonical"):
+        space.validate(Architecture("pairs", (1, 0)))
+    for wrong, message in (
+        (Architecture("other", (1, 0)), "from space 'other', but this space is 'pairs'"),
+        (Architecture("pairs", (1,)), "2 decisions, got 1"),
+        (Architecture("pairs", (1, 2)), "'second' takes an index from 0 to 1, got 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            space.check(wrong)
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.3, 1.0])
+def test_decisions_are_redrawn_with_the_probability(
+    prob: float, make_space: Callable[..., SearchSpace]
+) -> None:
+    """Of four options every fourth draw is what it was."""
+    space = make_space(4, 4)
+    parents = np.tile([3, 1], (4000, 1))
+    redrawn = space.redraw_choices(parents, prob, np.random.default_rng(0))
+    share = (redrawn != parents).mean(axis=0)
+    assert share == pytest.approx([0.75 * prob] * 2, abs=4.5 * 0.5 / 4000**0.5 if prob else 0)
 
 
 def test_group_names_end_at_a_dot(make_space: Callable[..., SearchSpace]) -> None:

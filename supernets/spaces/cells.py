@@ -1,0 +1,41 @@
+"""What spaces of cells have in common."""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernets.spaces.base import Architecture, SearchSpace
+
+
+class Edge(NamedTuple):
+    """An operation of a cell: what it reads, and where its result is added."""
+
+    op: str
+    source: int
+    target: int
+
+
+class CellSpace(SearchSpace):
+    """A space of cells, which a network repeats; a cell is a graph of states and operations."""
+
+    #: States of a cell, of which the first are its inputs and the others its nodes.
+    num_states: int
+    num_inputs: int
+    #: States whose concatenation a cell gives; empty if it gives its last one.
+    concatenated: tuple[int, ...] = ()
+
+    @abc.abstractmethod
+    def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
+        """The operations of each kind of cell, by its name, in the order of their targets."""
+
+    @abc.abstractmethod
+    def to_graph(self, arch: Architecture) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The cells as a graph with operations on the vertices, for graph predictors.
+
+        Returns:
+            Adjacency of shape (V, V), entry [i, j] is 1 where i feeds j; and operation ids (V,).
+        """
