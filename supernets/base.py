@@ -29,6 +29,8 @@ class Supernet(nn.Module, abc.ABC):
     #: Whether running statistics of BatchNorm are those of a mixture of subnets, so that they have
     #: to be recalibrated before a subnet is used in eval mode.
     needs_recalibration: bool = False
+    #: Whether a second classifier halfway helps training; see ``forward_with_auxiliary``.
+    has_auxiliary_head: bool = False
 
     @abc.abstractmethod
     def forward(
@@ -42,9 +44,19 @@ class Supernet(nn.Module, abc.ABC):
             x: Images.
             arch: The path.
             dropout: Rate of dropout before the classifier, in train mode.
-            drop_path: Rate at which the last block is dropped per image in train mode; earlier ones
-                less, in proportion to their depth.
+            drop_path: Rate at which blocks or operations are dropped per image in train mode; how
+                it depends on their depth is a matter of the space.
         """
+
+    def forward_with_auxiliary(
+        self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """As ``forward``, and the logits of the auxiliary head, (N, num_classes).
+
+        Raises:
+            ValueError: If there is no such head.
+        """
+        raise ValueError(f"A supernet of space {self.space.name!r} has no auxiliary head here.")
 
     @abc.abstractmethod
     def build_subnet(self, arch: Architecture) -> nn.Module:

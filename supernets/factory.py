@@ -13,11 +13,21 @@ from supernets.device import has_bfloat16
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import mobilenetv3_subnet
 from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
-from supernets.spaces import Architecture, MobileNetV3Space, NASBench201Space, SearchSpace
+from supernets.nasnet import NASNetSupernet
+from supernets.nasnet_subnet import NASNetSubnet
+from supernets.spaces import (
+    Architecture,
+    MobileNetV3Space,
+    NASBench201Space,
+    NASNetSpace,
+    SearchSpace,
+)
 
-SPACES = ("nasbench201", "mobilenetv3")
+SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
+#: Those of two cells with Genotype notation; they differ in whether a node reads a state twice.
+NASNET_SPACES = ("nasnet", "darts")
 #: Settings of supernets that their stand-alone subnets do not have.
-SUPERNET_ONLY = ("bn_mode", "kernel_transform")
+SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
 
 
 def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
@@ -36,6 +46,8 @@ def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
         raise ValueError(f"Space {name!r} has no resolutions; leave them out.")
     if name == "nasbench201":
         return NASBench201Space()
+    if name in NASNET_SPACES:
+        return NASNetSpace(distinct_inputs=name == "darts")
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
 
 
@@ -53,6 +65,8 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
         return NASBench201Supernet(**settings)
     if name == "mobilenetv3":
         return MobileNetV3Supernet(**settings)
+    if name in NASNET_SPACES:
+        return NASNetSupernet(distinct_inputs=name == "darts", **settings)
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
 
 
@@ -61,24 +75,32 @@ def default_amp(name: str, device: torch.device) -> bool:
 
     On CPUs the gradients of depthwise convolutions are several times slower in bfloat16.
     """
-    if device.type == "cpu" and name == "mobilenetv3":
+    if device.type == "cpu" and name in ("mobilenetv3", *NASNET_SPACES):
         return False
     return has_bfloat16(device)
 
 
-def create_subnet(arch: Architecture, **settings: Any) -> nn.Module:
+def create_subnet(
+    arch: Architecture, *, with_auxiliary: bool = False, **settings: Any
+) -> nn.Module:
     """Builds the stand-alone network of an architecture, equal to the supernet's ``build_subnet``.
 
     Args:
         arch: The architecture; its space decides the class.
-        **settings: As for ``create_supernet``; BatchNorm policies of supernets do not apply.
+        with_auxiliary: Whether it has an auxiliary head, for training.
+        **settings: As for ``create_supernet``; what is of the supernet alone, such as BatchNorm
+            policies and an auxiliary head of its own, does not apply.
 
     Raises:
-        ValueError: If the space is unknown.
+        ValueError: If the space is unknown, or has no auxiliary head.
     """
+    if with_auxiliary and arch.space not in NASNET_SPACES:
+        raise ValueError(f"Networks of space {arch.space!r} have no auxiliary head; leave it out.")
     settings = {name: value for name, value in settings.items() if name not in SUPERNET_ONLY}
     if arch.space == "nasbench201":
         return NASBench201Subnet(arch, **settings)
     if arch.space == "mobilenetv3":
         return mobilenetv3_subnet(arch, **settings)
+    if arch.space in NASNET_SPACES:
+        return NASNetSubnet(arch, auxiliary=with_auxiliary, **settings)
     raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")

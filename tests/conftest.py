@@ -78,11 +78,24 @@ def tiny_elastic_settings() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def tiny_nasnet_settings() -> dict[str, Any]:
+    """4 channels, 3 cells, 8x8 images, 3 classes."""
+    return {"num_classes": 3, "channels": 4, "layers": 3, "input_size": (3, 8, 8)}
+
+
+@pytest.fixture(scope="session")
 def make_supernet(
-    tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]
+    tiny_settings: dict[str, Any],
+    tiny_elastic_settings: dict[str, Any],
+    tiny_nasnet_settings: dict[str, Any],
 ) -> Callable[..., Supernet]:
     """Builds a tiny supernet whose BatchNorm and kernel transforms are far from how they start."""
-    tiny = {"nasbench201": tiny_settings, "mobilenetv3": tiny_elastic_settings}
+    tiny = {
+        "nasbench201": tiny_settings,
+        "mobilenetv3": tiny_elastic_settings,
+        "nasnet": tiny_nasnet_settings,
+        "darts": tiny_nasnet_settings,
+    }
 
     def make(space: str = "nasbench201", *, seed: int = 0, **settings: Any) -> Supernet:
         with torch.random.fork_rng():

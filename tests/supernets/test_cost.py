@@ -15,6 +15,7 @@ from supernets.base import Supernet
 from supernets.cost import Constraint, Cost, CostModel, feasibility_check
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.nasbench201 import NASBench201Supernet
+from supernets.nasnet import NASNetSupernet
 from supernets.spaces import Architecture, NASBench201Space, SearchSpace
 from supernets.spaces.nasbench201 import useful_edges
 
@@ -128,6 +129,37 @@ def test_elastic_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None
                 subnet(torch.zeros(1, *shape))
             params = sum(parameter.numel() for parameter in subnet.parameters())
             assert model.measure(arch) == Cost(params, counter.get_total_flops() // 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_classes": 2, "channels": 5, "layers": 4, "input_size": (1, 17, 15)},
+        {"num_classes": 7, "channels": 3, "layers": 3, "input_size": (3, 100, 100)},
+        {
+            "num_classes": 3,
+            "channels": 6,
+            "layers": 5,
+            "input_size": (4, 33, 47),
+            "stem": "imagenet",
+        },
+    ],
+    ids=["cifar-17x15", "imagenet-100x100", "imagenet-33x47"],
+)
+def test_costs_of_cells_equal_what_torch_counts(settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(settings["channels"])
+    with torch.device("meta"):
+        supernet = NASNetSupernet(**settings)
+        image = torch.zeros(1, *settings["input_size"])
+        archs = [supernet.space.sample(rng) for _ in range(3)]
+        archs.append(Architecture("nasnet", (0, 3, 3) * 8))  # an operation twice on every edge
+        params, macs = supernet.count(np.array([arch.choices for arch in archs]))
+        for arch, cost in zip(archs, zip(params, macs, strict=True), strict=True):
+            subnet = supernet.build_subnet(arch).eval()
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                subnet(image)
+            num_params = sum(parameter.numel() for parameter in subnet.parameters())
+            assert cost == (num_params, counter.get_total_flops() // 2)
 
 
 def test_edges_the_output_never_reads_are_counted(cifar10: CostModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import load_supernet, save_supernet
-from supernets.factory import create_subnet, create_supernet
+from supernets.factory import NASNET_SPACES, SPACES, create_space, create_subnet, create_supernet
 from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.nasbench201 import BN_MODES
-from supernets.spaces import Architecture
+from supernets.nasbench201 import BN_MODES, NASBench201Supernet
+from supernets.spaces import Architecture, NASNetSpace
 
 Batches = list[tuple[Tensor, Tensor]]
 CopyWeights = Callable[[nn.Module], dict[str, Tensor]]
@@ -28,6 +29,8 @@ SUPERNETS: dict[str, dict[str, Any]] = {
     "mobilenetv3": {"space": "mobilenetv3"},
     "mobilenetv3-centres": {"space": "mobilenetv3", "kernel_transform": False},
     "mobilenetv3-resolutions": {"space": "mobilenetv3", "resolutions": (24, 32)},
+    "nasnet": {"space": "nasnet"},
+    "darts": {"space": "darts"},
 }
 
 
@@ -56,11 +59,21 @@ def images(make_batches: Callable[..., Batches]) -> Tensor:
 
 
 def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
-    """Random architectures; fewer of the elastic ones, whose networks are deep."""
+    """Random architectures; fewer of those whose networks are deep.
+
+    None has an operation twice on one edge, which a subnet holds twice: see test_nasnet.py.
+    """
     rng = np.random.default_rng(7)
-    if is_elastic(supernet):
-        num_archs = -(-num_archs // 5)
-    return [supernet.space.sample(rng) for _ in range(max(num_archs, 2))]
+    if not isinstance(supernet, NASBench201Supernet):
+        num_archs //= 5 if is_elastic(supernet) else 10
+    archs: list[Architecture] = []
+    while len(archs) < max(num_archs, 2):
+        arch = supernet.space.sample(rng)
+        if not isinstance(supernet.space, NASNetSpace) or all(
+            len(set(edges)) == len(edges) for edges in supernet.space.cells(arch).values()
+        ):
+            archs.append(arch)
+    return archs
 
 
 def is_elastic(supernet: Supernet) -> bool:
@@ -68,9 +81,21 @@ def is_elastic(supernet: Supernet) -> bool:
     return isinstance(supernet, MobileNetV3Supernet)
 
 
-def in_supernet(name: str) -> str:
-    """What the supernet calls a parameter of a subnet."""
-    return name.removeprefix("network.")
+def in_supernet(name: str, arch: Architecture) -> str:
+    """What the supernet calls a module or a tensor of the subnet of ``arch``."""
+    operation = re.fullmatch(r"skeleton\.cells\.(\d)\.ops\.(\d)(.*)", name)
+    if operation is None or arch.space not in NASNET_SPACES:
+        return name.removeprefix("network.")
+    position, i, rest = operation.groups()
+    space = create_space(arch.space)
+    assert isinstance(space, NASNetSpace)
+    edges = space.cells(arch)["normal" if position == "0" else "reduce"]  # of three cells
+    op, source, target = edges[int(i)]
+    return f"skeleton.cells.{position}.edges.{target}<-{source}.{op}{rest}"
+
+
+def test_every_space_is_under_contract() -> None:
+    assert {settings["space"] for settings in SUPERNETS.values()} == set(SPACES)
 
 
 def assert_same_state(first: nn.Module, second: nn.Module) -> None:
@@ -181,7 +206,8 @@ def test_only_the_path_is_executed(supernet: Supernet, images: Tensor) -> None:
     for arch in sample(supernet, 20):
         executed.clear()
         supernet(images, arch)
-        modules = {in_supernet(name) for name, _ in supernet.extract(arch).named_modules()}
+        subnet = supernet.extract(arch)
+        modules = {in_supernet(name, arch) for name, _ in subnet.named_modules()}
         assert executed and set(executed) <= modules
         assert len(executed) == len(set(executed))  # each once
 
@@ -193,7 +219,7 @@ def test_only_the_path_gets_gradients(supernet: Supernet, images: Tensor) -> Non
         supernet(images, arch).square().sum().backward()
         subnet = supernet.extract(arch)
         subnet(images).square().sum().backward()
-        expected = {in_supernet(name): grad for name, grad in gradients(subnet).items()}
+        expected = {in_supernet(name, arch): grad for name, grad in gradients(subnet).items()}
         found = {n: grad for n, grad in gradients(supernet).items() if "transforms" not in n}
         assert found.keys() == expected.keys()
         assert len(expected) < len(list(supernet.parameters()))
@@ -215,7 +241,7 @@ def test_training_the_subnet_equals_training_its_path(
     recipe = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-2}
     for arch in sample(supernet, 4):
         subnet = supernet.train().extract(arch)
-        trained = {in_supernet(name) for name in subnet.state_dict()}
+        trained = {in_supernet(name, arch) for name in subnet.state_dict()}
         before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
         optimizers = [torch.optim.SGD(net.parameters(), **recipe) for net in (supernet, subnet)]
         for x, y in make_batches(3):
@@ -284,7 +310,7 @@ def test_built_subnet_has_fresh_weights(supernet: Supernet) -> None:
         if a.dim() > 1:  # BatchNorm starts alike everywhere
             matrices += 1
             assert not torch.equal(a, b), name
-            assert not torch.equal(a, inherited[in_supernet(name)]), name
+            assert not torch.equal(a, inherited[in_supernet(name, arch)]), name
     assert matrices > 0
 
 
