@@ -86,7 +86,11 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     supernet = _create_supernet(args, loaders)
     settings: dict[str, Any] = {
         "data": {**loaders.settings, "batch_size": args.batch_size},
-        "paths": {"paths": args.paths, "num_paths": args.num_paths},
+        "paths": {
+            "paths": args.paths,
+            "num_paths": args.num_paths,
+            "macs_bins": args.macs_bins,
+        },
         "world_size": ranks.world_size,
         "data_dir": None if args.data_dir is None else str(args.data_dir.resolve()),
         "skip_bad_images": args.skip_bad_images,
@@ -95,7 +99,13 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     if args.paths == PROGRESSIVE:
         return _prepare_progressive(args, run)
     checkpoint = _find_checkpoint(args.output, args.resume)
-    paths = create_path_sampler(args.paths, supernet.space, CostModel(supernet), args.num_paths)
+    paths = create_path_sampler(
+        args.paths,
+        supernet.space,
+        CostModel(supernet),
+        args.num_paths,
+        macs_bins=args.macs_bins,
+    )
     if checkpoint is not None:
         _check_same_run(args.output / "last.pt", checkpoint, supernet, config, settings)
         supernet = supernet_from_checkpoint(checkpoint, args.output / "last.pt")
@@ -215,7 +225,9 @@ def _check_same_run(
             f"{path} holds a supernet of space {checkpoint['space']!r}, "
             f"this run trains {supernet.space.name!r}; use a new --output."
         )
-    stored = _flatten(checkpoint["supernet_settings"], checkpoint["train_config"], checkpoint)
+    # what a checkpoint of an earlier version does not name was as it is by default
+    stored_config = asdict(TrainConfig()) | checkpoint["train_config"]
+    stored = _flatten(checkpoint["supernet_settings"], stored_config, checkpoint)
     given = _flatten(supernet.settings, asdict(config), settings)
     check_same_settings(path.parent, stored, given)
 

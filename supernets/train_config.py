@@ -37,8 +37,10 @@ class TrainConfig:
         mixup: Alpha of mixup; 0 for none.
         cutmix: Alpha of CutMix; 0 for none.
         dropout: Rate before the classifier; with paths that distill, of the first path only.
-        drop_path: Rate of the last block, likewise; for supernets that have it.
+        drop_path: Rate of the last block, likewise, or of every operation of NASNet cells; for
+            supernets that have it.
         kd_ratio: Weight of the teacher's soft labels beside the labels, where there is a teacher.
+        aux_weight: Weight of the loss of the auxiliary head, for supernets that have one.
         clip_grad: Largest norm of the whole gradient, or None.
         clip_value: Largest absolute value in the gradient, or None.
         ema_decay: Keep an exponential moving average of the weights, and store it as the weights
@@ -71,6 +73,7 @@ class TrainConfig:
     dropout: float = 0.0
     drop_path: float = 0.0
     kd_ratio: float = 1.0
+    aux_weight: float = 0.0
     clip_grad: float | None = None
     clip_value: float | None = None
     ema_decay: float | None = None
@@ -108,6 +111,7 @@ class TrainConfig:
             (0 <= self.dropout < 1, "dropout must be from 0 to less than 1", self.dropout),
             (0 <= self.drop_path < 1, "drop_path must be from 0 to less than 1", self.drop_path),
             (self.kd_ratio >= 0, "kd_ratio must not be negative", self.kd_ratio),
+            (self.aux_weight >= 0, "aux_weight must not be negative", self.aux_weight),
             (
                 self.ema_decay is None or 0 < self.ema_decay < 1,
                 "ema_decay must be between 0 and 1",

@@ -8,8 +8,9 @@ from typing import Any
 
 from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
-from supernets.factory import SPACES
+from supernets.factory import NASNET_SPACES, SPACES
 from supernets.nasbench201 import BN_MODES
+from supernets.nasnet_subnet import STEMS
 from supernets.path_sampling import PATHS
 from supernets.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
 from supernets.train_config import TrainConfig
@@ -18,18 +19,29 @@ from supernets.training_command import add_recipe_options, add_run_options
 PROGRAM = "supernet-train"
 PROGRESSIVE = "progressive"
 
-# The space each option of the supernet belongs to; options that are not given take its defaults.
-_SPACE_OF_OPTION = {
-    "channels": "nasbench201",
-    "cells_per_stage": "nasbench201",
-    "bn_mode": "nasbench201",
-    "width": "mobilenetv3",
-    "resolutions": "mobilenetv3",
-    "strides": "mobilenetv3",
-    "kernel_transform": "mobilenetv3",
-    "from_ofa": "mobilenetv3",
+# The spaces each option of the supernet is for; options that are not given take its defaults.
+_SPACES_OF_OPTION = {
+    "channels": ("nasbench201", *NASNET_SPACES),
+    "cells_per_stage": ("nasbench201",),
+    "bn_mode": ("nasbench201",),
+    "layers": NASNET_SPACES,
+    "stem": NASNET_SPACES,
+    "width": ("mobilenetv3",),
+    "resolutions": ("mobilenetv3",),
+    "strides": ("mobilenetv3",),
+    "kernel_transform": ("mobilenetv3",),
+    "from_ofa": ("mobilenetv3",),
 }
-_DEFAULT_PATHS = {"nasbench201": "fair", "mobilenetv3": "sandwich"}
+# The same of options that are 0 unless they are given.
+_SPACES_OF_RATE = {
+    "drop_path": ("mobilenetv3", *NASNET_SPACES),
+    "aux_weight": NASNET_SPACES,
+}
+_DEFAULT_PATHS = {
+    "nasbench201": "fair",
+    "mobilenetv3": "sandwich",
+    **dict.fromkeys(NASNET_SPACES, "uniform"),
+}
 # What progressive shrinking sets per phase.
 _PHASE_OPTIONS = {
     "epochs": "phase_epochs",
@@ -57,7 +69,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--paths",
         choices=(*PATHS, PROGRESSIVE),
-        help="paths of a step (default: fair for nasbench201, sandwich for mobilenetv3)",
+        help="paths of a step (default: fair for nasbench201, sandwich for mobilenetv3, uniform "
+        "for nasnet and darts)",
+    )
+    add(
+        "--macs-bins",
+        type=float,
+        nargs=3,
+        metavar=("MIN", "MAX", "NUM"),
+        help="of --paths macs-bins: NUM bins of equal width from MIN to MAX MACs (default: none)",
     )
     add("--num-paths", type=int, metavar="K", help="paths per step (default: the sampler's)")
     add("--epochs", type=int, metavar="N", help="(default: 100)")
@@ -70,8 +90,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--inactive-grads",
         choices=("zero", "skip"),
-        default="zero",
-        help="whether weight decay moves operations off the path (default: zero, it does)",
+        help="gradients of operations off the path; with zero, weight decay and momentum move "
+        "them (default: zero; skip for nasnet and darts)",
+    )
+    add(
+        "--aux-weight",
+        type=float,
+        default=defaults.aux_weight,
+        metavar="W",
+        help="nasnet, darts: add an auxiliary head, whose loss has this weight (default: 0, none)",
     )
     add(
         "--num-probes",
@@ -91,9 +118,21 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_supernet_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("supernet").add_argument
     add("--space", choices=SPACES, default="nasbench201", help="(default: nasbench201)")
-    add("--channels", type=int, metavar="C", help="nasbench201: first width (default: 16)")
+    add(
+        "--channels",
+        type=int,
+        metavar="C",
+        help="nasbench201, nasnet, darts: width of the first cells (default: 16)",
+    )
     add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: 5)")
     add("--bn-mode", choices=BN_MODES, help="nasbench201: BatchNorm policy (default: ref)")
+    add("--layers", type=int, metavar="N", help="nasnet, darts: number of cells (default: 8)")
+    add(
+        "--stem",
+        choices=STEMS,
+        help="nasnet, darts: one convolution, or three that divide the sides by 8 (default: "
+        "imagenet for images of 96 pixels and more, else cifar)",
+    )
     add("--width", type=float, metavar="M", help="mobilenetv3: width multiplier (default: 1.0)")
     add(
         "--resolutions",
@@ -153,13 +192,19 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError("--output is required: the folder for the run's files.")
     if not args.checkpoint_minutes > 0:
         raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
-    for name, space in _SPACE_OF_OPTION.items():
-        if getattr(args, name) is not None and args.space != space:
-            raise ValueError(f"{_flag(name)} is for --space {space}, not {args.space}.")
-    if args.drop_path > 0 and args.space != "mobilenetv3":
-        raise ValueError(f"--drop-path is for --space mobilenetv3, not {args.space}.")
+    given = [name for name in _SPACES_OF_OPTION if getattr(args, name) is not None]
+    given += [name for name in _SPACES_OF_RATE if getattr(args, name) > 0]
+    for name in given:
+        spaces = (_SPACES_OF_OPTION | _SPACES_OF_RATE)[name]
+        if args.space not in spaces:
+            *others, last = spaces
+            shown = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"{_flag(name)} is for --space {shown}, not {args.space}.")
     if args.paths is None:
         args.paths = _DEFAULT_PATHS[args.space]
+    if args.inactive_grads is None:
+        args.inactive_grads = "skip" if args.space in NASNET_SPACES else "zero"
+    _check_macs_bins(args)
     is_progressive = args.paths == PROGRESSIVE
     if is_progressive and args.space != "mobilenetv3":
         raise ValueError("--paths progressive is for --space mobilenetv3.")
@@ -184,10 +229,25 @@ def check_options(args: argparse.Namespace) -> None:
         args.image_size = max(args.resolutions)
 
 
+def _check_macs_bins(args: argparse.Namespace) -> None:
+    if (args.paths == "macs-bins") != (args.macs_bins is not None):
+        raise ValueError(
+            "--paths macs-bins and --macs-bins MIN MAX NUM go together; give both or neither."
+        )
+    if args.macs_bins is not None:
+        minimum, maximum, num_bins = args.macs_bins
+        if not float(num_bins).is_integer():
+            raise ValueError(
+                f"The third value of --macs-bins is a number of bins, got {num_bins:g}."
+            )
+        args.macs_bins = (minimum, maximum, int(num_bins))
+
+
 def supernet_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of the settings of the supernet."""
-    names = [name for name in _SPACE_OF_OPTION if name != "from_ofa"]
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    names = [name for name in _SPACES_OF_OPTION if name != "from_ofa"]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return given | {"auxiliary": True} if args.aux_weight > 0 else given
 
 
 def train_config(args: argparse.Namespace, amp: bool) -> TrainConfig:
@@ -209,6 +269,7 @@ def train_config(args: argparse.Namespace, amp: bool) -> TrainConfig:
         cutmix=args.cutmix,
         dropout=args.dropout,
         drop_path=args.drop_path,
+        aux_weight=args.aux_weight,
         clip_grad=args.clip_grad,
         clip_value=args.clip_value,
         ema_decay=args.ema_decay,

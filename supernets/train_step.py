@@ -1,7 +1,8 @@
 """What one training step adds to the gradients: the losses of its paths on one minibatch.
 
 Papers: Once for All (a teacher's soft labels), https://arxiv.org/abs/1908.09791; BigNAS (in-place
-distillation), https://arxiv.org/abs/2003.11142
+distillation), https://arxiv.org/abs/2003.11142; DARTS (the auxiliary head's loss),
+https://arxiv.org/abs/1806.09055
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def train_step(
     distills: bool = False,
     teacher_logits: Tensor | None = None,
     kd_ratio: float = 1.0,
+    aux_weight: float = 0.0,
     amp: bool = False,
     weight: float | None = None,
 ) -> Tensor:
@@ -41,10 +43,12 @@ def train_step(
         y: Labels (N,), or soft labels (N, num_classes).
         label_smoothing: From 0 to less than 1.
         dropout: Rate of dropout; with ``distills`` of the first path only.
-        drop_path: Rate at which the last block is dropped, likewise.
+        drop_path: Rate of drop path, in the sense of the supernet's ``forward``; likewise.
         distills: Whether the paths after the first learn from its logits instead of ``y``.
         teacher_logits: (N, num_classes) to learn from beside ``y``, or None.
         kd_ratio: Weight of the loss against ``teacher_logits``.
+        aux_weight: Weight of the loss of the auxiliary head, which learns what the path learns but
+            for ``teacher_logits``; if positive, the supernet needs such a head.
         amp: Whether to run in bfloat16 autocast.
         weight: Weight of each path; None for 1 / number of paths.
 
@@ -57,18 +61,23 @@ def train_step(
     soft_labels = None  # of the first path
     for arch in archs:
         is_student = soft_labels is not None
-        with autocast(x.device, amp):
-            logits = supernet(
-                x,
-                arch,
-                dropout=0.0 if is_student else dropout,
-                drop_path=0.0 if is_student else drop_path,
-            )  # (N, num_classes)
+        labels, smoothing = (y, label_smoothing) if soft_labels is None else (soft_labels, 0.0)
+        rates = {"dropout": 0.0, "drop_path": 0.0}
+        if not is_student:
+            rates = {"dropout": dropout, "drop_path": drop_path}
+        auxiliary_logits: Tensor | None = None
+        with autocast(x.device, amp):  # logits are (N, num_classes)
+            if aux_weight > 0:
+                logits, auxiliary_logits = supernet.forward_with_auxiliary(x, arch, **rates)
+            else:
+                logits = supernet(x, arch, **rates)
         logits = logits.float()
-        if soft_labels is not None:
-            loss = F.cross_entropy(logits, soft_labels)
-        else:
-            loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if auxiliary_logits is not None:
+            loss = loss + aux_weight * F.cross_entropy(
+                auxiliary_logits.float(), labels, label_smoothing=smoothing
+            )
+        if not is_student:
             if teacher_logits is not None:
                 loss = loss + kd_ratio * F.cross_entropy(logits, teacher_logits.softmax(dim=1))
             if distills:

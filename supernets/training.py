@@ -93,7 +93,8 @@ def train_supernet(
         stop: What SIGTERM and Ctrl-C set; None for this training alone.
 
     Raises:
-        ValueError: If ``config`` drops blocks and the supernet has none to drop.
+        ValueError: If ``config`` drops blocks and the supernet has none to drop, or only one of
+            them has an auxiliary head.
         TrainingError: If a loss or a weight is not finite; names the step and the learning rate,
             and the path of the loss.
     """
@@ -101,6 +102,16 @@ def train_supernet(
         raise ValueError(
             f"The supernet of space {supernet.space.name!r} has no blocks to drop; "
             "leave --drop-path out."
+        )
+    if config.aux_weight > 0 and not supernet.has_auxiliary_head:
+        raise ValueError(
+            f"The supernet of space {supernet.space.name!r} has no auxiliary head for an "
+            f"aux_weight of {config.aux_weight:g}; build it with one, or leave aux_weight at 0."
+        )
+    if supernet.has_auxiliary_head and config.aux_weight == 0:
+        raise ValueError(
+            "An aux_weight of 0 leaves the auxiliary head of the supernet untrained; set it, or "
+            "build the supernet without."
         )
     ranks = ranks or Ranks()
     for module in (supernet, teacher):
@@ -204,10 +215,14 @@ class _SupernetTask(TrainingTask):
                 distills=self.paths.distills,
                 teacher_logits=self._teach(x),
                 kd_ratio=config.kd_ratio,
+                aux_weight=config.aux_weight,
                 amp=config.amp,
                 weight=weight if self.paths.sums_gradients else weight / len(archs),
             )
-        return StepLosses(losses, tuple(f", path {self.module.space.format(a)}" for a in archs))
+        space = self.module.space
+        # paths need not be canonical, what is written is
+        texts = [space.format(space.architecture(arch.choices)) for arch in archs]
+        return StepLosses(losses, tuple(f", path {text}" for text in texts))
 
     @torch.no_grad()
     def _teach(self, x: Tensor) -> Tensor | None:

@@ -74,7 +74,8 @@ def add_recipe_options(
         type=float,
         default=0.0,
         metavar="P",
-        help="of the last block, less in earlier ones; likewise (default: 0)",
+        help="of the last block, less in earlier ones, likewise; of all operations in nasnet and "
+        "darts (default: 0)",
     )
     add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
     add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")

@@ -162,7 +162,9 @@ def test_output_is_required(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--space", "darts"], "argument --space: invalid choice: 'darts'"),
+        (["--space", "resnet"], "argument --space: invalid choice: 'resnet'"),
+        (["--stem", "x"], "argument --stem: invalid choice: 'x'"),
+        (["--macs-bins", "1", "2"], "argument --macs-bins: expected 3 arguments"),
         (["--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
         (["--epoch", "1"], "unrecognized arguments: --epoch 1"),
         (["--sched", "x"], "argument --sched: invalid choice"),
@@ -280,6 +282,60 @@ def test_resume_refuses_other_settings(
     assert message in error
     assert "resume with the settings it was started with" in error
     assert before == ((trained / "last.pt").read_bytes(), (trained / "args.json").read_bytes())
+
+
+def test_resume_takes_a_checkpoint_of_before_an_option_was_added(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was trained with what is now the default."""
+    checkpoint = torch.load(trained / "last.pt", weights_only=True)
+    del checkpoint["train_config"]["aux_weight"], checkpoint["paths"]["macs_bins"]
+    torch.save(checkpoint, tmp_path / "last.pt")
+    assert train(tmp_path, "--resume") == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
+    assert train(tmp_path, "--resume", "--lr", "0.5") == 2
+    assert "lr 0.025 (now 0.5); resume" in error_line(capsys)
+
+
+NASNET = (
+    "--space nasnet --channels 2 --layers 3 --image-size 32 --val-fraction 0.95 --batch-size 40 "
+    "--num-probes 0 --epochs 1 --aux-weight 0.4 --paths macs-bins --macs-bins 5e5 9e5 4"
+).split()
+
+
+def test_cells_are_trained_and_resumed_with_their_own_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*NASNET, "--output", str(tmp_path / "whole")]) == 0
+    real = training.train_step
+
+    def step(*args: Any, **settings: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*args, **settings)
+
+    output = ["--output", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", step)
+        assert main([*NASNET, *output]) == 130
+    capsys.readouterr()
+    others = "--macs-bins 5e5 9e5 2 --aux-weight 0 --layers 4 --inactive-grads zero".split()
+    assert main([*NASNET, *output, "--resume", *others]) == 2
+    error = error_line(capsys)
+    for message in (
+        "macs_bins (500000.0, 900000.0, 4) (now (500000.0, 900000.0, 2))",
+        "aux_weight 0.4 (now 0.0)",
+        "auxiliary True (now False)",
+        "layers 3 (now 4)",
+        "inactive_grads 'skip' (now 'zero')",
+    ):
+        assert message in error
+    assert main([*NASNET, *output, "--resume"]) == 0
+    whole, resumed = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "run")
+    )
+    assert resumed["supernet_settings"]["auxiliary"] is True
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], weight), name
 
 
 def test_resume_refuses_another_number_of_processes(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,8 +18,10 @@ from torch import Tensor
 from supernets.base import Supernet
 from supernets.cost import CostModel
 from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.nasnet import NASNetSupernet
 from supernets.path_sampling import (
     PATHS,
+    BinnedPaths,
     FairPaths,
     MultiPaths,
     PathSampler,
@@ -25,12 +29,19 @@ from supernets.path_sampling import (
     UniformPaths,
     create_path_sampler,
 )
-from supernets.spaces import Architecture, MobileNetV3Space, NASBench201Space, SearchSpace
+from supernets.spaces import (
+    Architecture,
+    MobileNetV3Space,
+    NASBench201Space,
+    NASNetSpace,
+    SearchSpace,
+)
 from supernets.train_step import train_step
 
 Batches = list[tuple[Tensor, Tensor]]
 SPACE = NASBench201Space()
 ELASTIC = MobileNetV3Space()
+ELASTIC_BINS = (0.8e6, 1.4e6, 4)  # of the MACs of ``elastic_costs``
 
 
 class FakeCosts:
@@ -66,7 +77,8 @@ def elastic_costs() -> CostModel:
 @pytest.fixture(params=PATHS)
 def make_sampler(request: pytest.FixtureRequest, elastic_costs: CostModel) -> Any:
     """Builds the sampler of each name, anew on each call."""
-    return lambda: create_path_sampler(request.param, ELASTIC, elastic_costs)
+    macs_bins = ELASTIC_BINS if request.param == "macs-bins" else None
+    return lambda: create_path_sampler(request.param, ELASTIC, elastic_costs, macs_bins=macs_bins)
 
 
 def depth_of(arch: Architecture) -> float:
@@ -134,6 +146,195 @@ def test_fair_permutations_are_independent_and_uniform(
 def test_fair_paths_need_decisions_of_one_size(make_space: Callable[..., SearchSpace]) -> None:
     with pytest.raises(ValueError, match=r"'toy' has \[2, 3\]; use uniform paths"):
         FairPaths(make_space(2, 3))
+
+
+@pytest.mark.parametrize("space", [SPACE, ELASTIC], ids=lambda space: space.name)
+def test_fair_paths_draw_one_permutation_per_decision(space: SearchSpace) -> None:
+    rngs = [np.random.default_rng(5) for _ in range(2)]
+    for _ in range(20):
+        paths = FairPaths(space).sample(rngs[0], unmeasured)
+        columns = [rngs[1].permutation(len(paths)) for _ in space.decisions]
+        rows = zip(*columns, strict=True)
+        assert paths == [space.architecture([int(choice) for choice in row]) for row in rows]
+
+
+@pytest.mark.parametrize("distinct_inputs", [False, True])
+def test_fair_paths_share_what_the_nodes_of_a_cell_read(distinct_inputs: bool) -> None:
+    space = NASNetSpace(distinct_inputs=distinct_inputs)
+    sampler, rng, num_steps = FairPaths(space), np.random.default_rng(0), 900
+    names = [decision.name for decision in space.decisions]
+    read = np.zeros((num_steps, 2), np.int64)  # by the last nodes of both cells
+    num_canonical = 0
+    for step in range(num_steps):
+        paths = sampler.sample(rng, unmeasured)
+        columns = dict(zip(names, zip(*(arch.choices for arch in paths), strict=True), strict=True))
+        for name, column in columns.items():
+            expected = {column[0]} if name.startswith("inputs.") else set(range(7))
+            assert len(column) == 7 and set(column) == expected
+        read[step] = [columns[f"inputs.{cell}.5"][0] for cell in ("normal", "reduce")]
+        num_canonical += paths[0] == space.architecture(paths[0].choices)
+    num_pairs = 10 if distinct_inputs else 15
+    expected_count = num_steps / num_pairs
+    for column in read.T:
+        counts = np.bincount(column, minlength=num_pairs)
+        assert len(counts) == num_pairs
+        assert np.abs(counts - expected_count).max() < 4 * math.sqrt(expected_count)
+    assert 0 < num_canonical < num_steps / 4  # the others would have been changed
+    assert {type(choice) for choice in paths[0].choices} == {int}
+
+
+@pytest.mark.parametrize("distinct_inputs", [False, True])
+def test_a_fair_step_uses_the_weights_of_every_operation_on_every_edge_once(
+    distinct_inputs: bool, make_batches: Callable[..., Batches]
+) -> None:
+    """On an edge that a node reads twice, twice."""
+    supernet = NASNetSupernet(
+        num_classes=3, distinct_inputs=distinct_inputs, channels=2, layers=3, input_size=(3, 8, 8)
+    )
+    ((x, y),) = make_batches(1, 4)
+    found: Counter[str] = Counter()
+    for name, module in supernet.named_modules():
+        if name.count(".") == 5:  # skeleton, cells, number, edges, edge, operation
+            module.register_forward_hook(lambda *_, name=name: found.update([name]))
+    sampler, rng = FairPaths(supernet.space), np.random.default_rng(1)
+    numbers = set()
+    for _ in range(2):
+        found.clear()
+        paths = sampler.sample(rng, unmeasured)
+        train_step(supernet, paths, x, y)
+        expected: Counter[str] = Counter()
+        for decision, choice in zip(supernet.space.decisions, paths[0].choices, strict=True):
+            if not decision.name.startswith("inputs."):
+                continue
+            _, kind, node = decision.name.split(".")
+            for source in decision.options[choice].split(","):
+                for cell in {"normal": [0], "reduce": [1, 2]}[kind]:
+                    for op in supernet.space.decisions[1].options:
+                        expected[f"skeleton.cells.{cell}.edges.{node}<-{source}.{op}"] += 1
+        assert found == expected
+        numbers |= set(expected.values())
+    assert numbers == ({1} if distinct_inputs else {1, 2})
+
+
+def test_fair_paths_use_the_options_a_restricted_space_allows() -> None:
+    kept = ("max_pool_3x3", "sep_conv_3x3", "dil_conv_5x5")
+    space = NASNetSpace(distinct_inputs=False).restrict({"op": kept})
+    paths = draw(FairPaths(space), 0)
+    assert len(paths) == 3
+    assert space.fair_decisions is not None
+    for i in space.fair_decisions:
+        assert {space.decisions[i].options[arch.choices[i]] for arch in paths} == set(kept)
+    cells = SPACE.restrict({edge.name: ("none", "nor_conv_3x3") for edge in SPACE.decisions})
+    for column in zip(*(arch.choices for arch in draw(FairPaths(cells), 0)), strict=True):
+        assert sorted(column) == [0, 3]
+    with pytest.raises(ValueError, match=r"they permute, space 'nasnet' has \[3, 7\]"):
+        FairPaths(NASNetSpace(distinct_inputs=False).restrict({"op.reduce": kept}))
+
+
+def binned_paths(
+    space: SearchSpace, minimum: float, maximum: float, num_bins: int, num_paths: int = 1
+) -> BinnedPaths:
+    """Whose MACs are the sum of the choices."""
+    costs: Any = FakeCosts(sum)
+    return BinnedPaths(space, costs, minimum, maximum, num_bins, num_paths)
+
+
+@pytest.mark.parametrize(("minimum", "maximum", "num_bins"), [(0, 27, 3), (9, 21, 4)])
+def test_bins_of_macs_are_drawn_evenly(
+    minimum: int, maximum: int, num_bins: int, make_space: Callable[..., SearchSpace]
+) -> None:
+    """However many architectures they hold; the last has both its ends."""
+    sampler = binned_paths(make_space(10, 10, 10), minimum, maximum, num_bins)
+    rng, num_steps = np.random.default_rng(0), 900
+    sums = np.array([sum(sampler.sample(rng, unmeasured)[0].choices) for _ in range(num_steps)])
+    assert minimum <= sums.min() and sums.max() <= maximum
+    width = (maximum - minimum) // num_bins
+    counts = np.bincount(np.minimum((sums - minimum) // width, num_bins - 1))
+    share = 1 / num_bins
+    assert len(counts) == num_bins
+    assert np.abs(counts - num_steps * share).max() < 4 * math.sqrt(num_steps * share * (1 - share))
+
+
+@pytest.mark.parametrize("num_paths", [1, 3])
+def test_the_path_is_the_first_draw_in_its_bin(
+    num_paths: int, make_space: Callable[..., SearchSpace]
+) -> None:
+    space = make_space(10, 10, 10)
+    sampler = binned_paths(space, 0, 30, 6, num_paths)
+    assert sampler.bins == [0, 1, 2, 3, 4, 5]
+    waits = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        expected = []
+        for _ in range(num_paths):
+            chosen, drawn = rng.integers(6), []
+            while not any(chosen * 5 <= sum(row) < chosen * 5 + 5 for row in drawn):
+                drawn += space.sample_choices(50, rng).tolist()
+            path = next(row for row in drawn if chosen * 5 <= sum(row) < chosen * 5 + 5)
+            waits.append(drawn.index(path))
+            expected.append(space.architecture(path))
+        assert draw(sampler, seed) == expected
+    assert min(waits) == 0 and max(waits) > 50
+
+
+def test_a_bin_that_no_draw_falls_in_gives_the_first_draw(
+    make_space: Callable[..., SearchSpace],
+) -> None:
+    measured: list[list[int]] = []
+
+    def measure(choices: Sequence[int]) -> float:
+        """In the bin while the sampler is built only."""
+        measured.append(list(choices))
+        return 5.0 if len(measured) <= 10_000 else 50.0
+
+    space, costs = make_space(10, 10), FakeCosts(measure)
+    sampler = BinnedPaths(space, costs, 0, 10, 1)  # type: ignore[arg-type]
+    (path,) = draw(sampler, 7)
+    assert len(measured) == 10_500
+    assert list(path.choices) == measured[10_000]
+
+
+def test_empty_bins_are_left_out(
+    make_space: Callable[..., SearchSpace], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert binned_paths(make_space(10, 10), 0, 18, 3).bins == [0, 1, 2]
+        assert caplog.messages == []
+        sampler = binned_paths(make_space(10, 10), 10, 30, 4)
+    assert sampler.bins == [0, 1]
+    assert caplog.messages == [
+        "2 of 4 bins of MACs are left out: no architecture of space 'toy' falls in them"
+    ]
+    drawn = {sum(draw(sampler, seed)[0].choices) for seed in range(100)}
+    assert min(drawn) >= 10 and drawn & {10, 11} and drawn & {15, 16}
+
+
+@pytest.mark.parametrize(
+    ("bins", "message"),
+    [
+        ((19, 40, 2), "from 19 to 40 MACs; 10,000 random ones have from 0 to 18"),
+        ((-1, 10, 2), "minimum of at least 0 and a larger, finite maximum, got -1 and 10"),
+        ((5, 5, 2), "finite maximum, got 5 and 5"),
+        ((5, math.nan, 2), "finite maximum, got 5 and nan"),
+        ((5, math.inf, 2), "finite maximum, got 5 and inf"),
+        ((0, 10, 0), "number of bins of MACs must be at least 1, got 0"),
+        ((0, 10, 2, 0), "num_paths must be at least 1, got 0"),
+    ],
+)
+def test_impossible_bins_are_refused(
+    bins: Any, message: str, make_space: Callable[..., SearchSpace]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        binned_paths(make_space(10, 10), *bins)
+
+
+def test_bins_are_of_macs_not_of_parameters(elastic_costs: CostModel) -> None:
+    macs = [elastic_costs.measure(draw(UniformPaths(ELASTIC), seed)[0]).macs for seed in range(50)]
+    low, high = np.quantile(macs, (0.4, 0.6))
+    sampler = BinnedPaths(ELASTIC, elastic_costs, float(low), float(high), 2)
+    for seed in range(10):
+        (path,) = draw(sampler, seed)
+        assert low <= elastic_costs.measure(path).macs <= high
 
 
 def test_a_fair_step_uses_every_convolution_once(
@@ -320,6 +521,8 @@ def test_sandwiches_need_an_order_and_a_middle(
     [
         ("uniform", None, UniformPaths, 1, False, False),
         ("uniform", 3, UniformPaths, 3, False, False),
+        ("macs-bins", None, BinnedPaths, 1, False, False),
+        ("macs-bins", 2, BinnedPaths, 2, False, False),
         ("fair", None, FairPaths, 3, False, False),
         ("fair", 3, FairPaths, 3, False, False),
         ("multi", None, MultiPaths, 4, False, False),
@@ -339,7 +542,8 @@ def test_samplers_by_name(
     distills: bool,
     elastic_costs: CostModel,
 ) -> None:
-    sampler = create_path_sampler(name, ELASTIC, elastic_costs, num_paths)
+    macs_bins = ELASTIC_BINS if name == "macs-bins" else None
+    sampler = create_path_sampler(name, ELASTIC, elastic_costs, num_paths, macs_bins=macs_bins)
     assert type(sampler) is kind
     assert len(sampler.sample(np.random.default_rng(0), depth_of)) == per_step
     assert (sampler.sums_gradients, sampler.distills) == (sums_gradients, distills)
@@ -360,7 +564,8 @@ def test_sandwiches_by_name_pick_as_named(
 @pytest.mark.parametrize(
     ("name", "num_paths", "message"),
     [
-        ("club", None, "Unknown paths 'club'; choose from uniform, fair, multi, sandwich, best-up"),
+        ("club", None, "Unknown paths 'club'; choose from uniform, macs-bins, fair, multi, sandw"),
+        ("macs-bins", None, "macs-bins need macs_bins.*got paths 'macs-bins' with macs_bins None"),
         ("uniform", 0, "num_paths must be at least 1, got 0"),
         ("fair", 4, "num_paths is 5, got 4; leave it out or use other paths"),
         ("fair", 0, "num_paths is 5, got 0"),
@@ -374,3 +579,8 @@ def test_unknown_samplers_and_unsuitable_numbers_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         create_path_sampler(name, SPACE, CostModel(make_supernet()), num_paths)
+
+
+def test_bins_are_for_paths_that_have_them(elastic_costs: CostModel) -> None:
+    with pytest.raises(ValueError, match=r"others have none; got paths 'uniform' with .*0, 5, 3\)"):
+        create_path_sampler("uniform", ELASTIC, elastic_costs, macs_bins=(0, 5, 3))

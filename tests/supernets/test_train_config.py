@@ -30,6 +30,8 @@ def test_every_schedule_falls_step_by_step(sched: str) -> None:
     assert rates[0] == pytest.approx(0.1)
     assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
     assert rates[-1] < 0.011
+    if sched == "poly":  # linear
+        assert rates == pytest.approx([0.001 + 0.099 * (1 - step / 36) for step in range(36)])
     if sched == "step":  # a tenth every third of the epochs
         assert rates[4 * STEPS_PER_EPOCH] == pytest.approx(0.01)
         assert rates[4 * STEPS_PER_EPOCH - 1] == pytest.approx(0.1)
@@ -64,6 +66,8 @@ def test_warmup_rises_step_by_step() -> None:
         ({"dropout": 1.0}, "dropout must be from 0 to less than 1, got 1.0"),
         ({"drop_path": -0.1}, "drop_path must be from 0 to less than 1, got -0.1"),
         ({"kd_ratio": -1.0}, "kd_ratio must not be negative, got -1.0"),
+        ({"aux_weight": -0.4}, "aux_weight must not be negative, got -0.4"),
+        ({"aux_weight": math.nan}, "aux_weight must not be negative, got nan"),
         ({"ema_decay": 1.0}, "ema_decay must be between 0 and 1, got 1.0"),
         ({"ema_decay": 0.0}, "ema_decay must be between 0 and 1, got 0.0"),
         ({"epochs": 0, "warmup_epochs": 1}, "warmup_epochs must be from 0 to less than epochs"),

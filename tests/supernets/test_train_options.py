@@ -12,6 +12,7 @@ import torch
 from supernets import mobilenetv3
 from supernets.checkpoint import load_supernet
 from supernets.cli import main
+from supernets.factory import create_supernet
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import to_ofa_state_dict
 from supernets.train_options import build_parser, check_options, supernet_settings, train_config
@@ -21,6 +22,9 @@ ELASTIC = (
     "--space mobilenetv3 --val-fraction 0.8 --batch-size 300 --num-probes 0 --width 0.1"
 ).split()
 STRIDES = "--strides 2 2 2 1 1 1".split()  # for 8 pixels
+NASNET = (
+    "--space nasnet --channels 2 --layers 3 --val-fraction 0.8 --batch-size 300 --num-probes 0"
+).split()
 SHRINKING = (
     "--paths progressive --phase-epochs 1 0 0 0 0 0 --phase-warmup-epochs 0 0 0 0 0 0 "
     "--phase-lrs 0.1 0.1 0.1 0.1 0.1 0.1"
@@ -53,7 +57,18 @@ def files_below(folder: Path) -> list[Path]:
         ("--strides 1 1 1 1 1 1", "--strides is for --space mobilenetv3, not nasbench201."),
         ("--no-kernel-transform", "--kernel-transform is for --space mobilenetv3"),
         ("--from-ofa x.pth", "--from-ofa is for --space mobilenetv3, not nasbench201."),
-        ("--drop-path 0.1", "--drop-path is for --space mobilenetv3, not nasbench201."),
+        ("--drop-path 0.1", "is for --space mobilenetv3, nasnet or darts, not nasbench201."),
+        ("--aux-weight 0.4", "--aux-weight is for --space nasnet or darts, not nasbench201."),
+        ("--aux-weight -1", "aux_weight must not be negative, got -1.0."),
+        ("--layers 5", "--layers is for --space nasnet or darts, not nasbench201."),
+        ("--stem cifar", "--stem is for --space nasnet or darts, not nasbench201."),
+        ("--paths macs-bins", "--paths macs-bins and --macs-bins MIN MAX NUM go together"),
+        ("--macs-bins 1 2 3", "--paths macs-bins and --macs-bins MIN MAX NUM go together"),
+        ("--paths macs-bins --macs-bins 1 2 2.5", "is a number of bins, got 2.5."),
+        ("--paths macs-bins --macs-bins 1 2 inf", "is a number of bins, got inf."),
+        ("--paths macs-bins --macs-bins 1 2 0", "bins of MACs must be at least 1, got 0."),
+        ("--paths macs-bins --macs-bins 2 2 3", "larger, finite maximum, got 2 and 2."),
+        ("--paths macs-bins --macs-bins 1 2 3", "No architecture of space 'nasbench201' has from"),
         ("--paths progressive", "--paths progressive is for --space mobilenetv3."),
         ("--paths sandwich", "Space 'nasbench201' has no smallest and largest architecture"),
         ("--phase-epochs 1 1 1 1 1 1", "--phase-epochs is for --paths progressive."),
@@ -77,7 +92,8 @@ def test_options_for_something_else_are_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--channels 4", "--channels is for --space nasbench201, not mobilenetv3."),
+        ("--channels 4", "is for --space nasbench201, nasnet or darts, not mobilenetv3."),
+        ("--aux-weight 1", "--aux-weight is for --space nasnet or darts, not mobilenetv3."),
         ("--cells-per-stage 1", "--cells-per-stage is for --space nasbench201, not mobilenetv3."),
         ("--bn-mode ref", "--bn-mode is for --space nasbench201, not mobilenetv3."),
         ("--kd-ratio 1", "--kd-ratio is for --paths progressive, which has a teacher."),
@@ -89,6 +105,29 @@ def test_options_that_the_elastic_space_has_not_are_refused(
     flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(tmp_path / "run", *ELASTIC, *STRIDES, *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--width 1", "--width is for --space mobilenetv3, not nasnet."),
+        ("--bn-mode ref", "--bn-mode is for --space nasbench201, not nasnet."),
+        ("--channels 1", "channels must be at least 2, got 1."),
+        ("--layers 2", "layers must be at least 3, got 2."),
+        ("--stem imagenet", "smaller than the network's total stride of 32"),
+        ("--aux-weight 0.4", "The auxiliary head needs images of at least 29 pixels"),
+        ("--paths progressive", "--paths progressive is for --space mobilenetv3."),
+        ("--paths sandwich", "Space 'nasnet' has no smallest and largest architecture"),
+        ("--paths best-up", "Space 'nasnet' has no smallest and largest architecture"),
+        ("--paths fair --num-paths 5", "so num_paths is 7, got 5"),
+    ],
+)
+def test_options_that_cells_have_not_are_refused(
+    flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *NASNET, *flags.split()) == 2
     assert message in error_line(capsys)
     assert files_below(tmp_path) == []
 
@@ -110,6 +149,7 @@ def test_options_that_the_elastic_space_has_not_are_refused(
         ("--phase-warmup-epochs 1 0 0 0 0 0", "Phase 'full': warmup_epochs must be from 0 to less"),
         ("--phase-lrs 0 1 1 1 1 1", "Phase 'full': lr must be positive, got 0.0."),
         ("--kd-ratio -1", "kd_ratio must not be negative, got -1.0."),
+        ("--macs-bins 1 2 3", "--paths macs-bins and --macs-bins MIN MAX NUM go together"),
         ("--resume", "phase-1-full/last.pt."),
     ],
 )
@@ -178,12 +218,49 @@ def test_a_missing_phase_is_named(
     assert f"There is no checkpoint at {expected}." in error_line(capsys)
 
 
-@pytest.mark.parametrize(("space", "paths"), [("nasbench201", "fair"), ("mobilenetv3", "sandwich")])
-def test_every_space_has_paths_of_its_own(space: str, paths: str) -> None:
-    args = build_parser().parse_args(["--space", space, "--output", "x"])
+@pytest.mark.parametrize(
+    ("space", "paths", "inactive_grads"),
+    [
+        ("nasbench201", "fair", "zero"),
+        ("mobilenetv3", "sandwich", "zero"),
+        ("nasnet", "uniform", "skip"),
+        ("darts", "uniform", "skip"),
+    ],
+)
+def test_every_space_has_paths_of_its_own(space: str, paths: str, inactive_grads: str) -> None:
+    flags = ["--space", space, "--output", "x"]
+    args = build_parser().parse_args(flags)
     check_options(args)
     assert args.paths == paths
     assert supernet_settings(args) == {}
+    assert train_config(args, amp=False).inactive_grads == inactive_grads
+    for given in ("zero", "skip"):
+        args = build_parser().parse_args([*flags, "--inactive-grads", given])
+        check_options(args)
+        assert train_config(args, amp=False).inactive_grads == given
+
+
+@pytest.mark.parametrize(
+    ("space", "flags", "side", "expected"),
+    [
+        ("nasnet", "", 32, {"channels": 16, "layers": 8, "stem": "cifar", "auxiliary": False}),
+        ("darts", "--channels 4 --layers 3", 96, {"channels": 4, "layers": 3, "stem": "imagenet"}),
+        ("nasnet", "--layers 3 --stem imagenet --aux-weight 0", 64, {"stem": "imagenet"}),
+        ("darts", "--layers 4 --stem cifar --aux-weight 0.4", 96, {"layers": 4, "stem": "cifar"}),
+    ],
+)
+def test_options_of_cells_are_those_of_the_supernet(
+    space: str, flags: str, side: int, expected: dict[str, Any]
+) -> None:
+    args = build_parser().parse_args(["--space", space, "--output", "x", *flags.split()])
+    check_options(args)
+    settings: dict[str, Any] = {"num_classes": 10, "input_size": (3, side, side)}
+    with torch.device("meta"):
+        supernet = create_supernet(space, **settings, **supernet_settings(args))
+    assert expected.items() <= supernet.settings.items()
+    assert supernet.space.name == space
+    assert supernet.has_auxiliary_head == ("--aux-weight 0.4" in flags)
+    assert train_config(args, amp=False).aux_weight == (0.4 if supernet.has_auxiliary_head else 0)
 
 
 def test_only_what_was_given_is_set() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from supernets.base import Supernet
 from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.nasnet import NASNetSupernet
 from supernets.spaces import Architecture
 from supernets.train_step import train_step
 
@@ -191,3 +192,77 @@ def test_students_of_the_first_path_have_no_dropout(
     train_step(elastic, sandwich(elastic), *batch, dropout=0.3, drop_path=0.2, distills=distills)
     others: Sequence[tuple[float, float]] = [(0.0, 0.0) if distills else (0.3, 0.2)] * 3
     assert rates == [(0.3, 0.2), *others]
+
+
+@pytest.fixture
+def with_auxiliary_head() -> NASNetSupernet:
+    """Tiny NASNet cells in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        supernet = NASNetSupernet(num_classes=3, channels=2, layers=3, auxiliary=True)
+    return supernet.double().train()
+
+
+@pytest.fixture
+def larger_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of the size that an auxiliary head needs."""
+    return F.interpolate(batch[0], 32)[:6], batch[1][:6]
+
+
+@pytest.mark.parametrize("aux_weight", [0.0, 0.4, 2.0])
+def test_an_auxiliary_head_adds_its_weighted_loss(
+    aux_weight: float, with_auxiliary_head: NASNetSupernet, larger_batch: tuple[Tensor, Tensor]
+) -> None:
+    supernet, (x, y) = with_auxiliary_head, larger_batch
+    rng = np.random.default_rng(0)
+    archs = [supernet.space.sample(rng) for _ in range(2)]
+    losses = train_step(supernet, archs, x, y, label_smoothing=0.1, aux_weight=aux_weight)
+    found = gradients(supernet)
+    smoothed = 0.9 * F.one_hot(y, 3) + 0.1 / 3
+    expected = []
+    for arch in archs:
+        logits, auxiliary_logits = supernet.forward_with_auxiliary(x, arch)
+        expected.append(soft_cross_entropy(logits, smoothed))
+        if aux_weight:
+            expected[-1] += aux_weight * soft_cross_entropy(auxiliary_logits, smoothed)
+    assert losses.tolist() == pytest.approx([loss.item() for loss in expected], rel=1e-5)
+    assert_close(found, gradients_of(supernet, torch.stack(expected).mean()))
+    assert any(".auxiliary." in name for name in found) == (aux_weight > 0)
+
+
+def test_an_auxiliary_head_learns_what_its_path_learns(
+    with_auxiliary_head: NASNetSupernet, larger_batch: tuple[Tensor, Tensor]
+) -> None:
+    """Of a student the soft labels."""
+    supernet, (x, y) = with_auxiliary_head, larger_batch
+    rng = np.random.default_rng(1)
+    archs = [supernet.space.sample(rng) for _ in range(2)]
+    losses = train_step(supernet, archs, x, y, distills=True, aux_weight=0.5)
+    first, student = [supernet.forward_with_auxiliary(x, arch) for arch in archs]
+    soft = first[0].softmax(1)
+    expected = [
+        F.cross_entropy(first[0], y) + 0.5 * F.cross_entropy(first[1], y),
+        soft_cross_entropy(student[0], soft) + 0.5 * soft_cross_entropy(student[1], soft),
+    ]
+    assert losses.tolist() == pytest.approx([loss.item() for loss in expected], rel=1e-5)
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.2])
+def test_an_auxiliary_head_leaves_the_rates_of_the_path(
+    drop_path: float,
+    with_auxiliary_head: NASNetSupernet,
+    larger_batch: tuple[Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = with_auxiliary_head.forward_with_auxiliary
+    rates: list[dict[str, float]] = []
+
+    def forward(x: Tensor, arch: Architecture, **given: float) -> tuple[Tensor, Tensor]:
+        rates.append(given)
+        return real(x, arch, **given)
+
+    monkeypatch.setattr(with_auxiliary_head, "forward_with_auxiliary", forward)
+    arch = with_auxiliary_head.space.sample(np.random.default_rng(0))
+    settings: dict[str, float] = {"dropout": 0.1, "drop_path": drop_path}
+    train_step(with_auxiliary_head, [arch], *larger_batch, aux_weight=0.4, **settings)
+    assert rates == [settings]

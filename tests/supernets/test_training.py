@@ -20,17 +20,20 @@ from supernets.cost import CostModel
 from supernets.data import create_loaders
 from supernets.evaluation import evaluate_recalibrated
 from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.path_sampling import SandwichPaths, UniformPaths
+from supernets.nasnet import NASNetSupernet
+from supernets.path_sampling import FairPaths, SandwichPaths, UniformPaths
 from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig
 from supernets.train_step import train_step
 from supernets.training import train_supernet
+from supernets.training_loop import TrainingError
 
 CELLS = "--channels 4 --cells-per-stage 1 --num-probes 0 --epochs 1".split()
 ELASTIC = (
     "--space mobilenetv3 --width 0.1 --strides 2 2 2 1 1 1 --val-fraction 0.8 --num-probes 0 "
     "--epochs 1"
 ).split()
+NASNET = "--channels 2 --layers 3 --val-fraction 0.95 --num-probes 0 --epochs 1".split()
 
 
 def train(output: Path, *flags: str) -> int:
@@ -72,7 +75,15 @@ def spy_on_steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (["--paths", "uniform", "--num-paths", "4"], {"distills": False, "weight": 0.25}),
         (
             ["--dropout", "0.1", "--label-smoothing", "0.2"],
-            {"dropout": 0.1, "label_smoothing": 0.2},
+            {"dropout": 0.1, "label_smoothing": 0.2, "aux_weight": 0.0},
+        ),
+        (
+            ["--space", "nasnet", *NASNET, "--drop-path", "0.1"],
+            {"drop_path": 0.1, "aux_weight": 0.0, "weight": 1.0},
+        ),
+        (
+            ["--space", "darts", *NASNET, "--image-size", "32", "--aux-weight", "0.4"],
+            {"drop_path": 0.0, "aux_weight": 0.4, "weight": 1.0},
         ),
     ],
 )
@@ -163,6 +174,44 @@ def test_dropping_blocks_needs_a_supernet_that_can(
     with pytest.raises(ValueError, match="'nasbench201' has no blocks to drop"):
         train_supernet(supernet, loaders, paths, config, tmp_path, device=device)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "aux_weight", "message"),
+    [
+        (False, 0.4, "'nasnet' has no auxiliary head for an aux_weight of 0.4; build it with one"),
+        (True, 0.0, "An aux_weight of 0 leaves the auxiliary head of the supernet untrained"),
+    ],
+)
+def test_an_auxiliary_head_and_its_weight_go_together(
+    auxiliary: bool, aux_weight: float, message: str, tmp_path: Path
+) -> None:
+    supernet = NASNetSupernet(num_classes=10, channels=2, layers=3, auxiliary=auxiliary)
+    loaders, config = create_loaders("digits"), TrainConfig(aux_weight=aux_weight)
+    paths, device = UniformPaths(supernet.space), torch.device("cpu")
+    with pytest.raises(ValueError, match=message):
+        train_supernet(supernet, loaders, paths, config, tmp_path, device=device)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_is_not_canonical_is_named_by_its_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Architecture] = []
+
+    def step(supernet: Supernet, archs: list[Architecture], *args: Any, **settings: Any) -> Tensor:
+        drawn.extend(archs)
+        return torch.tensor([1.0, 1.0, float("nan"), 1.0, 1.0, 1.0, 1.0])
+
+    monkeypatch.setattr(training, "train_step", step)
+    supernet = NASNetSupernet(num_classes=10, channels=2, layers=3, input_size=(1, 8, 8))
+    space, device = supernet.space, torch.device("cpu")
+    loaders, config = create_loaders("digits"), TrainConfig(num_probes=0)
+    with pytest.raises(TrainingError, match="The loss became nan at step 0") as caught:
+        train_supernet(supernet, loaders, FairPaths(space), config, tmp_path, device=device)
+    arch = space.architecture(drawn[2].choices)
+    assert arch != drawn[2]
+    assert f", path {space.format(arch)}; lower --lr" in str(caught.value)
 
 
 def test_the_table_has_the_extremes_of_an_ordered_space(
