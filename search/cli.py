@@ -23,7 +23,13 @@ from search.estimation import (
     table_estimator,
     train_batch_size,
 )
-from search.factory import ALGORITHMS, algorithm_settings, create_algorithm
+from search.factory import (
+    ALGORITHM_OPTIONS,
+    ALGORITHMS,
+    DEFAULT_BATCH_SIZES,
+    algorithm_settings,
+    create_algorithm,
+)
 from search.predictors import PREDICTORS
 from search.report import plot_trials
 from search.runner import SearchError, check_search, check_store, run_search
@@ -61,17 +67,8 @@ from supernets.spaces import ENCODINGS, SearchSpace
 PROGRAM = "supernet-search"
 #: Trials in ``best.json`` and in the JSON block.
 NUM_BEST = 5
-ALGORITHM_OPTIONS = (
-    "predictor",
-    "encoding",
-    "num_initial",
-    "top_n",
-    "exclude_before_top",
-    "pool",
-    "pool_size",
-)
 #: Of the supernet that stands for a space where only a table is searched, as published.
-NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000}
+NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -107,11 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("search").add_argument
     add("--algorithm", choices=ALGORITHMS, default="weaknas", help="(default: weaknas)")
     add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
-    add("--batch-size", type=int, default=10, metavar="M", help="asked for at once (default: 10)")
+    sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
+    add("--batch-size", type=int, metavar="M", help=f"asked for at once (default: {sizes})")
     add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     add("--predictor", choices=PREDICTORS, help="of weaknas (default: mlp)")
     add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
-    add("--num-initial", type=int, metavar="N", help="random trials of weaknas (default: 10)")
+    add("--num-initial", type=int, metavar="N", help="random trials (default: 10, evolution: 50)")
     add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
     add(
         "--exclude-before-top",
@@ -125,6 +123,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="weaknas ranks in large spaces a pool drawn for every batch, or one (default: fresh)",
     )
     add("--pool-size", type=int, metavar="N", help="architectures of a pool (default: 10000)")
+    add("--num-parents", type=int, metavar="N", help="best trials evolution uses (default: 10)")
+    add("--mutation-prob", type=float, metavar="P", help="of evolution, by decision (default: 0.1)")
+    add("--population-size", type=int, metavar="N", help="of regularized-evolution (default: 50)")
+    add("--tournament-size", type=int, metavar="N", help="of regularized-evolution (default: 10)")
 
     add = parser.add_argument_group("estimator").add_argument
     add("--estimator", choices=ESTIMATORS, default="tse", help="(default: tse)")
@@ -166,6 +168,7 @@ class _Job:
     """A search, ready to run."""
 
     algorithm: SearchAlgorithm
+    batch_size: int
     estimator: Estimator
     store: TrialStore
     header: Mapping[str, Any]
@@ -183,6 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
+    batch_size = args.batch_size
+    if batch_size is None:
+        batch_size = DEFAULT_BATCH_SIZES[args.algorithm]
     measuring = EstimatorOptions(
         **{field.name: getattr(args, field.name) for field in fields(EstimatorOptions)}
     )
@@ -199,7 +205,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
         if checkpoint["train_config"]["channels_last"]:
             supernet.to(memory_format=torch.channels_last)
-    batch_size = train_batch_size(args.estimator, measuring, supernet)
+    num_images = train_batch_size(args.estimator, measuring, supernet)
     space = _searched_space(supernet.space, args.resolution)
     latency = None
     if args.latency_table is not None:
@@ -215,7 +221,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         **options,
     )
     with explained_starvation(cost_model, constraints):
-        check_search(algorithm, num_trials=args.num_trials, batch_size=args.batch_size)
+        check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
     prepare_output(args.output)
     if args.export is not None:
         check_export_target(args.export)
@@ -226,7 +232,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             checkpoint,
             args.supernet,
             data_dir=args.data_dir,
-            batch_size=batch_size,
+            batch_size=num_images,
             device=device,
             num_workers=args.num_workers,
         )
@@ -245,7 +251,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         "supernet": None if trained is None else trained.digest,
         "algorithm": {
             "name": args.algorithm,
-            "batch_size": args.batch_size,
+            "batch_size": batch_size,
             **algorithm_settings(args.algorithm, **options),
         },
         "estimator": settings,
@@ -259,7 +265,9 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     except ValueError:
         store.close()
         raise
-    job = _Job(algorithm, estimator, store, header, cost_model, constraints, trained, device)
+    job = _Job(
+        algorithm, batch_size, estimator, store, header, cost_model, constraints, trained, device
+    )
     return lambda: _search(args, job)
 
 
@@ -316,7 +324,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
                     job.estimator,
                     store,
                     num_trials=args.num_trials,
-                    batch_size=args.batch_size,
+                    batch_size=job.batch_size,
                 )
         except KeyboardInterrupt:
             print_result(

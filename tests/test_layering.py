@@ -36,6 +36,7 @@ TORCH_FREE = (
     "search.base",
     "search.random_search",
     "search.weaknas",
+    "search.evolution",
     "search.predictors.base",
     "search.predictors.sklearn_models",
 )

@@ -27,11 +27,12 @@ def create_predictor(
         name: One of ``PREDICTORS``.
         space: Space of the architectures it will be given.
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
-        encoding: What it sees of them: a column per option, or one per decision.
+        encoding: What it sees of them; one of the space's encodings.
 
     Raises:
-        ValueError: If ``name`` is unknown.
+        ValueError: If ``name`` is unknown, or the space does not have the encoding.
     """
+    space.check_encoding(encoding)
     if name == "mlp":
         return mlp(space, seed, encoding)
     if name == "random_forest":

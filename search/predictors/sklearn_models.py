@@ -7,7 +7,7 @@ Differs from the authors' setting in:
 1. ``gradient_boosting`` is scikit-learn's, not XGBoost: 300 trees of depth 6 at learning rate 0.1;
    theirs has 1000 of depth 20 at 0.3.
 2. ``mlp`` computes in float32; theirs in float64. Predictions of both correlate at 0.9999 or more.
-3. Inactive choices are zeros in both encodings; their integers of MobileNet keep what was sampled.
+3. Inactive choices are zeros in all encodings; their integers of MobileNet keep what was sampled.
 """
 
 from __future__ import annotations

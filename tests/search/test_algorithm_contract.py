@@ -9,7 +9,9 @@ import pytest
 
 from search import (
     ALGORITHMS,
+    GeneticSearch,
     RandomSearch,
+    RegularizedEvolution,
     SearchAlgorithm,
     StarvedError,
     TrialStore,
@@ -17,6 +19,7 @@ from search import (
     run_search,
 )
 from supernets.cost import Constraint, feasibility_check
+from supernets.spaces import NASNetSpace
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -26,6 +29,10 @@ def make_algorithm(request, make_linear_predictor):
     def make(space, **kwargs) -> SearchAlgorithm:
         if request.param == "random":
             return RandomSearch(space, **kwargs)
+        if request.param == "evolution":
+            return GeneticSearch(space, num_initial=6, num_parents=4, **kwargs)
+        if request.param == "regularized-evolution":
+            return RegularizedEvolution(space, population_size=6, tournament_size=3, **kwargs)
         assert request.param == "weaknas"
         return WeakNAS(
             space,
@@ -39,8 +46,12 @@ def make_algorithm(request, make_linear_predictor):
     return make
 
 
-@pytest.fixture(params=["small_space", "medium_space", "large_space", "mobilenetv3"])
+@pytest.fixture(
+    params=["small_space", "medium_space", "large_space", "mobilenetv3", "nasnet", "darts"]
+)
 def space(request):
+    if request.param in ("nasnet", "darts"):
+        return NASNetSpace(distinct_inputs=request.param == "darts")
     if request.param == "mobilenetv3":
         return request.getfixturevalue("mobilenetv3_costs").space
     return request.getfixturevalue(request.param)
@@ -63,7 +74,7 @@ def _none(choices):
 
 
 def _fails(arch) -> bool:
-    return arch.choices[0] == 2
+    return sum(arch.choices) % 3 == 0
 
 
 def test_asks_distinct_unseen_feasible(
@@ -168,7 +179,9 @@ def _outcome(trials):
     return [(trial.number, trial.arch, trial.score, trial.error) for trial in trials]
 
 
-@pytest.mark.parametrize("space", ["medium_space", "large_space", "mobilenetv3"], indirect=True)
+@pytest.mark.parametrize(
+    "space", ["medium_space", "large_space", "mobilenetv3", "darts"], indirect=True
+)
 def test_kill_and_resume_equals_uninterrupted(
     make_algorithm, make_estimator, space, are_feasible, tmp_path
 ):
@@ -178,10 +191,10 @@ def test_kill_and_resume_equals_uninterrupted(
         path = tmp_path / name
         return _search(make_algorithm, estimator, space, path, num_trials, 5, are_feasible)
 
-    num_trials = 18  # weaknas: 6, 5, 5, and a batch cut short to 2
+    num_trials = 18  # all but random: 6, 5, 5, and a batch cut short to 2
     whole = search(make_estimator(_fails), "whole.db")
     assert len(whole) == num_trials and any(trial.score is None for trial in whole)
-    for at in range(0, num_trials, 1 if space.size == 4096 else 4):
+    for at in range(0, num_trials, 2 if space.size == 4096 else 4):
         with pytest.raises(KeyboardInterrupt):
             search(make_estimator(_fails, interrupt_at=at), f"{at}.db")
         resumed = make_estimator(_fails)

@@ -21,7 +21,7 @@ from PIL import Image
 
 import search.cli
 import supernets.cli
-from estimators import EstimateError, TabularEstimator, TSEEstimator
+from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator
 from search import TrialStore
 from search.cli import main
 from supernets import create_space, load_subnet, load_supernet
@@ -472,8 +472,20 @@ def test_an_interrupted_search_says_how_to_continue(
             10,
             (3, 4),
         ),
+        (
+            "--algorithm evolution --num-initial 24 --batch-size 6 --num-parents 2 "
+            "--mutation-prob 0.3 --num-trials 40",
+            40,
+            (20, 6, 3, 7),
+        ),
+        (
+            "--algorithm regularized-evolution --population-size 24 --tournament-size 2 "
+            "--num-trials 32",
+            32,
+            (26, 3),
+        ),
     ],
-    ids=["random", "weaknas"],
+    ids=["random", "weaknas", "evolution", "regularized-evolution"],
 )
 def test_interrupted_at_any_trial_equals_uninterrupted(
     flags: str,
@@ -495,6 +507,67 @@ def test_interrupted_at_any_trial_equals_uninterrupted(
     assert rows(output) == expected
     best = [json.loads((o / "best.json").read_text()) for o in (tmp_path / "whole", output)]
     assert best[0] == best[1]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        ("random", {"batch_size": 10}),
+        (
+            "evolution",
+            {"batch_size": 50, "num_initial": 50, "num_parents": 10, "mutation_prob": 0.1},
+        ),
+        ("regularized-evolution", {"batch_size": 1, "population_size": 50, "tournament_size": 10}),
+    ],
+)
+def test_the_batch_size_is_the_algorithms_own(
+    algorithm: str, settings: dict[str, Any], search_table: Command, tmp_path: Path
+) -> None:
+    assert search_table(tmp_path, "--algorithm", algorithm) == 0
+    assert header_of(tmp_path)["algorithm"] == {"name": algorithm, **settings}
+    assert search_table(tmp_path, "--algorithm", algorithm, "--batch-size", "7") == 2
+    assert search_table(tmp_path / "7", "--algorithm", algorithm, "--batch-size", "7") == 0
+    assert header_of(tmp_path / "7")["algorithm"]["batch_size"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("nasnet", "--algorithm regularized-evolution --population-size 5 --tournament-size 2"),
+        ("darts", "--algorithm evolution --num-initial 5 --batch-size 6"),
+        (
+            "darts",
+            "--encoding path --predictor gradient_boosting --num-initial 5 --pool-size 40 "
+            "--batch-size 3",
+        ),
+    ],
+)
+def test_genotypes_are_searched(
+    name: str,
+    flags: str,
+    search_table: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = create_space(name)
+    with open(tmp_path / "table.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arch_str", "accuracy"])
+        writer.writerow([space.format(space.sample(np.random.default_rng(0))), 1.0])
+
+    def estimate(self: TabularEstimator, arch: Architecture) -> Estimate:
+        return Estimate(float(sum(arch.choices)), {}, seconds=0.0)
+
+    monkeypatch.setattr(TabularEstimator, "estimate", estimate)
+    given = ["--space", name, "--table", str(tmp_path / "table.csv"), "--algorithm", "weaknas"]
+    few = ["--num-trials", "11", "--max-params", "4.5e5"]
+    assert search_table(tmp_path / "run", *given, *few, *flags.split()) == 0
+    block = json.loads(capsys.readouterr().out)
+    assert (block["space"], block["trials"], block["failed"]) == (name, 11, 0)
+    for trial in block["best"]:
+        assert space.format(space.parse(trial["architecture"])) == trial["architecture"]
+        assert trial["cost"]["params"] <= 4.5e5
 
 
 def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
@@ -617,6 +690,19 @@ def test_a_file_that_is_no_store_is_refused(
         ("--num-initial 5", "Algorithm 'random' has no option num_initial"),
         ("--top-n 5", "Algorithm 'random' has no option top_n"),
         ("--exclude-before-top", "Algorithm 'random' has no option exclude_before_top"),
+        ("--num-parents 5", "Algorithm 'random' has no option num_parents"),
+        ("--mutation-prob 0.2", "Algorithm 'random' has no option mutation_prob"),
+        ("--population-size 5", "Algorithm 'random' has no option population_size"),
+        ("--tournament-size 5", "Algorithm 'random' has no option tournament_size"),
+        ("--algorithm evolution --num-initial 0", "num_initial must be at least 1, got 0."),
+        ("--algorithm evolution --num-parents 1", "num_parents must be at least 2, as"),
+        ("--algorithm evolution --mutation-prob 2", "mutation_prob must be from 0 to 1, got 2.0."),
+        ("--algorithm regularized-evolution --population-size 0", "population_size must be at"),
+        (
+            "--algorithm regularized-evolution --tournament-size 51",
+            "tournament_size must be from 1 to population_size=50, got 51.",
+        ),
+        ("--algorithm weaknas --encoding path", "has no encoding 'path'; choose from one-hot, in"),
         ("--algorithm weaknas --num-initial 0", "num_initial must be at least"),
         ("--algorithm weaknas --top-n 0", "top_n must be at least 1"),
         ("--algorithm weaknas --pool-size 0", "pool_size must be at least"),
