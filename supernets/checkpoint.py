@@ -187,6 +187,7 @@ def reopen_data(
         device=device,
         num_workers=num_workers,
         skip_bad_images=checkpoint["skip_bad_images"],
+        cutout=stored.get("cutout", 0),
         augmentation=TimmAugmentation(**stored["augmentation"]) if is_timm else None,
         timm_options=TimmOptions(**stored["timm_options"]) if is_timm else None,
     )

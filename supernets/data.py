@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def create_loaders(
     num_workers: int = 2,
     download: bool = False,
     skip_bad_images: bool = False,
+    cutout: int = 0,
     augmentation: TimmAugmentation | None = None,
     timm_options: TimmOptions | None = None,
     rank: int = 0,
@@ -120,6 +121,8 @@ def create_loaders(
         num_workers: Threads that read images into memory, or processes that read batch by batch.
         download: Fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are missing.
         skip_bad_images: Leave out unreadable images of files, with a warning each.
+        cutout: Side in pixels of the square that is set to the mean in each train image, around a
+            random pixel; 0 for none. Not with timm, which has random erasing.
         augmentation: Of the train images, with timm; None for its defaults.
         timm_options: Names of splits and the like, with timm.
         rank: This process among those that share the batches of ``train``; every process sees all
@@ -136,7 +139,7 @@ def create_loaders(
     _check_source(dataset, data_dir, download, skip_bad_images)
     _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
     _check_at_least(1, image_size=image_size, world_size=world_size, num_val=num_val)
-    _check_at_least(0, num_workers=num_workers)
+    _check_at_least(0, num_workers=num_workers, cutout=cutout)
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction must be between 0 and 1, got {val_fraction}.")
     if not 0 <= seed < 2**32:
@@ -147,12 +150,17 @@ def create_loaders(
     settings: dict[str, Any] = {"dataset": dataset, "val_fraction": val_fraction, "seed": seed}
     if num_val is not None:
         settings["requested_num_val"] = num_val  # unreadable images may leave fewer
+    if cutout > 0:
+        settings["cutout"] = cutout
 
     if not is_timm_dataset(dataset):
         if augmentation is not None or timm_options is not None:
             raise ValueError(f"{dataset} is not read by timm; leave out augmentation and options.")
         images = _open_own(dataset, data_dir, image_size, download, skip_bad_images)
+        images = _with_cutout(images, cutout)
     else:
+        if cutout > 0:
+            raise ValueError(f"{dataset} is augmented by timm; use --re-prob instead of --cutout.")
         augmentation, options = augmentation or TimmAugmentation(), timm_options or TimmOptions()
         settings |= {"augmentation": _plain(augmentation), "timm_options": _plain(options)}
         if _is_stream(dataset):
@@ -267,6 +275,16 @@ def _open_own(
     if dataset == "folder":
         return open_folder(data_dir, image_size, skip_bad_images)
     return open_cifar(dataset, data_dir, image_size, download)
+
+
+def _with_cutout(images: ImageSet, cutout: int) -> ImageSet:
+    if cutout == 0:
+        return images
+    side = images.reader.shape[0]
+    if cutout > side:
+        raise ValueError(f"cutout must be at most the {side} pixels of an image, got {cutout}.")
+    assert images.augmentation is not None
+    return replace(images, augmentation=replace(images.augmentation, cutout=cutout))
 
 
 def _open_pixels(

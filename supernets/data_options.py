@@ -9,7 +9,7 @@ from typing import Any
 
 from supernets.data import DATASETS, PREFIXES, TimmAugmentation, TimmOptions, is_timm_dataset
 
-_PLAIN = ("image_size", "val_fraction", "num_val")
+_PLAIN = ("image_size", "val_fraction", "num_val", "cutout")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--skip-bad-images",
         action="store_true",
         help="leave unreadable images out instead of stopping (default: no)",
+    )
+    add(
+        "--cutout",
+        type=int,
+        metavar="PX",
+        help="side of a square cut out of each training image; not of timm data (default: 0, none)",
     )
     group = parser.add_argument_group("timm data", "for --dataset timm and names with a slash")
     add = group.add_argument

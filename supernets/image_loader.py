@@ -115,10 +115,14 @@ class PixelSource(Protocol):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop of the zero-padded image and, if wanted, a horizontal flip of every second."""
+    """Random crop of the zero-padded image and, if wanted, a horizontal flip of every second.
+
+    Then, if wanted, a square of the normalised image is set to zero.
+    """
 
     pad: int  # pixels on each side
     flip: bool
+    cutout: int = 0  # side of the square in pixels
 
 
 class ImageLoader(Loader):
@@ -135,7 +139,7 @@ class ImageLoader(Loader):
         batch_size: Images per minibatch and rank. At least 1.
         mean: Per channel, of uint8 pixels scaled to 0..1; unused if ``pixels`` are normalised.
         std: Per channel, of uint8 pixels scaled to 0..1.
-        augmentation: Random crops and flips of uint8 pixels, or None for the images as they are.
+        augmentation: Of uint8 pixels, or None for the images as they are.
         shuffle: Give every epoch an order of its own; otherwise all have that of ``indices``.
         seed: Of order and augmentation. At least 0.
         rank: This process among the ``world_size`` that share each batch.
@@ -202,18 +206,19 @@ class ImageLoader(Loader):
         device = self._labels.device
         for offset, (pixels, kept) in enumerate(self._pixels.batches(index_batches, epoch)):
             within, first, last = bounds[offset]
-            if self._augmentation is not None:
-                top, left, flipped = self._draw(epoch, start + offset)  # of the batch of all ranks
+            if self._augmentation is None:
+                x = self._normalise(pixels)
+            else:
+                height, width = pixels.shape[1:3]
                 mine = kept + (first - within)
-                pixels = crop_and_flip(
-                    pixels,
-                    top[mine].to(device),
-                    left[mine].to(device),
-                    flipped[mine].to(device),
-                    self._augmentation.pad,
-                )
+                drawn = self._draw(epoch, start + offset, height, width)  # for all ranks
+                top, left, flipped, *centre = (numbers[mine].to(device) for numbers in drawn)
+                pad, side = self._augmentation.pad, self._augmentation.cutout
+                x = self._normalise(crop_and_flip(pixels, top, left, flipped, pad))
+                if side > 0:
+                    cut_out(x, *centre, side=side)
             indices = torch.from_numpy(index_batches[offset])[kept].to(device)  # (n,)
-            yield self._normalise(pixels), self._labels[indices]
+            yield x, self._labels[indices]
 
     def _bounds(self, batch: int) -> tuple[int, int, int]:
         """Positions in the epoch: start of all ranks' batch, start and end of this rank's part."""
@@ -223,8 +228,11 @@ class ImageLoader(Loader):
         first = begin + self._rank * share + min(self._rank, extra)
         return begin, first, first + share + (self._rank < extra)
 
-    def _draw(self, epoch: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Crop offsets (n,), (n,) and flips (n,) for the images of all ranks in a batch."""
+    def _draw(self, epoch: int, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+        """For the images of all ranks in a batch: crop offsets (n,), (n,) and flips (n,).
+
+        With cutout also the row and the column (n,) of the square's centre.
+        """
         assert self._augmentation is not None
         size = self.batch_size * self._world_size
         num_images = min(size, self.num_images - batch * size)
@@ -234,7 +242,12 @@ class ImageLoader(Loader):
             2 * self._augmentation.pad + 1, (2, num_images), generator=generator
         )
         flipped = torch.rand(num_images, generator=generator) < 0.5
-        return top, left, flipped & self._augmentation.flip
+        drawn = top, left, flipped & self._augmentation.flip
+        if self._augmentation.cutout == 0:
+            return drawn
+        row = torch.randint(height, (num_images,), generator=generator)
+        column = torch.randint(width, (num_images,), generator=generator)
+        return *drawn, row, column
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         """(N, H, W, C) to (N, C, H, W) float32."""
@@ -274,6 +287,27 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor, pa
     flat = rows[:, :, None] * padded_width + columns[:, None, :]  # (N, H, W)
     # One gather of whole pixels: several times faster than indexing with three tensors.
     return padded.view(-1, channels).index_select(0, flat.view(-1)).view(images.shape)
+
+
+def cut_out(x: Tensor, row: Tensor, column: Tensor, *, side: int) -> None:
+    """Sets a square in each image to zero, in place; at the border it is clipped.
+
+    Paper: Improved Regularization of Convolutional Neural Networks with Cutout,
+    https://arxiv.org/abs/1708.04552
+
+    Args:
+        x: Normalised images (N, C, H, W).
+        row: (N,) int64 in 0..H - 1, the centre; of an even side the first row of the second half.
+        column: (N,) int64 in 0..W - 1, likewise.
+        side: Of the square, in pixels.
+    """
+
+    def is_inside(centre: Tensor, length: int) -> Tensor:
+        distance = torch.arange(length, device=x.device) - (centre[:, None] - side // 2)
+        return (distance >= 0) & (distance < side)  # (N, length)
+
+    rows, columns = is_inside(row, x.shape[2]), is_inside(column, x.shape[3])
+    x.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
 class MemoryPixels:

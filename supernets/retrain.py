@@ -34,10 +34,11 @@ from supernets.distributed import (
 from supernets.evaluation import evaluate
 from supernets.export import data_record, export_summary
 from supernets.export_formats import choose_formats
-from supernets.factory import create_subnet, create_supernet, default_amp
+from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
+from supernets.nasnet_subnet import STEMS, default_stem
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser
-from supernets.standard_training import read_network_checkpoint, train_network
+from supernets.standard_training import check_trainable, read_network_checkpoint, train_network
 from supernets.subnet_folder import (
     load_subnet,
     read_subnet_record,
@@ -54,6 +55,11 @@ from supernets.training_loop import TrainResult
 
 #: Options that change which images are in which split.
 SPLIT_OPTIONS = ("val_fraction", "num_val", "split_seed", "train_split", "val_split", "test_split")
+
+#: Options that change the size of the network; a space has some of them as settings.
+SIZE_OPTIONS = ("channels", "layers", "cells_per_stage", "stem")
+#: Names of the weights that are for training alone begin with this.
+AUXILIARY = "skeleton.auxiliary."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,18 +81,25 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     exported = read_subnet_record(args.subnet)
     amp = default_amp(exported["space"], device) if args.amp is None else args.amp
     config = _retrain_config(args, amp)
+    _check_network_options(args, exported)
     formats = choose_formats(args.formats, exported["space"])
     prepare_output(args.output)
     checkpoint = _find_checkpoint(args.output, args.resume)
     loaders = _open_data(args, exported, device, ranks)
-    record = _describe(args, exported, loaders, config, ranks)
+    settings = _network_settings(args, exported, loaders)
+    record = _describe(args, exported, settings, loaders, config, ranks)
     if checkpoint is not None:
         check_same_settings(args.output, _flatten(checkpoint["record"]), _flatten(record))
     random_seed(args.seed)
     rates = {"dropout": args.dropout, "drop_path": args.drop_path}
-    network = _build(record, {name: rate for name, rate in rates.items() if rate != 0})
+    network = _build(
+        record,
+        {name: rate for name, rate in rates.items() if rate != 0},
+        with_auxiliary=config.aux_weight > 0,
+    )
     if args.finetune:
-        network.load_state_dict(inherited.state_dict())
+        _load_without_auxiliary(network, inherited)
+    check_trainable(network, loaders, config, ranks)
     run = _Run(ranks, network, loaders, config, device, record, formats)
     return lambda: _retrain(args, run, checkpoint)
 
@@ -120,6 +133,8 @@ def _retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
         warmup_epochs=args.warmup_epochs,
         warmup_lr=args.warmup_lr,
         label_smoothing=args.label_smoothing,
+        aux_weight=args.aux_weight,
+        drop_path_ramp=args.drop_path_ramp,
         mixup=args.mixup,
         cutmix=args.cutmix,
         mixup_prob=args.mixup_prob,
@@ -133,6 +148,29 @@ def _retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
         channels_last=args.channels_last,
         seed=args.seed,
     )
+
+
+def _check_network_options(args: argparse.Namespace, exported: Mapping[str, Any]) -> None:
+    """Refuses what the networks of the space do not have, or would have no effect."""
+    given = [name for name in SIZE_OPTIONS if getattr(args, name) is not None]
+    foreign = [name for name in given if name not in exported["settings"]]
+    if args.aux_weight > 0 and exported["space"] not in NASNET_SPACES:
+        foreign.append("aux_weight")
+    if foreign:
+        raise ValueError(
+            f"Networks of space {exported['space']!r} have no {_flags(foreign)}; leave it out."
+        )
+    if given and args.finetune:
+        raise ValueError(
+            f"The weights of {args.subnet} are for the size they were exported with; leave out "
+            f"{_flags(given)}, or --finetune."
+        )
+    if args.drop_path_ramp and args.drop_path == 0:
+        raise ValueError("--drop-path-ramp needs the rate it ends with; pass --drop-path.")
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
@@ -197,26 +235,44 @@ def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> di
         # the number would win over a fraction
         "num_val": stored.get("requested_num_val") if args.val_fraction is None else None,
         "split_seed": stored["seed"],
+        "cutout": stored.get("cutout"),
         **stored.get("augmentation", {}),
         **stored.get("timm_options", {}),
     }
 
 
+def _network_settings(
+    args: argparse.Namespace, exported: Mapping[str, Any], loaders: Loaders
+) -> dict[str, Any]:
+    """The settings of the network: the exported ones, but for the data and what was asked for."""
+    settings: dict[str, Any] = {
+        **exported["settings"],
+        "num_classes": loaders.num_classes,
+        "input_size": loaders.input_size,
+        **{name: getattr(args, name) for name in SIZE_OPTIONS if getattr(args, name) is not None},
+    }
+    old, new = exported["settings"]["input_size"], loaders.input_size
+    is_kept = "stem" in settings and args.stem is None and not args.finetune
+    if is_kept and default_stem(old) != default_stem(new):
+        raise ValueError(
+            f"{args.subnet} has stem {settings['stem']} for images of {old[1]} pixels, these have "
+            f"{new[1]}; pass --stem {' or --stem '.join(STEMS)}."
+        )
+    return settings
+
+
 def _describe(
     args: argparse.Namespace,
     exported: Mapping[str, Any],
+    settings: dict[str, Any],
     loaders: Loaders,
     config: RetrainConfig,
     ranks: Ranks,
 ) -> dict[str, Any]:
     """What ``subnet.json`` will hold, but for the metrics."""
-    settings = {
-        **exported["settings"],
-        "num_classes": loaders.num_classes,
-        "input_size": loaders.input_size,
-    }
+    auxiliary = {"auxiliary": True} if config.aux_weight > 0 else {}  # is checked, not counted
     with torch.device("meta"):  # no weights are needed to count
-        supernet = create_supernet(exported["space"], **settings)
+        supernet = create_supernet(exported["space"], **settings, **auxiliary)
     cost = CostModel(supernet).measure(recorded_architecture(exported))
     inherited = {"inherited_weights_sha256": exported["weights_sha256"]} if args.finetune else {}
     return {
@@ -254,17 +310,25 @@ def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
         "space": record["space"],
         "architecture": record["architecture"],
         **record["settings"],
+        **asdict(RetrainConfig()),  # those of before an option are as without it
         **record["recipe"],
     }
 
 
-def _build(record: Mapping[str, Any], rates: Mapping[str, float]) -> nn.Module:
+def _build(
+    record: Mapping[str, Any], rates: Mapping[str, float], *, with_auxiliary: bool = False
+) -> nn.Module:
     """The network of a record with fresh weights, and with dropout at positive rates."""
     for name, rate in rates.items():
         if not 0 < rate < 1:
             raise ValueError(f"{name} must be from 0 to less than 1, got {rate}.")
     try:
-        return create_subnet(recorded_architecture(record), **record["settings"], **rates)
+        return create_subnet(
+            recorded_architecture(record),
+            with_auxiliary=with_auxiliary,
+            **record["settings"],
+            **rates,
+        )
     except TypeError as error:
         if not rates:
             raise
@@ -272,6 +336,13 @@ def _build(record: Mapping[str, Any], rates: Mapping[str, float]) -> nn.Module:
             f"Networks of space {record['space']!r} do not have all of {', '.join(rates)}; "
             "leave out what they lack."
         ) from error
+
+
+def _load_without_auxiliary(network: nn.Module, source: nn.Module) -> None:
+    """Loads all weights but those of an auxiliary head, which only one of the networks has."""
+    found = network.load_state_dict(source.state_dict(), strict=False)
+    misfits = [*found.missing_keys, *found.unexpected_keys]
+    assert all(name.startswith(AUXILIARY) for name in misfits), misfits
 
 
 def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | None) -> int:
@@ -307,8 +378,8 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
 
 def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:
     """Measures the trained network, on the test split for the first time, and writes its folder."""
-    subnet = _build(run.record, {})  # in its own memory format, without dropout
-    subnet.load_state_dict(run.network.state_dict())
+    subnet = _build(run.record, {})  # in its own memory format, without what is for training alone
+    _load_without_auxiliary(subnet, run.network)
     subnet.to(run.device)
     val = evaluate(subnet, run.loaders.val, device=run.device)
     test = evaluate(subnet, run.loaders.test, device=run.device)

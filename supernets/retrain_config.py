@@ -38,6 +38,8 @@ class RetrainConfig:
         warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
         warmup_lr: Where the warm-up starts.
         label_smoothing: From 0 to less than 1.
+        aux_weight: Weight of the loss of the network's auxiliary head; 0 for a network without.
+        drop_path_ramp: Whether the rates of drop path grow with the steps from 0 to their own.
         mixup: Alpha of mixup; 0 for none.
         cutmix: Alpha of CutMix; 0 for none.
         mixup_prob: Probability that a minibatch is mixed.
@@ -72,6 +74,8 @@ class RetrainConfig:
     warmup_epochs: int = 0
     warmup_lr: float = 1e-5
     label_smoothing: float = 0.0
+    aux_weight: float = 0.0
+    drop_path_ramp: bool = False
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_prob: float = 1.0
@@ -92,6 +96,7 @@ class RetrainConfig:
         checks = (
             (self.epochs >= 1, "epochs must be at least 1", self.epochs),
             (self.warmup_lr >= 0, "warmup_lr must not be negative", self.warmup_lr),
+            (self.aux_weight >= 0, "aux_weight must not be negative", self.aux_weight),
             (0 <= self.mixup_prob <= 1, "mixup_prob must be from 0 to 1", self.mixup_prob),
             (
                 mixes or self.mixup_prob == 1,

@@ -8,6 +8,7 @@ from pathlib import Path
 from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
 from supernets.export_formats import FORMATS
+from supernets.nasnet_subnet import IMAGENET_SIDE, STEMS
 from supernets.retrain_config import RetrainConfig
 from supernets.training_command import add_recipe_options, add_run_options
 
@@ -35,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start from fresh weights (this is the default)",
     )
     add("--finetune", action="store_true", help="start from the subnet's weights")
+    _add_size_options(parser)
     add_data_options(parser)
     _add_training_options(parser)
     add_run_options(parser).add_argument(
@@ -45,6 +47,19 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"written besides the weights, some of {', '.join(FORMATS)} (default: all there are)",
     )
     return parser
+
+
+def _add_size_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "size of the network",
+        "For fresh weights; what is not given is as exported. --stem is asked for where the subnet "
+        f"was exported for images of less than {IMAGENET_SIDE} pixels and these are larger, or the "
+        "reverse.",
+    ).add_argument
+    add("--channels", type=int, metavar="C", help="first width (default: the subnet's)")
+    add("--layers", type=int, metavar="N", help="nasnet, darts: cells (default: the subnet's)")
+    add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: the subnet's)")
+    add("--stem", choices=STEMS, help="nasnet, darts: imagenet has stride 8 (default: see above)")
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +81,19 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, default=defaults.lr, metavar="LR", help="peak rate (default: 0.1)")
     add("--min-lr", type=float, default=defaults.min_lr, metavar="LR", help="(default: 0)")
     add("--warmup-epochs", type=int, default=0, metavar="N", help="(default: 0)")
+    add(
+        "--aux-weight",
+        type=float,
+        default=defaults.aux_weight,
+        metavar="W",
+        help="nasnet, darts: of the loss of an auxiliary head, which is not handed over "
+        "(default: 0, no such head)",
+    )
+    add(
+        "--drop-path-ramp",
+        action="store_true",
+        help="let the rates of --drop-path grow from 0 during the training (default: no)",
+    )
     add("--mixup-prob", type=float, default=1.0, metavar="P", help="of either (default: 1)")
     add(
         "--mixup-switch-prob",

@@ -2,17 +2,24 @@
 
 Everything random follows from (seed, step), so a run resumed from any checkpoint continues to the
 same bits on a CPU.
+
+The auxiliary head and the growing rate of drop path are those of DARTS,
+https://arxiv.org/abs/1806.09055. Differs from the authors' code:
+
+1. The rate of drop path grows with every step to its own; theirs with every epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets.atomic import atomic_write
@@ -21,6 +28,7 @@ from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
 from supernets.evaluation import evaluate
+from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
 from supernets.training_loop import (
     StepLosses,
@@ -53,7 +61,8 @@ def train_network(
     the training: the averaged weights if the recipe averages, otherwise the last ones.
 
     Args:
-        network: Gives (N, num_classes) logits; moved to ``device``.
+        network: Gives (N, num_classes) logits; moved to ``device``. A ``NASNetSubnet`` with
+            auxiliary head where the recipe has a weight for it.
         loaders: Train split to learn from, val split to watch.
         config: The recipe.
         output: An existing folder.
@@ -65,10 +74,11 @@ def train_network(
         run_settings: Plain values stored in every checkpoint, such as the data settings.
 
     Raises:
-        ValueError: If ``resume_from`` is of another network.
+        ValueError: If ``resume_from`` is of another network, or ``check_trainable`` refuses.
         TrainingError: If a loss or a weight is not finite; names the step and the learning rate.
     """
     ranks = ranks or Ranks()
+    check_trainable(network, loaders, config, ranks)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -108,20 +118,63 @@ def read_network_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def training_loss(
-    network: nn.Module, x: Tensor, y: Tensor, *, label_smoothing: float = 0.0, amp: bool = False
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    aux_weight: float = 0.0,
+    amp: bool = False,
 ) -> Tensor:
     """Mean cross entropy of a minibatch in nats, a scalar with its graph.
 
     Args:
-        network: In train mode.
+        network: In train mode; a ``NASNetSubnet`` with auxiliary head if that has a weight.
         x: Images (N, C, H, W).
         y: Labels (N,), or soft labels (N, num_classes).
         label_smoothing: From 0 to less than 1; 0 for labels that are smooth already.
+        aux_weight: Factor on the cross entropy of the auxiliary head, which is added; 0 for none.
         amp: Whether to run in bfloat16 autocast.
     """
+
+    def cross_entropy(logits: Tensor) -> Tensor:  # (N, num_classes)
+        return F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
+
     with autocast(x.device, amp):
-        logits = network(x)  # (N, num_classes)
-    return F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
+        if aux_weight > 0:
+            logits, auxiliary_logits = cast(NASNetSubnet, network).forward_with_auxiliary(x)
+        else:
+            logits, auxiliary_logits = network(x), None
+    loss = cross_entropy(logits)
+    if auxiliary_logits is not None:
+        loss = loss + aux_weight * cross_entropy(auxiliary_logits)
+    return loss
+
+
+def check_trainable(
+    network: nn.Module, loaders: Loaders, config: RetrainConfig, ranks: Ranks
+) -> None:
+    """Makes sure that ``train_network`` can do what a recipe says.
+
+    Raises:
+        ValueError: If the network lacks what the recipe is about, or a minibatch is too small for
+            the BatchNorm of its auxiliary head.
+    """
+    has_head = isinstance(network, NASNetSubnet) and network.skeleton.auxiliary is not None
+    if config.aux_weight > 0 and not has_head:
+        raise ValueError("aux_weight needs a network with an auxiliary head; leave it out.")
+    last = loaders.train.num_images % (loaders.train.batch_size * ranks.world_size)
+    if config.aux_weight > 0 and 1 in (loaders.train.batch_size, last // ranks.world_size):
+        raise ValueError(
+            "A process gets a minibatch of 1 image, too few for the BatchNorm of the auxiliary "
+            f"head; use another --batch-size than {loaders.train.batch_size}."
+        )
+    if config.drop_path_ramp and not any(drop.drop_prob for drop in _drop_paths(network)):
+        raise ValueError("drop_path_ramp needs a network with drop path; leave it out.")
+
+
+def _drop_paths(network: nn.Module) -> list[DropPath]:
+    return [module for module in network.modules() if isinstance(module, DropPath)]
 
 
 class _NetworkTask(TrainingTask):
@@ -139,6 +192,7 @@ class _NetworkTask(TrainingTask):
         self.module, self.loaders, self.config = network, loaders, config
         self.device, self.ranks, self.run_settings = device, ranks, run_settings
         self.mixing = config.create_mixing(loaders.num_classes, ranks)
+        self.growing = _drop_paths(network) if config.drop_path_ramp else []
 
     def add_gradients(self, x: Tensor, y: Tensor, step: int, weight: float) -> StepLosses:
         """The gradient of the mean cross entropy."""
@@ -147,10 +201,30 @@ class _NetworkTask(TrainingTask):
         if self.mixing is not None and epoch < (config.mixup_off_epoch or config.epochs):
             x, y = self.mixing(x, y, step)
             smoothing = 0.0  # the mixed labels are smooth
-        with seeded_dropout(self.device, config.seed, step, self.ranks.rank):
-            loss = training_loss(self.module, x, y, label_smoothing=smoothing, amp=config.amp)
+        dropout = seeded_dropout(self.device, config.seed, step, self.ranks.rank)
+        with dropout, self._drop_path_of(step):
+            loss = training_loss(
+                self.module,
+                x,
+                y,
+                label_smoothing=smoothing,
+                aux_weight=config.aux_weight,
+                amp=config.amp,
+            )
             (loss * weight).backward()  # type: ignore[no-untyped-call]
         return StepLosses(loss.detach()[None], ("",))
+
+    @contextmanager
+    def _drop_path_of(self, step: int) -> Iterator[None]:
+        """Lowers rates of drop path that grow to those of a step, for the time of a block."""
+        rates = [drop.drop_prob for drop in self.growing]
+        for drop in self.growing:
+            drop.drop_prob *= step / (self.config.epochs * len(self.loaders.train))
+        try:
+            yield
+        finally:
+            for drop, rate in zip(self.growing, rates, strict=True):
+                drop.drop_prob = rate
 
     def measure(self, averaged: nn.Module) -> dict[str, float]:
         """Accuracy and loss on val, also of the averaged weights if there are any."""

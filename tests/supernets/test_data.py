@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from supernets import data
+from supernets.checkpoint import reopen_data
 from supernets.data import create_loaders
 from supernets.image_loader import Augmentation
 
@@ -58,7 +59,7 @@ def test_digits_are_normalised_and_never_flipped() -> None:
     x, _ = next(iter(loaders.train_eval))
     assert abs(float(x.mean())) < 0.02
     assert abs(float(x.std()) - 1) < 0.02
-    assert not loaders.train._draw(0, 0)[2].any()
+    assert not loaders.train._draw(0, 0, 8, 8)[2].any()
 
 
 def test_train_eval_is_the_train_split_shuffled_without_augmentation() -> None:
@@ -71,6 +72,31 @@ def test_train_eval_is_the_train_split_shuffled_without_augmentation() -> None:
     order = {row.numpy().tobytes() for row in next(loaders.train_eval.epoch(1))[0]}
     assert rows == order
     assert not torch.equal(next(loaders.train_eval.epoch(1))[1], y)
+
+
+def test_cutout_is_of_the_train_split_alone_and_is_recorded(
+    assert_same: Callable[..., None],
+) -> None:
+    plain, cut = create_loaders("digits"), create_loaders("digits", cutout=4)
+    (x, y), (cut_x, cut_y) = next(iter(plain.train)), next(iter(cut.train))
+    assert torch.equal(y, cut_y) and not torch.equal(x, cut_x)
+    assert ((x == cut_x) | (cut_x == 0)).all()
+    for name in ("train_eval", "val", "test"):
+        assert_same(getattr(cut, name), list(getattr(plain, name)))
+    assert cut.settings == {**plain.settings, "cutout": 4}
+
+
+@pytest.mark.parametrize("settings", [{}, {"cutout": 4}])
+def test_data_are_reopened_with_their_cutout(
+    settings: dict[str, int], assert_same: Callable[..., None]
+) -> None:
+    loaders = create_loaders("digits", **settings)
+    stored = {"data": {**loaders.settings, "batch_size": 64}, "data_dir": None}
+    reopened = reopen_data(
+        {**stored, "skip_bad_images": False}, Path("last.pt"), device=torch.device("cpu")
+    )
+    assert reopened.settings == loaders.settings
+    assert_same(reopened.train, list(loaders.train))
 
 
 def test_splits_and_digest_follow_the_seed() -> None:
@@ -187,9 +213,10 @@ def test_cifar_larger_than_the_budget_equals_cifar_in_memory(
     assert_same: Callable[..., None],
 ) -> None:
     data_dir = write_cifar("cifar10")
-    in_memory = create_loaders("cifar10", data_dir=data_dir, image_size=48, num_workers=0)
+    settings = {"data_dir": data_dir, "image_size": 48, "num_workers": 0, "cutout": 16}
+    in_memory = create_loaders("cifar10", **settings)  # type: ignore[arg-type]
     monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
-    streamed = create_loaders("cifar10", data_dir=data_dir, image_size=48, num_workers=0)
+    streamed = create_loaders("cifar10", **settings)  # type: ignore[arg-type]
     assert streamed.input_size == (3, 48, 48)
     assert_same(streamed.train, list(in_memory.train))
 
@@ -230,6 +257,9 @@ def test_failed_download_names_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
         ("digits", {"eval_batch_size": 0}, "eval_batch_size must be at least 1, got 0"),
         ("digits", {"image_size": 0}, "image_size must be at least 1, got 0"),
         ("digits", {"num_workers": -1}, "num_workers must be at least 0, got -1"),
+        ("digits", {"cutout": -1}, "cutout must be at least 0, got -1"),
+        ("digits", {"cutout": 9}, "cutout must be at most the 8 pixels of an image, got 9"),
+        ("timm", {"data_dir": Path("d"), "cutout": 4}, "timm is augmented by timm; use --re-prob"),
         ("digits", {"world_size": 0}, "world_size must be at least 1, got 0"),
         ("digits", {"rank": 2, "world_size": 2}, "rank must be from 0 to world_size - 1 = 1"),
         ("digits", {"world_size": 1200}, "1149 images cannot feed 1200 processes"),
@@ -247,9 +277,9 @@ def test_arguments_are_checked(dataset: str, settings: dict[str, object], messag
 def test_an_accelerator_gives_the_batches_of_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an accelerator")
-    expected = create_loaders("digits")
+    expected = create_loaders("digits", cutout=3)
     for (x, y), (cpu_x, cpu_y) in zip(
-        create_loaders("digits", device="cuda").train, expected.train, strict=True
+        create_loaders("digits", cutout=3, device="cuda").train, expected.train, strict=True
     ):
         assert (x.device.type, y.device.type) == ("cuda", "cuda")
         assert torch.allclose(x.cpu(), cpu_x, atol=1e-6)

@@ -12,11 +12,11 @@ import torch
 from torchvision.transforms import functional as reference
 
 from supernets.data import ImageLoader
-from supernets.image_loader import Augmentation, MemoryPixels, crop_and_flip
+from supernets.image_loader import Augmentation, MemoryPixels, crop_and_flip, cut_out
 
 
 def numbered_loader(
-    num_images: int, batch_size: int, rank: int = 0, world_size: int = 1
+    num_images: int, batch_size: int, rank: int = 0, world_size: int = 1, cutout: int = 0
 ) -> ImageLoader:
     """A shuffled, augmented loader of random 8x8 images whose labels are their indices."""
     images = torch.randint(
@@ -29,7 +29,7 @@ def numbered_loader(
         batch_size,
         mean=(0.5, 0.4, 0.3),
         std=(0.2, 0.3, 0.4),
-        augmentation=Augmentation(pad=2, flip=True),
+        augmentation=Augmentation(pad=2, flip=True, cutout=cutout),
         shuffle=True,
         seed=3,
         rank=rank,
@@ -71,12 +71,12 @@ def test_take_crosses_epochs(assert_same: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("num_images", [64, 65, 66, 67, 71, 30])
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize(("world_size", "cutout"), [(2, 0), (3, 0), (3, 5)])
 def test_ranks_together_see_the_batches_of_one_process(
-    num_images: int, world_size: int, assert_same: Callable[..., None]
+    num_images: int, world_size: int, cutout: int, assert_same: Callable[..., None]
 ) -> None:
-    whole = list(numbered_loader(num_images, 8 * world_size).epoch(1))
-    ranks = [numbered_loader(num_images, 8, rank, world_size) for rank in range(world_size)]
+    whole = list(numbered_loader(num_images, 8 * world_size, cutout=cutout).epoch(1))
+    ranks = [numbered_loader(num_images, 8, rank, world_size, cutout) for rank in range(world_size)]
     parts = [list(loader.epoch(1)) for loader in ranks]
     if num_images % (8 * world_size) in range(1, world_size):  # too few images to go round
         whole = whole[:-1]
@@ -134,12 +134,56 @@ def test_batch_is_torchvisions_crop_flip_and_normalise_of_its_images() -> None:
 
 def test_offsets_and_flips_are_uniform() -> None:
     loader = numbered_loader(4096, 4096)
-    top, left, flipped = loader._draw(0, 0)
+    top, left, flipped = loader._draw(0, 0, 8, 8)
     for offsets in (top, left):
         counts = torch.bincount(offsets, minlength=5)
         assert len(counts) == 5
         assert (counts / 4096 - 0.2).abs().max() < 0.03
     assert abs(float(flipped.float().mean()) - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("side", [1, 3, 4, 7])
+def test_cut_out_equals_one_image_at_a_time(side: int) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.random((60, 3, 9, 7), np.float32) + 1
+    row, column = rng.integers(0, 9, 60), rng.integers(0, 7, 60)
+    x = torch.from_numpy(images.copy()).to(memory_format=torch.channels_last)
+    cut_out(x, torch.from_numpy(row), torch.from_numpy(column), side=side)
+    for found, image, i, j in zip(x, images, row, column, strict=True):
+        top, left = i - side // 2, j - side // 2
+        image[:, max(0, top) : top + side, max(0, left) : left + side] = 0
+        assert np.array_equal(found.numpy(), image)
+
+
+@pytest.mark.parametrize("side", [3, 4])
+def test_cutout_changes_nothing_but_its_square(side: int) -> None:
+    plain, cut = numbered_loader(40, 16), numbered_loader(40, 16, cutout=side)
+    areas = set()
+    for (x, y), (cut_x, cut_y) in zip(plain.epoch(2), cut.epoch(2), strict=True):
+        assert torch.equal(cut_y, y)
+        assert cut_x.is_contiguous(memory_format=torch.channels_last)
+        hidden = (cut_x == 0).all(dim=1)  # (N, H, W)
+        assert torch.equal(cut_x, torch.where(hidden[:, None], 0.0, x))
+        for mask in hidden:
+            rows, columns = mask.any(dim=1), mask.any(dim=0)
+            assert torch.equal(mask, rows[:, None] & columns)  # a rectangle
+            areas.add((int(rows.sum()), int(columns.sum())))
+    assert max(areas) == (side, side)
+    assert min(min(area) for area in areas) == side - side // 2  # around a pixel of the corner
+
+
+def test_centres_of_cutout_are_uniform_and_crops_are_as_without() -> None:
+    loader = numbered_loader(4096, 4096, cutout=3)
+    *crops, row, column = loader._draw(0, 0, 5, 4)
+    for centres, length in ((row, 5), (column, 4)):
+        counts = torch.bincount(centres, minlength=length)
+        assert len(counts) == length
+        assert (counts / 4096 - 1 / length).abs().max() < 0.03
+    assert abs(float(torch.corrcoef(torch.stack([row, column]).float())[0, 1])) < 0.05
+    plain = numbered_loader(4096, 4096)._draw(0, 0, 5, 4)
+    assert all(torch.equal(*pair) for pair in zip(crops, plain, strict=True))
+    again, later = loader._draw(0, 0, 5, 4), loader._draw(1, 0, 5, 4)
+    assert torch.equal(row, again[3]) and not torch.equal(row, later[3])
 
 
 @pytest.fixture
@@ -151,7 +195,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_augmenting_is_fast() -> None:
+@pytest.mark.parametrize("cutout", [0, 16])
+def test_augmenting_is_fast(cutout: int) -> None:
     images = torch.zeros((2000, 32, 32, 3), dtype=torch.uint8)
     loader = ImageLoader(
         MemoryPixels(images),
@@ -160,7 +205,7 @@ def test_augmenting_is_fast() -> None:
         64,
         (0.5, 0.5, 0.5),
         (0.5, 0.5, 0.5),
-        augmentation=Augmentation(4, True),
+        augmentation=Augmentation(4, True, cutout),
         shuffle=True,
     )
     seconds = []
@@ -169,7 +214,7 @@ def test_augmenting_is_fast() -> None:
         start = time.thread_time()
         next(batches)
         seconds.append(time.thread_time() - start)
-    assert np.median(seconds) < 0.005  # of processor time; typically 0.0004
+    assert np.median(seconds) < 0.005  # of processor time; typically 0.0004, with cutout 0.0008
 
 
 def test_loader_methods_check_their_arguments() -> None:

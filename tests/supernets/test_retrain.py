@@ -21,18 +21,22 @@ from timm.models import MobileNetV3
 from torch import Tensor, nn
 
 from supernets import cli, export, load_subnet, retrain, standard_training, subnet_folder
-from supernets.data import create_loaders
+from supernets.command_line import parse_args
+from supernets.data import Loaders, create_loaders
 from supernets.evaluation import evaluate
 from supernets.export import data_record
 from supernets.factory import create_space, create_subnet
 from supernets.image_loader import ImageLoader
+from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain import main
 from supernets.retrain_config import RetrainConfig
+from supernets.retrain_options import build_parser
 from supernets.standard_training import training_loss
 from supernets.subnet_folder import read_subnet_record
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 TINY = "--epochs 2 --batch-size 400 --lr 0.05 --no-amp --formats".split()
 
 pytestmark = pytest.mark.filterwarnings(
@@ -126,6 +130,7 @@ def test_the_record_is_that_of_an_export_and_says_how_it_was_trained(
     assert {name: recipe[name] for name in vars(config)} == vars(config)
     assert record["provenance"] == {"subnet": str(exported), "exported": source["provenance"]}
     assert sorted(path.name for path in (trained / "subnet").iterdir()) == [
+        "cells.png",
         "subnet.json",
         "subnet.pt2",
         "weights.safetensors",
@@ -416,17 +421,22 @@ def test_timm_augments_as_asked_or_as_recorded(
 def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported MobileNetV3 for digits, without the program that retraining does not need."""
     folder = tmp_path_factory.mktemp("mobilenet")
-    space = create_space("mobilenetv3")
+    sizes = {"width": 0.35, "strides": [1] * 6, "resolutions": []}
+    write_subnet(folder, "mobilenetv3", sizes, create_loaders("digits"))
+    return folder
+
+
+def write_subnet(folder: Path, space_name: str, sizes: dict[str, Any], loaders: Loaders) -> None:
+    """Writes an export of a network with fresh weights, as far as retraining reads it."""
+    space = create_space(space_name)
     arch = space.sample(np.random.default_rng(0))
-    settings = {"num_classes": 10, "width": 0.35, "input_size": (1, 8, 8)}
-    settings |= {"strides": [1] * 6, "resolutions": []}
+    settings = {"num_classes": 10, "input_size": loaders.input_size, **sizes}
     network = create_subnet(arch, **settings)
     save_file(network.state_dict(), folder / "weights.safetensors")
-    loaders = create_loaders("digits")
     record = {
         "format": subnet_folder.FORMAT,
         "version": subnet_folder.VERSION,
-        "space": "mobilenetv3",
+        "space": space_name,
         "architecture": space.format(arch),
         "settings": settings,
         "data": data_record(loaders),
@@ -434,7 +444,6 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "weights_sha256": subnet_folder._sha256(folder / "weights.safetensors"),
     }
     (folder / "subnet.json").write_text(json.dumps(record))
-    return folder
 
 
 def test_dropout_and_drop_path_are_those_of_timm(
@@ -455,9 +464,209 @@ def test_dropout_and_drop_path_are_those_of_timm(
         assert (recipe["dropout"], recipe["drop_path"]) == rates
 
 
+@pytest.fixture(scope="module")
+def nasnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported NASNet for digits that are large enough for an auxiliary head."""
+    folder = tmp_path_factory.mktemp("nasnet")
+    sizes = {"channels": 2, "layers": 3, "stem": "cifar"}
+    write_subnet(folder, "nasnet", sizes, create_loaders("digits", image_size=32))
+    return folder
+
+
+#: The cells that DARTS found second.
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+    "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
+    "('dil_conv_3x3', 2)], normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
+)
+#: DARTS' way to train a network, with a larger one than was exported.
+DARTS = (
+    "--channels 4 --layers 4 --aux-weight 0.4 --drop-path 0.5 --drop-path-ramp --cutout 8 "
+    "--mixup 0.2 --ema-decay 0.9 --batch-size 3 --num-workers 0"
+).split()
+
+
+def test_a_larger_nasnet_is_trained_with_what_it_is_not_handed_over_with(
+    nasnet: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    flags = [*DARTS, "--dataset", "folder", "--data-dir", str(photos), "--image-size", "32"]
+    assert run(nasnet, whole, *flags) == 0
+    subnet, record = load_subnet(whole / "subnet"), read_subnet_record(whole / "subnet")
+    assert isinstance(subnet, NASNetSubnet) and subnet.skeleton.auxiliary is None
+    assert len(subnet.skeleton.cells) == 4
+    assert (record["settings"]["channels"], record["settings"]["layers"]) == (4, 4)
+    assert record["cost"]["params"] == sum(p.numel() for p in subnet.parameters())
+    assert record["data"]["cutout"] == 8
+    recipe = record["recipe"]
+    assert (recipe["aux_weight"], recipe["drop_path"], recipe["drop_path_ramp"]) == (0.4, 0.5, True)
+    averaged = standard_training.read_network_checkpoint(whole / "last.pt")["state_dict"]
+    assert any(name.startswith(retrain.AUXILIARY) for name in averaged)
+    for name, tensor in subnet.state_dict().items():
+        assert torch.equal(tensor, averaged[name]), name
+
+    count = 0
+
+    def loss(*args: Any, **settings: Any) -> Tensor:
+        nonlocal count
+        count += 1
+        if count == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return training_loss(*args, **settings)
+
+    monkeypatch.setattr(standard_training, "training_loss", loss)
+    assert run(nasnet, parts, *flags) == 130
+    assert run(nasnet, parts, *flags, "--resume") == 0
+    assert count == 2 * 3
+    weights = [(o / "subnet" / "weights.safetensors").read_bytes() for o in (whole, parts)]
+    assert weights[0] == weights[1]
+
+
+def test_inherited_weights_get_a_fresh_auxiliary_head(
+    nasnet: Path,
+    tmp_path: Path,
+    capture: Callable[..., dict[str, Any]],
+    assert_same_weights: Callable[[nn.Module, dict[str, Tensor]], None],
+) -> None:
+    inherited = load_subnet(nasnet).state_dict()
+    network = capture(nasnet, tmp_path, "--finetune", "--aux-weight", "0.4")["network"]
+    assert network.skeleton.auxiliary is not None
+    for name, tensor in network.state_dict().items():
+        is_inherited = not name.startswith(retrain.AUXILIARY)
+        assert is_inherited == (name in inherited)
+        assert not is_inherited or torch.equal(tensor, inherited[name]), name
+    without = capture(nasnet, tmp_path, "--finetune")["network"]
+    assert without.skeleton.auxiliary is None
+    assert_same_weights(without, inherited)
+
+
+def test_what_trains_a_nasnet_reaches_its_recipe(
+    nasnet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    flags = "--aux-weight 0.3 --drop-path 0.2 --drop-path-ramp --cutout 5".split()
+    captured = capture(nasnet, tmp_path, *flags)
+    assert captured["config"].aux_weight == 0.3 and captured["config"].drop_path_ramp
+    assert captured["network"].drop_path.drop_prob == 0.2
+    assert captured["loaders"].settings["cutout"] == 5
+    captured = capture(nasnet, tmp_path)
+    assert captured["config"].aux_weight == 0 and not captured["config"].drop_path_ramp
+    assert captured["network"].drop_path.drop_prob == 0
+    assert "cutout" not in captured["loaders"].settings
+
+
+def test_the_size_is_as_exported_or_as_asked_for(
+    exported: Path, nasnet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    for subnet, flags, expected in (
+        (nasnet, "", {"channels": 2, "layers": 3, "stem": "cifar"}),
+        (nasnet, "--layers 5 --stem imagenet", {"channels": 2, "layers": 5, "stem": "imagenet"}),
+        (nasnet, "--channels 6", {"channels": 6, "layers": 3, "stem": "cifar"}),
+        (exported, "", {"channels": 8, "cells_per_stage": 1}),
+        (exported, "--channels 4 --cells-per-stage 2", {"channels": 4, "cells_per_stage": 2}),
+    ):
+        captured = capture(subnet, tmp_path, *flags.split())
+        record = captured["run_settings"]["record"]
+        assert {name: record["settings"][name] for name in expected} == expected
+        parameters = sum(p.numel() for p in captured["network"].parameters())
+        assert record["cost"]["params"] == parameters
+
+
+def test_the_stem_is_asked_for_where_images_call_for_another(
+    nasnet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    larger = ["--image-size", "96"]
+    for flags, parts in (
+        (["--stem", "imagenet"], 2),
+        (["--stem", "cifar"], 1),
+        (["--finetune"], 1),
+    ):
+        network = capture(nasnet, tmp_path, *larger, *flags)["network"]
+        assert len(network.skeleton.stem) == parts
+    small = capture(nasnet, tmp_path, "--image-size", "95")["network"]
+    assert len(small.skeleton.stem) == 1
+
+
+def test_data_have_the_cutout_of_the_export_unless_another_is_asked_for(
+    exported: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    first = capture(exported, tmp_path, "--cutout", "3")["loaders"]
+    record = read_subnet_record(exported) | {"data": data_record(first)}
+    folder = tmp_path / "with cutout"
+    shutil.copytree(exported, folder)
+    (folder / "subnet.json").write_text(json.dumps(record))
+    assert capture(folder, tmp_path)["loaders"].settings == first.settings
+    assert capture(folder, tmp_path, "--cutout", "4")["loaders"].settings["cutout"] == 4
+    assert "cutout" not in capture(folder, tmp_path, "--cutout", "0")["loaders"].settings
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ("--channels 1", "channels must be at least 2, got 1."),
+        ("--layers 2", "layers must be at least 3, got 2."),
+        ("--cells-per-stage 2", "Networks of space 'nasnet' have no --cells-per-stage;"),
+        ("--finetune --channels 4 --stem cifar", "leave out --channels, --stem, or --finetune."),
+        ("--aux-weight 0.4 --image-size 28", "The auxiliary head needs images of at least 29"),
+        ("--image-size 96", "has stem cifar for images of 32 pixels, these have 96; pass --stem"),
+        ("--aux-weight 0.4 --batch-size 7", "gets a minibatch of 1 image, too few for"),
+        ("--drop-path-ramp", "--drop-path-ramp needs the rate it ends with; pass --drop-path."),
+        ("--cutout 33", "cutout must be at most the 32 pixels of an image, got 33."),
+    ],
+)
+def test_mistakes_about_a_nasnet_are_refused(
+    flags: str, message: str, nasnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "output"
+    assert run(nasnet, output, *flags.split()) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert not output.exists() or not list(output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "num_classes", "millions"), [("cifar10", 10, 3.3), ("imagenet", 1000, 4.7)]
+)
+def test_recipes_train_the_networks_of_darts(
+    recipe: str, num_classes: int, millions: float
+) -> None:
+    path = ROOT / "recipes" / f"{recipe}_nasnet_retrain.yaml"
+    args = parse_args(build_parser(), ["--config", str(path)])
+    config = retrain._retrain_config(args, amp=False)  # is valid
+    assert (config.aux_weight, config.clip_grad) == (0.4, 5.0)
+    sizes = {name: getattr(args, name) for name in ("channels", "layers", "stem")}
+    with torch.device("meta"):
+        network = create_subnet(
+            create_space("darts").parse(DARTS_V2), num_classes=num_classes, **sizes
+        )
+    parameters = sum(p.numel() for p in network.parameters())
+    assert round(parameters / 1e6, 1) == millions  # of DARTS' second cell, by its paper
+
+
+def test_a_mobilenetv3_has_no_options_of_cells(
+    mobilenet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags, named in (
+        ("--channels 4 --layers 3", "--channels, --layers"),
+        ("--cells-per-stage 1 --stem cifar", "--cells-per-stage, --stem"),
+        ("--aux-weight 0.4", "--aux-weight"),
+    ):
+        assert run(mobilenet, tmp_path / "output", *flags.split()) == 2
+        message = f"Networks of space 'mobilenetv3' have no {named}; leave it out."
+        assert message in capsys.readouterr().err
+    arch = create_space("mobilenetv3").sample(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="of space 'mobilenetv3' have no auxiliary head"):
+        create_subnet(arch, with_auxiliary=True, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--aux-weight 0.4", "Networks of space 'nasbench201' have no --aux-weight; leave it out."),
+        ("--aux-weight -1", "aux_weight must not be negative, got -1.0."),
+        ("--layers 4", "Networks of space 'nasbench201' have no --layers; leave it out."),
+        ("--dataset timm --data-dir x --cutout 4", "timm is augmented by timm; use --re-prob"),
         ("--epochs 0", "epochs must be at least 1, got 0."),
         ("--opt-eps 1", "Optimizer 'sgd' has no opt_eps"),
         ("--formats timm", "timm has no networks of space 'nasbench201'"),
@@ -524,9 +733,24 @@ def test_an_output_in_use_and_other_settings_are_refused(
         (["--split-seed", "1"], "split_seed 3 (now 1)"),
         (["--seed", "1"], "seed 0 (now 1)"),
         (["--image-size", "12"], "image_size 8 (now 12)"),
+        (["--channels", "4"], "channels 8 (now 4)"),
+        (["--cutout", "4"], "cutout None (now 4)"),
     ):
         assert run(exported, output, *same, *flags) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_training_of_before_an_option_is_resumed(
+    exported: Path, trained: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(trained, output)
+    saved = standard_training.read_network_checkpoint(output / "last.pt")
+    for name in ("aux_weight", "drop_path_ramp"):
+        del saved["record"]["recipe"][name]
+    torch.save(saved, output / "last.pt")
+    same = "--epochs 8 --batch-size 64 --warmup-epochs 1 --ema-decay 0.9 --resume".split()
+    assert run(exported, output, *same) == 0
 
 
 def test_data_that_have_changed_since_the_export_are_refused(

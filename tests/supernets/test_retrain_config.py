@@ -98,6 +98,7 @@ def test_there_is_a_mixing_if_mixup_or_cutmix_is_on() -> None:
         ({"epochs": 0}, "epochs must be at least 1, got 0."),
         ({"lr": -1.0}, "lr must be positive"),
         ({"warmup_lr": -1.0}, "warmup_lr must not be negative"),
+        ({"aux_weight": -0.1}, "aux_weight must not be negative, got -0.1."),
         ({"opt": "adahessian"}, "needs second-order gradients"),
         ({"opt": "nonsense"}, "Optimizer 'nonsense' cannot be used"),
         ({"opt_eps": 1e-3}, "Optimizer 'sgd' has no opt_eps; leave it out."),

@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets import standard_training
 from supernets.checkpoint import save_supernet
 from supernets.data import Loaders, create_loaders
 from supernets.distributed import Ranks
-from supernets.evaluation import evaluate
-from supernets.factory import create_supernet
+from supernets.evaluation import Evaluation, evaluate
+from supernets.factory import create_space, create_subnet, create_supernet
+from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
 from supernets.standard_training import read_network_checkpoint, train_network, training_loss
 from supernets.training_loop import TrainingError, TrainResult
@@ -415,6 +417,81 @@ def test_the_loss_is_cross_entropy_of_hard_and_soft_labels(amp: bool) -> None:
     assert training_loss(network, x, y, amp=amp).item() == pytest.approx(picked.item())
     soft = F.one_hot(y, 10).float()
     assert training_loss(network, x, soft, amp=amp).item() == pytest.approx(picked.item())
+
+
+def make_subnet(space_name: str, **settings: Any) -> nn.Module:
+    """A small subnet of a space, with fresh weights."""
+    space = create_space(space_name)
+    arch = space.sample(np.random.default_rng(0))
+    sizes: dict[str, dict[str, Any]] = {
+        "nasnet": {"channels": 2, "layers": 3},
+        "mobilenetv3": {"width": 0.25, "strides": [1] * 6, "resolutions": []},
+    }
+    torch.manual_seed(0)
+    settings = {"num_classes": 10, "input_size": (1, 8, 8), **sizes[space_name], **settings}
+    return create_subnet(arch, **settings)
+
+
+@pytest.mark.parametrize("aux_weight", [0.0, 0.4, 1.0])
+def test_the_loss_of_the_auxiliary_head_is_added_with_its_weight(aux_weight: float) -> None:
+    network = make_subnet("nasnet", input_size=(1, 32, 32), with_auxiliary=True)
+    assert isinstance(network, NASNetSubnet)
+    x, y = torch.randn(4, 1, 32, 32), torch.tensor([1, 2, 3, 4])
+    with torch.no_grad():
+        heads = network.forward_with_auxiliary(x)
+    soft = F.one_hot(y, 10) * 0.9 + 0.01
+    main, auxiliary = (-(soft * F.log_softmax(logits, 1)).sum(1).mean() for logits in heads)
+    assert main.item() != pytest.approx(auxiliary.item(), rel=1e-3)
+    expected = pytest.approx((main + aux_weight * auxiliary).item())
+    loss = training_loss(network, x, y, label_smoothing=0.1, aux_weight=aux_weight)
+    assert loss.item() == expected
+    assert training_loss(network, x, soft, aux_weight=aux_weight).item() == expected
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert network.skeleton.auxiliary is not None
+    learns = [p.grad is not None for p in network.skeleton.auxiliary.parameters()]
+    assert set(learns) == {aux_weight > 0}
+
+
+@pytest.mark.parametrize("space", ["nasnet", "mobilenetv3"])
+@pytest.mark.parametrize("ramp", [False, True])
+def test_drop_path_grows_with_the_steps_on_demand(
+    ramp: bool, space: str, loaders: Loaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_subnet(space, drop_path=0.3)
+    drops = [module for module in network.modules() if isinstance(module, DropPath)]
+    own = [drop.drop_prob for drop in drops]
+    assert max(own) > 0.2
+    seen = []
+
+    def loss(network: nn.Module, x: Tensor, y: Tensor, **settings: Any) -> Tensor:
+        seen.append([drop.drop_prob for drop in drops])
+        return next(network.parameters()).sum()  # what is learned does not matter
+
+    monkeypatch.setattr(standard_training, "training_loss", loss)
+    monkeypatch.setattr(
+        standard_training, "evaluate", lambda *args, **settings: Evaluation(0.0, 0.0, 1)
+    )
+    train_network(network, loaders, config(drop_path_ramp=ramp), tmp_path, device=CPU)
+    for step, rates in enumerate(seen):
+        assert rates == pytest.approx([rate * step / STEPS if ramp else rate for rate in own])
+    assert len(seen) == STEPS
+    assert [drop.drop_prob for drop in drops] == own
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"aux_weight": 0.4}, "aux_weight needs a network with an auxiliary head"),
+        ({"drop_path_ramp": True}, "drop_path_ramp needs a network with drop path"),
+    ],
+)
+def test_what_the_network_lacks_is_refused(
+    settings: dict[str, Any], message: str, loaders: Loaders, tmp_path: Path
+) -> None:
+    for network in (make_network(), make_subnet("nasnet")):
+        with pytest.raises(ValueError, match=message):
+            train_network(network, loaders, config(**settings), tmp_path, device=CPU)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
