@@ -73,6 +73,7 @@ DATA_KEYS = (
     "requested_num_val",
     "seed",
     "split_digest",
+    "cutout",
     "augmentation",
     "timm_options",
 )

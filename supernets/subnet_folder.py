@@ -3,7 +3,8 @@
 - ``subnet.json``: space, architecture, cost, metrics, where it came from, versions;
 - ``weights.safetensors``: the weights, for ``load_subnet`` and timm;
 - ``subnet.pt2``, ``subnet.onnx``, ``load_with_timm.py`` with ``config.json``: for PyTorch, ONNX
-  Runtime and timm without this package; see ``export_formats``.
+  Runtime and timm without this package; see ``export_formats``;
+- ``cells.png``: a picture of the cells, where the space has cells.
 
 Where the resolution is a decision, the latter take images of the subnet's, ``input_size`` in
 ``subnet.json``; ``load_subnet`` gives a network that resizes other images to it.
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from supernets.export_formats import check_logits, choose_formats, write_formats
 from supernets.factory import create_space, create_subnet
 from supernets.mobilenetv3_subnet import ResizingNetwork, resize
-from supernets.spaces import Architecture
+from supernets.spaces import Architecture, CellSpace, SearchSpace
 
 FORMAT = "paceline-subnet"
 VERSION = 1
@@ -89,8 +90,12 @@ def recorded_architecture(record: Mapping[str, Any]) -> Architecture:
         KeyError, TypeError: If the record is damaged.
         ValueError: If it is not one of the record's space.
     """
+    return _recorded_space(record).parse(record["architecture"])
+
+
+def _recorded_space(record: Mapping[str, Any]) -> SearchSpace:
     resolutions = dict(record["settings"]).get("resolutions", ())
-    return create_space(record["space"], resolutions=resolutions).parse(record["architecture"])
+    return create_space(record["space"], resolutions=resolutions)
 
 
 def check_export_target(output: Path) -> None:
@@ -139,6 +144,7 @@ def write_subnet_folder(
     x = x if len(x) > 1 else torch.cat([x, x])  # of one image a program would be for one only
     network = _stock_network(subnet)
     resized = resize(x, subnet.resolution) if isinstance(subnet, ResizingNetwork) else x
+    space, arch = _recorded_space(record), recorded_architecture(record)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     temporary.chmod(0o755)
@@ -150,10 +156,14 @@ def write_subnet_folder(
             network,
             resized,
             formats,
-            arch=recorded_architecture(record),
+            arch=arch,
             settings=record["settings"],
             data=record["data"],
         )
+        if isinstance(space, CellSpace):
+            from supernets.cell_drawing import draw_cells  # loads matplotlib
+
+            draw_cells(space, arch, temporary / "cells.png")
         complete = {
             "format": FORMAT,
             "version": VERSION,

@@ -22,7 +22,7 @@ from supernets.export import export_subnet, main, read_architecture
 from supernets.subnet_folder import read_subnet_record
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-FILES = ["subnet.json", "subnet.onnx", "subnet.pt2", "weights.safetensors"]
+FILES = ["cells.png", "subnet.json", "subnet.onnx", "subnet.pt2", "weights.safetensors"]
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.filterwarnings(
