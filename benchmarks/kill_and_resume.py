@@ -32,6 +32,16 @@ from hardware import provenance, write_result
 
 ROOT = Path(__file__).parents[1]
 JOBS = ("training", "search")
+#: Options of the training of each space, and of the search by each algorithm.
+TRAINING_OF = {
+    "nasbench201": "--channels 8 --cells-per-stage 1",
+    "nasnet": "--channels 4 --layers 3",
+}
+SEARCH_BY = {
+    "weaknas": "",
+    "evolution": "--num-initial 20",
+    "regularized-evolution": "--population-size 20 --tournament-size 5",
+}
 #: Share of the kills that fall into the start of the process, before its work begins.
 EARLY_SHARE = 0.2
 #: Share of the kills that wait for a half-written file, and for how long, in seconds.
@@ -81,6 +91,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="of each job (default: 10)")
     parser.add_argument("--epochs", type=int, default=15, help="of the training (default: 15)")
     parser.add_argument("--trials", type=int, default=60, help="of the search (default: 60)")
+    parser.add_argument(
+        "--space", choices=TRAINING_OF, default="nasbench201", help="(default: nasbench201)"
+    )
+    parser.add_argument(
+        "--algorithm", choices=SEARCH_BY, default="weaknas", help="(default: weaknas)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--output", type=Path, help="JSON file for the result (default: none)")
     args = parser.parse_args()
@@ -88,9 +104,11 @@ def main() -> int:
         parser.error(f"--kills must be at least 1, got {args.kills}")
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [training_job(args.epochs)]
+        jobs = [training_job(args.space, args.epochs)]
         if "search" in args.jobs:
-            jobs.append(search_job(Path(folder) / "training-whole" / "last.pt", args.trials))
+            jobs.append(
+                search_job(Path(folder) / "training-whole" / "last.pt", args.algorithm, args.trials)
+            )
         results = {
             job.name: kill_and_resume(
                 job, Path(folder), args.kills if job.name in args.jobs else 0, rng
@@ -98,6 +116,8 @@ def main() -> int:
             for job in jobs
         }
     result = {
+        "space": args.space,
+        "algorithm": args.algorithm,
         "epochs": args.epochs,
         "trials": args.trials,
         "kills": sum(each["kills"] for each in results.values()),
@@ -112,11 +132,11 @@ def main() -> int:
     return 0 if result["identical"] else 1
 
 
-def training_job(epochs: int) -> Job:
-    """A small digits supernet, fair paths."""
+def training_job(space: str, epochs: int) -> Job:
+    """A small digits supernet, fair paths or those of the space."""
 
     def command(output: Path) -> list[str]:
-        flags = "--dataset digits --channels 8 --cells-per-stage 1 --num-probes 2 --threads 1"
+        flags = f"--dataset digits --space {space} {TRAINING_OF[space]} --num-probes 2 --threads 1"
         return [
             *(sys.executable, str(ROOT / "train_supernet.py"), *flags.split()),
             *("--checkpoint-minutes", "0.002", "--epochs", str(epochs), "--output", str(output)),
@@ -147,11 +167,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def search_job(checkpoint: Path, trials: int) -> Job:
-    """WeakNAS with TSE on a trained supernet."""
+def search_job(checkpoint: Path, algorithm: str, trials: int) -> Job:
+    """A search with TSE on a trained supernet."""
 
     def command(output: Path) -> list[str]:
-        flags = "--algorithm weaknas --estimator tse --tse-batches 20 --batch-size 5 --threads 1"
+        flags = f"--algorithm {algorithm} {SEARCH_BY[algorithm]} --threads 1"
+        flags += " --estimator tse --tse-batches 20 --batch-size 5"
         return [
             *(sys.executable, str(ROOT / "search.py"), *flags.split()),
             *("--supernet", str(checkpoint), "--num-trials", str(trials)),
