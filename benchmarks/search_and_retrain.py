@@ -51,6 +51,7 @@ def main() -> None:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the searches but random ones")
     add("--random-seeds", type=int, nargs="+", default=[0], help="of the random searches")
     add("--trainings", type=int, default=5, help="of each method, seeds counted from 0")
+    add("--heaviest-trainings", type=int, help="of the heaviest random one (default: --trainings)")
     add("--any-random", type=int, default=0, help="random subnets trained once each")
     add("--epochs", type=int, default=5, help="of each training")
     add("--lr", type=float, default=0.1)
@@ -175,8 +176,9 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
 
 def num_trainings(args: argparse.Namespace, method: str) -> int:
     """How many trainings a method gets."""
-    count: int = args.any_random if method == ANY else args.trainings
-    return count
+    counts: dict[str, int | None] = {ANY: args.any_random, HEAVIEST: args.heaviest_trainings}
+    count = counts.get(method)
+    return args.trainings if count is None else count
 
 
 def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> None:
