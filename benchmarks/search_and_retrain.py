@@ -168,7 +168,8 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
     supernet = load_supernet(args.supernet)
     archs = [supernet.space.parse(trial["arch"]) for trial in trials]
     heaviest = max(archs, key=lambda arch: CostModel(supernet).measure(arch).macs)
-    subnets[HEAVIEST] = [supernet.space.format(heaviest)]
+    if num_trainings(args, HEAVIEST):
+        subnets[HEAVIEST] = [supernet.space.format(heaviest)]
     if args.any_random:
         subnets[ANY] = [supernet.space.format(arch) for arch in archs[: args.any_random]]
     return subnets
