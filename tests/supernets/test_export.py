@@ -181,7 +181,8 @@ def test_exporting_again_replaces_the_folder(
     record = read_subnet_record(copy)
     assert (record["architecture"], record["recalibration"]["num_images"]) == (other, 400)
     assert (copy / "weights.safetensors").read_bytes() != before
-    assert sorted(path.name for path in copy.iterdir()) == ["subnet.json", "weights.safetensors"]
+    names = sorted(path.name for path in copy.iterdir())
+    assert names == ["cells.png", "subnet.json", "weights.safetensors"]
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
