@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -196,7 +197,7 @@ class NASNetSupernet(Supernet):
         ``macs`` are the multiply-accumulates of convolutions and the classifier, without biases;
         BatchNorm, activations, pooling and sums are free.
         """
-        fixed, tables = self._costs()
+        fixed, tables = self._costs
         inputs, ops = self.space.edges(choices)  # (num_archs, cells, nodes, 2)
         is_input = (inputs < NUM_INPUTS).astype(np.int64)
         kinds = np.arange(len(CELLS))[:, None, None]
@@ -204,6 +205,7 @@ class NASNetSupernet(Supernet):
         params, macs = fixed[:, None] + per_edge.sum(axis=(2, 3, 4))
         return params, macs
 
+    @cached_property
     def _costs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Params and macs of what all networks have, (2,); and of all cells of a kind with an
         operation on one edge, by (kind, whether it reads an input of the cell, operation)."""

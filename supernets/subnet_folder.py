@@ -144,7 +144,8 @@ def write_subnet_folder(
     x = x if len(x) > 1 else torch.cat([x, x])  # of one image a program would be for one only
     network = _stock_network(subnet)
     resized = resize(x, subnet.resolution) if isinstance(subnet, ResizingNetwork) else x
-    space, arch = _recorded_space(record), recorded_architecture(record)
+    space = _recorded_space(record)
+    arch = space.parse(record["architecture"])
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     temporary.chmod(0o755)
