@@ -115,12 +115,12 @@ def step(optimizer: torch.optim.Optimizer, forward: Callable[[], Tensor], y: Ten
 def bytes_kept(network: nn.Module, forward: Callable[[], Tensor], y: Tensor) -> tuple[int, int]:
     """Bytes of the activations saved for the backward pass, and of the gradients it leaves."""
     own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
-    saved: dict[int, int] = {}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, lest an address be used twice
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage
         return tensor
 
     network.zero_grad(set_to_none=True)
@@ -129,7 +129,7 @@ def bytes_kept(network: nn.Module, forward: Callable[[], Tensor], y: Tensor) -> 
     loss.backward()
     gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
     network.zero_grad(set_to_none=True)
-    return sum(saved.values()), gradients
+    return sum(storage.nbytes() for storage in saved.values()), gradients
 
 
 def feasible_samples(seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Differs from DARTS' search network:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -160,22 +160,18 @@ class NASNetSupernet(Supernet):
         with torch.device("meta"):  # no weights are drawn only to be overwritten
             subnet = NASNetSubnet(arch, **self._network_settings, affine=False)
         edges = self.space.cells(arch)
-        own = self.state_dict(keep_vars=True)
-        renamed = {
-            f"skeleton.cells.{i}.ops.{slot}.": (
-                f"skeleton.cells.{i}.edges.{_edge_name(edge.source, edge.target)}.{edge.op}."
-            )
-            for i, cell in enumerate(self.skeleton.cells)
-            for slot, edge in enumerate(edges[cast(Cell, cell).kind])
-        }
+        inherited: dict[str, Tensor] = {}
 
-        def own_name(name: str) -> str:
-            parts = name.split(".", 5)  # skeleton, cells, number, ops, slot, rest
-            if parts[1] != "cells" or parts[3] != "ops":
-                return name
-            return renamed[name.removesuffix(parts[5])] + parts[5]
+        def take(module: nn.Module, name: str) -> None:
+            module.state_dict(destination=inherited, prefix=f"skeleton.{name}.", keep_vars=True)
 
-        inherited = {name: own[own_name(name)] for name in subnet.state_dict()}
+        take(self.skeleton.stem, "stem")
+        take(self.skeleton.classifier, "classifier")
+        for i, cell in enumerate(cast(Iterable[ChoiceCell], self.skeleton.cells)):
+            take(cell.preprocess0, f"cells.{i}.preprocess0")
+            take(cell.preprocess1, f"cells.{i}.preprocess1")
+            for slot, edge in enumerate(edges[cell.kind]):
+                take(cell.op(edge), f"cells.{i}.ops.{slot}")
         subnet.load_state_dict(
             {name: tensor.detach().clone() for name, tensor in inherited.items()}, assign=True
         )
@@ -260,7 +256,7 @@ class ChoiceCell(Cell):
         super().__init__(shape, affine=affine)
         self.edges = nn.ModuleDict(
             {
-                _edge_name(source, target): nn.ModuleDict(
+                f"{target}<-{source}": nn.ModuleDict(
                     {
                         op: create_op(
                             op, shape.channels, stride_of(shape.kind, source), affine=affine
@@ -275,15 +271,11 @@ class ChoiceCell(Cell):
 
     def forward(self, s0: Tensor, s1: Tensor, edges: Sequence[Edge], rate: float) -> Tensor:
         """See ``run``."""
-        steps = [
-            (cast(nn.ModuleDict, self.edges[_edge_name(source, target)])[op], source)
-            for op, source, target in edges
-        ]
-        return self.run(s0, s1, steps, rate)
+        return self.run(s0, s1, [(self.op(edge), edge.source) for edge in edges], rate)
 
-
-def _edge_name(source: int, target: int) -> str:
-    return f"{target}<-{source}"
+    def op(self, edge: Edge) -> nn.Module:
+        """The operation of an edge."""
+        return cast(nn.ModuleDict, self.edges[f"{edge.target}<-{edge.source}"])[edge.op]
 
 
 def _check(settings: Mapping[str, Any], *, auxiliary: bool) -> None:
