@@ -46,7 +46,10 @@ def main() -> None:
     add("--output", type=Path, required=True)
     add("--algorithms", nargs="+", default=ALGORITHMS, help="random must be one of them")
     add("--num-trials", type=int, default=100)
+    add("--num-initial", type=int, help="random trials that searches but random ones begin with")
+    add("--trials-at-once", type=int, default=10, help="between two updates of a search")
     add("--tse-batches", type=int, default=20)
+    add("--tse-batch-size", type=int, help="(default: --batch-size)")
     add("--val-batches", type=int, default=10, help="of 512 val images")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the searches but random ones")
     add("--random-seeds", type=int, nargs="+", default=[0], help="of the random searches")
@@ -55,6 +58,7 @@ def main() -> None:
     add("--any-random", type=int, default=0, help="random subnets trained once each")
     add("--epochs", type=int, default=5, help="of each training")
     add("--lr", type=float, default=0.1)
+    add("--warmup-epochs", type=int, default=1)
     add("--batch-size", type=int, default=128)
     add("--jobs", type=int, default=2, help="processes at a time, one thread each")
     add("--only", choices=("searches", "trainings"), help="run these and write no result")
@@ -115,13 +119,13 @@ def search_command(
         f"--output={args.runs / search_name(algorithm, estimator, seed)}",
         "--threads=1",
     ]
-    if estimator == "tse":
-        return [
-            *command,
-            f"--tse-batches={args.tse_batches}",
-            f"--tse-batch-size={args.batch_size}",
-        ]
-    return [*command, f"--val-batches={args.val_batches}"]
+    command.append(f"--batch-size={args.trials_at_once}")
+    if args.num_initial and algorithm != "random":
+        command.append(f"--num-initial={args.num_initial}")
+    if estimator == "val_acc":
+        return [*command, f"--val-batches={args.val_batches}"]
+    batch_size = args.tse_batch_size or args.batch_size
+    return [*command, f"--tse-batches={args.tse_batches}", f"--tse-batch-size={batch_size}"]
 
 
 def run_all(args: argparse.Namespace, commands: Sequence[list[str]], names: Sequence[str]) -> None:
@@ -210,7 +214,7 @@ def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> No
                     f"--epochs={args.epochs}",
                     f"--lr={args.lr}",
                     f"--batch-size={args.batch_size}",
-                    "--warmup-epochs=1",
+                    f"--warmup-epochs={args.warmup_epochs}",
                     "--label-smoothing=0.1",
                     f"--seed={k}",
                     "--formats",
