@@ -110,6 +110,7 @@ def main() -> None:
         commands["retrain"] = [
             *("-c", "from supernets.retrain import main; raise SystemExit(main())"),
             f"--subnet={runs / 'subnet'}",
+            f"--data-dir={args.data_dir.resolve()}",
             f"--output={runs / 'retrained'}",
             *("--epochs=1", "--lr=0.05", "--aux-weight=0.4", "--drop-path=0.2", "--clip-grad=5"),
             *("--drop-path-ramp", "--formats", f"--batch-size={args.batch_size}", threads),
