@@ -171,8 +171,9 @@ def choose(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[s
         trials = list(csv.DictReader(file))
     supernet = load_supernet(args.supernet)
     archs = [supernet.space.parse(trial["arch"]) for trial in trials]
-    heaviest = max(archs, key=lambda arch: CostModel(supernet).measure(arch).macs)
     if num_trainings(args, HEAVIEST):
+        cost_model = CostModel(supernet)
+        heaviest = max(archs, key=lambda arch: cost_model.measure(arch).macs)
         subnets[HEAVIEST] = [supernet.space.format(heaviest)]
     if args.any_random:
         subnets[ANY] = [supernet.space.format(arch) for arch in archs[: args.any_random]]
