@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.device import autocast
-from supernets.spaces import Architecture
 
 
 class Evaluation(NamedTuple):
@@ -60,18 +60,18 @@ def evaluate(
 
 def evaluate_recalibrated(
     supernet: Supernet,
-    arch: Architecture,
+    subnet: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     recalibrate_batches: Sequence[tuple[Tensor, Tensor]],
     device: torch.device,
     amp: bool = False,
 ) -> Evaluation:
-    """Measures the stand-alone subnet of ``arch`` with inherited weights and statistics of its own.
+    """Measures the stand-alone network of a subnet, with BatchNorm statistics of its own.
 
     Args:
-        supernet: Trained supernet; only read.
-        arch: The subnet.
+        supernet: Where the subnet was extracted from; only read.
+        subnet: On ``device``; only read.
         batches: Yields ``(x, y)`` on ``device``; what to measure on.
         recalibrate_batches: Minibatches ``(x, y)`` of the train split on ``device``; the statistics
             of BatchNorm are taken from all of them.
@@ -81,6 +81,6 @@ def evaluate_recalibrated(
     Raises:
         ValueError: If ``batches`` or ``recalibrate_batches`` is empty.
     """
-    subnet = supernet.to_standalone(supernet.extract(arch).to(device))
-    recalibrate_bn(subnet, recalibrate_batches, len(recalibrate_batches), amp=amp)
-    return evaluate(subnet, batches, device=device, amp=amp)
+    standalone = supernet.to_standalone(copy.deepcopy(subnet))
+    recalibrate_bn(standalone, recalibrate_batches, len(recalibrate_batches), amp=amp)
+    return evaluate(standalone, batches, device=device, amp=amp)

@@ -28,6 +28,7 @@ from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
 from supernets.evaluation import evaluate
+from supernets.interrupts import StopRequest
 from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
 from supernets.training_loop import (
@@ -52,6 +53,7 @@ def train_network(
     ranks: Ranks | None = None,
     resume_from: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
+    stop: StopRequest | None = None,
     run_settings: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """Trains ``network`` in place and keeps ``last.pt`` and ``summary.csv`` in ``output``.
@@ -71,6 +73,7 @@ def train_network(
         resume_from: Checkpoint read with ``read_network_checkpoint``.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
+        stop: What SIGTERM and Ctrl-C set; None for this training alone.
         run_settings: Plain values stored in every checkpoint, such as the data settings.
 
     Raises:
@@ -101,7 +104,7 @@ def train_network(
     )
     if resume_from is not None:
         loop.restore(resume_from)
-    result = loop.run(checkpoint_minutes)
+    result = loop.run(checkpoint_minutes, stop)
     if result.is_finished and loop.averaged is not network:
         network.load_state_dict(loop.averaged.state_dict())
     return result

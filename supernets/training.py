@@ -255,7 +255,7 @@ class _SupernetTask(TrainingTask):
         def top1(arch: Architecture) -> float:
             result = evaluate_recalibrated(
                 supernet,
-                arch,
+                supernet.extract(arch).to(self.device),
                 val_batches,
                 recalibrate_batches=bn_batches,
                 device=self.device,

@@ -37,3 +37,8 @@ class TrainingLog:
             for name, value in history[-1].items():
                 self._board.add_scalar(name, value, history[-1]["epoch"])
             self._board.flush()
+
+    def close(self) -> None:
+        """Gives back what TensorBoard holds open."""
+        if self._board is not None:
+            self._board.close()

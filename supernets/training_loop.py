@@ -199,16 +199,20 @@ class TrainingLoop:
             TrainingError: If a loss or a weight is not finite; names the step, the learning rate
                 and what the task calls the loss.
         """
-        with StopRequest() if stop is None else nullcontext(stop) as request:
-            is_finished = self._run(request, checkpoint_minutes)
+        log = TrainingLog(self.output) if self.ranks.is_main else None
+        try:
+            with StopRequest() if stop is None else nullcontext(stop) as request:
+                is_finished = self._run(request, checkpoint_minutes, log)
+        finally:
+            if log is not None:
+                log.close()
         history = self.progress.history
         return TrainResult(
             is_finished, len(history), self.progress.step, history, self.output / "last.pt"
         )
 
-    def _run(self, stop: StopRequest, checkpoint_minutes: float) -> bool:
+    def _run(self, stop: StopRequest, checkpoint_minutes: float, log: TrainingLog | None) -> bool:
         progress, steps_per_epoch = self.progress, len(self.loader)
-        log = TrainingLog(self.output) if self.ranks.is_main else None
         saved_at = time.monotonic()
         if self.epochs == 0:
             self._save()

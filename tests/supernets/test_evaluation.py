@@ -92,9 +92,10 @@ def test_recalibrated_subnet_has_the_statistics_of_all_given_batches(
     train, val = batches[:2], batches[2:]
     expected = supernet.to_standalone(supernet.extract(arch))
     recalibrate_bn(expected, train, 2)
-    found = evaluate_recalibrated(supernet, arch, val, recalibrate_batches=train, device=CPU)
+    subnet = supernet.extract(arch)
+    found = evaluate_recalibrated(supernet, subnet, val, recalibrate_batches=train, device=CPU)
     assert found == evaluate(expected, val, device=CPU)
-    assert found != evaluate(supernet.extract(arch), val, device=CPU)
+    assert found != evaluate(subnet, val, device=CPU)
     assert_same_weights(supernet, before)
     with pytest.raises(ValueError, match="num_batches must be at least 1, got 0"):
-        evaluate_recalibrated(supernet, arch, val, recalibrate_batches=[], device=CPU)
+        evaluate_recalibrated(supernet, subnet, val, recalibrate_batches=[], device=CPU)

@@ -231,7 +231,11 @@ def test_the_table_has_the_extremes_of_an_ordered_space(
 
     def measure(arch: Architecture) -> float:
         return evaluate_recalibrated(
-            trained, arch, val_batches, recalibrate_batches=bn_batches, device=device
+            trained,
+            trained.extract(arch),
+            val_batches,
+            recalibrate_batches=bn_batches,
+            device=device,
         ).top1
 
     (row,) = table(tmp_path)
