@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from estimators.base import Estimate, EstimateError
+from estimators.nats_bench import NATSBench, is_nats_bench
 from supernets.spaces import Architecture, SearchSpace
 
 
@@ -25,8 +26,37 @@ class TabularEstimator:
     name = "table"
 
     def __init__(self, values: Mapping[Architecture, float], value_name: str = "value") -> None:
-        self.values = dict(values)
+        is_lazy = isinstance(values, NATSBench)
+        self.values = values if is_lazy else dict(values)
         self.value_name = value_name
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        space: SearchSpace,
+        *,
+        arch_column: str | None = None,
+        value_column: str,
+    ) -> TabularEstimator:
+        """Opens a CSV file, or the files of NATS-Bench.
+
+        Args:
+            path: The file or folder.
+            space: Parses the architectures.
+            arch_column: Of a CSV file; None for ``"arch_str"``.
+            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``.
+
+        Raises:
+            ValueError: As ``from_csv`` and ``NATSBench``, or if those have no ``arch_column``.
+        """
+        path = Path(path)
+        if not is_nats_bench(path):
+            column = "arch_str" if arch_column is None else arch_column
+            return cls.from_csv(path, space, arch_column=column, value_column=value_column)
+        if arch_column is not None:
+            raise ValueError(f"{path} has no columns of architectures; leave {arch_column} out.")
+        return cls(NATSBench(path, space, value_column), f"{value_column}_test_top1")
 
     @classmethod
     def from_csv(

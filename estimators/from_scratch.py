@@ -1,0 +1,224 @@
+"""Stand-alone training: what a subnet reaches without the supernet.
+
+This is the ground truth of a ranking where no table has it, at the price of a whole training each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from estimators.base import Estimate, EstimateError
+from supernets.atomic import atomic_write
+from supernets.base import Supernet
+from supernets.data import Loaders
+from supernets.evaluation import evaluate
+from supernets.factory import SUPERNET_ONLY
+from supernets.interrupts import StopRequest
+from supernets.retrain_config import RetrainConfig
+from supernets.spaces import Architecture
+from supernets.standard_training import read_network_checkpoint, train_network
+from supernets.training_loop import TrainingError
+
+#: What decides the score, and the splits that are measured for it.
+MEASURED = {"test": ("val", "test"), "val": ("val",)}
+#: Columns of a training's table that are no curves.
+NO_CURVES = ("epoch", "step", "lr", "seconds")
+
+
+class FromScratchEstimator:
+    """Accuracy of the stand-alone network after a training from fresh weights.
+
+    The weights start from ``config.seed``, which also decides order and augmentation of the images:
+    every architecture sees the same minibatches, in any order of evaluation, and on a CPU its
+    result is the same to the bit. It is that of ``supernet-retrain`` with the same recipe.
+
+    What is known of an architecture is a file of its own in ``output``, whose name is the hash of
+    its notation; it is read where it exists, so that a folder serves all supernets of a space and
+    size. A training that was stopped goes on from its last checkpoint, which is removed once it is
+    finished.
+
+    Args:
+        supernet: Says which networks to build; its weights are not used.
+        loaders: What to learn from and to measure on.
+        config: The recipe. Parts that are for training alone, an auxiliary head or drop path, do
+            not exist here.
+        output: An existing folder. No two processes may train in it at once.
+        split: ``"test"``, the truth that rankings are compared with, or ``"val"``, for a search;
+            the test split is then not read.
+        device: Where to train; that of ``loaders``.
+        checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
+            every epoch.
+
+    Raises:
+        ValueError: If the data do not fit the supernet, an argument is out of range or without
+            effect, or ``output`` holds results of other settings.
+    """
+
+    name = "from_scratch"
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        loaders: Loaders,
+        config: RetrainConfig,
+        output: Path,
+        *,
+        split: str = "test",
+        device: torch.device | str = "cpu",
+        checkpoint_minutes: float = 10.0,
+    ) -> None:
+        if split not in MEASURED:
+            raise ValueError(f"Unknown split {split!r}; choose from {', '.join(MEASURED)}.")
+        if not checkpoint_minutes > 0:
+            raise ValueError(f"checkpoint_minutes must be positive, got {checkpoint_minutes}.")
+        if config.aux_weight > 0 or config.drop_path_ramp:
+            raise ValueError(
+                "Subnets that are trained from scratch have neither an auxiliary head nor drop "
+                "path; leave aux_weight and drop_path_ramp out."
+            )
+        found = {"classes": loaders.num_classes, "channels": loaders.input_size[0]}
+        wanted = {"classes": supernet.num_classes, "channels": supernet.input_size[0]}
+        if found != wanted:
+            raise ValueError(
+                f"The supernet is for {wanted['classes']} classes and {wanted['channels']} "
+                f"channels, the data have {found['classes']} and {found['channels']}; use the data "
+                "it was trained on."
+            )
+        if not output.is_dir():
+            raise ValueError(f"{output} is not a folder; create it first.")
+        self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output
+        self.split, self.checkpoint_minutes = split, checkpoint_minutes
+        self.device = torch.device(device)
+        _check_settings(output / "settings.json", _settings(supernet, loaders, config, split))
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        """Trains the network of ``arch``, or reads what its training gave before.
+
+        Returns:
+            Estimate with metrics ``"val_top1"`` (percent), ``"val_loss"`` (nats) and, unless the
+            split is val, ``"test_top1"`` and ``"test_loss"``, of the final weights in float32. It
+            has the curves ``"train_loss"`` (mean over an epoch's minibatches, each before its own
+            update, of what the recipe minimises), ``"val_top1"`` and ``"val_loss"``, one value
+            per epoch; with averaged weights also ``"ema_val_top1"`` and ``"ema_val_loss"``. Its
+            seconds are those of all training steps, without measuring.
+
+        Raises:
+            EstimateError: If the training diverges.
+            KeyboardInterrupt: If SIGTERM or Ctrl-C stopped the training.
+            ValueError: If a file in the folder is damaged.
+        """
+        notation = self.supernet.space.format(arch)
+        folder = self.output / hashlib.sha256(notation.encode()).hexdigest()[:32]
+        path = folder.with_suffix(".json")
+        if not path.exists():
+            with StopRequest() as stop:
+                _write_json(path, {"architecture": notation, **self._train(arch, folder, stop)})
+            if stop.is_set:  # too late to stop the training, but more may be to come
+                raise KeyboardInterrupt
+        if folder.exists():
+            shutil.rmtree(folder)
+        record = _read_json(path)
+        if "error" in record:
+            raise EstimateError(record["error"])
+        curves = {name: tuple(values) for name, values in record["curves"].items()}
+        return Estimate(record["score"], record["metrics"], record["seconds"], curves)
+
+    def _train(self, arch: Architecture, folder: Path, stop: StopRequest) -> dict[str, Any]:
+        """The score and so on, or the error, of a training within a folder of its own."""
+        folder.mkdir(exist_ok=True)
+        network = self._build(arch)
+        last = folder / "last.pt"
+        try:
+            result = train_network(
+                network,
+                self.loaders,
+                self.config,
+                folder,
+                device=self.device,
+                resume_from=read_network_checkpoint(last) if last.exists() else None,
+                checkpoint_minutes=self.checkpoint_minutes,
+                stop=stop,
+            )
+        except TrainingError as error:
+            what, _, _ = str(error).partition(";")  # what it advises is about a single training
+            return {"error": f"The training from scratch diverged: {what}."}
+        if not result.is_finished:
+            raise KeyboardInterrupt
+        metrics: dict[str, float] = {}
+        for split in MEASURED[self.split]:
+            measured = evaluate(network, getattr(self.loaders, split), device=self.device)
+            if not math.isfinite(measured.loss):
+                return {"error": f"After training from scratch the {split} loss is {measured.loss}"}
+            metrics |= {f"{split}_top1": measured.top1, f"{split}_loss": measured.loss}
+        history = result.history
+        return {
+            "score": metrics[f"{self.split}_top1"],
+            "metrics": metrics,
+            "seconds": math.fsum(row["seconds"] for row in history),
+            "curves": {
+                name: [row[name] for row in history] for name in history[0] if name not in NO_CURVES
+            },
+        }
+
+    def _build(self, arch: Architecture) -> nn.Module:
+        """The network with fresh weights; PyTorch's global generators are as before."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed)
+            return self.supernet.build_subnet(arch)
+
+
+def _settings(
+    supernet: Supernet, loaders: Loaders, config: RetrainConfig, split: str
+) -> dict[str, Any]:
+    """All that decides the result of an architecture, in one level, as it comes back from JSON."""
+    parts = {
+        "network": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "data": {**loaders.settings, "batch_size": loaders.train.batch_size},
+        "recipe": asdict(config),
+    }
+    settings = {"space": supernet.space.name, "split": split} | {
+        f"{part} {name}": value for part, values in parts.items() for name, value in values.items()
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Writes the settings of a folder, or makes sure that it was used with the same."""
+    if not path.exists():
+        _write_json(path, settings)
+        return
+    stored = _read_json(path)
+    differences = [
+        f"{name} was {stored.get(name, 'not set')} and is now {settings.get(name, 'not set')}"
+        for name in dict.fromkeys([*settings, *stored])
+        if stored.get(name) != settings.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"{path.parent} holds trainings with other settings: {'; '.join(differences)}. Use "
+            "another folder, or the settings it was written with."
+        )
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(values, indent=2) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it.") from error
+    return values

@@ -1,0 +1,398 @@
+"""How well scores rank architectures, with bootstrap intervals and paired differences.
+
+Scores and truths are higher-is-better; a score of nan is a candidate that diverged. Rank
+correlations and top-k put those last, tied with each other. Ties share their average rank in
+correlations; in the top k the lower index comes first. Scores that order nothing, all being the
+same, have a correlation of 0.
+
+All functions raise ``ValueError`` if scores and truth are not of the same architectures, a score is
+infinite, a truth is not finite, or ``k`` is not from 1 to the number of architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau, rankdata
+
+#: Higher is better for all but ``top_k_regret``.
+METRICS = ("spearman", "kendall_tau_b", "pearson", "precision_at_k", "top_k_regret", "top_k_mean")
+#: Between them lie 95 % of the resamples.
+PERCENTILES = (2.5, 97.5)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value, and percentiles between which 95 % of its resamples lie.
+
+    Resamples have fewer distinct architectures, so what hangs on the very best few can lie outside.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Spearman's rank correlation of (num_archs,) scores with the truth."""
+    values, true = _checked(scores, truth)
+    ranks, true_ranks = rankdata(_filled(values)), rankdata(true)
+    return float(_correlations(ranks, true_ranks, np.ones((1, len(true))))[0])
+
+
+def kendall_tau_b(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Kendall's rank correlation tau-b of (num_archs,) scores with the truth."""
+    values, true = _checked(scores, truth)
+    ranks = rankdata(_filled(values))
+    if np.ptp(ranks) == 0 or np.ptp(true) == 0:
+        return 0.0
+    return float(kendalltau(ranks, true, variant="b").statistic)
+
+
+def pearson(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Pearson's linear correlation of (num_archs,) scores with the truth; leaves nan scores out."""
+    values, true = _checked(scores, truth)
+    is_scored = np.isfinite(values)
+    return float(_correlations(values, true, is_scored[None].astype(np.float64))[0])
+
+
+def top_k(scores: ArrayLike, k: int) -> NDArray[np.int64]:
+    """Indices of the k best of (num_archs,) scores, best first; ties by index, nan last."""
+    values, _ = _checked(scores, np.zeros(np.shape(scores)))
+    _check_k(k, len(values))
+    return _best_first(values)[:k]
+
+
+def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """Share of the k best of (num_archs,) truths that are among the k of best score."""
+    values, true = _checked(scores, truth)
+    return float(np.isin(top_k(values, k), top_k(true, k)).mean())
+
+
+def top_k_regret(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """By how much the best truth exceeds that of the k of best score, in the truth's unit."""
+    values, true = _checked(scores, truth)
+    return float(true.max() - true[top_k(values, k)].max())
+
+
+def top_k_mean(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """Mean truth of the k architectures of best score, in the truth's unit."""
+    values, true = _checked(scores, truth)
+    return float(true[top_k(values, k)].mean())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric of one estimator.
+
+    Args:
+        per_supernet: The metric with each supernet.
+        mean: Its mean over supernets. The interval is over architectures, with these supernets.
+        sd: Standard deviation over supernets, with num_supernets - 1 in the denominator; None of
+            one supernet.
+    """
+
+    per_supernet: tuple[Interval, ...]
+    mean: Interval
+    sd: float | None
+
+
+class Comparison:
+    """Estimators compared on the same architectures and resamples; ``compare`` makes one.
+
+    Args:
+        points: By estimator, shape (num_metrics, num_supernets).
+        resampled: By estimator, shape (num_metrics, num_supernets, num_bootstrap).
+        diverged: Indices of the architectures without a score: by estimator, for each supernet.
+    """
+
+    def __init__(
+        self,
+        points: Mapping[str, Floats],
+        resampled: Mapping[str, Floats],
+        diverged: Mapping[str, tuple[tuple[int, ...], ...]],
+    ) -> None:
+        self.names = tuple(points)
+        self.diverged = diverged
+        self._points = points
+        self._resampled = resampled
+
+    def summary(self, name: str, metric: str) -> Summary:
+        """A metric of an estimator.
+
+        Raises:
+            ValueError: If either is unknown.
+        """
+        points, resampled = self._select(name, metric)
+        return Summary(
+            per_supernet=tuple(map(_interval, points, resampled)),
+            mean=_interval(points.mean(), resampled.mean(axis=0)),
+            sd=float(points.std(ddof=1)) if len(points) > 1 else None,
+        )
+
+    def difference(self, a: str, b: str, metric: str) -> Interval:
+        """A metric of ``a`` less that of ``b``: means over supernets, paired by resample.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
+        return _interval(*self._differences(a, b, metric))
+
+    def share_greater(self, a: str, b: str, metric: str) -> float:
+        """Share of the resamples where ``a``'s mean over supernets exceeds ``b``'s.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
+        _, resampled = self._differences(a, b, metric)
+        return float((resampled > 0).mean())
+
+    def _differences(self, a: str, b: str, metric: str) -> tuple[float, Floats]:
+        """Of means over supernets: that found, and those of the resamples (num_bootstrap,)."""
+        (points, resampled), (points_b, resampled_b) = (self._select(n, metric) for n in (a, b))
+        return points.mean() - points_b.mean(), resampled.mean(axis=0) - resampled_b.mean(axis=0)
+
+    def _select(self, name: str, metric: str) -> tuple[Floats, Floats]:
+        """Shapes (num_supernets,) and (num_supernets, num_bootstrap)."""
+        if name not in self.names:
+            raise ValueError(f"Unknown estimator {name!r}; choose from {', '.join(self.names)}.")
+        if metric not in METRICS:
+            raise ValueError(f"Unknown metric {metric!r}; choose from {', '.join(METRICS)}.")
+        index = METRICS.index(metric)
+        return self._points[name][index], self._resampled[name][index]
+
+
+def compare(
+    scores: Mapping[str, ArrayLike],
+    truth: ArrayLike,
+    *,
+    k: int = 10,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Compares estimators by how they rank the same architectures.
+
+    The architectures are resampled with replacement, the same for all estimators and supernets, so
+    that differences are paired. Needs memory for a few (num_archs, num_archs) arrays.
+
+    Args:
+        scores: By estimator, each (num_supernets, num_archs).
+        truth: Shape (num_archs,).
+        k: Of the top k.
+        num_bootstrap: How many resamples.
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: If there is no estimator, shapes differ, a score is infinite, a truth not
+            finite, or a number out of range.
+    """
+    tables = {name: np.asarray(table, np.float64) for name, table in scores.items()}
+    shapes = {table.shape for table in tables.values()}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or not shape[0]:
+        raise ValueError(
+            "A comparison needs one or more estimators with scores of one shape (num_supernets, "
+            f"num_archs), got {', '.join(f'{n} {t.shape}' for n, t in tables.items()) or 'none'}."
+        )
+    for table in tables.values():
+        for row in table:
+            _, true = _checked(row, truth)
+    _check_k(k, shape[1])
+    whole = _Resamples(true, k, np.ones((1, shape[1])))
+    resamples = _Resamples(true, k, _draw(shape[1], num_bootstrap, seed))
+
+    def of_all(metrics: _Resamples, table: Floats) -> Floats:
+        return np.stack([metrics.all(row) for row in table], axis=1)
+
+    return Comparison(
+        points={name: of_all(whole, table)[..., 0] for name, table in tables.items()},
+        resampled={name: of_all(resamples, table) for name, table in tables.items()},
+        diverged={
+            name: tuple(tuple(np.flatnonzero(np.isnan(row)).tolist()) for row in table)
+            for name, table in tables.items()
+        },
+    )
+
+
+def rank_correlation_curve(
+    prefix_scores: ArrayLike,
+    truth: ArrayLike,
+    at: Sequence[int],
+    *,
+    num_bootstrap: int = 1000,
+    seed: int = 0,
+) -> tuple[Interval, ...]:
+    """Spearman's correlation with the truth after some numbers of steps.
+
+    Args:
+        prefix_scores: Shape (num_archs, B), higher is better; column ``b - 1`` holds the scores
+            after ``b`` steps.
+        truth: Shape (num_archs,).
+        at: The numbers of steps, each from 1 to B.
+        num_bootstrap: How many resamples.
+        seed: Of the resamples, which are those of ``compare`` with this seed.
+
+    Raises:
+        ValueError: If shapes differ, a score is infinite, a truth not finite, or a number out of
+            range.
+    """
+    table = np.asarray(prefix_scores, np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"prefix_scores must be (num_archs, B), got {table.shape}.")
+    if any(not 1 <= num_steps <= table.shape[1] for num_steps in at):
+        raise ValueError(
+            f"Numbers of steps must be from 1 to the {table.shape[1]} recorded, got {list(at)}."
+        )
+    weights, curve = _draw(len(table), num_bootstrap, seed), []
+    for num_steps in at:
+        row, true = _checked(table[:, num_steps - 1], truth)
+        resampled = _correlations(
+            _Ties(_filled(row), weights).ranks(), _Ties(true, weights).ranks(), weights
+        )
+        curve.append(_interval(spearman(row, true), resampled))
+    return tuple(curve)
+
+
+class _Resamples:
+    """Metrics of any scores in many resamples at once.
+
+    Args:
+        truth: Shape (num_archs,).
+        k: Of the top k.
+        weights: How often each resample holds what, shape (num_bootstrap, num_archs).
+    """
+
+    def __init__(self, truth: Floats, k: int, weights: Floats) -> None:
+        self._truth, self._k, self._weights = truth, k, weights
+        ties = _Ties(truth, weights)
+        self._true_ranks, self._true_ordered = ties.ranks(), ties.num_ordered()
+        self._true_signs = _signs(truth)
+        self._true_top = self._top(truth)
+        self._best = self._max_truth(weights)
+
+    def all(self, scores: Floats) -> Floats:
+        """``METRICS`` of scores (num_archs,), shape (num_metrics, num_bootstrap)."""
+        filled, top = _filled(scores), self._top(scores)
+        ties = _Ties(filled, self._weights)
+        # A pair counts as often as it is drawn.
+        signs = _signs(filled) * self._true_signs
+        concordance = ((self._weights @ signs) * self._weights).sum(axis=1)
+        scale = np.sqrt(ties.num_ordered() * self._true_ordered)
+        return np.stack(
+            [
+                _correlations(ties.ranks(), self._true_ranks, self._weights),
+                np.divide(concordance, scale, out=np.zeros_like(scale), where=scale > 0),
+                _correlations(scores, self._truth, self._weights * np.isfinite(scores)),
+                np.minimum(top, self._true_top).sum(axis=1) / self._k,
+                self._best - self._max_truth(top),
+                top @ self._truth / self._k,
+            ]
+        )
+
+    def _top(self, scores: Floats) -> Floats:
+        """How often each is among the k best, shape (num_bootstrap, num_archs)."""
+        order = _best_first(scores)
+        drawn = self._weights[:, order]
+        top = np.empty_like(drawn)
+        top[:, order] = np.clip(self._k - (np.cumsum(drawn, axis=1) - drawn), 0, drawn)
+        return top
+
+    def _max_truth(self, drawn: Floats) -> Floats:
+        """Best truth of those drawn (num_bootstrap, num_archs), shape (num_bootstrap,)."""
+        return np.asarray(np.where(drawn > 0, self._truth, -np.inf).max(axis=1), np.float64)
+
+
+class _Ties:
+    """Values (num_archs,) in groups of equals, and how often resamples draw of each group."""
+
+    def __init__(self, values: Floats, weights: Floats) -> None:
+        distinct, self._group = np.unique(values, return_inverse=True)  # ascending
+        order = np.argsort(self._group, kind="stable")
+        starts = np.searchsorted(self._group[order], np.arange(len(distinct)))
+        self._drawn = np.add.reduceat(weights[:, order], starts, axis=1)  # (…, num_groups)
+
+    def ranks(self) -> Floats:
+        """Average ranks, shape (num_bootstrap, num_archs)."""
+        ranks = np.cumsum(self._drawn, axis=1) - (self._drawn - 1) / 2
+        return np.asarray(ranks[:, self._group], np.float64)
+
+    def num_ordered(self) -> Floats:
+        """Pairs that differ, each counted both ways, shape (num_bootstrap,)."""
+        return np.asarray(self._drawn.sum(axis=1) ** 2 - (self._drawn**2).sum(axis=1), np.float64)
+
+
+def _draw(num_archs: int, num_bootstrap: int, seed: int) -> Floats:
+    """How often each is drawn, shape (num_bootstrap, num_archs)."""
+    if num_bootstrap < 1:
+        raise ValueError(f"num_bootstrap must be at least 1, got {num_bootstrap}.")
+    shares = np.full(num_archs, 1 / num_archs)
+    drawn = np.random.default_rng(seed).multinomial(num_archs, shares, size=num_bootstrap)
+    return drawn.astype(np.float64)
+
+
+def _correlations(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Weighted linear correlations of rows, 0 where one is constant or nothing has weight.
+
+    All are (num_bootstrap, num_archs), or x and y (num_archs,). Gives (num_bootstrap,).
+    """
+    found = np.zeros(len(weights))
+    has_weight = weights > 0
+    x, y = (np.broadcast_to(values, weights.shape) for values in (x, y))
+    is_ordered = np.ones(len(weights), np.bool_)
+    for values in (x, y):
+        highest = np.where(has_weight, values, -np.inf).max(axis=1)
+        is_ordered &= highest > np.where(has_weight, values, np.inf).min(axis=1)
+    weights, has_weight = weights[is_ordered], has_weight[is_ordered]
+    centred = []
+    for values in (x, y):
+        kept = np.where(has_weight, values[is_ordered], 0.0)  # what has no weight may be nan
+        mean = (weights * kept).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+        deviation = np.where(has_weight, kept - mean, 0.0)
+        # so that no square is lost, however small or large the values are
+        centred.append(deviation / np.abs(deviation).max(axis=1, keepdims=True))
+    x, y = centred
+    scale = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))
+    found[is_ordered] = np.clip((weights * x * y).sum(axis=1) / scale, -1, 1)
+    return found
+
+
+def _signs(values: Floats) -> Floats:
+    """Of all differences, shape (num_archs, num_archs)."""
+    return np.subtract(values[:, None] > values, values[:, None] < values, dtype=np.float64)
+
+
+def _best_first(scores: Floats) -> NDArray[np.int64]:
+    return np.argsort(-_filled(scores), kind="stable")
+
+
+def _interval(value: float, resampled: Floats) -> Interval:
+    low, high = np.percentile(resampled, PERCENTILES)
+    return Interval(float(value), float(low), float(high))
+
+
+def _filled(scores: Floats) -> Floats:
+    """With those that diverged below all others."""
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
+    values, true = np.asarray(scores, np.float64), np.asarray(truth, np.float64)
+    if values.ndim != 1 or values.shape != true.shape or not len(values):
+        raise ValueError(
+            "Scores and truth must be one number for each architecture, got shapes "
+            f"{values.shape} and {true.shape}."
+        )
+    if np.isinf(values).any():
+        raise ValueError("A score is infinite; give nan for a candidate that diverged.")
+    if not np.isfinite(true).all():
+        raise ValueError("A truth is not finite; leave architectures without one out.")
+    return values, true
+
+
+def _check_k(k: int, num_archs: int) -> None:
+    if not 1 <= k <= num_archs:
+        raise ValueError(f"k must be from 1 to the {num_archs} architectures, got {k}.")

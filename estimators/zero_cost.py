@@ -1,0 +1,282 @@
+"""Zero-cost proxies: what one minibatch shows about a network without a step of training.
+
+Papers: Zero-Cost Proxies for Lightweight NAS, https://arxiv.org/abs/2101.08134, and, for naswot,
+Neural Architecture Search without Training, https://arxiv.org/abs/2006.04647
+
+Layers are convolutions and linear layers, and their weights alone count, not their biases. The loss
+is the cross-entropy, in nats, mean per image. A score is NaN where it is not finite; otherwise
+higher is better. The same network, images and labels get the same score on a CPU.
+
+Differs from the authors' code:
+
+1. Dropout and drop path are off, so that nothing is random; theirs are networks without. BatchNorm
+   uses the statistics of the minibatch, as in their train mode.
+2. ``synflow`` is the natural logarithm of theirs, which a deep network makes astronomical; the
+   ranking is the same. The logarithm is 100 to 200 for the largest networks of our spaces; float64
+   ends at 709. A network whose output depends on no weight gets NaN, theirs 0.
+3. Their NAS-Bench-201 networks have biases in the cells' convolutions, which ``synflow`` counts as
+   further inputs; ours have none. Other scores cannot see them: BatchNorm takes them out.
+4. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
+   several operations share counts once; theirs has one for each of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from supernets.nasbench201 import ReductionBlock
+
+#: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.
+Proxy = Callable[[nn.Module, Tensor, Tensor], float]
+
+#: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
+EIGENVALUE_OFFSET = 1e-5
+#: Whose inputs make up the codes of ``naswot``.
+ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.hardswish)
+
+
+def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``."""
+    network = _prepare(network)
+    return _total(gradient.norm() for gradient in _loss_gradients(network, x, y))
+
+
+def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``."""
+    network = _prepare(network)
+    gradients = _loss_gradients(network, x, y)
+    pairs = zip(_weights(network), gradients, strict=True)
+    return _total((weight * gradient).abs().sum() for weight, gradient in pairs)
+
+
+def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How removing weights changes the flow of gradients: ``-sum W * (H g)``.
+
+    H is the Hessian of the loss in the weights and ``g = dL/dW``.
+    """
+    network = _prepare(network)
+    weights = _weights(network)
+    with _HardSigmoidByReLU6():
+        gradients = _loss_gradients(network, x, y, create_graph=True)
+    product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
+    products = _gradients(product, weights)  # H g
+    return _total(-(w * hg).sum() for w, hg in zip(weights, products, strict=True))
+
+
+def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Fisher information of the channels of all layers' outputs, times the weights of each.
+
+    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``.
+    """
+    network = _prepare(network)
+    outputs: list[Tensor] = []
+    weights_per_channel: list[int] = []
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        outputs.append(output)
+        weights_per_channel.append(layer.weight[0].numel())
+        return output.clone()  # what comes next may work in place
+
+    for layer in _layers(network):
+        layer.register_forward_hook(keep)
+    gradients = _gradients(_loss(network, x, y), outputs)
+    terms = []
+    for output, gradient, num_weights in zip(outputs, gradients, weights_per_channel, strict=True):
+        per_image = (output * gradient).reshape(*output.shape[:2], -1).sum(dim=2)  # (N, channels)
+        terms.append(num_weights * per_image.square().mean(dim=0).sum() / 2)
+    return _total(terms)
+
+
+def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool = True) -> float:
+    """Log of how much flows through all weights when all are positive: ``log sum |W * dR/dW|``.
+
+    R is the sum of the logits of one image of ones, in float64, of the network without BatchNorm
+    and with the absolute values of all parameters. Nothing but the shape of ``x`` is used.
+
+    Args:
+        network: Only read.
+        x: (N, C, H, W) images.
+        y: (N,) labels.
+        keep_reduction_bn: Whether the reduction blocks of NAS-Bench-201 keep their BatchNorm, as in
+            the networks of the published correlations; otherwise nothing does. Their outputs then
+            need more than one pixel.
+    """
+    network = _prepare(network).double()
+    _remove_bn(network, (ReductionBlock,) if keep_reduction_bn else ())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()
+    weights = _weights(network)
+    ones = torch.ones_like(x[:1], dtype=torch.float64)
+    gradients = _gradients(network(ones).sum(), weights)
+    total = _total((w * g).abs().sum() for w, g in zip(weights, gradients, strict=True))
+    return math.log(total) if total > 0 else math.nan
+
+
+def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How differently the logits depend on each image: ``-sum_i (log(v_i + k) + 1 / (v_i + k))``.
+
+    v are the eigenvalues of the correlation matrix of the images' gradients of the sum of all
+    logits, and k is ``EIGENVALUE_OFFSET``. The labels are not used.
+    """
+    network = _prepare(network)
+    x = x.detach().clone().requires_grad_()
+    (gradient,) = _gradients(network(x).sum(), [x])
+    rows = gradient.flatten(1).double().cpu()  # (N, C * H * W)
+    rows = rows - rows.mean(dim=1, keepdim=True)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    correlations = rows @ rows.T  # (N, N)
+    if not correlations.isfinite().all():
+        return math.nan
+    shifted = torch.linalg.eigvalsh(correlations) + EIGENVALUE_OFFSET
+    return _total([-(shifted.log() + 1 / shifted).sum()])
+
+
+@torch.no_grad()
+def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How differently the images switch the activations on: ``log |det K|``.
+
+    ``K_ij`` counts the inputs of ReLU and hard swish that are positive for both images i and j or
+    for neither. The labels are not used.
+    """
+    network = _prepare(network)
+    with _Agreement(x) as agreement:
+        logits = network(x)
+    if not logits.isfinite().all():
+        return math.nan
+    return _total([torch.linalg.slogdet(agreement.counts.cpu()).logabsdet])
+
+
+PROXIES: Mapping[str, Proxy] = {
+    "grad_norm": grad_norm,
+    "snip": snip,
+    "grasp": grasp,
+    "fisher": fisher,
+    "synflow": synflow,
+    "jacob_cov": jacob_cov,
+    "naswot": naswot,
+}
+
+
+def measure_proxies(
+    network: nn.Module, x: Tensor, y: Tensor, names: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Scores a network by several proxies, each on its own, so that each has its own time.
+
+    Args:
+        network: Gives (N, num_classes) logits; only read.
+        x: (N, C, H, W) images, where the network is.
+        y: (N,) labels.
+        names: Keys of ``PROXIES``.
+
+    Returns:
+        Scores, and seconds of wall-clock time, by name.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    for name in names:
+        if name not in PROXIES:
+            raise ValueError(f"Unknown proxy {name!r}; choose from {', '.join(PROXIES)}.")
+    scores, seconds = {}, {}
+    for name in names:
+        started = time.perf_counter()
+        scores[name] = PROXIES[name](network, x, y)
+        seconds[name] = time.perf_counter() - started
+    return scores, seconds
+
+
+def _prepare(network: nn.Module) -> nn.Module:
+    """A copy in eval mode except for BatchNorm, with gradients for everything."""
+    network = copy.deepcopy(network).eval().requires_grad_(True)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return network
+
+
+def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _weights(network: nn.Module) -> list[Tensor]:
+    return [layer.weight for layer in _layers(network)]
+
+
+def _loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(network(x), y)
+
+
+def _loss_gradients(
+    network: nn.Module, x: Tensor, y: Tensor, *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Of the layers' weights."""
+    return _gradients(_loss(network, x, y), _weights(network), create_graph=create_graph)
+
+
+def _gradients(
+    value: Tensor, tensors: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Zeros for what ``value`` does not depend on."""
+    return torch.autograd.grad(value, tensors, create_graph=create_graph, materialize_grads=True)
+
+
+def _total(values: Iterable[Tensor]) -> float:
+    """The sum, or NaN if it is not finite."""
+    total = sum(value.item() for value in values)
+    return total if math.isfinite(total) else math.nan
+
+
+class _HardSigmoidByReLU6(TorchFunctionMode):
+    """While entered, hard sigmoid is computed such that it can be differentiated twice."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is F.hardsigmoid:
+            return F.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
+
+
+def _remove_bn(module: nn.Module, kept_in: tuple[type[nn.Module], ...]) -> None:
+    """Takes BatchNorm out of everything in ``module`` but modules of some types."""
+    for name, child in module.named_children():
+        if isinstance(child, BatchNormAct2d):  # timm's, which holds the activation that follows
+            setattr(module, name, child.act)
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.Identity())
+        elif not isinstance(child, kept_in):
+            _remove_bn(child, kept_in)
+
+
+class _Agreement(TorchFunctionMode):
+    """While entered, counts at how many inputs of activations each two images have one sign.
+
+    Args:
+        x: (N, C, H, W) images.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.counts = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in ACTIVATIONS:
+            codes = (args[0] > 0).flatten(1).float()  # (N, units); sums of up to 2^24 are exact
+            both = (codes @ codes.T).double()
+            ones = both.diagonal()
+            self.counts += codes.shape[1] - ones[:, None] - ones + 2 * both
+        return func(*args, **(kwargs or {}))

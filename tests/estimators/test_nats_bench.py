@@ -1,0 +1,95 @@
+"""NATS-Bench's files, through a stand-in for its package with the same calls."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from estimators.base import EstimateError
+from estimators.nats_bench import DATASETS, NATSBench
+from estimators.tabular import TabularEstimator
+from supernets import create_space
+from supernets.spaces import Architecture
+
+SPACE = create_space("nasbench201")
+ARCHS = [SPACE.architecture(choices) for choices in ((3, 1, 2, 1, 3, 4), (0, 1, 2, 3, 4, 0))]
+
+
+class API:
+    """The calls of nats_bench 1.8 that are used, of two architectures."""
+
+    def __init__(self) -> None:
+        self.meta_archs = [SPACE.format(arch) for arch in ARCHS]
+        self.asked: list[tuple[Any, ...]] = []
+
+    def query_index_by_arch(self, arch: str) -> int:
+        return self.meta_archs.index(arch) if arch in self.meta_archs else -1
+
+    def get_more_info(
+        self, index: int, dataset: str, iepoch: int | None = None, hp: str = "12", is_random=True
+    ) -> dict[str, float]:
+        self.asked.append((index, dataset, iepoch, hp, is_random))
+        return {"test-accuracy": 90.0 + index, "train-accuracy": 1.0}
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the package was asked to open, and its API."""
+    found: dict[str, Any] = {"api": API()}
+    package = ModuleType("nats_bench")
+
+    def create(path: Any, space: str, fast_mode: bool = False, verbose: bool = True) -> API:
+        found.update(path=path, space=space, fast_mode=fast_mode, verbose=verbose)
+        if "broken" in str(path):
+            raise ValueError("it is neither a file nor a dir")
+        return found["api"]
+
+    package.create = create  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nats_bench", package)
+    return found
+
+
+def test_a_folder_is_read_file_by_file(tmp_path: Path, opened: dict[str, Any]) -> None:
+    table = NATSBench(tmp_path, SPACE, "cifar100")
+    assert (opened["path"], opened["space"]) == (str(tmp_path), "topology")
+    assert opened["fast_mode"] and not opened["verbose"]
+    assert list(table) == ARCHS and len(table) == 2
+    assert ARCHS[1] in table
+    assert table[ARCHS[1]] == 91.0
+    # the mean over seeds after 200 epochs
+    assert opened["api"].asked[-1] == (1, "cifar100", None, "200", False)
+
+
+def test_a_table_may_be_the_benchmark(tmp_path: Path, opened: dict[str, Any]) -> None:
+    path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
+    estimator = TabularEstimator.open(path, SPACE, value_column="cifar10")
+    assert not opened["fast_mode"]
+    assert opened["api"].asked == []  # nothing is looked up before it is asked for
+    estimate = estimator.estimate(ARCHS[0])
+    assert estimate.score == 90.0
+    assert estimate.metrics == {"cifar10_test_top1": 90.0}
+    with pytest.raises(EstimateError, match="does not list"):
+        estimator.estimate(Architecture("nasnet", ARCHS[0].choices))
+
+
+def test_unfit_arguments_are_refused(tmp_path: Path, opened: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"data sets {', '.join(DATASETS)}; .* got 'digits'"):
+        NATSBench(tmp_path, SPACE, "digits")
+    with pytest.raises(ValueError, match="is of space 'nasbench201', not 'darts'"):
+        NATSBench(tmp_path, create_space("darts"), "cifar10")
+    with pytest.raises(ValueError, match="cannot be opened as NATS-Bench: it is neither"):
+        NATSBench(tmp_path / "broken.pbz2", SPACE, "cifar10")
+    with pytest.raises(ValueError, match="no columns of architectures; leave cell out"):
+        TabularEstimator.open(tmp_path, SPACE, arch_column="cell", value_column="cifar10")
+
+
+def test_without_the_package_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nats_bench", None)
+    with pytest.raises(ValueError, match="install it with pip install nats_bench"):
+        NATSBench(tmp_path, SPACE, "cifar10")
