@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from estimators.base import Estimator
+from estimators.brief_training import BriefTraining
 from estimators.inherited import ValAccuracyEstimator
+from estimators.minibatches import rebatched
+from estimators.one_pass import OnePassEstimator
+from estimators.scores import CURVE_SCORES, PROXY_SCORES, SCORES, VAL_SCORES, Score
 from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
 from supernets.base import Supernet
+from supernets.cost import CostModel
 from supernets.spaces import SearchSpace
 
-ESTIMATORS = ("tse", "val_acc", "table")
+ESTIMATORS = (*SCORES, "table")
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+
+_AFTER_STEPS = ("val_acc_after", "val_loss_after")
+#: Estimators that need each input or may be given it.
+TRAINS = (*CURVE_SCORES, *_AFTER_STEPS)
+VALIDATES = ("sovl", *VAL_SCORES)
+_NEEDS = {
+    "supernet": SCORES,
+    "train_batches": (*TRAINS, *PROXY_SCORES),
+    "val_batches": VALIDATES,
+    "table": ("table",),
+    "value_column": ("table",),
+    "space": ("table",),
+}
+_TAKES = {
+    "recalibrate_batches": VAL_SCORES,
+    "num_batches": TRAINS,
+    "lr": TRAINS,
+    "race_for": ("tse",),
+    "window": ("tse_e",),
+    "gamma": ("tse_ema",),
+    "arch_column": ("table",),
+    "space": SCORES,
+}
 
 
 def create_estimator(
@@ -29,6 +58,9 @@ def create_estimator(
     recalibrate_batches: Batches | None = None,
     num_batches: int | None = None,
     lr: float | None = None,
+    race_for: int | None = None,
+    window: int | None = None,
+    gamma: float | None = None,
     table: Path | None = None,
     arch_column: str | None = None,
     value_column: str | None = None,
@@ -39,18 +71,20 @@ def create_estimator(
     """Builds an estimator by name; what it needs must be given, what it cannot use must not.
 
     Args:
-        name: ``"tse"`` (supernet, train_batches; num_batches, lr), ``"val_acc"`` (supernet,
-            val_batches; recalibrate_batches) or ``"table"`` (table, value_column, space;
-            arch_column).
-        supernet: Trained supernet; only read.
-        train_batches: Minibatches of the train split.
-        val_batches: Minibatches of the val split.
+        name: One of ``ESTIMATORS``: a score of ``estimators.scores``, or "table".
+        supernet: Trained supernet; only read. For all but "table".
+        train_batches: Minibatches of the train split. For scores of curves, "…_after" and zero-cost
+            proxies, which look at the first.
+        val_batches: Minibatches of the val split. For "val_…" and "sovl".
         recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
-        num_batches: B of TSE; None for its default, 100.
-        lr: Learning rate of TSE; None for its default, 0.001.
-        table: CSV file.
+        num_batches: B, the extra steps; None for 100.
+        lr: Their learning rate; None for 0.001.
+        race_for: tse: how many of the best must be known exactly; None for all.
+        window: tse_e: how many of the last steps are summed; None for 1.
+        gamma: tse_ema: weight of a loss against the next; None for 0.999.
+        table: CSV file, or the files of NATS-Bench.
         arch_column: Column of architectures; None for ``"arch_str"``.
-        value_column: Column of values.
+        value_column: Column of values; of NATS-Bench the data set.
         space: Parses the table's architectures.
         device: Where to run; the table ignores it.
         amp: Whether to compute in bfloat16 autocast; the table ignores it.
@@ -59,6 +93,8 @@ def create_estimator(
         ValueError: If the name is unknown, something needed is missing, or something given does
             not apply.
     """
+    if name not in ESTIMATORS:
+        raise ValueError(f"Unknown estimator {name!r}; choose from {', '.join(ESTIMATORS)}.")
     given = {
         "supernet": supernet,
         "train_batches": train_batches,
@@ -66,34 +102,44 @@ def create_estimator(
         "recalibrate_batches": recalibrate_batches,
         "num_batches": num_batches,
         "lr": lr,
+        "race_for": race_for,
+        "window": window,
+        "gamma": gamma,
         "table": table,
         "arch_column": arch_column,
         "value_column": value_column,
         "space": space,
     }
-
-    def check(needed: tuple[str, ...], optional: tuple[str, ...]) -> None:
-        missing = [key for key in needed if given[key] is None]
-        if missing:
-            raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
-        unused = [k for k, v in given.items() if v is not None and k not in needed + optional]
-        if unused:
-            raise ValueError(f"Estimator {name!r} does not use {', '.join(unused)}; leave it out.")
-
+    missing = [key for key, users in _NEEDS.items() if name in users and given[key] is None]
+    if missing:
+        raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
+    unused = [
+        key
+        for key, value in given.items()
+        if value is not None and name not in (*_NEEDS.get(key, ()), *_TAKES.get(key, ()))
+    ]
+    if unused:
+        raise ValueError(f"Estimator {name!r} does not use {', '.join(unused)}; leave it out.")
+    if name == "table":
+        assert table is not None and value_column is not None and space is not None
+        return TabularEstimator.open(
+            table, space, arch_column=arch_column, value_column=value_column
+        )
+    assert supernet is not None
+    num_batches, lr = 100 if num_batches is None else num_batches, 0.001 if lr is None else lr
     if name == "tse":
-        check(("supernet", "train_batches"), ("num_batches", "lr", "space"))
-        assert supernet is not None and train_batches is not None
+        assert train_batches is not None
         return TSEEstimator(
             supernet,
             train_batches,
-            num_batches=100 if num_batches is None else num_batches,
-            lr=0.001 if lr is None else lr,
+            num_batches=num_batches,
+            lr=lr,
+            race_for=race_for,
             device=device,
             amp=amp,
         )
     if name == "val_acc":
-        check(("supernet", "val_batches"), ("recalibrate_batches", "space"))
-        assert supernet is not None and val_batches is not None
+        assert val_batches is not None
         return ValAccuracyEstimator(
             supernet,
             val_batches,
@@ -101,10 +147,93 @@ def create_estimator(
             device=device,
             amp=amp,
         )
-    if name == "table":
-        check(("table", "value_column", "space"), ("arch_column",))
-        assert table is not None and value_column is not None and space is not None
-        return TabularEstimator.from_csv(
-            table, space, arch_column=arch_column or "arch_str", value_column=value_column
+    return create_one_pass(
+        [name],
+        Score(
+            name, window=1 if window is None else window, gamma=0.999 if gamma is None else gamma
+        ),
+        supernet=supernet,
+        train_batches=train_batches or (),
+        val_batches=val_batches or (),
+        recalibrate_batches=recalibrate_batches,
+        num_batches=num_batches,
+        lr=lr,
+        device=device,
+        amp=amp,
+    )
+
+
+def create_one_pass(
+    names: Sequence[str],
+    score: Score,
+    *,
+    supernet: Supernet,
+    train_batches: Batches,
+    val_batches: Batches,
+    recalibrate_batches: Batches | None = None,
+    num_batches: int = 100,
+    lr: float = 0.001,
+    device: torch.device | str = "cpu",
+    amp: bool = False,
+) -> OnePassEstimator:
+    """Builds what measures several scores at once; parts that none looks at are left out.
+
+    Args:
+        names: Of the scores that its records shall hold.
+        score: Which of them ``estimate`` gives back.
+        supernet: Trained supernet; only read.
+        train_batches: Minibatches of the train split; the first is for the proxies as well.
+        val_batches: Minibatches of the val split, iterable again and again. Those of "sovl" are
+            taken from its images in their order, from the first again after the last, and have as
+            many images as the train minibatches.
+        recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
+        num_batches: B, the extra steps.
+        lr: Their learning rate.
+        device: Where to run.
+        amp: Whether to compute in bfloat16 autocast.
+
+    Raises:
+        ValueError: If a name is unknown, a number out of range, or there is too little data.
+    """
+    chosen = {Score(name).name for name in names}
+    training = sovl_batches = val = proxy_batch = None
+    train_batches = list(islice(train_batches, max(num_batches, 1)))
+    if chosen & set(TRAINS):
+        training = BriefTraining(
+            train_batches, num_batches=num_batches, lr=lr, device=device, amp=amp
         )
-    raise ValueError(f"Unknown estimator {name!r}; choose from {', '.join(ESTIMATORS)}.")
+    if "sovl" in chosen:
+        assert training is not None
+        batch_size = len(training.batches[0][1])
+        again_and_again = chain.from_iterable(repeat(val_batches))
+        sovl_batches = [
+            (x.to(device), y.to(device))
+            for x, y in islice(rebatched(again_and_again, batch_size), num_batches)
+        ]
+    if chosen & set(VAL_SCORES):
+        val = ValAccuracyEstimator(
+            supernet,
+            val_batches,
+            recalibrate_batches=recalibrate_batches,
+            device=device,
+            amp=amp,
+        )
+    proxies = [name for name in PROXY_SCORES if name in chosen]
+    if proxies:
+        if not train_batches:
+            raise ValueError("Zero-cost proxies need a minibatch of train images.")
+        x, y = train_batches[0]
+        proxy_batch = x.to(device), y.to(device)
+    return OnePassEstimator(
+        supernet,
+        score=score,
+        training=training,
+        sovl_batches=sovl_batches,
+        val=val,
+        val_after=bool(chosen & set(_AFTER_STEPS)),
+        proxies=proxies,
+        proxy_batch=proxy_batch,
+        cost_model=CostModel(supernet),
+        device=device,
+        amp=amp,
+    )

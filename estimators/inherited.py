@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from estimators.base import Estimate, EstimateError
 from supernets.base import Supernet
-from supernets.evaluation import evaluate, evaluate_recalibrated
+from supernets.evaluation import Evaluation, evaluate, evaluate_recalibrated
 from supernets.spaces import Architecture
 
 
@@ -73,23 +73,25 @@ class ValAccuracyEstimator:
             EstimateError: If the loss is not finite.
         """
         started = time.perf_counter()
-        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
-        if self.recalibrate_batches is None:
-            subnet = self.supernet.extract(arch).to(self.device)
-            result = evaluate(subnet, batches, device=self.device, amp=self.amp)
-        else:
-            result = evaluate_recalibrated(
-                self.supernet,
-                arch,
-                batches,
-                recalibrate_batches=self.recalibrate_batches,
-                device=self.device,
-                amp=self.amp,
-            )
+        result = self.evaluate(self.supernet.extract(arch).to(self.device))
         if not math.isfinite(result.loss):
             raise EstimateError(f"The validation loss is {result.loss}.")
         return Estimate(
             score=result.top1,
             metrics={"val_top1": result.top1, "val_loss": result.loss},
             seconds=time.perf_counter() - started,
+        )
+
+    def evaluate(self, subnet: nn.Module) -> Evaluation:
+        """Measures an extracted subnet on ``device``; its mode may change, nothing else does."""
+        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
+        if self.recalibrate_batches is None:
+            return evaluate(subnet, batches, device=self.device, amp=self.amp)
+        return evaluate_recalibrated(
+            self.supernet,
+            subnet,
+            batches,
+            recalibrate_batches=self.recalibrate_batches,
+            device=self.device,
+            amp=self.amp,
         )

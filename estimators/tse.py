@@ -6,17 +6,17 @@ https://arxiv.org/abs/2006.04492
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
-from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from estimators.base import Estimate, EstimateError
+from estimators.brief_training import BriefTraining, failure
+from estimators.curve_scores import TopK
 from supernets.base import Supernet
-from supernets.device import autocast
 from supernets.spaces import Architecture
 
 
@@ -27,6 +27,11 @@ class TSEEstimator:
     taken before its own update: ``TSE = sum_{i<B} loss_i``. A lower sum means faster learning, so
     ``score = -TSE``.
 
+    Losses are not negative. With ``race_for``, a candidate therefore stops as soon as its sum is
+    above the ``race_for``-th lowest finished one: whatever came, it could not be among the best.
+    Its score is then of the sum so far, a lower bound of its TSE, and below theirs all the same.
+    Such scores depend on the candidates before.
+
     Differs from the authors' one-shot code:
 
     1. It trains the supernet itself and restores it; here an extracted copy is trained and the
@@ -34,6 +39,7 @@ class TSEEstimator:
     2. Its loop runs B + 1 minibatches; here exactly B are used.
     3. It augments the minibatches anew for every candidate; here all candidates see the same
        tensors, drawn once, so that their scores are paired.
+    4. Racing is not theirs.
 
     Args:
         supernet: Trained supernet; only read.
@@ -43,6 +49,7 @@ class TSEEstimator:
         lr: Constant learning rate of the SGD steps.
         momentum: Nesterov momentum; 0 for none.
         weight_decay: On every parameter.
+        race_for: How many of the best must be known exactly; None for all.
         device: Where to train.
         amp: Whether to compute in bfloat16 autocast.
 
@@ -61,66 +68,57 @@ class TSEEstimator:
         lr: float = 0.001,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        race_for: int | None = None,
         device: torch.device | str = "cpu",
         amp: bool = False,
     ) -> None:
-        if num_batches < 1:
-            raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
-        if not lr > 0:
-            raise ValueError(f"lr must be positive, got {lr}.")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be from 0 to less than 1, got {momentum}.")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, got {weight_decay}.")
         self.supernet = supernet
         self.device = torch.device(device)
-        self.batches = [
-            (x.to(self.device), y.to(self.device)) for x, y in islice(train_batches, num_batches)
-        ]
-        if len(self.batches) < num_batches:
-            raise ValueError(
-                f"TSE needs {num_batches} minibatches, the train split gave {len(self.batches)}; "
-                "ask for fewer, or for smaller ones."
-            )
-        self.lr, self.momentum, self.weight_decay, self.amp = lr, momentum, weight_decay, amp
+        self._finished = None if race_for is None else TopK(race_for)
+        self.training = BriefTraining(
+            train_batches,
+            num_batches=num_batches,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            device=device,
+            amp=amp,
+        )
+
+    def note_finished(self, tses: Iterable[float]) -> None:
+        """Lets the race go on from sums that an earlier part of a search finished, in nats."""
+        if self._finished is not None:
+            for tse in tses:
+                self._finished.add(tse)
 
     def estimate(self, arch: Architecture) -> Estimate:
-        """Trains an extracted copy of ``arch`` for B steps.
+        """Trains an extracted copy of ``arch`` for B steps, fewer if the race stops it.
 
         Returns:
             Estimate with metrics ``"tse"`` (nats, summed over B) and ``"last_loss"`` (nats), and
-            the curve ``"train_loss"`` (nats, one value per step).
+            the curve ``"train_loss"`` (nats, one value per step). Of one that the race stopped,
+            ``"tse_at_least"`` in place of ``"tse"``, and ``"num_steps"``.
 
         Raises:
             EstimateError: If a loss is not finite.
         """
         started = time.perf_counter()
-        subnet = self.supernet.extract(arch).to(self.device).train()
-        optimizer = torch.optim.SGD(
-            subnet.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0,
-            weight_decay=self.weight_decay,
-        )
-        recorded = []
-        for x, y in self.batches:
-            with autocast(self.device, self.amp):
-                logits = subnet(x)
-            loss = F.cross_entropy(logits.float(), y)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            recorded.append(loss.detach())
-        losses = torch.stack(recorded).double().cpu()
-        finite = torch.isfinite(losses)
-        if not finite.all():
-            step = int((~finite).nonzero()[0])
-            raise EstimateError(f"The training loss became {losses[step]:.4g} at step {step}.")
-        tse = losses.sum().item()
+        subnet = self.supernet.extract(arch).to(self.device)
+        limit = math.inf if self._finished is None else self._finished.threshold
+        losses = self.training.run(subnet, stop_above=limit)
+        problem = failure(losses)
+        if problem is not None:
+            raise EstimateError(problem)
+        tse, last_loss = float(losses.sum()), float(losses[-1])
+        if len(losses) < len(self.training.batches):
+            num_steps = float(len(losses))
+            metrics = {"tse_at_least": tse, "last_loss": last_loss, "num_steps": num_steps}
+        else:
+            metrics = {"tse": tse, "last_loss": last_loss}
+            self.note_finished([tse])
         return Estimate(
             score=-tse,
-            metrics={"tse": tse, "last_loss": losses[-1].item()},
+            metrics=metrics,
             seconds=time.perf_counter() - started,
             curves={"train_loss": tuple(losses.tolist())},
         )

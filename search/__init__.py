@@ -1,5 +1,6 @@
 """Search algorithms, the predictors they use, and the record of their trials."""
 
+from estimators.trials import Trial, TrialStore
 from search.base import FeasibilityCheck, SearchAlgorithm, StarvedError
 from search.evolution import GeneticSearch, RegularizedEvolution
 from search.factory import (
@@ -11,7 +12,6 @@ from search.factory import (
 from search.predictors import PREDICTORS, create_predictor
 from search.random_search import RandomSearch
 from search.runner import run_search
-from search.trials import Trial, TrialStore
 from search.weaknas import POOLS, WeakNAS, top_n_schedule
 
 __all__ = [

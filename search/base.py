@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search.trials import Trial
+from estimators.trials import Trial
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).

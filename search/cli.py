@@ -6,35 +6,34 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from estimators import ESTIMATORS, Estimator
-from search.base import SearchAlgorithm, StarvedError
-from search.constraints import constraints_within, explained_starvation
-from search.estimation import (
-    EstimatorOptions,
-    check_options,
-    flag,
+from estimators import Estimator, TSEEstimator, create_one_pass
+from estimators.options import (
+    BATCH_SIZE,
+    check_recalibration,
     supernet_estimator,
     table_estimator,
-    train_batch_size,
 )
+from estimators.scores import Score
+from estimators.trials import Trial, TrialStore
+from search.base import SearchAlgorithm, StarvedError
+from search.cheap_scores import CheapScores
+from search.constraints import explained_starvation
 from search.factory import (
     ALGORITHM_OPTIONS,
-    ALGORITHMS,
     DEFAULT_BATCH_SIZES,
     algorithm_settings,
     create_algorithm,
 )
-from search.predictors import PREDICTORS
 from search.report import plot_trials
 from search.runner import SearchError, check_search, check_store, run_search
-from search.trials import Trial, TrialStore
-from search.weaknas import POOLS, WeakNAS
+from search.search_options import PROGRAM, build_parser, check_args, constraints_of
+from search.weaknas import WeakNAS
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import (
@@ -45,9 +44,6 @@ from supernets.checkpoint import (
 )
 from supernets.command_line import (
     INTERRUPTED,
-    add_amp_option,
-    add_config_option,
-    add_machine_options,
     fail,
     parse_args,
     prepare_output,
@@ -56,102 +52,18 @@ from supernets.command_line import (
     set_threads,
     write_args,
 )
-from supernets.cost import METRICS, Constraint, CostModel, feasibility_check
+from supernets.cost import Constraint, CostModel, feasibility_check
 from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.export import check_export_target, check_space, export_subnet, export_summary
-from supernets.factory import SPACES, create_supernet, default_amp
+from supernets.factory import create_supernet, default_amp
 from supernets.latency import LatencyTable
-from supernets.spaces import ENCODINGS, SearchSpace
+from supernets.spaces import Architecture, SearchSpace
 
-PROGRAM = "supernet-search"
 #: Trials in ``best.json`` and in the JSON block.
 NUM_BEST = 5
 #: Of the supernet that stands for a space where only a table is searched, as published.
 NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-search``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Search a trained supernet for architectures. "
-        "Ctrl-C stops; the same command again continues.",
-        allow_abbrev=False,
-    )
-    add_config_option(parser)
-    add = parser.add_argument_group("what to search").add_argument
-    add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train")
-    add("--space", choices=SPACES, help="needed without --supernet (default: the supernet's)")
-    add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
-    add("--resolution", type=int, metavar="PX", help="search this one only (default: all)")
-    for metric in METRICS:
-        unit, example = ("MS", "milliseconds") if metric == "latency" else ("N", "such as 60e6")
-        for bound, word in (("min", "least"), ("max", "most")):
-            add(
-                f"--{bound}-{metric}",
-                type=float,
-                metavar=unit,
-                help=f"{word} {metric} of a subnet, {example} (default: any)",
-            )
-    add(
-        "--latency-table",
-        type=Path,
-        metavar="FILE",
-        help="of supernet-latency; its prediction is a cost of the best (default: none)",
-    )
-
-    add = parser.add_argument_group("search").add_argument
-    add("--algorithm", choices=ALGORITHMS, default="weaknas", help="(default: weaknas)")
-    add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
-    sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
-    add("--batch-size", type=int, metavar="M", help=f"asked for at once (default: {sizes})")
-    add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
-    add("--predictor", choices=PREDICTORS, help="of weaknas (default: mlp)")
-    add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
-    add("--num-initial", type=int, metavar="N", help="random trials (default: 10, evolution: 50)")
-    add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
-    add(
-        "--exclude-before-top",
-        action="store_const",
-        const=True,
-        help="weaknas: take seen ones out before cutting the top N (default: after)",
-    )
-    add(
-        "--pool",
-        choices=POOLS,
-        help="weaknas ranks in large spaces a pool drawn for every batch, or one (default: fresh)",
-    )
-    add("--pool-size", type=int, metavar="N", help="architectures of a pool (default: 10000)")
-    add("--num-parents", type=int, metavar="N", help="best trials evolution uses (default: 10)")
-    add("--mutation-prob", type=float, metavar="P", help="of evolution, by decision (default: 0.1)")
-    add("--population-size", type=int, metavar="N", help="of regularized-evolution (default: 50)")
-    add("--tournament-size", type=int, metavar="N", help="of regularized-evolution (default: 10)")
-
-    add = parser.add_argument_group("estimator").add_argument
-    add("--estimator", choices=ESTIMATORS, default="tse", help="(default: tse)")
-    add("--tse-batches", type=int, metavar="B", help="extra minibatches of tse (default: 100)")
-    add("--tse-batch-size", type=int, metavar="N", help="images in each (default: 64)")
-    add("--tse-lr", type=float, metavar="LR", help="learning rate of tse (default: 0.001)")
-    add("--val-batches", type=int, metavar="N", help="of 512 images for val_acc (default: all)")
-    add(
-        "--recalibrate-batches",
-        type=int,
-        metavar="N",
-        help="train minibatches for val_acc's BatchNorm (default: 10 of 200 augmented images where "
-        "the supernet needs it, otherwise 0)",
-    )
-    add("--table", type=Path, metavar="CSV", help="table of architectures and values")
-    add("--table-column", metavar="NAME", help="column of values; higher is better")
-    add("--arch-column", metavar="NAME", help="column of architectures (default: arch_str)")
-
-    group = parser.add_argument_group("run")
-    add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add("--export", type=Path, metavar="DIR", help="export the best subnet there (default: no)")
-    add_machine_options(group)
-    add_amp_option(group)
-    return parser
 
 
 @dataclass(frozen=True)
@@ -189,23 +101,12 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     batch_size = args.batch_size
     if batch_size is None:
         batch_size = DEFAULT_BATCH_SIZES[args.algorithm]
-    measuring = EstimatorOptions(
-        **{field.name: getattr(args, field.name) for field in fields(EstimatorOptions)}
-    )
-    _check_options(args, measuring)
-    constraints = _constraints(args)
+    measuring = check_args(args)
+    constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
-    if args.supernet is None:
-        with torch.device("meta"):  # only its space and costs are looked at
-            supernet = create_supernet(args.space, num_classes=NUM_CLASSES[args.space])
-    else:
-        checkpoint = read_training_checkpoint(args.supernet)
-        check_space(args.space, checkpoint, args.supernet)
-        supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
-        if checkpoint["train_config"]["channels_last"]:
-            supernet.to(memory_format=torch.channels_last)
-    num_images = train_batch_size(args.estimator, measuring, supernet)
+    supernet, checkpoint = _open_supernet(args, device)
+    check_recalibration([args.estimator], measuring, supernet)
     space = _searched_space(supernet.space, args.resolution)
     latency = None
     if args.latency_table is not None:
@@ -213,11 +114,18 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     cost_model = CostModel(
         supernet, space=space, latency=None if latency is None else latency.predict
     )
+    cheap_scores = None
+    if args.predictor_inputs is not None:
+        path = args.output / "cheap_scores.db"
+        cheap_scores = CheapScores(
+            args.predictor_inputs, space, count=cost_model.measure_all, path=path
+        )
     algorithm = create_algorithm(
         args.algorithm,
         space,
         seed=args.seed,
         are_feasible=feasibility_check(cost_model, constraints),
+        cheap_scores=cheap_scores,
         **options,
     )
     with explained_starvation(cost_model, constraints):
@@ -227,16 +135,18 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         check_export_target(args.export)
         prepare_output(args.export.parent)
     trained = None
-    if args.supernet is not None:
+    if checkpoint is not None:
         loaders = reopen_data(
             checkpoint,
             args.supernet,
             data_dir=args.data_dir,
-            batch_size=num_images,
+            batch_size=measuring.tse_batch_size or BATCH_SIZE,
             device=device,
             num_workers=args.num_workers,
         )
         trained = _Trained(supernet, loaders, weights_digest(supernet))
+        if cheap_scores is not None and cheap_scores.proxies:
+            cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
     if args.estimator == "table":
         estimator, settings = table_estimator(measuring, supernet)
     else:
@@ -271,33 +181,34 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     return lambda: _search(args, job)
 
 
-def _check_options(args: argparse.Namespace, measuring: EstimatorOptions) -> None:
-    if args.output is None:
-        raise ValueError("--output is required: the folder for the run's files.")
-    if args.estimator == "table":
-        if args.amp is not None:
-            raise ValueError("--estimator table computes nothing; leave --amp out.")
-    elif args.supernet is None:
-        raise ValueError(f"--estimator {args.estimator} needs --supernet.")
-    check_options(args.estimator, measuring)
-    for name in ("min_latency", "max_latency"):
-        if getattr(args, name) is not None and args.latency_table is None:
-            raise ValueError(f"{flag(name)} needs --latency-table, from supernet-latency.")
+def _open_supernet(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[Supernet, dict[str, Any] | None]:
+    """The supernet with its checkpoint; without one, what stands for its space."""
     if args.supernet is None:
-        if args.space is None:
-            raise ValueError("--estimator table needs --space (or --supernet).")
-        for name in ("data_dir", "export"):
-            if getattr(args, name) is not None:
-                raise ValueError(f"{flag(name)} needs --supernet.")
+        with torch.device("meta"):  # only its space and costs are looked at
+            return create_supernet(args.space, num_classes=NUM_CLASSES[args.space]), None
+    checkpoint = read_training_checkpoint(args.supernet)
+    check_space(args.space, checkpoint, args.supernet)
+    supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
+    if checkpoint["train_config"]["channels_last"]:
+        supernet.to(memory_format=torch.channels_last)
+    return supernet, checkpoint
 
 
-def _constraints(args: argparse.Namespace) -> list[Constraint]:
-    return constraints_within(
-        {
-            metric: (getattr(args, f"min_{metric}"), getattr(args, f"max_{metric}"))
-            for metric in METRICS
-        }
+def _proxies(
+    names: Sequence[str], trained: _Trained, device: torch.device
+) -> Callable[[Architecture], Mapping[str, float]]:
+    """Measures zero-cost proxies on the first minibatch of the train split."""
+    one_pass = create_one_pass(
+        names,
+        Score(names[0]),
+        supernet=trained.supernet,
+        train_batches=trained.loaders.train.take(1),
+        val_batches=(),
+        device=device,
     )
+    return lambda arch: one_pass.measure(arch).metrics
 
 
 def _searched_space(space: SearchSpace, resolution: int | None) -> SearchSpace:
@@ -316,6 +227,10 @@ def _digest(path: Path) -> str:
 def _search(args: argparse.Namespace, job: _Job) -> int:
     algorithm, store, cost_model = job.algorithm, job.store, job.cost_model
     write_args(args.output, vars(args))
+    if isinstance(job.estimator, TSEEstimator):
+        job.estimator.note_finished(
+            trial.metrics["tse"] for trial in store.trials if "tse" in trial.metrics
+        )
     with store:
         try:
             with explained_starvation(cost_model, job.constraints):

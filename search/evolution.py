@@ -21,8 +21,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.trials import Trial
 from search.base import FeasibilityCheck, SearchAlgorithm
-from search.trials import Trial
 from supernets.spaces import Architecture, SearchSpace
 
 _DRAWS_PER_CHILD = 100

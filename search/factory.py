@@ -8,7 +8,7 @@ from typing import Any
 
 from search.base import FeasibilityCheck, SearchAlgorithm
 from search.evolution import GeneticSearch, RegularizedEvolution
-from search.predictors import PREDICTORS, create_predictor
+from search.predictors import PREDICTORS, ExtraInputs, create_predictor
 from search.random_search import RandomSearch
 from search.weaknas import WeakNAS
 from supernets.spaces import ENCODINGS, SearchSpace
@@ -18,6 +18,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "weaknas": {
         "predictor": "mlp",
         "encoding": "one-hot",
+        "predictor_inputs": (),
         "num_initial": 10,
         "top_n": 100,
         "exclude_before_top": False,
@@ -44,6 +45,8 @@ def create_algorithm(
     are_feasible: FeasibilityCheck | None = None,
     predictor: str | None = None,
     encoding: str | None = None,
+    predictor_inputs: Sequence[str] | None = None,
+    cheap_scores: ExtraInputs | None = None,
     num_initial: int | None = None,
     top_n: int | Sequence[int] | None = None,
     exclude_before_top: bool | None = None,
@@ -64,6 +67,8 @@ def create_algorithm(
         predictor: weaknas: one of ``PREDICTORS``; "mlp" if None.
         encoding: weaknas: one of the space's encodings, what the predictor sees; "one-hot" if
             None.
+        predictor_inputs: weaknas: names of what ``cheap_scores`` gives; none if None.
+        cheap_scores: weaknas: what the predictor sees beside the encoding; None for nothing.
         num_initial: weaknas, evolution: number of random trials to begin with; 10 and 50 if None.
         top_n: weaknas: how many of the best-predicted to draw from; 100 if None.
         exclude_before_top: weaknas: whether seen architectures leave the ranking before its top is
@@ -83,6 +88,7 @@ def create_algorithm(
         name,
         predictor=predictor,
         encoding=encoding,
+        predictor_inputs=predictor_inputs,
         num_initial=num_initial,
         top_n=top_n,
         exclude_before_top=exclude_before_top,
@@ -101,8 +107,14 @@ def create_algorithm(
         return RegularizedEvolution(space, seed=seed, are_feasible=are_feasible, **settings)
     space.check_encoding(settings["encoding"])
     make_predictor = partial(
-        create_predictor, settings.pop("predictor"), space, encoding=settings.pop("encoding")
+        create_predictor,
+        settings.pop("predictor"),
+        space,
+        encoding=settings.pop("encoding"),
+        extra_inputs=cheap_scores,
     )
+    if settings.pop("predictor_inputs") and cheap_scores is None:
+        raise ValueError("predictor_inputs need cheap_scores, which gives them.")
     return WeakNAS(
         space, make_predictor=make_predictor, seed=seed, are_feasible=are_feasible, **settings
     )

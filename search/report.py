@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from search.trials import Trial
+from estimators.trials import Trial
 from supernets.atomic import atomic_write
 from supernets.spaces import Architecture
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from tqdm import tqdm
 
-from estimators.base import EstimateError, Estimator
+from estimators.base import Estimator
+from estimators.measuring import trial_of_estimate
+from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
-from search.trials import Trial, TrialStore
-from supernets.spaces import Architecture
 
 
 class SearchError(RuntimeError):
@@ -55,7 +53,7 @@ def run_search(
     with tqdm(total=num_trials, initial=len(store.trials), unit="trial") as progress:
         while True:
             for number, arch in store.pending:
-                store.tell(_measure(estimator, number, arch))
+                store.tell(trial_of_estimate(estimator, number, arch))
                 progress.update()
                 progress.set_postfix(best=_best_score(store), refresh=False)
             algorithm.tell(store.trials[len(algorithm.trials) :])
@@ -69,25 +67,6 @@ def run_search(
             f"All {num_trials} trials failed; the last with: {store.trials[-1].error}"
         )
     return best[0]
-
-
-def _measure(estimator: Estimator, number: int, arch: Architecture) -> Trial:
-    start = time.perf_counter()
-    try:
-        estimate = estimator.estimate(arch)
-    except EstimateError as error:
-        seconds = time.perf_counter() - start
-        message = str(error) or type(error).__name__
-        return Trial(number, arch, None, metrics={}, seconds=seconds, error=message)
-    return Trial(
-        number,
-        arch,
-        estimate.score,
-        metrics=estimate.metrics,
-        seconds=estimate.seconds,
-        error=None,
-        curves=estimate.curves,
-    )
 
 
 def _best_score(store: TrialStore) -> str:

@@ -32,7 +32,13 @@ JOBS = (
 #: What sees nothing but spaces, trials and files, so that a search of a table takes milliseconds.
 TORCH_FREE = (
     "supernets.atomic",
-    "search.trials",
+    "estimators.trials",
+    "estimators.ranking",
+    "estimators.curve_scores",
+    "estimators.combined",
+    "estimators.learning_curves",
+    "estimators.scores",
+    "estimators.chosen_archs",
     "search.base",
     "search.random_search",
     "search.weaknas",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernets.spaces import Architecture
+
+#: Gives further inputs of architectures, (num_archs, num_inputs); nan where there is none.
+ExtraInputs = Callable[[Sequence[Architecture]], NDArray[np.float64]]
 
 
 class Predictor(Protocol):

@@ -22,6 +22,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
+from search.predictors.base import ExtraInputs
 from supernets.spaces import Architecture, Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
@@ -36,12 +37,22 @@ class SklearnPredictor:
         space: Encodes the architectures.
         model: Unfitted regressor. Its ``fit`` must start from nothing each time.
         encoding: Of the architectures.
+        extra_inputs: What the model sees beside it, standardised by what it is fitted to; where
+            there is none, the least of those. None for nothing.
     """
 
-    def __init__(self, space: SearchSpace, model: Any, encoding: Encoding) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        model: Any,
+        encoding: Encoding,
+        extra_inputs: ExtraInputs | None = None,
+    ) -> None:
         self._space = space
         self._model = model
         self._encoding = encoding
+        self._extra_inputs = extra_inputs
+        self._standardise = _Standardised(np.zeros((1, 0)))
 
     def fit(self, archs: Sequence[Architecture], scores: NDArray[np.float64]) -> None:
         """Fits from nothing to ``scores`` of shape (num_archs,), finite and of order one.
@@ -59,6 +70,8 @@ class SklearnPredictor:
             warnings.simplefilter("ignore", ConvergenceWarning)
             # MLPRegressor turns Ctrl-C into this warning and a half-fitted model.
             warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+            if self._extra_inputs is not None:
+                self._standardise = _Standardised(self._extra_inputs(archs))
             try:
                 self._model.fit(self._encode(archs), scores.astype(np.float32))
             except UserWarning as warning:
@@ -74,10 +87,35 @@ class SklearnPredictor:
         return np.concatenate(chunks, dtype=np.float64) if chunks else np.empty(0)
 
     def _encode(self, archs: Sequence[Architecture]) -> NDArray[np.float32]:
-        return self._space.encode(archs, self._encoding)
+        encoded = self._space.encode(archs, self._encoding)
+        if self._extra_inputs is None:
+            return encoded
+        extra = self._standardise(self._extra_inputs(archs))
+        return np.hstack([encoded, extra.astype(np.float32)])
 
 
-def mlp(space: SearchSpace, seed: int, encoding: Encoding = "one-hot") -> SklearnPredictor:
+class _Standardised:
+    """Columns (num_archs, num_inputs) with the mean and deviation of those it is made from."""
+
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        is_known = np.isfinite(table)
+        self._least = np.where(is_known, table, np.inf).min(axis=0, initial=np.inf)
+        self._least[~np.isfinite(self._least)] = 0.0  # nothing is known of the column
+        filled = np.where(is_known, table, self._least)
+        deviation = filled.std(axis=0)
+        self._mean, self._scale = filled.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
+    def __call__(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        filled = np.where(np.isfinite(table), table, self._least)
+        return np.asarray((filled - self._mean) / self._scale, np.float64)
+
+
+def mlp(
+    space: SearchSpace,
+    seed: int,
+    encoding: Encoding = "one-hot",
+    extra_inputs: ExtraInputs | None = None,
+) -> SklearnPredictor:
     """WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
     model = MLPRegressor(
         hidden_layer_sizes=_MLP_HIDDEN,
@@ -92,24 +130,30 @@ def mlp(space: SearchSpace, seed: int, encoding: Encoding = "one-hot") -> Sklear
         n_iter_no_change=10,
         random_state=seed,
     )
-    return SklearnPredictor(space, model, encoding)
+    return SklearnPredictor(space, model, encoding, extra_inputs)
 
 
 def random_forest(
-    space: SearchSpace, seed: int, encoding: Encoding = "one-hot"
+    space: SearchSpace,
+    seed: int,
+    encoding: Encoding = "one-hot",
+    extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """1000 trees of depth at most 10."""
     # One job: with more, trees are summed in the order they finish and ties break at random. For
     # a few hundred trials it is also the fastest.
     model = RandomForestRegressor(n_estimators=1000, max_depth=10, n_jobs=1, random_state=seed)
-    return SklearnPredictor(space, model, encoding)
+    return SklearnPredictor(space, model, encoding, extra_inputs)
 
 
 def gradient_boosting(
-    space: SearchSpace, seed: int, encoding: Encoding = "one-hot"
+    space: SearchSpace,
+    seed: int,
+    encoding: Encoding = "one-hot",
+    extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """Boosted trees, 300 of depth at most 6."""
     model = GradientBoostingRegressor(
         n_estimators=300, max_depth=6, learning_rate=0.1, random_state=seed
     )
-    return SklearnPredictor(space, model, encoding)
+    return SklearnPredictor(space, model, encoding, extra_inputs)

@@ -229,3 +229,52 @@ def test_elastic_subnets_are_trained_as_copies(
     x, y = batches[0]
     for arch, (first, *_) in zip(archs, losses, strict=True):
         assert first == F.cross_entropy(supernet.train()(x, arch), y).item()
+
+
+def test_a_race_stops_what_cannot_be_among_the_best(
+    make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
+) -> None:
+    weights = (2.0, -3.0, 1.0, -1.0, 3.0, 0.5, 2.5)
+    supernet = make_one_weight_supernet(*weights)
+    batches = make_pixels(*[[1.0]] * 6)
+    archs = [supernet.space.architecture([i]) for i in range(len(weights))]
+    whole = TSEEstimator(supernet, batches, num_batches=6, lr=0.01)
+    full = [whole.estimate(arch) for arch in archs]
+    race = TSEEstimator(supernet, batches, num_batches=6, lr=0.01, race_for=2)
+    found = [race.estimate(arch) for arch in archs]
+    finished = [i for i, estimate in enumerate(found) if "tse" in estimate.metrics]
+    # the first two fill the top; 1.0 enters it; -1.0 and 0.5 are too slow; 3.0 and 2.5 enter it
+    assert finished == [0, 1, 2, 4, 6]
+    assert all(found[i].score == full[i].score for i in finished)
+    for i in (3, 5):
+        num_steps = len(found[i].curves["train_loss"])
+        assert num_steps < 6
+        assert found[i].curves["train_loss"] == full[i].curves["train_loss"][:num_steps]
+        assert found[i].metrics == {
+            "tse_at_least": -found[i].score,
+            "last_loss": found[i].curves["train_loss"][-1],
+            "num_steps": num_steps,
+        }
+        # the step before, it still could
+        threshold = sorted(-full[j].score for j in finished if j < i)[1]
+        assert sum(found[i].curves["train_loss"][:-1]) <= threshold < -found[i].score
+    best = sorted(range(len(weights)), key=lambda i: -found[i].score)[:2]
+    assert best == sorted(range(len(weights)), key=lambda i: -full[i].score)[:2] == [4, 6]
+
+
+def test_a_race_goes_on_from_what_was_finished_before(
+    make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
+) -> None:
+    supernet = make_one_weight_supernet(1.0)
+    batches = make_pixels(*[[1.0]] * 6)
+    race = TSEEstimator(supernet, batches, num_batches=6, lr=0.01, race_for=1)
+    race.note_finished([0.5])
+    estimate = race.estimate(supernet.space.architecture([0]))
+    assert estimate.metrics["num_steps"] == 2  # the loss is 0.313 and then a little less
+
+
+def test_a_race_for_none_is_refused(
+    make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
+) -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        TSEEstimator(make_one_weight_supernet(0.0), make_pixels([1.0]), num_batches=1, race_for=0)

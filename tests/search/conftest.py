@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from estimators.base import Estimate, EstimateError
-from search.trials import Trial
+from estimators.trials import Trial
 from supernets.cost import CostModel
 from supernets.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 import search.cli
+import search.search_options
 import supernets.cli
 from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator
 from search import TrialStore
@@ -253,7 +254,7 @@ def test_an_elastic_supernet_is_recalibrated_unless_that_is_refused(
     assert search_elastic(tmp_path, "--num-trials", "1", "--val-batches", "1") == 0
     recalibration = header_of(tmp_path)["estimator"]["recalibration"]
     assert recalibration["num_batches"] == 10
-    assert recalibration["num_images"] == 1149 + 4 * 200  # an epoch of digits has 6 minibatches
+    assert recalibration["num_images"] == 10 * 200  # short minibatches are filled up
 
 
 def test_an_elastic_supernet_is_searched_by_tse(
@@ -653,7 +654,7 @@ def test_two_searches_cannot_share_a_folder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("search.trials._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("estimators.trials._LOCK_TIMEOUT", 0.1)
     assert search_table(tmp_path) == 0
     capsys.readouterr()
     connection = sqlite3.connect(tmp_path / "trials.db", isolation_level=None)
@@ -713,10 +714,13 @@ def test_a_file_that_is_no_store_is_refused(
             "--resolution 160",
             "--resolution 160 does not apply: Space 'nasbench201' has no decision 'resolution'",
         ),
-        ("--tse-batches 5", "--tse-batches belongs to --estimator tse, this run uses table"),
-        ("--tse-lr 0.1", "--tse-lr belongs to --estimator tse"),
-        ("--recalibrate-batches 2", "--recalibrate-batches belongs to --estimator val_acc"),
-        ("--val-batches 2", "--val-batches belongs to --estimator val_acc"),
+        (
+            "--tse-batches 5",
+            "--tse-batches belongs to estimator tse, tse_e, tse_ema, ",
+        ),
+        ("--tse-lr 0.1", "--tse-lr belongs to estimator tse"),
+        ("--recalibrate-batches 2", "--recalibrate-batches belongs to estimator val_acc"),
+        ("--val-batches 2", "--val-batches belongs to estimator val_acc"),
         ("--amp", "--estimator table computes nothing; leave --amp out."),
         ("--data-dir x", "--data-dir needs --supernet."),
         ("--export x", "--export needs --supernet."),
@@ -747,8 +751,8 @@ def test_bad_options_are_one_line_and_write_nothing(
         ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
         ("--tse-batch-size 0", "--tse-batch-size must be at least 1, got 0."),
         ("--tse-lr 0", "lr must be positive, got 0.0."),
-        ("--table x.csv", "--table belongs to --estimator table, this run uses tse"),
-        ("--estimator val_acc", "--tse-batches belongs to --estimator tse"),
+        ("--table x.csv", "--table belongs to estimator table; this run uses tse"),
+        ("--estimator val_acc", "--tse-batches belongs to estimator tse"),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
         ("--num-workers -1", "num_workers must be at least 0, got -1."),
     ],
@@ -974,6 +978,80 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for action in search.cli.build_parser()._actions:
+    for action in search.search_options.build_parser()._actions:
         assert action.option_strings[-1] in text
         assert action.help
+
+
+def test_predictors_see_cheap_scores_that_are_kept(
+    search_tse: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    # of a space this size every cell is ranked; so few seconds allow for costs only
+    assert search_tse(output, "--predictor-inputs", "macs", "params") == 0
+    plain = tmp_path / "plain"
+    assert search_tse(plain) == 0
+    assert json.loads((output / "args.json").read_text())["args"]["predictor_inputs"] == [
+        "macs",
+        "params",
+    ]
+    assert told(output)[:3] == told(plain)[:3]
+    assert told(output) != told(plain)
+    capsys.readouterr()
+    assert search_tse(output, "--predictor-inputs", "macs") == 2
+    assert "algorithm was" in error_line(capsys)
+
+
+def told(output: Path) -> list[str]:
+    with open(output / "trials.csv", newline="") as file:
+        return [row["arch"] for row in csv.DictReader(file)]
+
+
+def test_proxies_are_inputs_of_predictors_in_a_large_space(
+    search_elastic: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+    flags = ["--predictor-inputs", "snip", "macs", "--num-trials", "4", "--batch-size", "1"]
+    assert search_elastic(output, *flags, "--pool-size", "8") == 0
+    with sqlite3.connect(output / "cheap_scores.db") as connection:
+        rows = connection.execute("SELECT arch, value FROM scores").fetchall()
+    assert len(rows) >= 8
+    assert all(json.loads(value)["snip"] > 0 for _, value in rows)
+
+
+def test_proxies_need_a_supernet(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--algorithm", "weaknas", "--predictor-inputs", "macs", "snip"]
+    assert search_table(tmp_path / "run", *flags) == 2
+    assert "--predictor-inputs snip need images and so --supernet" in error_line(capsys)
+    assert search_table(tmp_path / "run", "--predictor-inputs", "macs") == 2
+    assert "Algorithm 'random' has no option predictor_inputs" in error_line(capsys)
+
+
+def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    def run(output: Path, num_trials: int, *flags: str) -> list[tuple[str, float]]:
+        given = ["--supernet", str(checkpoint), "--algorithm", "random", "--output", str(output)]
+        size = ["--num-trials", str(num_trials), "--batch-size", "4"]
+        budget = "--tse-batches 40 --tse-batch-size 8 --tse-lr 0.1".split()  # sums that differ
+        assert main([*given, *size, *budget, *flags]) == 0
+        found = json.loads((output / "best.json").read_text())["best"][:2]
+        return [(each["architecture"], each["score"]) for each in found]
+
+    raced = tmp_path / "raced"
+    assert run(raced, 12, "--race-for", "2") == run(tmp_path / "whole", 12)
+    with open(raced / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    stopped = [row for row in rows if row["tse_at_least"]]
+    assert stopped
+    assert all(1 <= float(row["num_steps"]) < 40 and not row["tse"] for row in stopped)
+    parts = tmp_path / "parts"
+    run(parts, 8, "--race-for", "2")
+    run(parts, 12, "--race-for", "2")
+    with open(parts / "trials.csv", newline="") as file:
+        again = list(csv.DictReader(file))
+    assert [(row["arch"], row["score"], row["num_steps"]) for row in again] == [
+        (row["arch"], row["score"], row["num_steps"]) for row in rows
+    ]

@@ -90,7 +90,7 @@ def test_settings_are_the_defaults_of_the_algorithm():
     assert algorithm_settings("random") == {}
     settings = algorithm_settings("weaknas", top_n=50, predictor=None)
     assert settings.pop("predictor") == "mlp" and settings.pop("top_n") == 50
-    assert settings.pop("encoding") == "one-hot"
+    assert settings.pop("encoding") == "one-hot" and settings.pop("predictor_inputs") == ()
     parameters = inspect.signature(WeakNAS.__init__).parameters
     assert settings == {name: parameters[name].default for name in settings}
     assert set(settings) == {"num_initial", "exclude_before_top", "pool", "pool_size"}

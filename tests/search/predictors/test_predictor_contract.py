@@ -133,3 +133,43 @@ def test_ctrl_c_during_an_mlp_fit_is_not_swallowed(small_space, monkeypatch):
     archs, scores = _sample(small_space, 10)
     with pytest.raises(KeyboardInterrupt):
         mlp(small_space, seed=0).fit(archs, scores)
+
+
+def test_sees_what_only_extra_inputs_tell(name, make_digit_space, small_mlp):
+    """Whatever their scale, and also where some are missing or never known."""
+    space = make_digit_space(4, 4)
+    archs = list(space.enumerate())
+    rng = np.random.default_rng(0)
+    hidden = dict(zip(archs, rng.normal(size=len(archs)), strict=True))
+
+    def extra_inputs(archs):
+        values = np.array([[1e9 + 1e6 * hidden[arch], np.nan] for arch in archs])
+        values[::50, 0] = np.nan
+        return values
+
+    picked = [archs[i] for i in rng.permutation(len(archs))[:200]]
+    scores = np.array([hidden[arch] for arch in picked])
+    scores = (scores - scores.mean()) / scores.std()
+    taus = []
+    for given in (None, extra_inputs):
+        predictor = create_predictor(name, space, seed=0, extra_inputs=given)
+        predictor.fit(picked[:150], scores[:150])
+        taus.append(kendalltau(predictor.predict(picked[150:]), scores[150:]).statistic)
+    blind, seeing = taus
+    assert abs(blind) < 0.35
+    assert seeing > 0.8
+
+
+def test_extra_inputs_are_standardised_by_those_fitted(small_space, small_mlp):
+    archs, scores = _sample(small_space, 30)
+    values = {arch: float(i) for i, arch in enumerate(small_space.enumerate())}
+
+    def inputs(scale, shift):
+        return lambda archs: np.array([[scale * values[arch] + shift] for arch in archs])
+
+    found = []
+    for extra_inputs in (inputs(1, 0), inputs(1024, 4096)):
+        predictor = create_predictor("mlp", small_space, seed=0, extra_inputs=extra_inputs)
+        predictor.fit(archs, scores)
+        found.append(predictor.predict(list(small_space.enumerate())))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)

@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.trials import Trial, TrialStore
+from estimators.trials import Trial, TrialStore
+from supernets.spaces import Architecture
 
 HEADER = {"space": "digits4x3", "estimator": {"name": "tse", "lr": 0.01}, "seed": 0}
 
 
 def _archs(space, *texts):
     return [space.parse(text) for text in texts]
+
+
+@pytest.fixture
+def small_space(make_space):
+    return make_space(3, 3, 3, 3)
 
 
 @pytest.fixture
@@ -174,7 +180,7 @@ def test_store_killed_before_its_first_transaction_is_new(path, small_space):
         assert store.trials == ()
 
 
-def test_ask_refuses_repeats_and_strangers_and_records_nothing(path, small_space, medium_space):
+def test_ask_refuses_repeats_and_strangers_and_records_nothing(path, small_space):
     a, b = _archs(small_space, "0-0-0-0", "1-0-0-0")
     with TrialStore.open(path, HEADER, small_space) as store:
         store.ask([a])
@@ -182,7 +188,7 @@ def test_ask_refuses_repeats_and_strangers_and_records_nothing(path, small_space
             with pytest.raises(ValueError, match="asked before"):
                 store.ask(archs)
         with pytest.raises(ValueError, match="is from space"):
-            store.ask([b, medium_space.parse("0-0-0-0-0-0")])
+            store.ask([b, Architecture("other", (0, 0))])
         assert store.pending == ((0, a),)
 
 
@@ -210,7 +216,7 @@ def test_trial_needs_a_finite_score_or_an_error(small_space, score):
 
 
 def test_same_process_cannot_open_it_twice(path, small_space, monkeypatch):
-    monkeypatch.setattr("search.trials._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("estimators.trials._LOCK_TIMEOUT", 0.1)
     with TrialStore.open(path, HEADER, small_space):
         with pytest.raises(ValueError, match="in use"):
             TrialStore.open(path, HEADER, small_space)

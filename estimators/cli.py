@@ -1,0 +1,384 @@
+"""``supernet-rank``: how well cheap scores of subnets rank them, and at what cost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from estimators.chosen_archs import choose_archs
+from estimators.combined import MIN_NUM_KNOWN
+from estimators.combined_estimator import Reference
+from estimators.comparison import compare_epochs, compare_scores
+from estimators.curve_scores import GAMMA
+from estimators.factory import create_one_pass
+from estimators.features import combined_features
+from estimators.from_scratch import FromScratchEstimator
+from estimators.measuring import measure_all, trial_of_estimate, trial_of_pass
+from estimators.one_pass import OnePassEstimator
+from estimators.options import (
+    BATCH_SIZE,
+    EstimatorOptions,
+    check_recalibration,
+    measuring_inputs,
+)
+from estimators.rank_options import PROGRAM, build_parser, check_args
+from estimators.report import write_csv, write_report
+from estimators.scores import Score
+from estimators.tabular import TabularEstimator
+from estimators.trials import Trial, TrialStore
+from supernets.atomic import atomic_write
+from supernets.base import Supernet
+from supernets.checkpoint import (
+    read_training_checkpoint,
+    reopen_data,
+    supernet_from_checkpoint,
+    weights_digest,
+)
+from supernets.command_line import (
+    INTERRUPTED,
+    fail,
+    parse_args,
+    prepare_output,
+    print_result,
+    run_command,
+    set_threads,
+    write_args,
+)
+from supernets.cost import CostModel
+from supernets.data import Loaders
+from supernets.device import resolve_device
+from supernets.factory import default_amp
+from supernets.retrain_config import RetrainConfig
+from supernets.spaces import Architecture
+
+TRUTH_LR, TRUTH_BATCH_SIZE = 0.1, 64
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A supernet whose subnets are measured."""
+
+    name: str
+    path: Path
+    digest: str
+    one_pass: OnePassEstimator
+    store: TrialStore
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """What the architectures are worth: from a table, or from trainings to come."""
+
+    source: str
+    unit: str
+    table: Mapping[Architecture, float] | None
+    trainer: FromScratchEstimator | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``supernet-rank``; gives back the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = parse_args(build_parser(), arguments)
+    command = shlex.join([PROGRAM, *arguments])
+    return run_command(PROGRAM, lambda: _prepare(args, command))
+
+
+def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
+    measuring = check_args(args)
+    set_threads(args.threads)
+    device = resolve_device(args.device)
+    checkpoints = [read_training_checkpoint(path) for path in args.supernet]
+    supernets = [
+        supernet_from_checkpoint(checkpoint, path).to(device)
+        for checkpoint, path in zip(checkpoints, args.supernet, strict=True)
+    ]
+    _check_alike(supernets, args.supernet)
+    space = supernets[0].space
+    for supernet, checkpoint in zip(supernets, checkpoints, strict=True):
+        check_recalibration(args.estimators, measuring, supernet)
+        if checkpoint["train_config"]["channels_last"]:
+            supernet.to(memory_format=torch.channels_last)
+    table = None
+    if args.table is not None:
+        table = TabularEstimator.open(
+            args.table, space, arch_column=args.arch_column, value_column=args.table_column
+        ).values
+    archs = choose_archs(space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed)
+    if args.top_k >= len(archs):
+        raise ValueError(
+            f"--top-k must be less than the {len(archs)} architectures, got {args.top_k}."
+        )
+    prepare_output(args.output)
+    data = _Data(args, checkpoints, device)
+    truth = _Truth(f"table {args.table}, column {args.table_column}", "", table, None)
+    if args.truth_epochs is not None:
+        truth = _training(args, supernets[0], data, device)
+    amp = default_amp(space.name, device) if args.amp is None else args.amp
+    subjects: list[_Subject] = []
+    try:
+        for i, supernet in enumerate(supernets):
+            loaders = data.open(i, measuring.tse_batch_size or BATCH_SIZE)
+            subjects.append(_subject(args, i, supernet, loaders, archs, measuring, device, amp))
+    except ValueError:
+        for subject in subjects:
+            subject.store.close()
+        raise
+    return lambda: _rank(args, command, archs, truth, subjects, CostModel(supernets[0]))
+
+
+def _check_alike(supernets: Sequence[Supernet], paths: Sequence[Path]) -> None:
+    """Makes sure that the subnets of all supernets can be told by one notation."""
+    for supernet, path in zip(supernets, paths, strict=True):
+        if supernet.space.name != supernets[0].space.name:
+            raise ValueError(
+                f"{path} is of space {supernet.space.name!r}, {paths[0]} of "
+                f"{supernets[0].space.name!r}; compare supernets of one space."
+            )
+    if len(set(paths)) < len(paths):
+        raise ValueError("--supernet names a file twice; give each once.")
+
+
+class _Data:
+    """The data of the supernets; what several were trained on is read once."""
+
+    def __init__(
+        self, args: argparse.Namespace, checkpoints: Sequence[dict[str, Any]], device: torch.device
+    ) -> None:
+        self._args, self._checkpoints, self._device = args, checkpoints, device
+        self._opened: list[tuple[Any, Loaders]] = []
+
+    def open(self, i: int, batch_size: int) -> Loaders:
+        """The loaders of the i-th supernet's data.
+
+        Raises:
+            ValueError: As ``reopen_data``.
+        """
+        checkpoint = self._checkpoints[i]
+        key = (checkpoint["data"], checkpoint["data_dir"], batch_size)
+        for known, loaders in self._opened:
+            if known == key:
+                return loaders
+        loaders = reopen_data(
+            checkpoint,
+            self._args.supernet[i],
+            data_dir=self._args.data_dir,
+            batch_size=batch_size,
+            device=self._device,
+            num_workers=self._args.num_workers,
+        )
+        self._opened.append((key, loaders))
+        return loaders
+
+
+def _training(
+    args: argparse.Namespace, supernet: Supernet, data: _Data, device: torch.device
+) -> _Truth:
+    """The trainings from scratch, which go on from what their folder holds."""
+    folder = args.truth_dir or args.output / "truth"
+    folder.mkdir(parents=True, exist_ok=True)
+    lr = TRUTH_LR if args.truth_lr is None else args.truth_lr
+    loaders = data.open(0, args.truth_batch_size or TRUTH_BATCH_SIZE)
+    trainer = FromScratchEstimator(
+        supernet, loaders, RetrainConfig(epochs=args.truth_epochs, lr=lr), folder, device=device
+    )
+    return _Truth(f"trained from scratch for {args.truth_epochs} epochs", "%", None, trainer)
+
+
+def _subject(
+    args: argparse.Namespace,
+    i: int,
+    supernet: Supernet,
+    loaders: Loaders,
+    archs: Sequence[Architecture],
+    measuring: EstimatorOptions,
+    device: torch.device,
+    amp: bool,
+) -> _Subject:
+    """What one supernet is measured with, and where that is kept."""
+    inputs, settings = measuring_inputs(args.estimators, measuring, supernet, loaders)
+    first = Score(args.estimators[0])
+    one_pass = create_one_pass(
+        args.estimators,
+        first,
+        supernet=supernet,
+        **{"train_batches": (), "val_batches": (), **inputs},
+        device=device,
+        amp=amp,
+    )
+    digest = weights_digest(supernet)
+    settings |= {"device": device.type, "amp": amp}
+    header = {
+        "space": supernet.space.name,
+        "supernet": digest,
+        "estimators": sorted(args.estimators),
+        "settings": settings,
+        "archs": [supernet.space.format(arch) for arch in archs],
+    }
+    path = args.output / f"measurements-{digest[:12]}.db"
+    store = TrialStore.open(path, header, supernet.space)
+    source = args.supernet[i]
+    return _Subject(source.parent.name or source.stem, source, digest, one_pass, store, settings)
+
+
+def _rank(
+    args: argparse.Namespace,
+    command: str,
+    archs: Sequence[Architecture],
+    truth: _Truth,
+    subjects: Sequence[_Subject],
+    cost_model: CostModel,
+) -> int:
+    write_args(args.output, vars(args))
+    try:
+        trained = _train(args, archs, truth)
+        measured = [_measure(subject, archs) for subject in subjects]
+    except KeyboardInterrupt:
+        print_result({"status": "interrupted", "continue": "the same command again"})
+        return INTERRUPTED
+    finally:
+        for subject in subjects:
+            subject.store.close()
+    values = truth.table
+    if values is None:
+        values = {trial.arch: trial.score for trial in trained if trial.score is not None}
+    known = [i for i, arch in enumerate(archs) if arch in values]
+    if len(known) <= args.top_k:
+        return fail(
+            PROGRAM,
+            ValueError(
+                f"Only {len(known)} of {len(archs)} trainings from scratch did not diverge, too "
+                f"few for a top {args.top_k}; lower --truth-lr."
+            ),
+        )
+    true = np.array([values[archs[i]] for i in known])
+    measured = [[trials[i] for i in known] for trials in measured]
+    scores = [
+        Score(name, window=args.tse_window or 1, gamma=args.tse_gamma or GAMMA)
+        for name in args.estimators
+    ]
+    notations = [cost_model.space.format(archs[i]) for i in known]
+    num_known = _num_known(args, len(known))
+    found = compare_scores(
+        scores,
+        measured,
+        true,
+        notations=notations,
+        top_k=args.top_k,
+        num_bootstrap=args.num_bootstrap,
+        num_known=num_known,
+        stability=args.stability,
+        seed=args.seed,
+    )
+    early = None
+    if trained:
+        costs = np.array([[each["params"], each["macs"]] for each in found["archs"]], np.float64)
+        trainings = [trained[i] for i in known]
+        early = compare_epochs(trainings, costs, true, num_known=num_known, seed=args.seed)
+    result: dict[str, Any] = {
+        "space": cost_model.space.name,
+        "num_archs": len(known),
+        "top_k": args.top_k,
+        "num_bootstrap": args.num_bootstrap,
+        "date": date.today().isoformat(),
+        "command": command,
+        "truth": {
+            "source": truth.source,
+            "unit": truth.unit,
+            "mean": float(true.mean()),
+            "sd": float(true.std()),
+            "best": float(true.max()),
+            "failed": [cost_model.space.format(t.arch) for t in trained if t.score is None],
+        },
+        "supernets": [
+            {"name": subject.name, "path": str(subject.path), "digest": subject.digest}
+            for subject in subjects
+        ],
+        "settings": subjects[0].settings,
+        **found,
+        "early": early,
+    }
+    _write(args.output, result, scores, measured[0], true, subjects[0])
+    print_result({"status": "finished", **_summary(result), "files": args.output})
+    return 0
+
+
+def _write(
+    output: Path,
+    result: Mapping[str, Any],
+    scores: Sequence[Score],
+    trials: Sequence[Trial],
+    truth: NDArray[np.float64],
+    subject: _Subject,
+) -> None:
+    """All files of a finished ranking."""
+    Reference(
+        digest=subject.digest,
+        settings=subject.settings,
+        scores=scores,
+        features=combined_features(scores, trials),
+        truth=truth,
+    ).write(output / "reference.json")
+    with atomic_write(output / "ranking.json") as file:
+        file.write(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_csv(result, output / "ranking.csv")
+    write_report(result, output / "report.html")
+
+
+def _train(
+    args: argparse.Namespace, archs: Sequence[Architecture], truth: _Truth
+) -> Sequence[Trial]:
+    """The trainings from scratch, one for each architecture; none where there is a table."""
+    if truth.trainer is None:
+        return ()
+    trials = []
+    with tqdm(archs, unit="arch", desc="training from scratch") as progress:
+        for number, arch in enumerate(progress):
+            trials.append(trial_of_estimate(truth.trainer, number, arch))
+    return trials
+
+
+def _measure(subject: _Subject, archs: Sequence[Architecture]) -> Sequence[Trial]:
+    measure = partial(trial_of_pass, subject.one_pass)
+    trials = measure_all(archs, subject.store, measure, description=subject.name)
+    by_arch = {trial.arch: trial for trial in trials}
+    return [by_arch[arch] for arch in archs]
+
+
+def _num_known(args: argparse.Namespace, num_archs: int) -> int:
+    """For a combined score: what was asked for, otherwise a fifth, but enough for a fit."""
+    if args.num_known is not None:
+        num_known: int = args.num_known
+        return num_known
+    return max(MIN_NUM_KNOWN, num_archs // 5)
+
+
+def _summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of the terminal wants to know."""
+    return {
+        "space": result["space"],
+        "num_archs": result["num_archs"],
+        "truth": result["truth"]["source"],
+        "spearman": {
+            each["name"]: {
+                key: round(each["metrics"]["spearman"][key], 3) for key in ("mean", "low", "high")
+            }
+            for each in result["estimators"]
+        },
+        "combined": result["combined"] and result["combined"]["spearman"],
+        "suggested_num_steps": result["suggested_num_steps"]
+        and result["suggested_num_steps"]["num_steps"],
+    }

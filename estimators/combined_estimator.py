@@ -1,0 +1,149 @@
+"""The combined score as an estimator: fitted to a ranking's architectures, asked of any other."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.base import Estimate, EstimateError
+from estimators.combined import MIN_NUM_KNOWN, CombinedScore
+from estimators.features import combined_features
+from estimators.one_pass import OnePassEstimator
+from estimators.scores import Score
+from estimators.trials import Trial
+from supernets.atomic import atomic_write
+from supernets.spaces import Architecture
+
+FORMAT = "paceline-reference"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Architectures whose truth is known, with the cheap scores of one supernet.
+
+    Args:
+        digest: Of the supernet's weights.
+        settings: What the scores were measured with, plain values.
+        scores: The scores that were measured.
+        features: Of ``combined_features``, each of num_archs rows.
+        truth: Shape (num_archs,), higher is better.
+    """
+
+    digest: str
+    settings: Mapping[str, Any]
+    scores: Sequence[Score]
+    features: Mapping[str, NDArray[np.float64]]
+    truth: NDArray[np.float64]
+
+    def write(self, path: Path) -> None:
+        """Writes a JSON file, atomically."""
+        content = {
+            "format": FORMAT,
+            "supernet": self.digest,
+            "settings": self.settings,
+            "scores": [[s.name, s.window, s.gamma] for s in self.scores],
+            "features": {name: _plain(table) for name, table in self.features.items()},
+            "truth": self.truth.tolist(),
+        }
+        with atomic_write(path) as file:
+            file.write(json.dumps(content, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Reference:
+        """Reads what ``write`` wrote.
+
+        Raises:
+            ValueError: If the file is missing or something else.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error}.") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a reference; expected reference.json of a ranking.")
+        try:
+            return cls(
+                digest=content["supernet"],
+                settings=content["settings"],
+                scores=[Score(name, window=w, gamma=g) for name, w, g in content["scores"]],
+                features={
+                    name: np.array(table, np.float64) for name, table in content["features"].items()
+                },
+                truth=np.array(content["truth"], np.float64),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({type(error).__name__}: {error}); rank again."
+            ) from error
+
+
+def _plain(table: NDArray[np.float64]) -> list[Any]:
+    """For JSON, which has no nan."""
+    values: list[Any] = table.astype(object).tolist()
+    if table.ndim > 1:
+        return [_plain(row) for row in table]
+    return [value if math.isfinite(value) else None for value in values]
+
+
+class CombinedEstimator:
+    """Predicts what an architecture is truly worth from several cheap scores.
+
+    Every architecture is measured once and ranked among those of the reference, whose truths the
+    score is fitted to. Its score is a normal score, see ``CombinedScore.fit``.
+
+    Args:
+        one_pass: Measures the scores of the reference, with the same settings and weights.
+        reference: Of a ranking.
+
+    Raises:
+        ValueError: If the reference has too few architectures.
+    """
+
+    name = "combined"
+
+    def __init__(self, one_pass: OnePassEstimator, reference: Reference) -> None:
+        if len(reference.truth) < MIN_NUM_KNOWN:
+            raise ValueError(
+                f"A combined score needs at least {MIN_NUM_KNOWN} architectures of known truth, "
+                f"the reference has {len(reference.truth)}; rank more of them."
+            )
+        self.one_pass, self.reference = one_pass, reference
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        """Measures ``arch``.
+
+        Returns:
+            Estimate with the metrics and curves of the pass, and ``"combined"``.
+
+        Raises:
+            EstimateError: If its training diverges.
+        """
+        started = time.perf_counter()
+        record = self.one_pass.measure(arch)
+        if record.problem is not None:
+            raise EstimateError(record.problem)
+        trial = Trial(0, arch, 0.0, record.metrics, 0.0, None, record.curves)
+        row = combined_features(self.reference.scores, [trial])
+        combined = CombinedScore(
+            {
+                name: np.concatenate([table, row[name]])
+                for name, table in self.reference.features.items()
+            }
+        )
+        truth = self.reference.truth
+        score = float(combined.fit(np.arange(len(truth)), truth)[-1])
+        metrics = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
+        return Estimate(
+            score=score,
+            metrics={**metrics, "combined": score},
+            seconds=time.perf_counter() - started,
+            curves=record.curves,
+        )

@@ -1,0 +1,279 @@
+"""What all scores of some architectures say about each other: the content of ``ranking.json``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.combined import FITTED, MIN_NUM_KNOWN, RANK_AVERAGE, held_out
+from estimators.curve_scores import choose_num_batches, prefix_scores, race
+from estimators.features import combined_features, losses_of, scores_of
+from estimators.learning_curves import (
+    MIN_ARCHS,
+    MIN_EPOCHS,
+    early_correlations,
+    effective_budget,
+    lc_svr_correlations,
+)
+from estimators.measuring import SECONDS
+from estimators.ranking import METRICS, Comparison, Summary, compare, rank_correlation_curve
+from estimators.scores import (
+    COST_SCORES,
+    CURVE_SCORES,
+    PROXY_SCORES,
+    TRAIN_CURVE,
+    VAL_CURVE,
+    Score,
+)
+from estimators.trials import Trial
+
+#: Parts of a pass that each score has to wait for; a proxy for itself alone.
+PARTS = {
+    **dict.fromkeys(("tse", "tse_e", "tse_ema", "tlmini"), ("extract", "train")),
+    "sovl": ("extract", "train", "sovl"),
+    **dict.fromkeys(("val_acc", "val_loss"), ("extract", "val")),
+    **dict.fromkeys(("val_acc_after", "val_loss_after"), ("extract", "train", "val_after")),
+    **{name: (name,) for name in PROXY_SCORES},
+    **dict.fromkeys(COST_SCORES, ()),
+}
+#: Numbers of steps at which correlations are drawn: of each power of ten 1, 2 and 5.
+GRID = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))
+#: Splits into known and unknown architectures that a combined score is measured on.
+NUM_SPLITS = 100
+Floats = NDArray[np.float64]
+
+
+def compare_scores(
+    scores: Sequence[Score],
+    trials: Sequence[Sequence[Trial]],
+    truth: Floats,
+    *,
+    notations: Sequence[str],
+    top_k: int,
+    num_bootstrap: int,
+    num_known: int,
+    stability: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Compares scores with the truth and with each other.
+
+    Args:
+        scores: Distinct by name.
+        trials: By supernet, those of ``trial_of_pass`` for each architecture.
+        truth: Shape (num_archs,), finite, higher is better.
+        notations: Of the architectures.
+        top_k: How many are the top.
+        num_bootstrap: Resamples behind the intervals.
+        num_known: Architectures whose truth a combined score is fitted to.
+        stability: Rank correlation with the largest B at which a smaller one is enough.
+        seed: Of everything drawn.
+
+    Returns:
+        Plain values; nothing in them is nan.
+    """
+    by_name = {score.name: score for score in scores}
+    tables = {name: scores_of(score, trials) for name, score in by_name.items()}
+    comparison = compare(tables, truth, k=top_k, num_bootstrap=num_bootstrap, seed=seed)
+    names = sorted(by_name, key=lambda name: -comparison.summary(name, "spearman").mean.value)
+    curves = _curves(by_name, trials, truth, num_bootstrap, seed)
+    losses = [losses_of(each, TRAIN_CURVE) for each in trials]
+    has_curves = any(name in CURVE_SCORES for name in names)
+    return {
+        "estimators": [
+            {
+                "name": name,
+                "num_steps": losses[0].shape[1] if name in CURVE_SCORES else None,
+                "metrics": {m: _plain(comparison.summary(name, m)) for m in METRICS},
+                "seconds": _seconds(name, trials),
+                "diverged": _diverged(comparison, name, notations),
+            }
+            for name in names
+        ],
+        "differences": _differences(comparison, names),
+        "curves": curves,
+        "suggested_num_steps": _suggested(losses, stability) if has_curves else None,
+        "race": _race(losses, top_k) if "tse" in names else None,
+        "combined": _combined(combined_features(scores, trials[0]), truth, num_known, seed),
+        "archs": [
+            {
+                "architecture": notation,
+                "truth": float(truth[i]),
+                "params": round(trials[0][i].metrics["params"]),
+                "macs": round(trials[0][i].metrics["macs"]),
+                "scores": {name: _numbers(tables[name][:, i]) for name in names},
+            }
+            for i, notation in enumerate(notations)
+        ],
+    }
+
+
+def compare_epochs(
+    trials: Sequence[Trial], costs: Floats, truth: Floats, *, num_known: int, seed: int
+) -> dict[str, Any]:
+    """How early the end of trainings from scratch can be told.
+
+    Args:
+        trials: Of the trainings, with curves of "train_loss" and "val_top1" by epoch.
+        costs: Such as params and macs, (num_archs, num_costs).
+        truth: Shape (num_archs,).
+        num_known: Architectures that LcSVR is fitted to.
+        seed: Of everything drawn.
+    """
+    train_losses, val_top1 = losses_of(trials, "train_loss"), losses_of(trials, "val_top1")
+    num_epochs = train_losses.shape[1]
+    epochs = range(1, num_epochs + 1)
+    found = early_correlations(train_losses, val_top1, truth, epochs)
+    if num_epochs >= MIN_EPOCHS and MIN_ARCHS <= num_known <= len(trials) - 2:
+        found["LcSVR"] = lc_svr_correlations(
+            val_top1, costs, truth, epochs, num_train_archs=num_known, seed=seed
+        )
+    return {
+        "epochs": list(epochs),
+        "spearman": {name: _numbers(values) for name, values in found.items()},
+        "effective_budget": effective_budget(train_losses),
+    }
+
+
+def _seconds(name: str, trials: Sequence[Sequence[Trial]]) -> float:
+    """Of one candidate, in the mean."""
+    records = [trial.metrics for each in trials for trial in each]
+    return float(np.mean([sum(record[SECONDS + p] for p in PARTS[name]) for record in records]))
+
+
+def _diverged(comparison: Comparison, name: str, notations: Sequence[str]) -> list[str]:
+    indices = {i for each in comparison.diverged[name] for i in each}
+    return [notations[i] for i in sorted(indices)]
+
+
+def _differences(comparison: Comparison, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Of all pairs, the better one first."""
+    found = []
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            interval = comparison.difference(a, b, "spearman")
+            found.append(
+                {
+                    "a": a,
+                    "b": b,
+                    "metric": "spearman",
+                    "value": interval.value,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "share_above": comparison.share_greater(a, b, "spearman"),
+                }
+            )
+    return found
+
+
+def _curves(
+    scores: Mapping[str, Score],
+    trials: Sequence[Sequence[Trial]],
+    truth: Floats,
+    num_bootstrap: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Correlation of the scores of curves after each number of steps, in the mean of supernets."""
+    found: dict[str, Any] = {}
+    for name, score in scores.items():
+        if name not in CURVE_SCORES:
+            continue
+        losses = [losses_of(each, VAL_CURVE if name == "sovl" else TRAIN_CURVE) for each in trials]
+        num_steps = losses[0].shape[1]
+        at = [step for step in GRID if step < num_steps] + [num_steps]
+        kind: Any = "tse" if name == "sovl" else name
+        options: dict[str, Any] = {}
+        if name == "tse_e":
+            options["window"] = score.window
+        if name == "tse_ema":
+            options["gamma"] = score.gamma
+        intervals = [
+            rank_correlation_curve(
+                -prefix_scores(each, kind, **options),
+                truth,
+                at,
+                num_bootstrap=num_bootstrap,
+                seed=seed,
+            )
+            for each in losses
+        ]
+        mean = np.mean([[(i.value, i.low, i.high) for i in each] for each in intervals], axis=0)
+        found[name] = {
+            "num_steps": at,
+            **dict(zip(("spearman", "low", "high"), mean.T.tolist(), strict=True)),
+            "seconds": [_seconds(name, trials) * step / num_steps for step in at],
+        }
+    return found
+
+
+def _suggested(losses: Sequence[Floats], stability: float) -> dict[str, Any]:
+    per_supernet = [choose_num_batches(each, stability) for each in losses]
+    return {
+        "num_steps": max(per_supernet),
+        "threshold": stability,
+        "per_supernet": per_supernet,
+    }
+
+
+def _race(losses: Sequence[Floats], k: int) -> dict[str, Any]:
+    """What racing would have saved, and whether it would have found the same."""
+    races = [race(each, k) for each in losses]
+    whole = [np.argsort(prefix_scores(each, "tse")[:, -1], kind="stable")[:k] for each in losses]
+    return {
+        "k": k,
+        "share_saved": [found.share_saved for found in races],
+        "is_same_top": all(
+            found.top.tolist() == top[: len(found.top)].tolist()
+            for found, top in zip(races, whole, strict=True)
+        ),
+    }
+
+
+def _combined(
+    features: Mapping[str, Floats], truth: Floats, num_known: int, seed: int
+) -> dict[str, Any] | None:
+    """A score fitted to the few whose truth is known, beside its parts, on all others."""
+    if len(features) < 2 or not MIN_NUM_KNOWN <= num_known <= len(truth) - 2:
+        return None
+    found = held_out(features, truth, num_known, NUM_SPLITS, seed)
+    parts = []
+    for name in (RANK_AVERAGE, *features):
+        interval = found.difference(FITTED, name)
+        parts.append(
+            {
+                "name": name,
+                "mean": found.mean(name),
+                "sd": found.sd(name),
+                "difference": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return {
+        "num_known": num_known,
+        "num_splits": NUM_SPLITS,
+        "features": list(features),
+        "spearman": {"mean": found.mean(FITTED), "sd": found.sd(FITTED)},
+        "parts": sorted(parts, key=lambda part: -part["mean"]),
+    }
+
+
+def _plain(summary: Summary) -> dict[str, Any]:
+    return {
+        "mean": summary.mean.value,
+        "sd": summary.sd,
+        "low": summary.mean.low,
+        "high": summary.mean.high,
+        "per_supernet": [
+            {"value": each.value, "low": each.low, "high": each.high}
+            for each in summary.per_supernet
+        ],
+    }
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """For JSON, which has no nan."""
+    return [None if math.isnan(value) else float(value) for value in values]

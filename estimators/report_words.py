@@ -1,0 +1,292 @@
+"""What a ranking of estimators says, in words and honest about its noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+#: Scores that look at no data, which every other has to beat.
+BASELINES = ("macs", "params")
+#: Below this, intervals are too wide to tell estimators apart.
+FEW_ARCHS = 30
+
+METRICS = {
+    "spearman": "Spearman",
+    "kendall_tau_b": "Kendall τ-b",
+    "pearson": "Pearson",
+    "precision_at_k": "Precision@{k}",
+    "top_k_regret": "Top-{k} regret",
+    "top_k_mean": "Mean truth of top {k}",
+}
+
+TERMS = {
+    "Spearman": "Correlation between the ranks by the score and the ranks by the truth; 1 is the "
+    "same order, 0 is chance; ties get their average rank.",
+    "Kendall τ-b": "Share of pairs of architectures in the right order minus the share in the "
+    "wrong order, corrected for ties.",
+    "Pearson": "Correlation of the values themselves; few architectures far from the others can "
+    "decide it.",
+    "Precision@k": "Share of the k best by the score that are among the k best by the truth.",
+    "Top-k regret": "How far the best of the k that the score ranks best lies below the best of "
+    "all; 0 means that the best of all is among them.",
+    "Mean truth of top k": "Average truth of the k architectures that the score ranks best.",
+    "[low, high]": "95 % interval of a bootstrap over the architectures: what other random "
+    "architectures of this space would have shown.",
+    "±": "Standard deviation over supernets: what training the supernet again would change.",
+    "Clear, within noise": "A difference is clear if its 95 % interval lies on one side of 0, "
+    "otherwise within noise; both scores see the same resampled architectures. The best of many "
+    "scores was chosen by these data and looks a little better here than it is.",
+    "B": "Extra training steps of a subnet that starts with the weights it inherits.",
+    "Seconds": "Mean wall-clock time of one architecture on the machine that measured; scores of "
+    "the same steps share their time, so that several together cost little more than one.",
+    "Diverged": "The score was not finite; such an architecture is ranked last.",
+    "Racing": "Stopping a candidate once the sum of its losses exceeds the k-th lowest sum "
+    "finished so far. Losses are never negative, so it could not have entered the top k, which "
+    "stays the very same.",
+    "Combined score": "A regression on several scores, fitted to a few architectures of known "
+    "truth and judged on the others.",
+}
+
+SCORES = {
+    "tse": "Minus the sum of the training losses of B extra steps.",
+    "tse_e": "Like tse, of the last steps alone.",
+    "tse_ema": "Like tse, where earlier losses count less.",
+    "tlmini": "Minus the training loss of the last of B extra steps.",
+    "sovl": "Minus the sum of validation losses, of one minibatch after each of B extra steps.",
+    "val_acc": "Validation accuracy with inherited weights.",
+    "val_loss": "Minus the validation loss with inherited weights.",
+    "val_acc_after": "Validation accuracy after the extra steps.",
+    "val_loss_after": "Minus the validation loss after the extra steps.",
+    "grad_norm": "Norms of the gradients of fresh weights, summed.",
+    "snip": "Weight times gradient of fresh weights, summed without signs.",
+    "grasp": "How removing fresh weights changes the flow of gradients.",
+    "fisher": "Fisher information of the channels at fresh weights.",
+    "synflow": "Flow through all fresh weights when all are positive, without data.",
+    "jacob_cov": "How differently the outputs depend on each image, at fresh weights.",
+    "naswot": "How differently the images switch the activations on, at fresh weights.",
+    "params": "The number of parameters.",
+    "macs": "The number of multiply-accumulates.",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one estimator is than another.
+
+    Args:
+        value: Above 0 if the first is better.
+        low: Lower end of the 95 % interval.
+        high: Its upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """``"clear"`` if the interval is above 0, ``"clearly worse"`` below, ``"within noise"``."""
+        if self.low > 0:
+            return "clear"
+        return "clearly worse" if self.high < 0 else "within noise"
+
+    def __str__(self) -> str:
+        return f"{number(self.value, sign='+')} [{number(self.low)}, {number(self.high)}]"
+
+
+def difference(
+    result: Mapping[str, Any], first: str, second: str, metric: str = "spearman"
+) -> Difference | None:
+    """A metric of ``first`` minus that of ``second``, whichever way round the pair is stored.
+
+    Returns:
+        None if they were not compared.
+    """
+    for pair in result["differences"]:
+        if pair["metric"] != metric or pair["value"] is None or pair["low"] is None:
+            continue
+        if (pair["a"], pair["b"]) == (first, second):
+            return Difference(pair["value"], pair["low"], pair["high"])
+        if (pair["a"], pair["b"]) == (second, first):
+            return Difference(-pair["value"], -pair["high"], -pair["low"])
+    return None
+
+
+def headline(result: Mapping[str, Any]) -> list[str]:
+    """The findings in order of importance, one sentence or two each, as HTML."""
+    ranked = [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
+    if not ranked:
+        return ["No estimator could rank these architectures."]
+    best, others = ranked[0], [estimator["name"] for estimator in ranked[1:]]
+    found = [_best(result, best)]
+    named = others[:1]
+    if best["name"] in BASELINES:
+        named += [name for name in others if name not in BASELINES][:1]
+    named += [name for name in ("val_acc", "macs") if name in others]
+    found += [_against(result, best["name"], name, others) for name in dict.fromkeys(named)]
+    found += [_as_good(result, best, ranked[1:])] if others else []
+    found += [_top(result, best), _best_top(result, ranked)]
+    found += _budget(result)
+    found += _race(result)
+    return [sentence for sentence in [*found, *_caveats(result)] if sentence]
+
+
+def number(value: float | None, digits: int = 3, *, sign: str = "") -> str:
+    """``0.812`` or a dash, with a true minus sign."""
+    if value is None:
+        return "–"
+    text = f"{value:{sign}.{digits}f}"
+    if not text.strip("+-0."):  # no minus zero
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds with two digits that matter, milliseconds below a tenth."""
+    if seconds < 0.001:
+        return "&lt; 1 ms"
+    return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else f"{_two_digits(seconds)} s"
+
+
+def code(text: str) -> str:
+    """Escaped, in the letters of programs."""
+    return f"<code>{escape(text)}</code>"
+
+
+def with_unit(value: float | None, unit: str) -> str:
+    """A truth such as ``93.12 %``."""
+    if value is None:
+        return "–"
+    digits = 2 if unit else 4
+    return number(value, digits) + (f" {escape(unit)}" if unit else "")
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def _best(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    spearman, supernets = best["metrics"]["spearman"], len(result["supernets"])
+    who = code(best["name"])
+    if best["num_steps"] is not None:
+        who += f" (B = {best['num_steps']})"
+    sentence = (
+        f"<strong>{who} ranks these {result['num_archs']} architectures best</strong>: Spearman "
+        f"{number(spearman['mean'])} [{number(spearman['low'])}, {number(spearman['high'])}]"
+    )
+    if supernets > 1:
+        sentence += f", mean of {supernets} supernets (± {number(spearman['sd'])})"
+    sentence += f", at {duration(best['seconds'])} each."
+    if best["name"] in BASELINES:
+        sentence += " It is a baseline: no score that looks at data or weights ranks better."
+    return sentence
+
+
+def _against(result: Mapping[str, Any], best: str, name: str, others: Sequence[str]) -> str:
+    found = difference(result, best, name)
+    if found is None:
+        return ""
+    who = code(name)
+    if name == others[0]:
+        who = f"the next, {who}"
+    elif best in BASELINES and name not in BASELINES and name != "val_acc":
+        who = f"the best that is no baseline, {who}"
+    return f"Against {who}: {found}, {_marked(found)}."
+
+
+def _marked(found: Difference) -> str:
+    return f'<b class="{found.verdict.split()[0]}">{found.verdict}</b>'
+
+
+def _as_good(
+    result: Mapping[str, Any], best: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
+) -> str:
+    """Which estimators are not clearly worse, and the cheapest of them."""
+    pairs = [(e, difference(result, best["name"], e["name"])) for e in others]
+    equals = [e for e, found in pairs if found is not None and found.verdict != "clear"]
+    if not equals:
+        return "" if any(found is None for _, found in pairs) else "All others are clearly worse."
+    cheapest = min([best, *equals], key=lambda e: e["seconds"])
+    names = ", ".join(code(e["name"]) for e in equals)
+    sentence = f"Not clearly worse: {names}. "
+    if cheapest is best:
+        return sentence + "None of them is cheaper."
+    return sentence + (
+        f"Of all these the cheapest is {code(cheapest['name'])}: Spearman "
+        f"{number(cheapest['metrics']['spearman']['mean'])} at {duration(cheapest['seconds'])}."
+    )
+
+
+def _top(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    k, metrics = result["top_k"], best["metrics"]
+    precision, regret = metrics["precision_at_k"]["mean"], metrics["top_k_regret"]["mean"]
+    if precision is None or regret is None:
+        return ""
+    unit = result["truth"]["unit"]
+    found = number(k * precision, 1).removesuffix(".0")
+    average = " on average" if len(result["supernets"]) > 1 else ""
+    distance = with_unit(regret, "points" if unit == "%" else unit)
+    return (
+        f"Of the {k} it ranks best, {found} are among the true {k} best{average}, and the "
+        f"best of them lies {distance} below the best of all."
+    )
+
+
+def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> str:
+    """Whose top is the best, if it is not the best estimator's."""
+    tops = {e["name"]: e["metrics"]["top_k_mean"] for e in ranked}
+    tops = {name: top for name, top in tops.items() if top["mean"] is not None}
+    best = ranked[0]["name"]
+    if best not in tops:
+        return ""
+    name = max(tops, key=lambda name: tops[name]["mean"])
+    if tops[name]["mean"] == tops[best]["mean"]:
+        return ""
+    worth = [
+        f"{with_unit(top['mean'], result['truth']['unit'])} "
+        f"[{number(top['low'], 2)}, {number(top['high'], 2)}]"
+        for top in (tops[name], tops[best])
+    ]
+    found = difference(result, name, best, "top_k_mean")
+    return (
+        f"But the best top {result['top_k']} is that of {code(name)}, worth {worth[0]} on average "
+        f"against {worth[1]}" + ("." if found is None else f": {found}, {_marked(found)}.")
+    )
+
+
+def _budget(result: Mapping[str, Any]) -> list[str]:
+    found = result["suggested_num_steps"]
+    if found is None:
+        return []
+    sentence = (
+        f"<strong>B = {found['num_steps']}</strong> is enough: the ranking then correlates "
+        f"{number(found['threshold'], 2)} or better with that of the largest B"
+    )
+    if len(found["per_supernet"]) > 1:
+        sentence += f" (of each supernet: {', '.join(map(str, found['per_supernet']))})"
+    return [sentence + "."]
+
+
+def _race(result: Mapping[str, Any]) -> list[str]:
+    found = result["race"]
+    if found is None:
+        return []
+    saved = sum(found["share_saved"]) / len(found["share_saved"])
+    end = "the same" if found["is_same_top"] else "<b>not the same</b>"
+    return [
+        f"Racing for the {found['k']} best would have saved {100 * saved:.0f} % of the training "
+        f"steps and found {end} {found['k']}."
+    ]
+
+
+def _caveats(result: Mapping[str, Any]) -> list[str]:
+    found = []
+    if result["num_archs"] < FEW_ARCHS:
+        found.append(f"{result['num_archs']} architectures are few: hardly anything can be clear.")
+    if 2 * result["top_k"] > result["num_archs"]:
+        found.append(f"The top {result['top_k']} are most of them, so they say little.")
+    if len(result["supernets"]) == 1:
+        found.append("There is one supernet; another training of it may rank otherwise.")
+    return found

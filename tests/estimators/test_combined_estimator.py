@@ -1,0 +1,116 @@
+"""The combined score as an estimator: its file of known truths, and what it predicts from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimators.base import EstimateError
+from estimators.combined_estimator import CombinedEstimator, Reference
+from estimators.one_pass import Record
+from estimators.scores import Score
+from supernets.spaces import Architecture, SearchSpace
+
+NUM_KNOWN = 40
+
+
+class Pass:
+    """Records two costs of which only macs says what an architecture is worth."""
+
+    def __init__(self, problem: str | None = None) -> None:
+        self.problem = problem
+
+    def measure(self, arch: Architecture) -> Record:
+        macs, params = (float(choice) for choice in arch.choices)
+        return Record({"macs": macs, "params": params}, {}, {}, self.problem)
+
+
+@pytest.fixture
+def space(make_space: Callable[..., SearchSpace]) -> SearchSpace:
+    return make_space(50, 50)
+
+
+@pytest.fixture
+def reference() -> Reference:
+    rng = np.random.default_rng(0)
+    macs, params = rng.permutation(50)[:NUM_KNOWN], rng.permutation(50)[:NUM_KNOWN]
+    return Reference(
+        digest="abc",
+        settings={"tse_batches": 3},
+        scores=[
+            Score("macs"),
+            Score("params"),
+            Score("tse_e", window=2),
+            Score("tse_ema", gamma=0.5),
+        ],
+        features={"macs": macs.astype(np.float64), "params": params.astype(np.float64)},
+        truth=90 + macs / 10,
+    )
+
+
+def test_a_file_keeps_everything(reference: Reference, tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    reference.features["macs"][3] = math.nan
+    reference.features["curve"] = np.array([[0.1, math.nan]] * NUM_KNOWN)
+    reference.write(path)
+    found = Reference.read(path)
+    assert (found.digest, found.settings, found.scores) == (
+        "abc",
+        {"tse_batches": 3},
+        reference.scores,
+    )
+    assert found.features.keys() == reference.features.keys()
+    for name, table in reference.features.items():
+        np.testing.assert_array_equal(found.features[name], table)
+    np.testing.assert_array_equal(found.truth, reference.truth)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "is not a reference; expected reference.json of a ranking"),
+        ('{"format": "other"}', "is not a reference"),
+        ({"truth": ...}, "is damaged .*'truth'"),
+        ({"scores": [["tse"]]}, "is damaged"),
+        ({"scores": [["no_score", 1, 0.9]]}, "Unknown score 'no_score'"),
+        ({"features": {"macs": ["many"]}}, "is damaged"),
+    ],
+)
+def test_other_files_are_refused(content, message, reference: Reference, tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    if isinstance(content, dict):
+        reference.write(path)
+        kept = {**json.loads(path.read_text()), **content}
+        content = json.dumps({key: value for key, value in kept.items() if value is not ...})
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        Reference.read(path)
+
+
+def test_finds_out_which_score_matters(reference: Reference, space: SearchSpace) -> None:
+    estimator = CombinedEstimator(
+        Pass(), Reference(**{**vars(reference), "scores": reference.scores[:2]})
+    )
+    better, worse = (estimator.estimate(space.architecture(c)) for c in ([40, 2], [10, 48]))
+    assert better.score > 0 > worse.score
+    assert better.metrics == {"macs": 40, "params": 2, "combined": better.score}
+
+
+def test_one_that_diverges_has_no_score(reference: Reference, space: SearchSpace) -> None:
+    estimator = CombinedEstimator(Pass("loss is nan"), reference)
+    with pytest.raises(EstimateError, match="loss is nan"):
+        estimator.estimate(space.architecture([1, 1]))
+
+
+def test_needs_enough_known_truths(reference: Reference) -> None:
+    few = Reference(**{**vars(reference), "truth": reference.truth[:9]})
+    with pytest.raises(ValueError, match="at least 10 architectures of known truth.* has 9"):
+        CombinedEstimator(Pass(), few)

@@ -1,0 +1,63 @@
+"""Options of the estimators: what belongs to which, and the minibatches they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+import search.search_options
+from estimators import ESTIMATORS
+from estimators.options import (
+    COMBINED,
+    USERS,
+    EstimatorOptions,
+    check_options,
+    check_recalibration,
+    flag,
+)
+
+
+def test_every_option_is_of_some_estimator_and_on_the_command_line():
+    assert {name for users in USERS.values() for name in users} <= {*ESTIMATORS, COMBINED}
+    options = list(USERS)
+    assert options == [field.name for field in fields(EstimatorOptions)]
+    parser: argparse.ArgumentParser = search.search_options.build_parser()
+    flags = {name for action in parser._actions for name in action.option_strings}
+    assert {flag(option) for option in options} <= flags
+
+
+@pytest.mark.parametrize("name", [*ESTIMATORS, COMBINED])
+def test_own_options_are_accepted_and_others_refused(name):
+    given = {
+        "tse_batches": 1,
+        "tse_batch_size": 1,
+        "tse_lr": 0.1,
+        "tse_window": 2,
+        "tse_gamma": 0.5,
+        "race_for": 1,
+        "val_batches": 1,
+        "recalibrate_batches": 0,
+        "reference": "reference.json",
+        "table": "table.csv",
+        "table_column": "c",
+        "arch_column": "a",
+    }
+    own = {option: value for option, value in given.items() if name in USERS[option]}
+    check_options([name], EstimatorOptions(**own))
+    check_options(["params", name], EstimatorOptions(**own))
+    for option in given.keys() - own.keys():
+        with pytest.raises(ValueError, match=f"{flag(option)} belongs to estimator"):
+            check_options([name], EstimatorOptions(**own, **{option: given[option]}))
+
+
+def test_recalibration_cannot_be_left_out_where_the_supernet_needs_it(make_supernet):
+    elastic, plain = make_supernet("mobilenetv3"), make_supernet()
+    off = EstimatorOptions(recalibrate_batches=0)
+    check_recalibration(["tse", "val_acc"], EstimatorOptions(), elastic)
+    check_recalibration(["val_acc"], off, plain)
+    check_recalibration(["tse"], off, elastic)
+    for name in ("val_acc", "val_loss_after"):
+        with pytest.raises(ValueError, match="must be at least 1 for a mobilenetv3 supernet"):
+            check_recalibration(["tse", name], off, elastic)

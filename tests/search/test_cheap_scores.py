@@ -1,0 +1,99 @@
+"""Cheap scores of any architectures, measured once and kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.cheap_scores import CHEAP_SCORES, CheapScores
+from supernets.spaces import Architecture, SearchSpace
+
+
+@pytest.fixture
+def space(make_space: Callable[..., SearchSpace]) -> SearchSpace:
+    return make_space(3, 3)
+
+
+def count(choices: Any) -> dict[str, Any]:
+    return {"params": choices[:, 0] + 1, "macs": 10 * choices[:, 1]}
+
+
+class Proxies:
+    """Counts what it measures."""
+
+    def __init__(self) -> None:
+        self.measured: list[tuple[int, ...]] = []
+
+    def __call__(self, arch: Architecture) -> Mapping[str, float]:
+        self.measured.append(arch.choices)
+        first, second = arch.choices
+        return {"snip": math.nan if first == 2 else first + second, "naswot": -float(second)}
+
+
+def test_costs_and_proxies_in_the_order_of_the_names(space: SearchSpace, tmp_path: Path) -> None:
+    scores = CheapScores(
+        ["naswot", "macs", "snip", "params"], space, count=count, path=tmp_path / "scores.db"
+    )
+    scores.measure_with(Proxies())
+    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (2, 2))]
+    found = scores(archs)
+    np.testing.assert_array_equal(found, [[-1, 10, 1, 1], [-2, 20, 3, 2], [-2, 20, math.nan, 3]])
+
+
+def test_nothing_is_measured_twice_not_even_by_another_process(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (0, 1), (2, 0))]
+    path = tmp_path / "scores.db"
+    proxies = Proxies()
+    scores = CheapScores(["snip"], space, count=count, path=path)
+    scores.measure_with(proxies)
+    first = scores(archs)
+    assert proxies.measured == [(0, 1), (1, 2), (2, 0)]
+    np.testing.assert_array_equal(scores(archs), first)
+    assert len(proxies.measured) == 3
+    again = CheapScores(["snip"], space, count=count, path=path)
+    others = Proxies()
+    again.measure_with(others)
+    np.testing.assert_array_equal(again([*archs, space.architecture([1, 1])])[:4], first)
+    assert others.measured == [(1, 1)]
+
+
+def test_what_was_measured_before_ctrl_c_is_kept(space: SearchSpace, tmp_path: Path) -> None:
+    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (2, 0))]
+    path = tmp_path / "scores.db"
+
+    def interrupted(arch: Architecture) -> Mapping[str, float]:
+        if arch == archs[2]:
+            raise KeyboardInterrupt
+        return {"snip": 1.0}
+
+    scores = CheapScores(["snip"], space, count=count, path=path)
+    scores.measure_with(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scores(archs)
+    again = CheapScores(["snip"], space, count=count, path=path)
+    proxies = Proxies()
+    again.measure_with(proxies)
+    assert again(archs)[:2].tolist() == [[1.0], [1.0]]
+    assert proxies.measured == [(2, 0)]
+
+
+def test_costs_need_no_file(space: SearchSpace, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "scores.db"
+    scores = CheapScores(["macs"], space, count=count, path=path)
+    assert scores.proxies == ()
+    assert scores([space.architecture([0, 2])]).tolist() == [[20.0]]
+
+
+@pytest.mark.parametrize("names", [["flops"], ["macs", "macs"]])
+def test_names_that_are_unknown_or_twice_are_refused(
+    names: list[str], space: SearchSpace, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"distinct and of {', '.join(CHEAP_SCORES)}, got "):
+        CheapScores(names, space, count=count, path=tmp_path / "scores.db")
