@@ -16,7 +16,10 @@ import pytest
 import torch
 import yaml
 
+import estimators.cli
+import estimators.rank_options
 import search.cli
+import search.search_options
 import supernets.cli
 import supernets.export
 import supernets.retrain
@@ -31,12 +34,13 @@ ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_supernet.py": supernets.cli.build_parser,
-    "search.py": search.cli.build_parser,
+    "search.py": search.search_options.build_parser,
 }
 #: How recipes name the command they are for, and its options.
 COMMANDS = {
     **PARSERS,
     "supernet-train": supernets.cli.build_parser,
+    "supernet-rank": estimators.rank_options.build_parser,
     "supernet-retrain": supernets.retrain.build_parser,
 }
 
@@ -86,6 +90,7 @@ def test_the_scripts_give_back_the_status_of_an_error(
         (supernets.cli.main, "supernet-train"),
         (search.cli.main, "supernet-search"),
         (supernets.export.main, "supernet-export"),
+        (estimators.cli.main, "supernet-rank"),
         (supernets.retrain.main, "supernet-retrain"),
     ],
 )

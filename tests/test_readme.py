@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import search.cli
+import estimators.rank_options
+import search.search_options
 import supernets.export
 import supernets.latency_cli
 import supernets.retrain_options
@@ -17,8 +18,9 @@ import supernets.train_options
 ROOT = Path(__file__).parents[1]
 PARSERS = {
     "train_supernet.py": supernets.train_options.build_parser,
-    "search.py": search.cli.build_parser,
+    "search.py": search.search_options.build_parser,
     "supernet-export": supernets.export.build_parser,
+    "supernet-rank": estimators.rank_options.build_parser,
     "supernet-latency": supernets.latency_cli.build_parser,
     "supernet-retrain": supernets.retrain_options.build_parser,
 }
