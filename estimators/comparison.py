@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.combined import FITTED, MIN_NUM_KNOWN, RANK_AVERAGE, held_out
+from estimators.combined import FITTED, MIN_NUM_KNOWN, RANK_AVERAGE, HeldOut, held_out
 from estimators.curve_scores import choose_num_batches, prefix_scores, race
 from estimators.features import combined_features, losses_of, scores_of
 from estimators.learning_curves import (
@@ -97,7 +97,9 @@ def compare_scores(
         "curves": curves,
         "suggested_num_steps": _suggested(losses, stability) if has_curves else None,
         "race": _race(losses, top_k) if "tse" in names else None,
-        "combined": _combined(combined_features(scores, trials[0]), truth, num_known, seed),
+        "combined": _combined(
+            [combined_features(scores, each) for each in trials], truth, num_known, seed
+        ),
         "archs": [
             {
                 "architecture": notation,
@@ -233,14 +235,25 @@ def _race(losses: Sequence[Floats], k: int) -> dict[str, Any]:
 
 
 def _combined(
-    features: Mapping[str, Floats], truth: Floats, num_known: int, seed: int
+    features: Sequence[Mapping[str, Floats]], truth: Floats, num_known: int, seed: int
 ) -> dict[str, Any] | None:
-    """A score fitted to the few whose truth is known, beside its parts, on all others."""
-    if len(features) < 2 or not MIN_NUM_KNOWN <= num_known <= len(truth) - 2:
+    """A score fitted to the few whose truth is known, beside its parts, on all others.
+
+    One is fitted for each supernet, to the same architectures; correlations are their means.
+    """
+    if len(features[0]) < 2 or not MIN_NUM_KNOWN <= num_known <= len(truth) - 2:
         return None
-    found = held_out(features, truth, num_known, NUM_SPLITS, seed)
+    per_supernet = [held_out(each, truth, num_known, NUM_SPLITS, seed) for each in features]
+    found = HeldOut(
+        num_known=num_known,
+        num_unknown=len(truth) - num_known,
+        spearman={
+            name: np.mean([each.spearman[name] for each in per_supernet], axis=0)
+            for name in per_supernet[0].spearman
+        },
+    )
     parts = []
-    for name in (RANK_AVERAGE, *features):
+    for name in (RANK_AVERAGE, *features[0]):
         interval = found.difference(FITTED, name)
         parts.append(
             {
@@ -255,8 +268,12 @@ def _combined(
     return {
         "num_known": num_known,
         "num_splits": NUM_SPLITS,
-        "features": list(features),
-        "spearman": {"mean": found.mean(FITTED), "sd": found.sd(FITTED)},
+        "features": list(features[0]),
+        "spearman": {
+            "mean": found.mean(FITTED),
+            "sd": found.sd(FITTED),
+            "per_supernet": [each.mean(FITTED) for each in per_supernet],
+        },
         "parts": sorted(parts, key=lambda part: -part["mean"]),
     }
 

@@ -99,8 +99,21 @@ def test_combined_is_judged_beside_its_parts() -> None:
     parts = {part["name"]: part for part in combined["parts"]}
     assert parts["macs"]["mean"] == pytest.approx(-1)
     assert parts["macs"]["difference"] == pytest.approx(combined["spearman"]["mean"] + 1)
+    assert combined["spearman"]["per_supernet"] == [combined["spearman"]["mean"]]
     assert compared(["tse"], [trials_of(0)])["combined"] is None
     assert compared(["tse", "macs"], [trials_of(0)], num_known=23)["combined"] is None
+
+
+def test_combined_of_several_supernets_is_their_mean() -> None:
+    both = compared(["tse", "macs"], [trials_of(0), trials_of(1)])["combined"]
+    single = [compared(["tse", "macs"], [trials_of(i)])["combined"] for i in (0, 1)]
+    means = [each["spearman"]["mean"] for each in single]
+    assert both["spearman"]["per_supernet"] == means
+    assert both["spearman"]["mean"] == pytest.approx(np.mean(means))
+    for part in both["parts"]:
+        alone = [p for each in single for p in each["parts"] if p["name"] == part["name"]]
+        for key in ("mean", "difference"):
+            assert part[key] == pytest.approx(np.mean([each[key] for each in alone]))
 
 
 def test_what_diverged_is_last_and_named() -> None:

@@ -314,6 +314,8 @@ def test_the_headline_of_a_clear_ranking() -> None:
         "Against the next, val_acc: +0.100 [0.060, 0.140], clear.",
         "Against macs: +0.200 [0.160, 0.240], clear.",
         "All others are clearly worse.",
+        "All scores combined, fitted to 8 known truths, rank the others with 0.930, against tse "
+        "alone +0.030 [0.010, 0.050], clear.",
         "Of the 10 it ranks best, 6 are among the true 10 best on average, and the best of them "
         "lies 0.25 points below the best of all.",
         "B = 37 is enough: the ranking then correlates 0.98 or better with that of the largest B "
