@@ -127,7 +127,7 @@ def headline(result: Mapping[str, Any]) -> list[str]:
     named += [name for name in ("val_acc", "macs") if name in others]
     found += [_against(result, best["name"], name, others) for name in dict.fromkeys(named)]
     found += [_as_good(result, best, ranked[1:])] if others else []
-    found += [_combined(result), _top(result, best), _best_top(result, ranked)]
+    found += [_combined(result, ranked), _top(result, best), _best_top(result, ranked)]
     found += _budget(result)
     found += _race(result)
     return [sentence for sentence in [*found, *_caveats(result)] if sentence]
@@ -219,12 +219,14 @@ def _as_good(
     )
 
 
-def _combined(result: Mapping[str, Any]) -> str:
-    """What a fit to a few known truths adds to the best of its parts."""
+def _combined(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> str:
+    """What a fit to a few known truths adds to the best of the scores in it."""
     found = result["combined"]
-    if found is None:
+    names = {estimator["name"] for estimator in ranked}
+    parts = [] if found is None else [part for part in found["parts"] if part["name"] in names]
+    if not parts:
         return ""
-    best = max(found["parts"], key=lambda part: part["mean"])
+    best = max(parts, key=lambda part: part["mean"])
     gain = Difference(best["difference"], best["low"], best["high"])
     return (
         f"All scores combined, fitted to {found['num_known']} known truths, rank the others with "
