@@ -14,10 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hardware import write_result
+
+from estimators.report_words import difference
 
 #: Mean and deviation over 3 supernets of the Spearman correlation, and of the mean true accuracy of
 #: the top 10, by score and strategy.
@@ -90,23 +93,15 @@ def summary(strategy: str, ranking: dict[str, Any]) -> dict[str, Any]:
         "num_archs": ranking["num_archs"],
         "scores": scores,
         "tse_minus": {
-            other: difference(ranking, "tse", other) for other in ("val_acc", VAL_ACC, "macs")
+            other: found and asdict(found)
+            for other in ("val_acc", VAL_ACC, "macs")
+            for found in [difference(ranking, "tse", other)]
         },
         "combined": ranking["combined"],
         "race": ranking["race"],
         "suggested_num_steps": ranking["suggested_num_steps"],
         "curves": ranking["curves"],
     }
-
-
-def difference(ranking: dict[str, Any], a: str, b: str) -> dict[str, float] | None:
-    """Spearman of one score less that of another, with its interval."""
-    for each in ranking["differences"]:
-        if {each["a"], each["b"]} == {a, b}:
-            sign = 1 if each["a"] == a else -1
-            low, high = sorted((sign * each["low"], sign * each["high"]))
-            return {"value": sign * each["value"], "low": low, "high": high}
-    return None
 
 
 def markdown(strategies: dict[str, Any]) -> str:

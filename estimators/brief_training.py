@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from supernets.device import autocast
 
+#: B and learning rate of the TSE paper's one-shot experiments.
+NUM_BATCHES, LR = 100, 0.001
+
 
 class BriefTraining:
     """A recipe with its minibatches: the same for every candidate, so that losses are paired.
@@ -36,8 +39,8 @@ class BriefTraining:
         self,
         batches: Iterable[tuple[Tensor, Tensor]],
         *,
-        num_batches: int = 100,
-        lr: float = 0.001,
+        num_batches: int = NUM_BATCHES,
+        lr: float = LR,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         device: torch.device | str = "cpu",

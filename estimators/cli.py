@@ -44,7 +44,7 @@ from supernets.base import Supernet
 from supernets.checkpoint import (
     read_training_checkpoint,
     reopen_data,
-    supernet_from_checkpoint,
+    trained_supernet,
     weights_digest,
 )
 from supernets.command_line import (
@@ -103,15 +103,13 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     device = resolve_device(args.device)
     checkpoints = [read_training_checkpoint(path) for path in args.supernet]
     supernets = [
-        supernet_from_checkpoint(checkpoint, path).to(device)
+        trained_supernet(checkpoint, path, device)
         for checkpoint, path in zip(checkpoints, args.supernet, strict=True)
     ]
     _check_alike(supernets, args.supernet)
     space = supernets[0].space
-    for supernet, checkpoint in zip(supernets, checkpoints, strict=True):
+    for supernet in supernets:
         check_recalibration(args.estimators, measuring, supernet)
-        if checkpoint["train_config"]["channels_last"]:
-            supernet.to(memory_format=torch.channels_last)
     table = None
     if args.table is not None:
         table = TabularEstimator.open(

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import BayesianRidge
 
-from estimators.ranking import PERCENTILES, Interval, spearman
+from estimators.ranking import PERCENTILES, Interval, diverged_last, spearman
 
 #: With fewer known truths, the average of ranks is the better score of the two.
 MIN_NUM_KNOWN = 10
@@ -74,7 +74,7 @@ class CombinedScore:
 
         Needs no truth, but a feature that ranks badly spoils it.
         """
-        ranks = np.stack([rankdata(_filled(part)) for part in self.parts.values()])
+        ranks = np.stack([rankdata(diverged_last(part)) for part in self.parts.values()])
         return np.asarray(ranks.mean(axis=0), np.float64)
 
     def fit(self, known: ArrayLike, truth: ArrayLike) -> Floats:
@@ -199,9 +199,5 @@ def held_out(
 
 def _normal_scores(values: Floats) -> Floats:
     """What a normal sample has at the rank of each value in its column; nan is worst."""
-    ranks = rankdata(_filled(values), axis=0)
+    ranks = rankdata(diverged_last(values), axis=0)
     return np.asarray(norm.ppf((ranks - 0.5) / len(values)), np.float64)
-
-
-def _filled(values: Floats) -> Floats:
-    return np.where(np.isnan(values), -np.inf, values)

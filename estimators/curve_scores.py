@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from estimators.ranking import spearman
+from estimators.ranking import diverged_last, spearman
 
 CurveScore = Literal["tse", "tse_e", "tse_ema", "tlmini"]
 EMAVariant = Literal["paper", "ref"]
@@ -150,9 +150,7 @@ def choose_num_batches(losses: ArrayLike, threshold: float = 0.98) -> int:
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be more than 0 and at most 1, got {threshold}.")
     scores = -prefix_scores(losses, "tse").T  # (B, num_archs)
-    # where nan is the worst rank
-    final = np.where(np.isnan(scores[-1]), -np.inf, scores[-1])
-    final_ranks = np.unique(final, return_inverse=True)[1].astype(np.float64)
+    final_ranks = np.unique(diverged_last(scores[-1]), return_inverse=True)[1].astype(np.float64)
     num_batches = len(scores)
     while num_batches > 1 and spearman(scores[num_batches - 2], final_ranks) >= threshold:
         num_batches -= 1

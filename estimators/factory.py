@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimator
-from estimators.brief_training import BriefTraining
+from estimators.brief_training import LR, NUM_BATCHES, BriefTraining
+from estimators.curve_scores import GAMMA
 from estimators.inherited import ValAccuracyEstimator
 from estimators.minibatches import rebatched
 from estimators.one_pass import OnePassEstimator
@@ -126,7 +127,8 @@ def create_estimator(
             table, space, arch_column=arch_column, value_column=value_column
         )
     assert supernet is not None
-    num_batches, lr = 100 if num_batches is None else num_batches, 0.001 if lr is None else lr
+    num_batches = NUM_BATCHES if num_batches is None else num_batches
+    lr = LR if lr is None else lr
     if name == "tse":
         assert train_batches is not None
         return TSEEstimator(
@@ -150,7 +152,7 @@ def create_estimator(
     return create_one_pass(
         [name],
         Score(
-            name, window=1 if window is None else window, gamma=0.999 if gamma is None else gamma
+            name, window=1 if window is None else window, gamma=GAMMA if gamma is None else gamma
         ),
         supernet=supernet,
         train_batches=train_batches or (),
@@ -171,8 +173,8 @@ def create_one_pass(
     train_batches: Batches,
     val_batches: Batches,
     recalibrate_batches: Batches | None = None,
-    num_batches: int = 100,
-    lr: float = 0.001,
+    num_batches: int = NUM_BATCHES,
+    lr: float = LR,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> OnePassEstimator:

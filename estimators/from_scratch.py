@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from estimators.base import Estimate, EstimateError
+from estimators.settings import changes
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.data import Loaders
@@ -198,15 +199,10 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         _write_json(path, settings)
         return
-    stored = _read_json(path)
-    differences = [
-        f"{name} was {stored.get(name, 'not set')} and is now {settings.get(name, 'not set')}"
-        for name in dict.fromkeys([*settings, *stored])
-        if stored.get(name) != settings.get(name)
-    ]
+    differences = changes(_read_json(path), settings)
     if differences:
         raise ValueError(
-            f"{path.parent} holds trainings with other settings: {'; '.join(differences)}. Use "
+            f"{path.parent} holds trainings with other settings: {differences}. Use "
             "another folder, or the settings it was written with."
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimator
+from estimators.brief_training import LR, NUM_BATCHES
 from estimators.combined_estimator import CombinedEstimator, Reference
 from estimators.factory import TRAINS, VALIDATES, create_estimator, create_one_pass
 from estimators.minibatches import rebatched
@@ -61,6 +62,11 @@ class EstimatorOptions:
     table: Path | None = None
     table_column: str | None = None
     arch_column: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> EstimatorOptions:
+        """Those among the values of a command line, by name; a command need not have all."""
+        return cls(**{field.name: given.get(field.name) for field in fields(cls)})
 
 
 def add_estimator_options(group: argparse._ArgumentGroup) -> None:
@@ -287,7 +293,7 @@ def measuring_inputs(
     inputs: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     chosen = set(names)
-    num_batches = options.tse_batches or 100
+    num_batches = options.tse_batches or NUM_BATCHES
     if chosen & {*TRAINS, *PROXY_SCORES}:
         inputs["train_batches"] = list(
             loaders.train.take(num_batches if chosen & set(TRAINS) else 1)
@@ -295,7 +301,7 @@ def measuring_inputs(
         settings["tse_batch_size"] = options.tse_batch_size or BATCH_SIZE
     if chosen & set(TRAINS):
         inputs["num_batches"] = settings["tse_batches"] = num_batches
-        inputs["lr"] = settings["tse_lr"] = 0.001 if options.tse_lr is None else options.tse_lr
+        inputs["lr"] = settings["tse_lr"] = LR if options.tse_lr is None else options.tse_lr
     if chosen & set(VALIDATES):
         num_val = options.val_batches
         inputs["val_batches"] = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 from estimators.options import (
@@ -113,9 +112,7 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
     Raises:
         ValueError: If they do not.
     """
-    measuring = EstimatorOptions(
-        **{field.name: getattr(args, field.name, None) for field in fields(EstimatorOptions)}
-    )
+    measuring = EstimatorOptions.of(vars(args))
     for name, what in (
         ("supernet", "one or more checkpoints of supernet-train"),
         ("output", "the folder for the run's files"),

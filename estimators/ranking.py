@@ -41,14 +41,14 @@ class Interval:
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     """Spearman's rank correlation of (num_archs,) scores with the truth."""
     values, true = _checked(scores, truth)
-    ranks, true_ranks = rankdata(_filled(values)), rankdata(true)
+    ranks, true_ranks = rankdata(diverged_last(values)), rankdata(true)
     return float(_correlations(ranks, true_ranks, np.ones((1, len(true))))[0])
 
 
 def kendall_tau_b(scores: ArrayLike, truth: ArrayLike) -> float:
     """Kendall's rank correlation tau-b of (num_archs,) scores with the truth."""
     values, true = _checked(scores, truth)
-    ranks = rankdata(_filled(values))
+    ranks = rankdata(diverged_last(values))
     if np.ptp(ranks) == 0 or np.ptp(true) == 0:
         return 0.0
     return float(kendalltau(ranks, true, variant="b").statistic)
@@ -61,11 +61,21 @@ def pearson(scores: ArrayLike, truth: ArrayLike) -> float:
     return float(_correlations(values, true, is_scored[None].astype(np.float64))[0])
 
 
+def diverged_last(scores: Floats) -> Floats:
+    """Scores of any shape with those that diverged, nan, below all others."""
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def best_first(scores: Floats) -> NDArray[np.int64]:
+    """Indices of (num_archs,) scores, the best first; ties by index, nan last."""
+    return np.argsort(-diverged_last(scores), kind="stable")
+
+
 def top_k(scores: ArrayLike, k: int) -> NDArray[np.int64]:
     """Indices of the k best of (num_archs,) scores, best first; ties by index, nan last."""
     values, _ = _checked(scores, np.zeros(np.shape(scores)))
     _check_k(k, len(values))
-    return _best_first(values)[:k]
+    return best_first(values)[:k]
 
 
 def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
@@ -247,12 +257,15 @@ def rank_correlation_curve(
         raise ValueError(
             f"Numbers of steps must be from 1 to the {table.shape[1]} recorded, got {list(at)}."
         )
-    weights, curve = _draw(len(table), num_bootstrap, seed), []
+    true = np.asarray(truth, np.float64)
     for num_steps in at:
-        row, true = _checked(table[:, num_steps - 1], truth)
-        resampled = _correlations(
-            _Ties(_filled(row), weights).ranks(), _Ties(true, weights).ranks(), weights
-        )
+        _checked(table[:, num_steps - 1], true)
+    weights, curve = _draw(len(table), num_bootstrap, seed), []
+    true_ranks = _Ties(true, weights).ranks()
+    for num_steps in at:
+        row = table[:, num_steps - 1]
+        ranks = _Ties(diverged_last(row), weights).ranks()
+        resampled = _correlations(ranks, true_ranks, weights)
         curve.append(_interval(spearman(row, true), resampled))
     return tuple(curve)
 
@@ -276,7 +289,7 @@ class _Resamples:
 
     def all(self, scores: Floats) -> Floats:
         """``METRICS`` of scores (num_archs,), shape (num_metrics, num_bootstrap)."""
-        filled, top = _filled(scores), self._top(scores)
+        filled, top = diverged_last(scores), self._top(scores)
         ties = _Ties(filled, self._weights)
         # A pair counts as often as it is drawn.
         signs = _signs(filled) * self._true_signs
@@ -295,7 +308,7 @@ class _Resamples:
 
     def _top(self, scores: Floats) -> Floats:
         """How often each is among the k best, shape (num_bootstrap, num_archs)."""
-        order = _best_first(scores)
+        order = best_first(scores)
         drawn = self._weights[:, order]
         top = np.empty_like(drawn)
         top[:, order] = np.clip(self._k - (np.cumsum(drawn, axis=1) - drawn), 0, drawn)
@@ -365,18 +378,9 @@ def _signs(values: Floats) -> Floats:
     return np.subtract(values[:, None] > values, values[:, None] < values, dtype=np.float64)
 
 
-def _best_first(scores: Floats) -> NDArray[np.int64]:
-    return np.argsort(-_filled(scores), kind="stable")
-
-
 def _interval(value: float, resampled: Floats) -> Interval:
     low, high = np.percentile(resampled, PERCENTILES)
     return Interval(float(value), float(low), float(high))
-
-
-def _filled(scores: Floats) -> Floats:
-    """With those that diverged below all others."""
-    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:

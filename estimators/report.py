@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from estimators.ranking import best_first
 from estimators.report_plots import (
     MIN_SECONDS,
     SERIES,
@@ -24,7 +25,6 @@ from estimators.report_tables import (
     combined_table,
     differences_table,
     notation,
-    order_of,
     places_of,
     scores_of,
     scores_table,
@@ -149,7 +149,7 @@ def _cost(result: Mapping[str, Any]) -> str:
 
 def _places(result: Mapping[str, Any]) -> str:
     truth, k, unit = truth_of(result), result["top_k"], result["truth"]["unit"]
-    is_top = np.isin(np.arange(len(truth)), order_of(truth)[:k])
+    is_top = np.isin(np.arange(len(truth)), best_first(truth)[:k])
     known = truth[np.isfinite(truth)]
     low, tenth, high = float(known.min()), float(np.quantile(known, 0.1)), float(known.max())
     if low < tenth - 2 * (high - tenth):  # a few bad ones would leave no room for the others

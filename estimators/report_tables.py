@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.ranking import best_first
 from estimators.report_words import (
     BASELINES,
     METRICS,
@@ -97,7 +98,7 @@ def top_tables(result: Mapping[str, Any]) -> str:
         name: np.mean([places_of(scores_of(result, name, i)) for i in range(num_supernets)], axis=0)
         for name in names
     }
-    true_order = order_of(truth)[:k]
+    true_order = best_first(truth)[:k]
     by_truth: list[_Row] = []
     for place, index in enumerate(true_order, 1):
         cells = _arch_cells(place, archs[index], unit)
@@ -109,7 +110,7 @@ def top_tables(result: Mapping[str, Any]) -> str:
         by_truth.append((cells, ""))
     best, true_places = names[0], places_of(truth)
     by_score: list[_Row] = []
-    for place, index in enumerate(order_of(scores_of(result, best))[:k], 1):
+    for place, index in enumerate(best_first(scores_of(result, best))[:k], 1):
         score = archs[index]["scores"][best][0]
         cells = _arch_cells(place, archs[index], unit)
         true_place = f"<mark>{true_places[index]}</mark>"
@@ -177,15 +178,10 @@ def scores_of(result: Mapping[str, Any], name: str, supernet: int = 0) -> NDArra
     return np.array([arch["scores"][name][supernet] for arch in result["archs"]], dtype=float)
 
 
-def order_of(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices, the best first; ties as they come, and nan last."""
-    return np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")
-
-
 def places_of(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place of each in ``order_of``, from 1."""
+    """The place of each in ``best_first``, from 1."""
     places = np.empty(len(scores), dtype=np.int64)
-    places[order_of(scores)] = np.arange(1, len(scores) + 1)
+    places[best_first(scores)] = np.arange(1, len(scores) + 1)
     return places
 
 

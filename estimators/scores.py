@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.curve_scores import tlmini, tse, tse_e, tse_ema
+from estimators.curve_scores import GAMMA, tlmini, tse, tse_e, tse_ema
 
 #: Of the losses of the extra training steps.
 CURVE_SCORES = ("tse", "tse_e", "tse_ema", "tlmini", "sovl")
@@ -54,7 +54,7 @@ class Score:
     name: str
     num_steps: int | None = None
     window: int = 1
-    gamma: float = 0.999
+    gamma: float = GAMMA
 
     def __post_init__(self) -> None:
         if self.name not in SCORES:

@@ -26,8 +26,7 @@ class TabularEstimator:
     name = "table"
 
     def __init__(self, values: Mapping[Architecture, float], value_name: str = "value") -> None:
-        is_lazy = isinstance(values, NATSBench)
-        self.values = values if is_lazy else dict(values)
+        self.values = values
         self.value_name = value_name
 
     @classmethod

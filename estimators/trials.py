@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from estimators.settings import changes
 from supernets.atomic import atomic_write
 from supernets.spaces import Architecture, SearchSpace
 
@@ -300,14 +301,10 @@ def _read_or_write_header(
     if application_id != _APPLICATION_ID:
         raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
     stored = dict(connection.execute("SELECT key, value FROM header"))
-    differences = [
-        f"{key} was {stored.get(key, 'not set')} and is now {given.get(key, 'not set')}"
-        for key in dict.fromkeys([*given, *stored])
-        if stored.get(key) != given.get(key)
-    ]
+    differences = changes(stored, given)
     if differences:
         raise ValueError(
-            f"{path} was written with other settings: {'; '.join(differences)}. "
+            f"{path} was written with other settings: {differences}. "
             "Use a new --output, or the settings it was written with."
         )
 

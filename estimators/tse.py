@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimate, EstimateError
-from estimators.brief_training import BriefTraining, failure
+from estimators.brief_training import LR, NUM_BATCHES, BriefTraining, failure
 from estimators.curve_scores import TopK
 from supernets.base import Supernet
 from supernets.spaces import Architecture
@@ -64,8 +64,8 @@ class TSEEstimator:
         supernet: Supernet,
         train_batches: Iterable[tuple[Tensor, Tensor]],
         *,
-        num_batches: int = 100,
-        lr: float = 0.001,
+        num_batches: int = NUM_BATCHES,
+        lr: float = LR,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         race_for: int | None = None,

@@ -39,7 +39,7 @@ from supernets.base import Supernet
 from supernets.checkpoint import (
     read_training_checkpoint,
     reopen_data,
-    supernet_from_checkpoint,
+    trained_supernet,
     weights_digest,
 )
 from supernets.command_line import (
@@ -190,10 +190,7 @@ def _open_supernet(
             return create_supernet(args.space, num_classes=NUM_CLASSES[args.space]), None
     checkpoint = read_training_checkpoint(args.supernet)
     check_space(args.space, checkpoint, args.supernet)
-    supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device)
-    if checkpoint["train_config"]["channels_last"]:
-        supernet.to(memory_format=torch.channels_last)
-    return supernet, checkpoint
+    return trained_supernet(checkpoint, args.supernet, device), checkpoint
 
 
 def _proxies(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 from estimators import ESTIMATORS
@@ -126,9 +125,7 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
     Raises:
         ValueError: If they do not.
     """
-    measuring = EstimatorOptions(
-        **{field.name: getattr(args, field.name) for field in fields(EstimatorOptions)}
-    )
+    measuring = EstimatorOptions.of(vars(args))
     if args.output is None:
         raise ValueError("--output is required: the folder for the run's files.")
     if args.estimator == "table":

@@ -74,6 +74,8 @@ class Supernet(nn.Module, abc.ABC):
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
         """The network of ``build_subnet`` holding the weights of an extracted subnet.
 
+        It shares no storage with the subnet.
+
         BatchNorm that was not affine becomes affine with weight 1 and bias 0, BatchNorm without
         running statistics gets fresh ones: recalibrate them before use in eval mode.
         """

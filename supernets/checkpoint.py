@@ -138,6 +138,23 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     return supernet
 
 
+def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.device) -> Supernet:
+    """Rebuilds a supernet on a device, in the memory format it was trained in.
+
+    Args:
+        checkpoint: What ``read_training_checkpoint`` gave.
+        path: Where from, for messages.
+        device: Where to.
+
+    Raises:
+        ValueError: As ``supernet_from_checkpoint``.
+    """
+    supernet = supernet_from_checkpoint(checkpoint, path).to(device)
+    if checkpoint["train_config"]["channels_last"]:
+        supernet.to(memory_format=torch.channels_last)
+    return supernet
+
+
 def load_supernet(path: str | Path) -> Supernet:
     """Rebuilds a trained supernet from its checkpoint, on the CPU and in eval mode.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -81,6 +80,6 @@ def evaluate_recalibrated(
     Raises:
         ValueError: If ``batches`` or ``recalibrate_batches`` is empty.
     """
-    standalone = supernet.to_standalone(copy.deepcopy(subnet))
+    standalone = supernet.to_standalone(subnet)
     recalibrate_bn(standalone, recalibrate_batches, len(recalibrate_batches), amp=amp)
     return evaluate(standalone, batches, device=device, amp=amp)

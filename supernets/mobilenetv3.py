@@ -14,6 +14,7 @@ Subnets are timm's own ``MobileNetV3``. Differs from the authors' code:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -188,8 +189,8 @@ class MobileNetV3Supernet(Supernet):
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
-        """An extracted ``subnet`` as it is: it stands alone already."""
-        return subnet
+        """A copy of an extracted ``subnet``, which stands alone already."""
+        return copy.deepcopy(subnet)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Exact params and macs of architectures' subnets.

@@ -38,6 +38,7 @@ TORCH_FREE = (
     "estimators.combined",
     "estimators.learning_curves",
     "estimators.scores",
+    "estimators.settings",
     "estimators.chosen_archs",
     "search.base",
     "search.random_search",
