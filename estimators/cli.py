@@ -99,6 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     measuring = check_args(args)
+    scores = [
+        Score(
+            name,
+            window=1 if args.tse_window is None else args.tse_window,
+            gamma=GAMMA if args.tse_gamma is None else args.tse_gamma,
+        )
+        for name in args.estimators
+    ]
     set_threads(args.threads)
     device = resolve_device(args.device)
     checkpoints = [read_training_checkpoint(path) for path in args.supernet]
@@ -135,7 +143,8 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
         for subject in subjects:
             subject.store.close()
         raise
-    return lambda: _rank(args, command, archs, truth, subjects, CostModel(supernets[0]))
+    cost_model = CostModel(supernets[0])
+    return lambda: _rank(args, command, archs, truth, subjects, scores, cost_model)
 
 
 def _check_alike(supernets: Sequence[Supernet], paths: Sequence[Path]) -> None:
@@ -238,6 +247,7 @@ def _rank(
     archs: Sequence[Architecture],
     truth: _Truth,
     subjects: Sequence[_Subject],
+    scores: Sequence[Score],
     cost_model: CostModel,
 ) -> int:
     write_args(args.output, vars(args))
@@ -264,10 +274,6 @@ def _rank(
         )
     true = np.array([values[archs[i]] for i in known])
     measured = [[trials[i] for i in known] for trials in measured]
-    scores = [
-        Score(name, window=args.tse_window or 1, gamma=args.tse_gamma or GAMMA)
-        for name in args.estimators
-    ]
     notations = [cost_model.space.format(archs[i]) for i in known]
     num_known = _num_known(args, len(known))
     found = compare_scores(

@@ -329,6 +329,8 @@ def test_unfit_files_of_architectures_are_refused(
         ("--archs none.txt", "none.txt cannot be read: "),
         ("--tse-window 2", "--tse-window belongs to estimator tse_e; this run uses tse, val_acc"),
         ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
+        ("--estimators tse_ema val_acc --tse-gamma 0", "gamma must be above 0 and at most 1, got 0"),
+        ("--estimators tse_ema val_acc --tse-gamma 2", "gamma must be above 0 and at most 1, got 2"),
         ("--arch-column nothing", "has no column 'nothing'"),
         ("--supernet none.pt", "There is no checkpoint at none.pt."),
         ("--num-workers -1", "num_workers must be at least 0, got -1."),
