@@ -26,7 +26,8 @@ class TabularEstimator:
     name = "table"
 
     def __init__(self, values: Mapping[Architecture, float], value_name: str = "value") -> None:
-        self.values = values
+        is_lazy = isinstance(values, NATSBench)
+        self.values = values if is_lazy else dict(values)
         self.value_name = value_name
 
     @classmethod
