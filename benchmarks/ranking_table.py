@@ -101,6 +101,7 @@ def summary(strategy: str, ranking: dict[str, Any]) -> dict[str, Any]:
         "race": ranking["race"],
         "suggested_num_steps": ranking["suggested_num_steps"],
         "curves": ranking["curves"],
+        "early": ranking["early"],
     }
 
 
