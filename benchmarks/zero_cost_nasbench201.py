@@ -1,20 +1,29 @@
 #!/usr/bin/env python3
 """How well do zero-cost proxies rank the cells of NAS-Bench-201?
 
-Scores random cells as full-size networks with fresh weights on one minibatch of train images, and
-compares the ranks with a table of true accuracies: Spearman beside the published value, with
-bootstrap 95 % intervals, and the seconds per cell. Resumes where it was stopped.
+Scores cells as full-size networks with fresh weights on one minibatch of train images, and compares
+the ranks with a table of true accuracies: Spearman beside the published value, with bootstrap 95 %
+intervals, and the seconds per cell. The cells are those first in the table of each class of equals
+by the benchmark's own rule, 6,466 of 15,625, in a random order. Resumes where it was stopped.
 
     python benchmarks/zero_cost_nasbench201.py --dataset cifar10 --data-dir data \
-        --table nasbench201.csv.gz --column cifar10_test_acc_200ep \
-        --scores runs/zero_cost.csv --output benchmarks/results/zero_cost_nasbench201.json
+        --table nasbench201.csv.gz --columns cifar10_test_acc_200ep \
+        --scores runs/zero_cost --output benchmarks/results/zero_cost_nasbench201.json \
+        --file benchmarks/results/zero_cost_nasbench201.csv.gz
+
+Processes can share the work by ``--part 0 2`` and ``--part 1 2``; a last one, without, writes the
+result.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import hashlib
+import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +40,11 @@ from estimators.zero_cost import PROXIES, measure_proxies
 from supernets import Architecture, CostModel, Supernet, create_supernet
 from supernets.atomic import atomic_write
 from supernets.data import create_loaders
+from supernets.spaces.nasbench201 import NASBench201Space
 
-WEIGHT_SEED = 42  # set once, before the networks of all cells are drawn one after the other
+WEIGHT_SEED = 42  # of the first cell's weights; those of every other cell have the next one
 CELL_SEED = 0
 BATCH_SIZE = 64
-COSTS = ("params", "macs")
 #: Absolute Spearman correlations from https://arxiv.org/abs/2101.08134, by the data set that a
 #: column of the table begins with.
 PUBLISHED = {
@@ -57,6 +66,9 @@ PUBLISHED = {
     },
 }
 
+#: Of a cell: a proxy's score and seconds, by its name.
+Measured = dict[str, dict[str, float]]
+
 
 def main() -> None:
     """Scores the cells that have no scores yet, and compares."""
@@ -65,10 +77,13 @@ def main() -> None:
     add("--dataset", choices=("cifar10", "cifar100", "folder"), required=True)
     add("--data-dir", type=Path, required=True)
     add("--table", type=Path, required=True)
-    add("--column", required=True)
-    add("--scores", type=Path, required=True, help="CSV file of the cells' scores, to resume from")
-    add("--output", type=Path, required=True)
-    add("--num-cells", type=int, default=500)
+    add("--columns", nargs="+", required=True, help="true accuracies")
+    add("--scores", type=Path, required=True, help="folder of the cells' scores, to resume from")
+    add("--proxies", nargs="+", choices=tuple(PROXIES), default=list(PROXIES))
+    add("--num-cells", type=int, help="how many (default: all)")
+    add("--part", type=int, nargs=2, metavar=("I", "N"), help="only measures every Nth cell")
+    add("--output", type=Path, help="where the result goes (default: nowhere)")
+    add("--file", type=Path, help="where the scores go, as .csv.gz (default: nowhere)")
     add("--threads", type=int, default=1)
     add("--note", default="", help="what a reader must know, stored with the results")
     args = parser.parse_args()
@@ -81,82 +96,131 @@ def main() -> None:
         input_size=loaders.input_size,
         bn_mode="affine",  # that of the stand-alone networks
     )
-    truth = TabularEstimator.from_csv(args.table, supernet.space, value_column=args.column).values
-    order = np.random.default_rng(CELL_SEED).permutation(len(truth))
-    cells = [list(truth)[i] for i in order[: args.num_cells]]
+    space = supernet.space
+    truths = {
+        column: TabularEstimator.from_csv(args.table, space, value_column=column).values
+        for column in args.columns
+    }
+    assert isinstance(space, NASBench201Space)
+    cells = unique_cells(space, list(truths[args.columns[0]]))[: args.num_cells]
     x, y = next(iter(loaders.train))
-    rows = score_cells(supernet, cells, x, y, args.scores)
-    true = np.array([truth[cell] for cell in cells])
-    write_result(
-        args.output,
-        {
-            "note": args.note,
-            "table_column": args.column,
-            "data": loaders.settings,
-            "network": supernet.settings,
-            "num_cells": len(cells),
-            "spearman": compare(rows, true, PUBLISHED.get(args.column.split("_")[0], {})),
-        },
-    )
+    args.scores.mkdir(parents=True, exist_ok=True)
+    part, num_parts = args.part or (0, 1)
+    score_cells(supernet, cells, args.proxies, x, y, args.scores, part=part, num_parts=num_parts)
+    if args.part is not None:
+        return
+    costs = CostModel(supernet)
+    known = read_scores(args.scores, minibatch(x, y))
+    rows = []
+    for cell in tqdm(cells, "Costs", disable=None):
+        measured = known[space.format(cell)]
+        cost = costs.measure(cell)
+        scores = {proxy: measured[proxy]["score"] for proxy in args.proxies}
+        rows.append({**scores, "params": float(cost.params), "macs": float(cost.macs)})
+    if args.file is not None:
+        write_file(args.file, [space.format(cell) for cell in cells], rows)
+    if args.output is not None:
+        seconds = {
+            proxy: float(np.mean([known[space.format(cell)][proxy]["seconds"] for cell in cells]))
+            for proxy in args.proxies
+        }
+        spearman = {
+            column: compare(
+                rows,
+                np.array([truth[cell] for cell in cells]),
+                PUBLISHED.get(column.split("_")[0], {}),
+            )
+            for column, truth in truths.items()
+        }
+        write_result(
+            args.output,
+            {
+                "note": args.note,
+                "data": loaders.settings,
+                "network": supernet.settings,
+                "num_cells": len(cells),
+                "mean_seconds_per_cell": seconds,
+                "spearman": spearman,
+            },
+        )
+
+
+def unique_cells(space: NASBench201Space, cells: Sequence[Architecture]) -> list[Architecture]:
+    """The first of every class of equals, in a random order."""
+    first: dict[str, Architecture] = {}
+    for cell in cells:
+        first.setdefault(space.unique_string(cell), cell)
+    order = np.random.default_rng(CELL_SEED).permutation(len(first))
+    return [list(first.values())[i] for i in order]
 
 
 def score_cells(
-    supernet: Supernet, cells: list[Architecture], x: Tensor, y: Tensor, path: Path
-) -> list[dict[str, str]]:
-    """A row of scores, seconds and costs for every cell; those in the file are not measured again.
-
-    Every network is drawn all the same, since the weights of the next depend on it.
-    """
-    minibatch = hashlib.sha256(x.numpy().tobytes() + y.numpy().tobytes()).hexdigest()[:12]
-    keys = [(supernet.space.format(cell), minibatch) for cell in cells]
-    rows = read_rows(path)[: len(cells)]
-    if [(row["cell"], row["minibatch"]) for row in rows] != keys[: len(rows)]:
-        raise SystemExit(f"{path} holds other cells or another minibatch; choose other --scores.")
-    num_known = len(rows)
-    costs = CostModel(supernet)
-    torch.manual_seed(WEIGHT_SEED)
-    for i, cell in enumerate(tqdm(cells, "Scoring", disable=None)):
-        network = supernet.build_subnet(cell)
-        if i < num_known:
+    supernet: Supernet,
+    cells: Sequence[Architecture],
+    proxies: Sequence[str],
+    x: Tensor,
+    y: Tensor,
+    folder: Path,
+    *,
+    part: int,
+    num_parts: int,
+) -> None:
+    """Adds a line for every cell that lacks some of the scores to a file of the folder."""
+    batch = minibatch(x, y)
+    known = read_scores(folder, batch)
+    path = folder / f"part-{part}-of-{num_parts}.jsonl"
+    for number in tqdm(range(part, len(cells), num_parts), "Scoring", disable=None):
+        name = supernet.space.format(cells[number])
+        missing = [proxy for proxy in proxies if proxy not in known.get(name, {})]
+        if not missing:
             continue
-        scores, seconds = measure_proxies(network, x, y, list(PROXIES))
-        cost = costs.measure(cell)
-        measured = {
-            **scores,
-            "params": cost.params,
-            "macs": cost.macs,
-            **{f"{proxy}_seconds": seconds[proxy] for proxy in PROXIES},
-        }
-        texts = {key: repr(value) for key, value in measured.items()}
-        rows.append({"cell": keys[i][0], "minibatch": minibatch, **texts})
-        write_rows(path, rows)
-    return rows
+        torch.manual_seed(WEIGHT_SEED + number)
+        network = supernet.build_subnet(cells[number])
+        scores, seconds = measure_proxies(network, x, y, missing)
+        measured = {proxy: {"score": scores[proxy], "seconds": seconds[proxy]} for proxy in missing}
+        line = json.dumps({"cell": name, "minibatch": batch, "measured": measured})
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """What an earlier run wrote."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def minibatch(x: Tensor, y: Tensor) -> str:
+    """What tells a minibatch from others."""
+    return hashlib.sha256(x.numpy().tobytes() + y.numpy().tobytes()).hexdigest()[:12]
 
 
-def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """Replaces the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def read_scores(folder: Path, batch: str) -> dict[str, Measured]:
+    """What earlier runs measured, by the cells' notation; a line that was cut off is left out."""
+    found: dict[str, Measured] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if row["minibatch"] != batch:
+                raise SystemExit(f"{path} is of another minibatch; choose other --scores.")
+            found.setdefault(row["cell"], {}).update(row["measured"])
+    return found
+
+
+def write_file(path: Path, cells: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
+    """Scores to seven digits as a compressed CSV file, the same bytes for the same scores."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["arch_str", *rows[0]])
+    for cell, row in zip(cells, rows, strict=True):
+        writer.writerow([cell, *(f"{value:.7g}" for value in row.values())])
+    with atomic_write(path, "wb") as file:
+        file.write(gzip.compress(text.getvalue().encode("utf-8"), mtime=0))
 
 
 def compare(
-    rows: list[dict[str, str]], true: np.ndarray, published: dict[str, float]
+    rows: Sequence[dict[str, float]], true: np.ndarray, published: dict[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """Of every proxy and cost: Spearman, its published absolute value, seconds per cell."""
+    """Of every proxy and cost: Spearman, and its published absolute value."""
     found: dict[str, dict[str, Any]] = {}
-    for name in (*PROXIES, *COSTS):
-        scores = np.array([float(row[name]) for row in rows])
+    for name in rows[0]:
+        scores = np.array([row[name] for row in rows])
         is_finite = np.isfinite(scores)
         # cells without a score rank last
         result = correlation(spearmanr, np.where(is_finite, scores, -np.inf), true)
@@ -164,9 +228,6 @@ def compare(
         if name in published:
             found[name]["published"] = published[name]
             found[name]["difference"] = abs(result["value"]) - published[name]
-        if name in PROXIES:
-            seconds = [float(row[f"{name}_seconds"]) for row in rows]
-            found[name]["mean_seconds_per_cell"] = float(np.mean(seconds))
     return found
 
 

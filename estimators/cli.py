@@ -25,7 +25,7 @@ from estimators.comparison import compare_epochs, compare_scores
 from estimators.curve_scores import GAMMA
 from estimators.factory import create_one_pass
 from estimators.features import combined_features
-from estimators.from_scratch import FromScratchEstimator
+from estimators.from_scratch import SCRATCH_BATCH_SIZE, SCRATCH_LR, FromScratchEstimator
 from estimators.measuring import measure_all, trial_of_estimate, trial_of_pass
 from estimators.one_pass import OnePassEstimator
 from estimators.options import (
@@ -63,8 +63,6 @@ from supernets.device import resolve_device
 from supernets.factory import default_amp
 from supernets.retrain_config import RetrainConfig
 from supernets.spaces import Architecture
-
-TRUTH_LR, TRUTH_BATCH_SIZE = 0.1, 64
 
 
 @dataclass(frozen=True)
@@ -197,8 +195,8 @@ def _training(
     """The trainings from scratch, which go on from what their folder holds."""
     folder = args.truth_dir or args.output / "truth"
     folder.mkdir(parents=True, exist_ok=True)
-    lr = TRUTH_LR if args.truth_lr is None else args.truth_lr
-    loaders = data.open(0, args.truth_batch_size or TRUTH_BATCH_SIZE)
+    lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
+    loaders = data.open(0, args.truth_batch_size or SCRATCH_BATCH_SIZE)
     trainer = FromScratchEstimator(
         supernet, loaders, RetrainConfig(epochs=args.truth_epochs, lr=lr), folder, device=device
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from estimators.base import Estimator
 from estimators.brief_training import LR, NUM_BATCHES, BriefTraining
 from estimators.curve_scores import GAMMA
+from estimators.from_scratch import FromScratchEstimator
 from estimators.inherited import ValAccuracyEstimator
 from estimators.minibatches import rebatched
 from estimators.one_pass import OnePassEstimator
@@ -20,9 +21,11 @@ from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
 from supernets.base import Supernet
 from supernets.cost import CostModel
+from supernets.data import Loaders
+from supernets.retrain_config import RetrainConfig
 from supernets.spaces import SearchSpace
 
-ESTIMATORS = (*SCORES, "table")
+ESTIMATORS = (*SCORES, "from_scratch", "table")
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -31,9 +34,13 @@ _AFTER_STEPS = ("val_acc_after", "val_loss_after")
 TRAINS = (*CURVE_SCORES, *_AFTER_STEPS)
 VALIDATES = ("sovl", *VAL_SCORES)
 _NEEDS = {
-    "supernet": SCORES,
+    "supernet": (*SCORES, "from_scratch"),
     "train_batches": (*TRAINS, *PROXY_SCORES),
     "val_batches": VALIDATES,
+    "loaders": ("from_scratch",),
+    "recipe": ("from_scratch",),
+    "output": ("from_scratch",),
+    "score": ("from_scratch",),
     "table": ("table",),
     "value_column": ("table",),
     "space": ("table",),
@@ -62,6 +69,10 @@ def create_estimator(
     race_for: int | None = None,
     window: int | None = None,
     gamma: float | None = None,
+    loaders: Loaders | None = None,
+    recipe: RetrainConfig | None = None,
+    output: Path | None = None,
+    score: Score | None = None,
     table: Path | None = None,
     arch_column: str | None = None,
     value_column: str | None = None,
@@ -72,8 +83,9 @@ def create_estimator(
     """Builds an estimator by name; what it needs must be given, what it cannot use must not.
 
     Args:
-        name: One of ``ESTIMATORS``: a score of ``estimators.scores``, or "table".
-        supernet: Trained supernet; only read. For all but "table".
+        name: One of ``ESTIMATORS``: a score of ``estimators.scores``, "from_scratch" or "table".
+        supernet: Trained supernet; only read. For all but "table"; that of "from_scratch" need not
+            be trained.
         train_batches: Minibatches of the train split. For scores of curves, "…_after" and zero-cost
             proxies, which look at the first.
         val_batches: Minibatches of the val split. For "val_…" and "sovl".
@@ -83,12 +95,16 @@ def create_estimator(
         race_for: tse: how many of the best must be known exactly; None for all.
         window: tse_e: how many of the last steps are summed; None for 1.
         gamma: tse_ema: weight of a loss against the next; None for 0.999.
+        loaders: from_scratch: what to learn from and to measure on.
+        recipe: from_scratch: of its trainings, autocast included.
+        output: from_scratch: an existing folder that keeps them.
+        score: from_scratch: what the search goes by.
         table: CSV file, or the files of NATS-Bench.
         arch_column: Column of architectures; None for ``"arch_str"``.
         value_column: Column of values; of NATS-Bench the data set.
         space: Parses the table's architectures.
         device: Where to run; the table ignores it.
-        amp: Whether to compute in bfloat16 autocast; the table ignores it.
+        amp: Whether to compute in bfloat16 autocast; the table and "from_scratch" ignore it.
 
     Raises:
         ValueError: If the name is unknown, something needed is missing, or something given does
@@ -106,6 +122,10 @@ def create_estimator(
         "race_for": race_for,
         "window": window,
         "gamma": gamma,
+        "loaders": loaders,
+        "recipe": recipe,
+        "output": output,
+        "score": score,
         "table": table,
         "arch_column": arch_column,
         "value_column": value_column,
@@ -127,6 +147,9 @@ def create_estimator(
             table, space, arch_column=arch_column, value_column=value_column
         )
     assert supernet is not None
+    if name == "from_scratch":
+        assert loaders is not None and recipe is not None and output is not None
+        return FromScratchEstimator(supernet, loaders, recipe, output, score=score, device=device)
     num_batches = NUM_BATCHES if num_batches is None else num_batches
     lr = LR if lr is None else lr
     if name == "tse":

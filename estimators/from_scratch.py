@@ -1,6 +1,11 @@
 """Stand-alone training: what a subnet reaches without the supernet.
 
-This is the ground truth of a ranking where no table has it, at the price of a whole training each.
+To the end it is the ground truth of a ranking where no table has it, at the price of a whole
+training each. Begun only, it is what query-based search measures candidates by: early-stopped
+validation accuracy, or the speed of the training (TSE).
+
+Paper: Speedy Performance Estimation for Neural Architecture Search,
+https://arxiv.org/abs/2006.04492
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import torch
 from torch import nn
 
 from estimators.base import Estimate, EstimateError
+from estimators.scores import CURVE_SCORES, Score
 from estimators.settings import changes
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
@@ -30,14 +36,16 @@ from supernets.spaces import Architecture
 from supernets.standard_training import read_network_checkpoint, train_network
 from supernets.training_loop import TrainingError
 
-#: What decides the score, and the splits that are measured for it.
-MEASURED = {"test": ("val", "test"), "val": ("val",)}
+#: Scores that a search may go by.
+SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
+#: The recipe and minibatches, unless others are asked for.
+SCRATCH_LR, SCRATCH_BATCH_SIZE = 0.1, 64
 #: Columns of a training's table that are no curves.
 NO_CURVES = ("epoch", "step", "lr", "seconds")
 
 
 class FromScratchEstimator:
-    """Accuracy of the stand-alone network after a training from fresh weights.
+    """What a training of the stand-alone network from fresh weights says of an architecture.
 
     The weights start from ``config.seed``, which also decides order and augmentation of the images:
     every architecture sees the same minibatches, in any order of evaluation, and on a CPU its
@@ -45,17 +53,19 @@ class FromScratchEstimator:
 
     What is known of an architecture is a file of its own in ``output``, whose name is the hash of
     its notation; it is read where it exists, so that a folder serves all supernets of a space and
-    size. A training that was stopped goes on from its last checkpoint, which is removed once it is
-    finished.
+    size, and searches by any score. A training that was stopped goes on from its last checkpoint,
+    which is removed once it is finished.
 
     Args:
         supernet: Says which networks to build; its weights are not used.
         loaders: What to learn from and to measure on.
-        config: The recipe. Parts that are for training alone, an auxiliary head or drop path, do
-            not exist here.
+        config: The recipe; its ``stop_after`` is the budget where that is less than the schedule.
+            Parts that are for training alone, an auxiliary head or drop path, do not exist here.
         output: An existing folder. No two processes may train in it at once.
-        split: ``"test"``, the truth that rankings are compared with, or ``"val"``, for a search;
-            the test split is then not read.
+        score: One of ``SCRATCH_SCORES`` that a search goes by, of all epochs trained; the test
+            split is then not read. Those of TSE are of the mean training loss of each epoch, so
+            that window and gamma count epochs. None for the truth that rankings are compared with,
+            the accuracy on test.
         device: Where to train; that of ``loaders``.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
@@ -74,12 +84,15 @@ class FromScratchEstimator:
         config: RetrainConfig,
         output: Path,
         *,
-        split: str = "test",
+        score: Score | None = None,
         device: torch.device | str = "cpu",
         checkpoint_minutes: float = 10.0,
     ) -> None:
-        if split not in MEASURED:
-            raise ValueError(f"Unknown split {split!r}; choose from {', '.join(MEASURED)}.")
+        if score is not None and (score.name not in SCRATCH_SCORES or score.num_steps is not None):
+            raise ValueError(
+                f"Trainings from scratch are scored by {', '.join(SCRATCH_SCORES)} of all epochs, "
+                f"got {score}."
+            )
         if not checkpoint_minutes > 0:
             raise ValueError(f"checkpoint_minutes must be positive, got {checkpoint_minutes}.")
         if config.aux_weight > 0 or config.drop_path_ramp:
@@ -98,20 +111,23 @@ class FromScratchEstimator:
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
         self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output
-        self.split, self.checkpoint_minutes = split, checkpoint_minutes
+        self.score, self.checkpoint_minutes = score, checkpoint_minutes
         self.device = torch.device(device)
-        _check_settings(output / "settings.json", _settings(supernet, loaders, config, split))
+        #: All that decides the trainings, in one level of plain values.
+        self.settings = _settings(supernet, loaders, config, "test" if score is None else "val")
+        _check_settings(output / "settings.json", self.settings)
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Trains the network of ``arch``, or reads what its training gave before.
 
         Returns:
-            Estimate with metrics ``"val_top1"`` (percent), ``"val_loss"`` (nats) and, unless the
-            split is val, ``"test_top1"`` and ``"test_loss"``, of the final weights in float32. It
-            has the curves ``"train_loss"`` (mean over an epoch's minibatches, each before its own
-            update, of what the recipe minimises), ``"val_top1"`` and ``"val_loss"``, one value
-            per epoch; with averaged weights also ``"ema_val_top1"`` and ``"ema_val_loss"``. Its
-            seconds are those of all training steps, without measuring.
+            Estimate with metrics ``"val_top1"`` (percent), ``"val_loss"`` (nats) and, without a
+            score, ``"test_top1"`` and ``"test_loss"``, of the final weights in float32; with a
+            score of TSE also that (nats, summed over epochs). It has the curves ``"train_loss"``
+            (mean over an epoch's minibatches, each before its own update, of what the recipe
+            minimises), ``"val_top1"`` and ``"val_loss"``, one value per epoch; with averaged
+            weights also ``"ema_val_top1"`` and ``"ema_val_loss"``. Its seconds are those of all
+            training steps, without measuring.
 
         Raises:
             EstimateError: If the training diverges.
@@ -132,10 +148,16 @@ class FromScratchEstimator:
         if "error" in record:
             raise EstimateError(record["error"])
         curves = {name: tuple(values) for name, values in record["curves"].items()}
-        return Estimate(record["score"], record["metrics"], record["seconds"], curves)
+        metrics = record["metrics"]
+        if self.score is None:
+            return Estimate(metrics["test_top1"], metrics, record["seconds"], curves)
+        score = self.score.of(metrics, curves)
+        if self.score.name in CURVE_SCORES:
+            metrics[self.score.name] = -score
+        return Estimate(score, metrics, record["seconds"], curves)
 
     def _train(self, arch: Architecture, folder: Path, stop: StopRequest) -> dict[str, Any]:
-        """The score and so on, or the error, of a training within a folder of its own."""
+        """The metrics and so on, or the error, of a training within a folder of its own."""
         folder.mkdir(exist_ok=True)
         network = self._build(arch)
         last = folder / "last.pt"
@@ -156,14 +178,13 @@ class FromScratchEstimator:
         if not result.is_finished:
             raise KeyboardInterrupt
         metrics: dict[str, float] = {}
-        for split in MEASURED[self.split]:
+        for split in ("val", "test") if self.score is None else ("val",):
             measured = evaluate(network, getattr(self.loaders, split), device=self.device)
             if not math.isfinite(measured.loss):
                 return {"error": f"After training from scratch the {split} loss is {measured.loss}"}
             metrics |= {f"{split}_top1": measured.top1, f"{split}_loss": measured.loss}
         history = result.history
         return {
-            "score": metrics[f"{self.split}_top1"],
             "metrics": metrics,
             "seconds": math.fsum(row["seconds"] for row in history),
             "curves": {

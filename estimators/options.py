@@ -16,11 +16,13 @@ from estimators.base import Estimator
 from estimators.brief_training import LR, NUM_BATCHES
 from estimators.combined_estimator import CombinedEstimator, Reference
 from estimators.factory import TRAINS, VALIDATES, create_estimator, create_one_pass
+from estimators.from_scratch import SCRATCH_BATCH_SIZE
 from estimators.minibatches import rebatched
 from estimators.scores import PROXY_SCORES, VAL_SCORES
 from supernets.base import Supernet
 from supernets.checkpoint import weights_digest
 from supernets.data import Loaders
+from supernets.spaces import SearchSpace
 
 #: The estimator that is fitted to a ranking.
 COMBINED = "combined"
@@ -29,11 +31,17 @@ USERS = {
     "tse_batches": TRAINS,
     "tse_batch_size": (*TRAINS, *PROXY_SCORES, COMBINED),
     "tse_lr": TRAINS,
-    "tse_window": ("tse_e",),
-    "tse_gamma": ("tse_ema",),
+    "tse_window": ("tse_e", "from_scratch"),
+    "tse_gamma": ("tse_ema", "from_scratch"),
     "race_for": ("tse",),
     "val_batches": VAL_SCORES,
     "recalibrate_batches": VAL_SCORES,
+    "scratch_epochs": ("from_scratch",),
+    "scratch_schedule_epochs": ("from_scratch",),
+    "scratch_lr": ("from_scratch",),
+    "scratch_batch_size": ("from_scratch",),
+    "scratch_dir": ("from_scratch",),
+    "scratch_score": ("from_scratch",),
     "reference": (COMBINED,),
     "table": ("table",),
     "table_column": ("table",),
@@ -58,6 +66,12 @@ class EstimatorOptions:
     race_for: int | None = None
     val_batches: int | None = None
     recalibrate_batches: int | None = None
+    scratch_epochs: int | None = None
+    scratch_schedule_epochs: int | None = None
+    scratch_lr: float | None = None
+    scratch_batch_size: int | None = None
+    scratch_dir: Path | None = None
+    scratch_score: str | None = None
     reference: Path | None = None
     table: Path | None = None
     table_column: str | None = None
@@ -94,12 +108,13 @@ def add_table_options(group: argparse._ArgumentGroup) -> None:
         "--table",
         type=Path,
         metavar="CSV",
-        help="table of architectures and values, or NATS-Bench's files",
+        help="table of architectures and values, NAS-Bench-101's records, or NATS-Bench's files",
     )
     add(
         "--table-column",
         metavar="NAME",
-        help="column of values, higher is better; or NATS-Bench's data set",
+        help="column of values, higher is better; validation or test of NAS-Bench-101; or "
+        "NATS-Bench's data set",
     )
     add("--arch-column", metavar="NAME", help="column of architectures (default: arch_str)")
 
@@ -126,7 +141,15 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
                 f"{flag(option)} belongs to estimator {', '.join(users)}; this run uses "
                 f"{', '.join(names)}, leave it out."
             )
-    for option in ("tse_batches", "tse_batch_size", "tse_window", "race_for", "val_batches"):
+    for option in (
+        "tse_batches",
+        "tse_batch_size",
+        "tse_window",
+        "race_for",
+        "val_batches",
+        "scratch_epochs",
+        "scratch_batch_size",
+    ):
         value = getattr(options, option)
         if value is not None and value < 1:
             raise ValueError(f"{flag(option)} must be at least 1, got {value}.")
@@ -134,11 +157,44 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
         raise ValueError(
             f"--recalibrate-batches must not be negative, got {options.recalibrate_batches}."
         )
+    if "from_scratch" in names:
+        _check_scratch(options)
+
+
+def _check_scratch(options: EstimatorOptions) -> None:
+    """Makes sure that the options of trainings from scratch go together."""
+    epochs, score = options.scratch_epochs, options.scratch_score
+    if epochs is None:
+        raise ValueError(
+            "--estimator from_scratch needs --scratch-epochs, those each candidate is trained for."
+        )
+    schedule_epochs = options.scratch_schedule_epochs
+    if schedule_epochs is not None and schedule_epochs < epochs:
+        raise ValueError(
+            f"--scratch-schedule-epochs must be at least the --scratch-epochs {epochs}, got "
+            f"{schedule_epochs}."
+        )
+    for option, needed in (("tse_window", "tse_e"), ("tse_gamma", "tse_ema")):
+        if getattr(options, option) is not None and score != needed:
+            raise ValueError(
+                f"{flag(option)} needs --scratch-score {needed}; leave it out or choose that."
+            )
+    if options.tse_window is not None and options.tse_window > epochs:
+        raise ValueError(
+            f"--tse-window must be at most the --scratch-epochs {epochs}, got {options.tse_window}."
+        )
 
 
 def flag(option: str) -> str:
     """The name of an option on the command line."""
     return "--" + option.replace("_", "-")
+
+
+def train_batch_size(name: str, options: EstimatorOptions) -> int:
+    """Images in each minibatch of train data that an estimator, by name, looks at."""
+    if name == "from_scratch":
+        return options.scratch_batch_size or SCRATCH_BATCH_SIZE
+    return options.tse_batch_size or BATCH_SIZE
 
 
 def check_recalibration(
@@ -158,13 +214,13 @@ def check_recalibration(
 
 
 def table_estimator(
-    options: EstimatorOptions, supernet: Supernet
+    options: EstimatorOptions, space: SearchSpace
 ) -> tuple[Estimator, dict[str, Any]]:
     """Builds the estimator that looks architectures up.
 
     Args:
         options: The options.
-        supernet: Its space parses the table.
+        space: Parses the table.
 
     Returns:
         The estimator, and its settings for the header of the trials.
@@ -178,7 +234,7 @@ def table_estimator(
         table=options.table,
         value_column=options.table_column,
         arch_column=options.arch_column,
-        space=supernet.space,
+        space=space,
     )
     return estimator, {
         "name": "table",
@@ -200,7 +256,7 @@ def supernet_estimator(
     """Builds an estimator of subnets with inherited weights.
 
     Args:
-        name: One of ``ESTIMATORS`` but "table".
+        name: One of ``ESTIMATORS`` but "from_scratch" and "table".
         options: The options.
         supernet: Trained supernet; only read.
         loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
@@ -281,7 +337,7 @@ def measuring_inputs(
     """What estimators measure with.
 
     Args:
-        names: Of ``ESTIMATORS`` but "table".
+        names: Of ``ESTIMATORS`` but "from_scratch" and "table".
         options: The options.
         supernet: Trained supernet; only read.
         loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,36 +11,38 @@ from typing import Any
 import numpy as np
 
 from estimators.ranking import best_first
+from estimators.report_html import (
+    Section,
+    bullets,
+    code,
+    definitions,
+    figure,
+    flat,
+    legend,
+    notation,
+    number,
+    settings_table,
+    with_unit,
+    write_page,
+)
 from estimators.report_plots import (
     MIN_SECONDS,
-    SERIES,
     plot_budgets,
     plot_costs,
     plot_early,
     plot_scatter,
 )
-from estimators.report_style import SCRIPT, STYLE
+from estimators.report_style import SCRIPT
 from estimators.report_tables import (
     combined_table,
     differences_table,
-    notation,
     places_of,
     scores_of,
     scores_table,
-    settings_table,
     top_tables,
     truth_of,
 )
-from estimators.report_words import (
-    BASELINES,
-    METRICS,
-    SCORES,
-    TERMS,
-    code,
-    headline,
-    number,
-    with_unit,
-)
+from estimators.report_words import BASELINES, METRICS, SCORES, TERMS, headline
 from supernets.atomic import atomic_write
 
 
@@ -66,28 +67,18 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
         ("measured", "How it was measured", _measured(result)),
         ("terms", "Terms", _terms(result)),
     )
-    shown = [section for section in sections if section[2]]
-    links = " ".join(f'<a href="#{key}">{title}</a>' for key, title, _ in shown)
-    space, count = escape(result["space"]), len(result["supernets"])
-    first, *rest = headline(result)
-    bodies = [
-        f'<section id="{key}">\n<h2>{title}</h2>\n{body}\n</section>' for key, title, body in shown
-    ]
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Which cheap score ranks subnets best? {space}</title>",
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-        "<h1>Which cheap score ranks subnets best?</h1>",
-        f"<p>{space} · {result['num_archs']} architectures · {count} "
-        f"supernet{'' if count == 1 else 's'} · truth: {escape(result['truth']['source'])}</p>",
-        f'<div class="card"><p>{first}</p>\n{_list(rest)}</div>',
-        f"<nav>{links}</nav>",
-        *bodies,
-        f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
-    ]
-    with atomic_write(path) as file:
-        file.write("\n".join(parts))
+    space, count = result["space"], len(result["supernets"])
+    question = "Which cheap score ranks subnets best?"
+    write_page(
+        path,
+        title=f"{question} {space}",
+        heading=question,
+        subtitle=f"{escape(space)} · {result['num_archs']} architectures · {count} "
+        f"supernet{'' if count == 1 else 's'} · truth: {escape(result['truth']['source'])}",
+        findings=headline(result),
+        sections=[Section(*section) for section in sections],
+        script=SCRIPT,
+    )
 
 
 def write_csv(result: Mapping[str, Any], path: Path) -> None:
@@ -136,14 +127,14 @@ def _cost(result: Mapping[str, Any]) -> str:
         caption = "Bands are 95 % intervals" + (
             "" if suggested is None else "; dotted: suggested B"
         )
-        plots.append(_figure(_legend(curves) + plot_budgets(curves, num_steps), caption + "."))
+        plots.append(figure(legend(curves) + plot_budgets(curves, num_steps), caption + "."))
     names = ", ".join(f"{place} {code(e['name'])}" for place, e in enumerate(estimators, 1))
     caption = (
         ("Lines, of the same colours, grow with B. " if curves else "")
         + f"Open squares are baselines; what takes less than {1000 * MIN_SECONDS:.0f} ms is drawn "
         f"there. {names}."
     )
-    plots.append(_figure(plot_costs(estimators, curves, BASELINES), caption))
+    plots.append(figure(plot_costs(estimators, curves, BASELINES), caption))
     return f'<div class="plots">{"".join(plots)}</div>'
 
 
@@ -183,7 +174,7 @@ def _early(result: Mapping[str, Any]) -> str:
     caption = "How early in trainings from scratch their outcome can be told."
     if effective is not None:
         caption += f" Past {effective} epochs, dotted, training losses say less: some overfit."
-    return f'<div class="plots">{_figure(_legend(curves) + plot, caption)}</div>'
+    return f'<div class="plots">{figure(legend(curves) + plot, caption)}</div>'
 
 
 def _diverged(result: Mapping[str, Any]) -> str:
@@ -196,7 +187,7 @@ def _diverged(result: Mapping[str, Any]) -> str:
         return "<p>Every score of every architecture was finite.</p>"
     return "".join(
         f"<details><summary>{', '.join(map(code, names))}: {len(archs)} of {result['num_archs']}"
-        f"</summary>\n{_list(map(notation, archs))}</details>\n"
+        f"</summary>\n{bullets(map(notation, archs))}</details>\n"
         for archs, names in failed.items()
     )
 
@@ -212,20 +203,8 @@ def _measured(result: Mapping[str, Any]) -> str:
     for supernet in result["supernets"]:
         key = f"supernet {supernet['name']}"
         facts[key] = f"{supernet['path']} (digest {supernet['digest']})"
-    facts |= _flat(result["settings"])
+    facts |= flat(result["settings"])
     return f"<pre>{escape(result['command'])}</pre>\n{settings_table(facts)}"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as ``outer.inner``."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[f"{prefix}{key}"] = text
-    return flat
 
 
 def _terms(result: Mapping[str, Any]) -> str:
@@ -234,21 +213,4 @@ def _terms(result: Mapping[str, Any]) -> str:
         name = estimator["name"]
         if name in SCORES:
             terms[code(name)] = escape(SCORES[name])
-    return "<dl>" + "".join(f"<dt>{t}</dt><dd>{s}</dd>\n" for t, s in terms.items()) + "</dl>"
-
-
-def _figure(plot: str, caption: str) -> str:
-    return f"<figure>{plot}<figcaption>{caption}</figcaption></figure>\n"
-
-
-def _legend(curves: Iterable[str]) -> str:
-    keys = "".join(
-        f'<span><span style="color:var(--series-{i % len(SERIES)})">'
-        f"{SERIES[i % len(SERIES)][3]}</span> {code(name)}</span> "
-        for i, name in enumerate(curves)
-    )
-    return f'<div class="legend">{keys}</div>'
-
-
-def _list(items: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
+    return definitions(terms)

@@ -1,67 +1,16 @@
-"""Plots of a ranking as inline SVG; the page they stand in sets their colours and letters."""
+"""Plots of a ranking."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-#: Colours on light and on dark ground, and markers for matplotlib and for legends. The colours are
-#: told apart by the colour-blind, and markers tell as much.
-SERIES = (
-    ("#0072b2", "#56b4e9", "o", "●"),
-    ("#c44e00", "#ff9447", "s", "■"),
-    ("#00805c", "#2fcf9f", "^", "▲"),
-    ("#a64d82", "#e7a0c8", "D", "◆"),
-    ("#7a6000", "#e6c229", "v", "▼"),
-    ("#5b4fc4", "#b3a9ff", "P", "✚"),
-)
-#: Of letters and axes, and of what stands back.
-INK, FAINT = ("#1f2328", "#e6e6e6"), ("#8c959f", "#7d8590")
-
-#: In units that are about pixels, at which letters are as large as those of the page.
-_WIDTH, _HEIGHT = 380, 280
-_PANEL = 170
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "ranking",
-    "svg.fonttype": "none",
-    "axes.unicode_minus": True,
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "axes.labelsize": 12,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "grid.color": FAINT[0],
-    "text.color": INK[0],
-    "axes.labelcolor": INK[0],
-    "axes.edgecolor": FAINT[0],
-    "xtick.color": FAINT[0],
-    "ytick.color": FAINT[0],
-    "xtick.labelcolor": INK[0],
-    "ytick.labelcolor": INK[0],
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-}
-#: What the page calls the colours.
-_VARIABLES = {
-    INK[0]: "var(--ink)",
-    FAINT[0]: "var(--faint)",
-    **{light: f"var(--series-{i})" for i, (light, *_) in enumerate(SERIES)},
-}
+from estimators.report_svg import FAINT, INK, LINES, PANEL, SERIES, draw
 
 
 def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> str:
@@ -80,7 +29,7 @@ def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None)
         _log(axes, [step for curve in curves.values() for step in curve["num_steps"]])
         axes.set(xlabel="B, extra training steps", ylabel="Spearman")
 
-    return _draw(paint, "budgets", f"Spearman against B of {', '.join(curves)}")
+    return draw(paint, "budgets", f"Spearman against B of {', '.join(curves)}")
 
 
 def plot_costs(
@@ -118,7 +67,7 @@ def plot_costs(
         axes.set(xlabel="seconds per architecture", ylabel="Spearman")
         _label(axes, points)
 
-    return _draw(paint, "costs", "Spearman against seconds per architecture, all estimators")
+    return draw(paint, "costs", "Spearman against seconds per architecture, all estimators")
 
 
 #: Scores that cost less are drawn here.
@@ -144,7 +93,7 @@ def plot_early(
         axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="epochs of training from scratch", ylabel="Spearman")
 
-    return _draw(paint, "early", f"Spearman against epochs of {', '.join(curves)}")
+    return draw(paint, "early", f"Spearman against epochs of {', '.join(curves)}")
 
 
 def plot_scatter(
@@ -190,13 +139,14 @@ def plot_scatter(
         axes.tick_params(labelsize=10.5, length=2)
 
     label = f"Truth against place by {name}"
-    return _draw(paint, identifier, label, width=_PANEL, height=_PANEL, left=30, bottom=24)
+    return draw(paint, identifier, label, width=PANEL, height=PANEL, left=30, bottom=24)
 
 
 def _line(axes: Axes, series: int, x: Any, curve: Mapping[str, Any], *, band: bool = True) -> None:
     colour, _, marker, _ = SERIES[series % len(SERIES)]
     y = np.array(curve["spearman"], dtype=float)  # None is nan
-    axes.plot(x, y, color=colour, marker=marker, ms=4.5, lw=1.6)
+    line = LINES[series // len(SERIES) % len(LINES)]
+    axes.plot(x, y, line, color=colour, marker=marker, ms=4.5, lw=1.6)
     if band:
         low, high = (np.array(curve[key], dtype=float) for key in ("low", "high"))
         axes.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
@@ -242,70 +192,3 @@ def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
             text, (x, y), offsets[best], textcoords="offset points", ha="center",
             va="center", fontsize=11, annotation_clip=False,
         )  # fmt: skip
-
-
-def _draw(
-    paint: Callable[[Axes], None],
-    identifier: str,
-    label: str,
-    *,
-    width: int = _WIDTH,
-    height: int = _HEIGHT,
-    left: int = 52,
-    bottom: int = 44,
-) -> str:
-    """One pair of axes, which ``paint`` fills."""
-    text = io.StringIO()
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        inside = ((width - left - 8) / width, (height - bottom - 8) / height)
-        axes = figure.add_axes((left / width, bottom / height, *inside))
-        paint(axes)
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
-    return _inline(text.getvalue(), identifier, label)
-
-
-def _inline(svg: str, identifier: str, label: str) -> str:
-    """An SVG file as part of a page: no namespaces, no styles for all, names of its own."""
-    root = ElementTree.fromstring(svg)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
-        if element.tag == "g":
-            attributes.pop("id", None)  # nothing refers to groups
-        for key, value in attributes.items():
-            attributes[key] = _attribute(key, value, identifier)
-        element.attrib.clear()
-        element.attrib.update(attributes)
-        for child in list(element):
-            if child.tag.rpartition("}")[2] == "defs" and child.find("./{*}style") is not None:
-                element.remove(child)
-    _share_styles(root)
-    view = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib.update({"class": "plot", "viewBox": view, "role": "img", "aria-label": label})
-    return re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode")).strip()
-
-
-def _attribute(key: str, value: str, identifier: str) -> str:
-    if key == "id":
-        return f"{identifier}-{value}"
-    if key == "style":
-        for colour, variable in _VARIABLES.items():
-            value = value.replace(colour, variable)
-    elif key in ("d", "x", "y", "transform"):
-        value = re.sub(r"\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", value)
-    return re.sub(r"(^|\()#", rf"\1#{identifier}-", value) if key != "style" else value
-
-
-def _share_styles(root: ElementTree.Element) -> None:
-    """Moves the style that all points of a group have to the group."""
-    for group in root.iter("g"):
-        styles = {child.get("style") for child in group if child.tag == "use"}
-        if len(styles) == 1 and all(child.tag in ("use", "defs") for child in group):
-            (style,) = styles
-            if style is not None:
-                group.set("style", f"{group.get('style', '')}{style}")
-                for child in group.iter("use"):
-                    del child.attrib["style"]

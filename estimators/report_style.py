@@ -1,14 +1,15 @@
-"""How the page of a ranking looks, on light and dark screens, wide and narrow ones."""
+"""How pages of reports look, on light and dark screens, wide and narrow ones."""
 
 from __future__ import annotations
 
-from estimators.report_plots import FAINT, INK, SERIES
+from estimators.report_svg import FAINT, INK, RAMP, SERIES
 
 
 def _variables(scheme: int) -> str:
     """Of the light scheme, 0, or the dark one, 1."""
     colours = {"ink": INK[scheme], "faint": FAINT[scheme]}
     colours |= {f"series-{i}": series[scheme] for i, series in enumerate(SERIES)}
+    colours |= {f"ramp-{i}": step[scheme] for i, step in enumerate(RAMP)}
     colours["ground"] = ("#ffffff", "#16191d")[scheme]
     colours["card"] = ("#f3f5f8", "#21262d")[scheme]
     colours["line"] = ("#d5dae0", "#3a414a")[scheme]
@@ -51,7 +52,8 @@ th {{ font-weight: 600; }}
 th:first-child, td:first-child {{ position: sticky; left: 0; z-index: 1; }}
 thead code {{ overflow-wrap: normal; }}
 td.text {{ min-width: 17rem; max-width: 34rem; white-space: normal; overflow-wrap: anywhere; }}
-.archs thead th:nth-child(2) {{ text-align: left; }}
+.archs thead th:nth-child(2), .found thead th:nth-child(3), .runs thead th:nth-child(2), td.name
+  {{ text-align: left; }}
 .settings th {{ white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }}
 .settings td.text {{ min-width: 10rem; max-width: 50rem; }}
 tr.baseline > * {{ background: var(--card); }}
@@ -75,7 +77,11 @@ svg.interval .reference {{ stroke: var(--faint); stroke-width: 1; stroke-dasharr
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 350px), 1fr)); }}
 .panels {{ display: grid; gap: 12px;
   grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); }}
-figure {{ margin: 0; min-width: 0; max-width: 580px; }}
+.maps {{ display: grid; gap: 24px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 270px), 1fr)); }}
+.cells {{ --ink: {INK[0]}; background: #ffffff; max-width: 792px; width: 100%; }}
+.cells svg.plot {{ min-width: 640px; }}
+figure {{ margin: 0; min-width: 0; max-width: 480px; }}
 figcaption {{ font-size: .875rem; }}
 .panels p {{ margin: 0 0 0 30px; font-size: .875rem; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .875rem; }}

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.ranking import best_first
-from estimators.report_words import (
-    BASELINES,
-    METRICS,
+from estimators.report_html import (
     Difference,
+    Row,
     code,
-    difference,
+    count,
     duration,
+    notation,
     number,
+    short,
+    table,
+    verdict,
     with_unit,
 )
+from estimators.report_words import BASELINES, METRICS, difference
 
 #: What estimators are compared with, besides the best of them.
 REFERENCES = ("val_acc", "macs")
-#: Longer notations are folded; characters.
-MAX_SHOWN = 100
-
-#: Cells of a row, and its class.
-_Row = tuple[Iterable[str], str]
 
 
 def scores_table(result: Mapping[str, Any]) -> str:
@@ -42,7 +39,7 @@ def scores_table(result: Mapping[str, Any]) -> str:
     span = (math.floor(10 * min(known)) / 10, math.ceil(10 * max(known)) / 10)
     means = [spearmans[name]["mean"] for name in BASELINES if name in spearmans]
     baseline = max((mean for mean in means if mean is not None), default=None)
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for place, estimator in enumerate(estimators, 1):
         name, steps, metrics = estimator["name"], estimator["num_steps"], estimator["metrics"]
         is_baseline = name in BASELINES
@@ -63,8 +60,8 @@ def scores_table(result: Mapping[str, Any]) -> str:
         + "; the picture shows Spearman with its interval"
         + (", and dashed the best baseline." if baseline is not None else ".")
     )
-    table = _table("Scores", [*heads, "Seconds each", "Diverged"], rows, kind="sortable")
-    return f"<p>{note}</p>\n{table}"
+    heads += ["Seconds each", "Diverged"]
+    return f"<p>{note}</p>\n{table('Scores', heads, rows, kind='sortable')}"
 
 
 def differences_table(result: Mapping[str, Any]) -> str:
@@ -75,7 +72,7 @@ def differences_table(result: Mapping[str, Any]) -> str:
         (
             [
                 f'<th scope="row">{code(name)}</th>',
-                *(f"<td>{_verdict(difference(result, name, other))}</td>" for other in references),
+                *(f"<td>{verdict(difference(result, name, other))}</td>" for other in references),
             ],
             "",
         )
@@ -86,7 +83,7 @@ def differences_table(result: Mapping[str, Any]) -> str:
         "▲ clearly better, ▼ clearly worse, ≈ within noise."
     )
     heads = ["Score", *(f"minus {code(reference)}" for reference in references)]
-    return f"<p>{note}</p>\n{_table('Differences', heads, rows)}"
+    return f"<p>{note}</p>\n{table('Differences', heads, rows)}"
 
 
 def top_tables(result: Mapping[str, Any]) -> str:
@@ -99,7 +96,7 @@ def top_tables(result: Mapping[str, Any]) -> str:
         for name in names
     }
     true_order = best_first(truth)[:k]
-    by_truth: list[_Row] = []
+    by_truth: list[Row] = []
     for place, index in enumerate(true_order, 1):
         cells = _arch_cells(place, archs[index], unit)
         for name in names:
@@ -109,23 +106,23 @@ def top_tables(result: Mapping[str, Any]) -> str:
             cells.append(f"<td><mark>{text}</mark></td>" if is_found else f"<td>{text}</td>")
         by_truth.append((cells, ""))
     best, true_places = names[0], places_of(truth)
-    by_score: list[_Row] = []
+    by_score: list[Row] = []
     for place, index in enumerate(best_first(scores_of(result, best))[:k], 1):
         score = archs[index]["scores"][best][0]
         cells = _arch_cells(place, archs[index], unit)
         true_place = f"<mark>{true_places[index]}</mark>"
         cells.append(f"<td>{true_place if index in true_order else true_places[index]}</td>")
-        cells.append(f"<td>{'diverged' if score is None else _short(score)}</td>")
+        cells.append(f"<td>{'diverged' if score is None else short(score)}</td>")
         by_score.append((cells, ""))
     heads = ["", "Architecture", "Truth", "Params", "MACs"]
     averaged = " on average over supernets" if num_supernets > 1 else ""
     return (
         f"<p>The {k} best by truth, and the place each score gives them{averaged}. Marked: among "
         f"its {k} best.</p>\n"
-        + _table("Best by truth", [*heads, *map(code, names)], by_truth, kind="archs")
+        + table("Best by truth", [*heads, *map(code, names)], by_truth, kind="archs")
         + f"\n<p>The {k} best by {code(best)} on supernet "
         f"{code(result['supernets'][0]['name'])}. Marked: among the true {k} best.</p>\n"
-        + _table("Best by score", [*heads, "True place", "Score"], by_score, kind="archs")
+        + table("Best by score", [*heads, "True place", "Score"], by_score, kind="archs")
     )
 
 
@@ -140,32 +137,14 @@ def combined_table(result: Mapping[str, Any]) -> str:
         if part["difference"] is not None and part["low"] is not None:
             beyond = Difference(part["difference"], part["low"], part["high"])
         cells = [f"<th>{code(part['name'])}</th>", f"<td>{_mean(part)}</td>"]
-        rows.append(([*cells, f"<td>{_verdict(beyond)}</td>"], ""))
+        rows.append(([*cells, f"<td>{verdict(beyond)}</td>"], ""))
     note = (
         f"A regression on {', '.join(map(code, found['features']))}, fitted to the truth of "
         f"{found['num_known']} architectures and judged on the others: Spearman, mean of "
         f"{found['num_splits']} random splits ± standard deviation over splits."
     )
-    table = _table("Combined score", ["Score", "Spearman", "Combined minus it"], rows)
-    return f"<p>{note}</p>\n{table}"
-
-
-def settings_table(settings: Mapping[str, Any]) -> str:
-    """Names and values as they are."""
-    rows = [
-        ([f'<th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td>'], "")
-        for name, value in settings.items()
-    ]
-    return _table("Settings", [], rows, kind="settings")
-
-
-def notation(text: str) -> str:
-    """An architecture, folded if it is long; it may break after its parts."""
-    full = f"<code>{re.sub('(?<=[+|])', '<wbr>', escape(text))}</code>"
-    if len(text) <= MAX_SHOWN:
-        return full
-    short = f"<code>{escape(text[:48])}…{escape(text[-24:])}</code>"
-    return f"<details><summary>{short}</summary>{full}</details>"
+    heads = ["Score", "Spearman", "Combined minus it"]
+    return f"<p>{note}</p>\n{table('Combined score', heads, rows)}"
 
 
 def truth_of(result: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -183,19 +162,6 @@ def places_of(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     places = np.empty(len(scores), dtype=np.int64)
     places[best_first(scores)] = np.arange(1, len(scores) + 1)
     return places
-
-
-def _table(label: str, heads: Sequence[str], rows: Iterable[_Row], *, kind: str = "") -> str:
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = "\n".join(
-        f"<tr{f' class={kind!r}' if kind else ''}>{''.join(cells)}</tr>" for cells, kind in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n'
-        f'<table class="{kind}">\n'
-        + (f"<thead><tr>{head}</tr></thead>\n" if heads else "")
-        + f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
-    )
 
 
 def _interval_picture(
@@ -236,26 +202,11 @@ def _mean(spread: Mapping[str, Any]) -> str:
     return f"{number(spread['mean'])} ± {number(spread['sd'])}"
 
 
-def _verdict(found: Difference | None) -> str:
-    if found is None:
-        return "–"
-    sign = {"clear": "▲", "clearly worse": "▼", "within noise": "≈"}[found.verdict]
-    return f'<b class="{found.verdict.split()[0]}">{sign}</b> {found}'
-
-
 def _arch_cells(place: int, arch: Mapping[str, Any], unit: str) -> list[str]:
     return [
         f"<td>{place}</td>",
         f'<td class="text">{notation(arch["architecture"])}</td>',
         f"<td>{with_unit(arch['truth'], unit)}</td>",
-        f"<td>{_count(arch['params'])}</td>",
-        f"<td>{_count(arch['macs'])}</td>",
+        f"<td>{count(arch['params'])}</td>",
+        f"<td>{count(arch['macs'])}</td>",
     ]
-
-
-def _count(value: float) -> str:
-    return f"{value / 1e6:,.2f} M" if value >= 1e5 else f"{value:,.0f}"
-
-
-def _short(value: float) -> str:
-    return (f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}").replace("-", "−")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from estimators.report_html import Difference, code, duration, marked, number, with_unit
 
 #: Scores that look at no data, which every other has to beat.
 BASELINES = ("macs", "params")
@@ -71,31 +71,6 @@ SCORES = {
 }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much better one estimator is than another.
-
-    Args:
-        value: Above 0 if the first is better.
-        low: Lower end of the 95 % interval.
-        high: Its upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """``"clear"`` if the interval is above 0, ``"clearly worse"`` below, ``"within noise"``."""
-        if self.low > 0:
-            return "clear"
-        return "clearly worse" if self.high < 0 else "within noise"
-
-    def __str__(self) -> str:
-        return f"{number(self.value, sign='+')} [{number(self.low)}, {number(self.high)}]"
-
-
 def difference(
     result: Mapping[str, Any], first: str, second: str, metric: str = "spearman"
 ) -> Difference | None:
@@ -133,40 +108,6 @@ def headline(result: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in [*found, *_caveats(result)] if sentence]
 
 
-def number(value: float | None, digits: int = 3, *, sign: str = "") -> str:
-    """``0.812`` or a dash, with a true minus sign."""
-    if value is None:
-        return "–"
-    text = f"{value:{sign}.{digits}f}"
-    if not text.strip("+-0."):  # no minus zero
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """Seconds with two digits that matter, milliseconds below a tenth."""
-    if seconds < 0.001:
-        return "&lt; 1 ms"
-    return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else f"{_two_digits(seconds)} s"
-
-
-def code(text: str) -> str:
-    """Escaped, in the letters of programs."""
-    return f"<code>{escape(text)}</code>"
-
-
-def with_unit(value: float | None, unit: str) -> str:
-    """A truth such as ``93.12 %``."""
-    if value is None:
-        return "–"
-    digits = 2 if unit else 4
-    return number(value, digits) + (f" {escape(unit)}" if unit else "")
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
-
-
 def _best(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     spearman, supernets = best["metrics"]["spearman"], len(result["supernets"])
     who = code(best["name"])
@@ -193,11 +134,7 @@ def _against(result: Mapping[str, Any], best: str, name: str, others: Sequence[s
         who = f"the next, {who}"
     elif best in BASELINES and name not in BASELINES and name != "val_acc":
         who = f"the best that is no baseline, {who}"
-    return f"Against {who}: {found}, {_marked(found)}."
-
-
-def _marked(found: Difference) -> str:
-    return f'<b class="{found.verdict.split()[0]}">{found.verdict}</b>'
+    return f"Against {who}: {found}, {marked(found)}."
 
 
 def _as_good(
@@ -231,7 +168,7 @@ def _combined(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
     return (
         f"All scores combined, fitted to {found['num_known']} known truths, rank the others with "
         f"{number(found['spearman']['mean'])}, against {code(best['name'])} alone {gain}, "
-        f"{_marked(gain)}."
+        f"{marked(gain)}."
     )
 
 
@@ -268,7 +205,7 @@ def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
     found = difference(result, name, best, "top_k_mean")
     return (
         f"But the best top {result['top_k']} is that of {code(name)}, worth {worth[0]} on average "
-        f"against {worth[1]}" + ("." if found is None else f": {found}, {_marked(found)}.")
+        f"against {worth[1]}" + ("." if found is None else f": {found}, {marked(found)}.")
     )
 
 

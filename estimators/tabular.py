@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from estimators.base import Estimate, EstimateError
+from estimators.nasbench101 import is_nasbench101, read_nasbench101
 from estimators.nats_bench import NATSBench, is_nats_bench
 from supernets.spaces import Architecture, SearchSpace
 
@@ -39,23 +40,27 @@ class TabularEstimator:
         arch_column: str | None = None,
         value_column: str,
     ) -> TabularEstimator:
-        """Opens a CSV file, or the files of NATS-Bench.
+        """Opens a CSV file, the record file of NAS-Bench-101, or the files of NATS-Bench.
 
         Args:
             path: The file or folder.
             space: Parses the architectures.
             arch_column: Of a CSV file; None for ``"arch_str"``.
-            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``.
+            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``;
+                of NAS-Bench-101 ``"validation"`` or ``"test"``.
 
         Raises:
-            ValueError: As ``from_csv`` and ``NATSBench``, or if those have no ``arch_column``.
+            ValueError: As ``from_csv``, ``read_nasbench101`` and ``NATSBench``, or if a benchmark
+                is given an ``arch_column``.
         """
         path = Path(path)
-        if not is_nats_bench(path):
+        if not (is_nats_bench(path) or is_nasbench101(path)):
             column = "arch_str" if arch_column is None else arch_column
             return cls.from_csv(path, space, arch_column=column, value_column=value_column)
         if arch_column is not None:
             raise ValueError(f"{path} has no columns of architectures; leave {arch_column} out.")
+        if is_nasbench101(path):
+            return cls(read_nasbench101(path, space, value_column), f"{value_column}_accuracy")
         return cls(NATSBench(path, space, value_column), f"{value_column}_test_top1")
 
     @classmethod

@@ -12,7 +12,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -221,17 +221,56 @@ class TrialStore:
         self.close()
 
     def _load(self) -> None:
-        rows = self._connection.execute(
-            "SELECT number, choices, is_told, score, metrics, seconds, error, curves "
-            "FROM trials ORDER BY number"
-        )
-        for number, choices, is_told, score, metrics, seconds, error, curves in rows:
-            arch = self._space.architecture(json.loads(choices))
+        for number, arch, trial in _rows(self._connection, self._space):
             self._asked[number] = arch
-            if is_told:
-                points = {name: tuple(curve) for name, curve in json.loads(curves).items()}
-                trial = Trial(number, arch, score, json.loads(metrics), seconds, error, points)
+            if trial is not None:
                 self._told[number] = trial
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Reads the header of a store as it was given to ``TrialStore.open``.
+
+    Raises:
+        ValueError: If the file is missing, in use by another process, or not a store of trials.
+    """
+    with _reading(path) as connection:
+        stored = connection.execute("SELECT key, value FROM header").fetchall()
+    header = {key: json.loads(value) for key, value in stored}
+    if header.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} was written by another version of paceline; use that one.")
+    return header
+
+
+def read_trials(path: Path, space: SearchSpace) -> tuple[Trial, ...]:
+    """Reads the told trials of a store, ordered by number, and leaves the file as it is.
+
+    Args:
+        path: The file.
+        space: Space of the architectures.
+
+    Raises:
+        ValueError: As ``read_header``, or if the architectures are not of this space.
+    """
+    with _reading(path) as connection:
+        rows = list(_rows(connection, space))
+    return tuple(trial for _, _, trial in rows if trial is not None)
+
+
+def _rows(
+    connection: sqlite3.Connection, space: SearchSpace
+) -> Iterator[tuple[int, Architecture, Trial | None]]:
+    """What was asked for, by number, with its trial if it was told."""
+    rows = connection.execute(
+        "SELECT number, choices, is_told, score, metrics, seconds, error, curves "
+        "FROM trials ORDER BY number"
+    )
+    for number, choices, is_told, score, metrics, seconds, error, curves in rows:
+        arch = space.architecture(json.loads(choices))
+        trial = None
+        if is_told:
+            points = {name: tuple(curve) for name, curve in json.loads(curves).items()}
+            trial = Trial(number, arch, score, json.loads(metrics), seconds, error, points)
+        yield number, arch, trial
 
 
 def _plain(trial: Trial) -> Trial:
@@ -283,6 +322,26 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"{path} is not a store of trials ({error}); use a new --output."
             ) from error
     return connection
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a store that nothing is written to."""
+    if not path.is_file():
+        raise ValueError(f"There is no store of trials at {path}.")
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT)) as connection:
+        try:
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            if application_id != _APPLICATION_ID:
+                raise ValueError(f"{path} is not a store of trials.")
+            yield connection
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise ValueError(
+                    f"{path} is in use by another process; let it end first, or read a copy."
+                ) from error
+            raise ValueError(f"{path} cannot be read as a store of trials: {error}.") from error
 
 
 def _read_or_write_header(

@@ -47,16 +47,12 @@ ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.har
 
 def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``."""
-    network = _prepare(network)
-    return _total(gradient.norm() for gradient in _loss_gradients(network, x, y))
+    return _grad_norm(_LossGradients(network, x, y))
 
 
 def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``."""
-    network = _prepare(network)
-    gradients = _loss_gradients(network, x, y)
-    pairs = zip(_weights(network), gradients, strict=True)
-    return _total((weight * gradient).abs().sum() for weight, gradient in pairs)
+    return _snip(_LossGradients(network, x, y))
 
 
 def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -64,13 +60,7 @@ def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
     H is the Hessian of the loss in the weights and ``g = dL/dW``.
     """
-    network = _prepare(network)
-    weights = _weights(network)
-    with _HardSigmoidByReLU6():
-        gradients = _loss_gradients(network, x, y, create_graph=True)
-    product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
-    products = _gradients(product, weights)  # H g
-    return _total(-(w * hg).sum() for w, hg in zip(weights, products, strict=True))
+    return _grasp(_LossGradients(network, x, y, twice=True))
 
 
 def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -78,24 +68,7 @@ def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
     Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``.
     """
-    network = _prepare(network)
-    outputs: list[Tensor] = []
-    weights_per_channel: list[int] = []
-
-    def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        outputs.append(output)
-        weights_per_channel.append(layer.weight[0].numel())
-        return output.clone()  # what comes next may work in place
-
-    for layer in _layers(network):
-        layer.register_forward_hook(keep)
-    gradients = _gradients(_loss(network, x, y), outputs)
-    terms = []
-    for output, gradient, num_weights in zip(outputs, gradients, weights_per_channel, strict=True):
-        per_image = (output * gradient).reshape(*output.shape[:2], -1).sum(dim=2)  # (N, channels)
-        terms.append(num_weights * per_image.square().mean(dim=0).sum() / 2)
-    return _total(terms)
+    return _fisher(_LossGradients(network, x, y, of_outputs=True))
 
 
 def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool = True) -> float:
@@ -172,7 +145,7 @@ PROXIES: Mapping[str, Proxy] = {
 def measure_proxies(
     network: nn.Module, x: Tensor, y: Tensor, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Scores a network by several proxies, each on its own, so that each has its own time.
+    """Scores a network by several proxies, those by gradients of the loss from one pass.
 
     Args:
         network: Gives (N, num_classes) logits; only read.
@@ -181,7 +154,7 @@ def measure_proxies(
         names: Keys of ``PROXIES``.
 
     Returns:
-        Scores, and seconds of wall-clock time, by name.
+        Scores, and seconds of wall-clock time, by name; a pass that several need counts for each.
 
     Raises:
         ValueError: If a name is unknown.
@@ -190,11 +163,100 @@ def measure_proxies(
         if name not in PROXIES:
             raise ValueError(f"Unknown proxy {name!r}; choose from {', '.join(PROXIES)}.")
     scores, seconds = {}, {}
+    started = time.perf_counter()
+    gradients = None
+    if any(name in _BY_LOSS_GRADIENTS for name in names):
+        gradients = _LossGradients(
+            network, x, y, of_outputs="fisher" in names, twice="grasp" in names
+        )
+    shared_seconds = time.perf_counter() - started
     for name in names:
         started = time.perf_counter()
-        scores[name] = PROXIES[name](network, x, y)
+        if gradients is not None and name in _BY_LOSS_GRADIENTS:
+            scores[name] = _BY_LOSS_GRADIENTS[name](gradients)
+            started -= shared_seconds
+        else:
+            scores[name] = PROXIES[name](network, x, y)
         seconds[name] = time.perf_counter() - started
     return scores, seconds
+
+
+class _LossGradients:
+    """Gradients of the loss in the weights of all layers.
+
+    Args:
+        network: Only read.
+        x: (N, C, H, W) images.
+        y: (N,) labels.
+        of_outputs: Whether also in the layers' outputs.
+        twice: Whether the gradients can be differentiated.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        of_outputs: bool = False,
+        twice: bool = False,
+    ) -> None:
+        network = _prepare(network)
+        self.weights = _weights(network)
+        self.outputs: list[Tensor] = []
+        #: Of the layers that gave the outputs, in the same order.
+        self.weights_per_channel: list[int] = []
+        # not by way of self: a cycle would keep the tensors until the garbage is collected
+        outputs, weights_per_channel = self.outputs, self.weights_per_channel
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            outputs.append(output)
+            weights_per_channel.append(layer.weight[0].numel())
+            return output.clone()  # what comes next may work in place
+
+        if of_outputs:
+            for layer in _layers(network):
+                layer.register_forward_hook(keep)
+        with _HardSigmoidByReLU6():
+            loss = F.cross_entropy(network(x), y)
+            found = _gradients(loss, [*self.weights, *self.outputs], create_graph=twice)
+        self.of_weights = found[: len(self.weights)]
+        self.of_outputs = found[len(self.weights) :]
+
+
+def _grad_norm(gradients: _LossGradients) -> float:
+    return _total(gradient.detach().norm() for gradient in gradients.of_weights)
+
+
+def _snip(gradients: _LossGradients) -> float:
+    pairs = zip(gradients.weights, gradients.of_weights, strict=True)
+    return _total((weight * gradient).detach().abs().sum() for weight, gradient in pairs)
+
+
+def _grasp(gradients: _LossGradients) -> float:
+    product = torch.stack([(g.detach() * g).sum() for g in gradients.of_weights]).sum()
+    products = _gradients(product, gradients.weights)  # H g
+    return _total(-(w * hg).sum() for w, hg in zip(gradients.weights, products, strict=True))
+
+
+def _fisher(gradients: _LossGradients) -> float:
+    terms = []
+    for num_weights, output, gradient in zip(
+        gradients.weights_per_channel, gradients.outputs, gradients.of_outputs, strict=True
+    ):
+        product = (output * gradient).detach()
+        per_image = product.reshape(*output.shape[:2], -1).sum(dim=2)  # (N, channels)
+        terms.append(num_weights * per_image.square().mean(dim=0).sum() / 2)
+    return _total(terms)
+
+
+_BY_LOSS_GRADIENTS: Mapping[str, Callable[[_LossGradients], float]] = {
+    "grad_norm": _grad_norm,
+    "snip": _snip,
+    "fisher": _fisher,
+    "grasp": _grasp,
+}
 
 
 def _prepare(network: nn.Module) -> nn.Module:
@@ -212,17 +274,6 @@ def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 def _weights(network: nn.Module) -> list[Tensor]:
     return [layer.weight for layer in _layers(network)]
-
-
-def _loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(network(x), y)
-
-
-def _loss_gradients(
-    network: nn.Module, x: Tensor, y: Tensor, *, create_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """Of the layers' weights."""
-    return _gradients(_loss(network, x, y), _weights(network), create_graph=create_graph)
 
 
 def _gradients(

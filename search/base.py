@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials import Trial
+from search.rows import are_new
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
@@ -31,6 +31,9 @@ class SearchAlgorithm(abc.ABC):
 
     ``ask`` is a pure function of the settings, the seed and the told trials. A search is therefore
     resumed by telling a new algorithm the recorded trials; there is no other state to save.
+
+    Architectures are handled as rows of choices (num_archs, num_decisions), all at once; those that
+    are asked for become ``Architecture`` objects.
 
     Args:
         space: What is searched.
@@ -56,6 +59,7 @@ class SearchAlgorithm(abc.ABC):
         self.are_feasible = are_feasible if are_feasible is not None else _all_feasible
         self.trials: list[Trial] = []
         self._seen: set[Architecture] = set()
+        self._seen_choices = space.choices_of([])
 
     @abc.abstractmethod
     def ask(self, num_archs: int) -> list[Architecture]:
@@ -80,6 +84,8 @@ class SearchAlgorithm(abc.ABC):
             if trial.arch in seen:
                 raise ValueError(f"{self.space.format(trial.arch)} was told before.")
             seen.add(trial.arch)
+        told = self.space.choices_of(trial.arch for trial in trials)
+        self._seen_choices = np.concatenate([self._seen_choices, told])
         self._seen = seen
         self.trials.extend(trials)
 
@@ -93,15 +99,19 @@ class SearchAlgorithm(abc.ABC):
         return self.space.size <= MAX_ENUMERABLE_SIZE
 
     @cached_property
-    def feasible_archs(self) -> tuple[Architecture, ...]:
+    def feasible_choices(self) -> NDArray[np.int64]:
         """All feasible architectures of an enumerable space, in the order of the space.
+
+        Returns:
+            (num_archs, num_decisions), read-only.
 
         Raises:
             ValueError: If the space is too large to enumerate.
         """
-        archs = list(self.space.enumerate())
-        feasible = self.are_feasible(np.array([arch.choices for arch in archs]))
-        return tuple(archs[i] for i in np.flatnonzero(feasible))
+        choices = self.space.all_choices()
+        feasible = choices[self.are_feasible(choices)]
+        feasible.flags.writeable = False
+        return feasible
 
     def _rng(self) -> np.random.Generator:
         """The random numbers of the next ask."""
@@ -112,30 +122,40 @@ class SearchAlgorithm(abc.ABC):
         if num_archs < 1:
             raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
         if self.is_enumerable:
-            num_left = sum(arch not in self._seen for arch in self.feasible_archs)
+            num_left = int(self._are_unseen(self.feasible_choices).sum())
             if num_left < num_archs:
                 raise StarvedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
-                    f"{len(self.feasible_archs)} feasible ones of space {self.space.name!r} are "
+                    f"{len(self.feasible_choices)} feasible ones of space {self.space.name!r} are "
                     "left; ask for fewer trials or loosen the constraint."
                 )
 
-    def _sample_unseen(self, num_archs: int, rng: np.random.Generator) -> list[Architecture]:
+    def _are_unseen(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of distinct architectures were not told before, (num_archs,)."""
+        return are_new(choices, self._seen_choices)
+
+    def _sample_unseen(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draws distinct, unseen, feasible architectures; uniformly where the space is enumerable.
+
+        Returns:
+            (num_archs, num_decisions).
 
         Raises:
             StarvedError: As ``ask``.
         """
         self._check_num_archs(num_archs)
         if self.is_enumerable:
-            unseen = [arch for arch in self.feasible_archs if arch not in self._seen]
-            return [unseen[i] for i in rng.choice(len(unseen), num_archs, replace=False)]
-        return self._sample_random(num_archs, rng, excluded=self._seen)
+            unseen = self.feasible_choices[self._are_unseen(self.feasible_choices)]
+            return unseen[rng.choice(len(unseen), num_archs, replace=False)]
+        return self._sample_random(num_archs, rng, excluded=self._seen_choices)
 
     def _sample_random(
-        self, num_archs: int, rng: np.random.Generator, *, excluded: AbstractSet[Architecture]
-    ) -> list[Architecture]:
+        self, num_archs: int, rng: np.random.Generator, *, excluded: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Draws distinct feasible architectures with every decision uniform, by rejection.
+
+        Returns:
+            (num_archs, num_decisions), none of them among ``excluded``.
 
         Raises:
             StarvedError: If ``MAX_DRAWS`` draws are not enough; the message says what they ran
@@ -147,21 +167,21 @@ class SearchAlgorithm(abc.ABC):
             excluded=excluded,
             max_draws=MAX_DRAWS,
         )
-        if len(drawn.archs) < num_archs:
+        if len(drawn.choices) < num_archs:
             raise StarvedError(
-                f"Found {len(drawn.archs)} of {num_archs} architectures in {drawn.num_draws:,} "
+                f"Found {len(drawn.choices)} of {num_archs} architectures in {drawn.num_draws:,} "
                 f"random draws from space {self.space.name!r}: {drawn.num_infeasible:,} of them "
                 f"broke the constraint and {drawn.num_known:,} were seen before; loosen the "
                 "constraint or ask for fewer trials."
             )
-        return drawn.archs
+        return drawn.choices
 
     def _draw_feasible(
         self,
         draw: Callable[[int], NDArray[np.int64]],
         num_archs: int,
         *,
-        excluded: AbstractSet[Architecture],
+        excluded: NDArray[np.int64],
         max_draws: int,
     ) -> _Drawn:
         """Collects distinct feasible architectures outside ``excluded`` from random draws.
@@ -169,30 +189,29 @@ class SearchAlgorithm(abc.ABC):
         Args:
             draw: Gives as many random canonical choices as it is asked for.
             num_archs: How many architectures are wanted.
-            excluded: Not wanted.
+            excluded: Not wanted, (num_excluded, num_decisions).
             max_draws: After so many draws what was found is enough.
         """
-        found: dict[Architecture, None] = {}
+        known = excluded  # and what was found
         num_draws, num_infeasible, num_known = 0, 0, 0
         chunk_size = 2 * num_archs
-        while len(found) < num_archs and num_draws < max_draws:
+        while len(known) < len(excluded) + num_archs and num_draws < max_draws:
             choices = draw(min(chunk_size, _MAX_CHUNK_SIZE, max_draws - num_draws))
             feasible = choices[self.are_feasible(choices)]
             num_draws += len(choices)
             num_infeasible += len(choices) - len(feasible)
-            for arch in self.space.architectures(feasible):
-                if arch in excluded or arch in found:
-                    num_known += 1
-                elif len(found) < num_archs:
-                    found[arch] = None
+            new = feasible[are_new(feasible, known)]
+            num_known += len(feasible) - len(new)
+            known = np.concatenate([known, new])
             chunk_size *= 2
-        return _Drawn(list(found), num_draws, num_infeasible, num_known)
+        found = known[len(excluded) :][:num_archs]
+        return _Drawn(found, num_draws, num_infeasible, num_known)
 
 
 class _Drawn(NamedTuple):
     """What came of drawing at random."""
 
-    archs: list[Architecture]
+    choices: NDArray[np.int64]  # (num_archs, num_decisions)
     num_draws: int
     num_infeasible: int
     num_known: int  # drawn or seen before

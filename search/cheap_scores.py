@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators.scores import COST_SCORES, PROXY_SCORES
+from search.rows import are_new, first_copies
 from supernets.spaces import Architecture, SearchSpace
 
 CHEAP_SCORES = (*COST_SCORES, *PROXY_SCORES)
@@ -51,41 +52,65 @@ class CheapScores:
         self.proxies = tuple(name for name in names if name in PROXY_SCORES)
         self._space, self._count, self._path = space, count, path
         self._measure: MeasureProxies | None = None
-        self._known: dict[Architecture, Mapping[str, float]] | None = None
+        # what is in the file: choices (num_archs, num_decisions) and (num_archs, num_proxies)
+        self._known, self._table = space.choices_of([]), np.zeros((0, len(self.proxies)))
+        self._is_read = False
 
     def measure_with(self, measure: MeasureProxies) -> None:
         """Says how to measure the proxies; must be called before scores with proxies are asked."""
         self._measure = measure
 
-    def __call__(self, archs: Sequence[Architecture]) -> NDArray[np.float64]:
-        """The scores (num_archs, num_names), in their natural sign; nan where one is not finite."""
-        choices = np.array([arch.choices for arch in archs], np.int64)
+    def __call__(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Scores of choices (num_archs, num_decisions).
+
+        Returns:
+            (num_archs, num_names), in their natural sign; nan where one is not finite.
+        """
         costs = self._count(choices)
-        columns: list[NDArray[np.float64]] = []
-        proxies = self._proxies(archs) if self.proxies else []
-        for name in self.names:
-            if name in COST_SCORES:
-                columns.append(np.asarray(costs[name], np.float64))
-            else:
-                columns.append(np.array([values[name] for values in proxies], np.float64))
-        table = np.stack(columns, axis=1)
+        columns = {n: np.asarray(costs[n], np.float64) for n in self.names if n in COST_SCORES}
+        if self.proxies:
+            columns |= zip(self.proxies, self._proxies(choices).T, strict=True)
+        table = np.stack([columns[name] for name in self.names], axis=1)
         return np.where(np.isfinite(table), table, np.nan)
 
-    def _proxies(self, archs: Sequence[Architecture]) -> list[Mapping[str, float]]:
+    def _proxies(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(num_archs, num_proxies), measured where they are not known yet."""
         assert self._measure is not None, "measure_with was not called"
         with closing(sqlite3.connect(self._path)) as connection:
-            if self._known is None:
-                self._known = self._read(connection)
-            missing = [arch for arch in dict.fromkeys(archs) if arch not in self._known]
-            for arch in tqdm(missing, desc="cheap scores", unit="arch", disable=not missing):
-                values = {name: float(self._measure(arch)[name]) for name in self.proxies}
+            if not self._is_read:
+                self._known, self._table = self._read(connection)
+                self._is_read = True
+            missing = choices[are_new(choices, self._known)]
+            self._measure_and_keep(missing, self._measure, connection)
+        rows = first_copies(np.concatenate([self._known, choices]))[len(self._known) :]
+        return self._table[rows]
+
+    def _measure_and_keep(
+        self, choices: NDArray[np.int64], measure: MeasureProxies, connection: sqlite3.Connection
+    ) -> None:
+        """Adds unknown architectures to the file and to what is known, one after the other."""
+        archs = self._space.architectures(choices)
+        measured: list[list[float]] = []
+        try:
+            for arch in tqdm(archs, desc="cheap scores", unit="arch", disable=not archs):
+                found = measure(arch)
+                values = {name: float(found[name]) for name in self.proxies}
                 row = (self._space.format(arch), json.dumps(values))
                 connection.execute("INSERT INTO scores VALUES (?, ?)", row)
                 connection.commit()
-                self._known[arch] = values
-        return [self._known[arch] for arch in archs]
+                measured.append(list(values.values()))
+        finally:  # also of Ctrl-C
+            table = np.reshape(measured, (-1, len(self.proxies)))
+            self._table = np.concatenate([self._table, table])
+            self._known = np.concatenate([self._known, choices[: len(measured)]])
 
-    def _read(self, connection: sqlite3.Connection) -> dict[Architecture, Mapping[str, float]]:
+    def _read(
+        self, connection: sqlite3.Connection
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What the file holds: architectures as choices, and their proxies."""
         connection.execute("CREATE TABLE IF NOT EXISTS scores (arch TEXT PRIMARY KEY, value TEXT)")
-        rows = connection.execute("SELECT arch, value FROM scores")
-        return {self._space.parse(arch): json.loads(value) for arch, value in rows}
+        stored = list(connection.execute("SELECT arch, value FROM scores"))
+        known = self._space.choices_of(self._space.parse(arch) for arch, _ in stored)
+        values = (json.loads(value) for _, value in stored)
+        table = [[each[name] for name in self.proxies] for each in values]
+        return known, np.reshape(table, (len(stored), len(self.proxies)))

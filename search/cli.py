@@ -6,20 +6,23 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from estimators import Estimator, TSEEstimator, create_one_pass
+from estimators import Estimator, TabularEstimator, TSEEstimator, create_one_pass
 from estimators.options import (
-    BATCH_SIZE,
+    EstimatorOptions,
     check_recalibration,
     supernet_estimator,
     table_estimator,
+    train_batch_size,
 )
 from estimators.scores import Score
+from estimators.scratch_options import scratch_estimator
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm, StarvedError
 from search.cheap_scores import CheapScores
@@ -30,9 +33,23 @@ from search.factory import (
     algorithm_settings,
     create_algorithm,
 )
+from search.held_out_results import held_out_results
+from search.neural_predictor import NeuralPredictorSearch
+from search.recorded_runs import read_run
 from search.report import plot_trials
+from search.report_groups import group_runs
+from search.report_page import write_search_report
 from search.runner import SearchError, check_search, check_store, run_search
-from search.search_options import PROGRAM, build_parser, check_args, constraints_of
+from search.search_options import (
+    PROGRAM,
+    build_parser,
+    check_args,
+    check_report_args,
+    check_search_options,
+    constraints_of,
+    given_options,
+)
+from search.stand_ins import stand_in_supernet
 from search.weaknas import WeakNAS
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
@@ -56,14 +73,12 @@ from supernets.cost import Constraint, CostModel, feasibility_check
 from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.export import check_export_target, check_space, export_subnet, export_summary
-from supernets.factory import create_supernet, default_amp
+from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
 from supernets.spaces import Architecture, SearchSpace
 
 #: Trials in ``best.json`` and in the JSON block.
 NUM_BEST = 5
-#: Of the supernet that stands for a space where only a table is searched, as published.
-NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}
 
 
 @dataclass(frozen=True)
@@ -84,113 +99,162 @@ class _Job:
     estimator: Estimator
     store: TrialStore
     header: Mapping[str, Any]
-    cost_model: CostModel
+    cost_model: CostModel | None
     constraints: Sequence[Constraint]
     trained: _Trained | None
     device: torch.device
+    #: By which the result is judged; the search does not see them.
+    test_values: Mapping[Architecture, float] | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-search``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args))
+    given = given_options(argv)
+    if args.report_of is not None:
+        return run_command(PROGRAM, lambda: _prepare_report(args, given))
+    return run_command(PROGRAM, lambda: _prepare(args, given))
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
     options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
     batch_size = args.batch_size
     if batch_size is None:
         batch_size = DEFAULT_BATCH_SIZES[args.algorithm]
-    measuring = check_args(args)
+    measuring = check_args(args, given)
     constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
     supernet, checkpoint = _open_supernet(args, device)
-    check_recalibration([args.estimator], measuring, supernet)
-    space = _searched_space(supernet.space, args.resolution)
-    latency = None
-    if args.latency_table is not None:
-        latency = LatencyTable.load(args.latency_table, supernet)
-    cost_model = CostModel(
-        supernet, space=space, latency=None if latency is None else latency.predict
-    )
-    cheap_scores = None
-    if args.predictor_inputs is not None:
-        path = args.output / "cheap_scores.db"
-        cheap_scores = CheapScores(
-            args.predictor_inputs, space, count=cost_model.measure_all, path=path
+    whole_space = create_space(args.space) if supernet is None else supernet.space
+    space = _searched_space(whole_space, args.resolution)
+    latency = cost_model = are_feasible = cheap_scores = None
+    if supernet is not None:
+        check_recalibration([args.estimator], measuring, supernet)
+        if args.latency_table is not None:
+            latency = LatencyTable.load(args.latency_table, supernet)
+        cost_model = CostModel(
+            supernet, space=space, latency=None if latency is None else latency.predict
         )
+        are_feasible = feasibility_check(cost_model, constraints)
+        if args.predictor_inputs is not None:
+            path = args.output / "cheap_scores.db"
+            cheap_scores = CheapScores(
+                args.predictor_inputs, space, count=cost_model.measure_all, path=path
+            )
     algorithm = create_algorithm(
         args.algorithm,
         space,
         seed=args.seed,
-        are_feasible=feasibility_check(cost_model, constraints),
+        are_feasible=are_feasible,
         cheap_scores=cheap_scores,
         **options,
     )
-    with explained_starvation(cost_model, constraints):
+    settings = algorithm_settings(args.algorithm, **options)
+    check_search_options(args, algorithm, settings)
+    with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
     prepare_output(args.output)
     if args.export is not None:
         check_export_target(args.export)
         prepare_output(args.export.parent)
     trained = None
-    if checkpoint is not None:
+    if supernet is not None and checkpoint is not None:
         loaders = reopen_data(
             checkpoint,
             args.supernet,
             data_dir=args.data_dir,
-            batch_size=measuring.tse_batch_size or BATCH_SIZE,
+            batch_size=train_batch_size(args.estimator, measuring),
             device=device,
             num_workers=args.num_workers,
         )
         trained = _Trained(supernet, loaders, weights_digest(supernet))
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
-    if args.estimator == "table":
-        estimator, settings = table_estimator(measuring, supernet)
-    else:
-        assert trained is not None
-        amp = default_amp(supernet.space.name, device) if args.amp is None else args.amp
-        estimator, settings = supernet_estimator(
-            args.estimator, measuring, supernet, loaders, device=device, amp=amp
-        )
+    estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
+    test_values = None
+    if args.test_column is not None:
+        assert measuring.table is not None
+        test_values = TabularEstimator.open(
+            measuring.table,
+            whole_space,
+            arch_column=measuring.arch_column,
+            value_column=args.test_column,
+        ).values
     header = {
-        "space": supernet.space.name,
+        "space": whole_space.name,
         "resolution": args.resolution,
         "supernet": None if trained is None else trained.digest,
-        "algorithm": {
-            "name": args.algorithm,
-            "batch_size": batch_size,
-            **algorithm_settings(args.algorithm, **options),
-        },
-        "estimator": settings,
+        "algorithm": {"name": args.algorithm, "batch_size": batch_size, **settings},
+        "estimator": estimator_settings,
         "constraints": [asdict(constraint) for constraint in constraints],
         "latency_table": None if latency is None else _digest(args.latency_table),
         "seed": args.seed,
     }
-    store = TrialStore.open(args.output / "trials.db", header, supernet.space)
+    store = TrialStore.open(args.output / "trials.db", header, whole_space)
     try:
         check_store(store, num_trials=args.num_trials)
     except ValueError:
         store.close()
         raise
     job = _Job(
-        algorithm, batch_size, estimator, store, header, cost_model, constraints, trained, device
+        algorithm,
+        batch_size,
+        estimator,
+        store,
+        header,
+        cost_model,
+        constraints,
+        trained,
+        device,
+        test_values,
     )
     return lambda: _search(args, job)
 
 
+def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
+    """A page over searches of earlier, in place of a search."""
+    check_report_args(args, given)
+    runs = [read_run(folder) for folder in args.report_of]
+    group_runs(runs)  # refuses runs that are given twice
+    prepare_output(args.output)
+    path = args.output / "report.html"
+
+    def write() -> int:
+        write_search_report(runs, path)
+        print_result({"status": "finished", "runs": len(runs), "report": path})
+        return 0
+
+    return write
+
+
 def _open_supernet(
     args: argparse.Namespace, device: torch.device
-) -> tuple[Supernet, dict[str, Any] | None]:
-    """The supernet with its checkpoint; without one, what stands for its space."""
+) -> tuple[Supernet | None, dict[str, Any] | None]:
+    """The supernet with its checkpoint; without one, what stands for its space, if anything."""
     if args.supernet is None:
-        with torch.device("meta"):  # only its space and costs are looked at
-            return create_supernet(args.space, num_classes=NUM_CLASSES[args.space]), None
+        return stand_in_supernet(args.space), None
     checkpoint = read_training_checkpoint(args.supernet)
     check_space(args.space, checkpoint, args.supernet)
     return trained_supernet(checkpoint, args.supernet, device), checkpoint
+
+
+def _create_estimator(
+    args: argparse.Namespace,
+    measuring: EstimatorOptions,
+    space: SearchSpace,
+    trained: _Trained | None,
+    device: torch.device,
+) -> tuple[Estimator, dict[str, Any]]:
+    """With its settings for the header of the trials."""
+    if args.estimator == "table":
+        return table_estimator(measuring, space)
+    assert trained is not None
+    supernet, loaders = trained.supernet, trained.loaders
+    amp = default_amp(space.name, device) if args.amp is None else args.amp
+    if args.estimator == "from_scratch":
+        return scratch_estimator(measuring, supernet, loaders, args.output, device=device, amp=amp)
+    return supernet_estimator(args.estimator, measuring, supernet, loaders, device=device, amp=amp)
 
 
 def _proxies(
@@ -230,7 +294,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
         )
     with store:
         try:
-            with explained_starvation(cost_model, job.constraints):
+            with _explained(cost_model, job.constraints):
                 run_search(
                     algorithm,
                     job.estimator,
@@ -251,7 +315,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")
-        best = [_describe(trial, cost_model) for trial in store.best(NUM_BEST)]
+        best = [_describe(trial, algorithm.space, cost_model) for trial in store.best(NUM_BEST)]
         trials = store.trials
         best_arch = store.best()[0].arch
         num_failed = sum(trial.score is None for trial in trials)
@@ -263,20 +327,28 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
         "failed": num_failed,
         "best": best,
     }
-    if isinstance(algorithm, WeakNAS) and args.num_trials - num_failed >= 2:
+    arch = None
+    if isinstance(algorithm, WeakNAS | NeuralPredictorSearch) and algorithm.can_predict:
         arch, score = algorithm.predict_best()
         result["predicted_best"] = {
             "architecture": algorithm.space.format(arch),
             "predicted_score": score,
         }
+    if job.test_values is not None:
+        result["tested"] = {
+            "column": args.test_column,
+            **asdict(held_out_results(trials, arch, job.test_values)),
+        }
     plot_trials(
         trials,
         args.output / "search.png",
         score_name=job.estimator.name,
-        macs=lambda arch: cost_model.measure(arch).macs,
+        macs=None if cost_model is None else lambda arch: cost_model.measure(arch).macs,
     )
     with atomic_write(args.output / "best.json") as file:
         file.write(json.dumps(result, indent=2) + "\n")
+    if args.report:
+        write_search_report([read_run(args.output)], args.output / "report.html")
     if args.export is not None:
         assert job.trained is not None
         provenance = {
@@ -298,12 +370,21 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
     return 0
 
 
-def _describe(trial: Trial, cost_model: CostModel) -> dict[str, Any]:
-    cost = cost_model.measure(trial.arch)
-    return {
+def _describe(trial: Trial, space: SearchSpace, cost_model: CostModel | None) -> dict[str, Any]:
+    described = {
         "number": trial.number,
-        "architecture": cost_model.space.format(trial.arch),
+        "architecture": space.format(trial.arch),
         "score": trial.score,
         "metrics": dict(trial.metrics),
-        "cost": {name: value for name, value in asdict(cost).items() if value is not None},
     }
+    if cost_model is not None:
+        cost = asdict(cost_model.measure(trial.arch))
+        described["cost"] = {name: value for name, value in cost.items() if value is not None}
+    return described
+
+
+def _explained(
+    cost_model: CostModel | None, constraints: Sequence[Constraint]
+) -> AbstractContextManager[None]:
+    """As ``explained_starvation``; without costs there is no constraint to explain."""
+    return nullcontext() if cost_model is None else explained_starvation(cost_model, constraints)

@@ -14,69 +14,21 @@ Beside what their classes say, both differ from the papers in:
 
 from __future__ import annotations
 
-import abc
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials import Trial
-from search.base import FeasibilityCheck, SearchAlgorithm
-from supernets.spaces import Architecture, SearchSpace
+from search.base import FeasibilityCheck
+from search.proposals import ProposalSearch, best_first
+from supernets.spaces import SearchSpace
 
 _DRAWS_PER_CHILD = 100
 
 
-class _Evolution(SearchAlgorithm):
-    """Random trials first, then children of successful ones."""
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int,
-        are_feasible: FeasibilityCheck | None,
-        num_initial: int,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible)
-        self.num_initial = num_initial
-
-    def next_batch_size(self, batch_size: int) -> int:
-        """What is left of the initial trials, then ``batch_size``."""
-        num_left = self.num_initial - len(self.trials)
-        return num_left if num_left > 0 else batch_size
-
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Proposes children, and random architectures where too few children are found.
-
-        Raises:
-            ValueError: If ``num_archs`` is less than 1.
-            StarvedError: As ``SearchAlgorithm.ask``.
-        """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        successful = [trial for trial in self.trials if trial.score is not None]
-        if len(self.trials) < self.num_initial or len(successful) < 2:
-            return self._sample_unseen(num_archs, rng)
-        children = self._children(successful, num_archs, rng)
-        if len(children) == num_archs:
-            return children
-        if self.is_enumerable:  # so many are enough, whichever of them are children
-            others = self._sample_unseen(num_archs, rng)
-        else:
-            excluded = self._seen.union(children)
-            others = self._sample_random(num_archs - len(children), rng, excluded=excluded)
-        return list(dict.fromkeys([*children, *others]))[:num_archs]
-
-    @abc.abstractmethod
-    def _children(
-        self, successful: list[Trial], num_archs: int, rng: np.random.Generator
-    ) -> list[Architecture]:
-        """Up to ``num_archs`` distinct, unseen, feasible children of successful trials."""
-
-
-class GeneticSearch(_Evolution):
+class GeneticSearch(ProposalSearch):
     """SPOS' genetic algorithm: every ask is a generation of mutants and crossovers of the best.
 
     The parents are the best of all trials. Half of a generation are mutants of random parents, the
@@ -107,8 +59,6 @@ class GeneticSearch(_Evolution):
         mutation_prob: float = 0.1,
     ) -> None:
         super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
-        if num_initial < 1:
-            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
         if num_parents < 2:
             raise ValueError(
                 f"num_parents must be at least 2, as a crossover takes two, got {num_parents}."
@@ -118,10 +68,11 @@ class GeneticSearch(_Evolution):
         self.num_parents = num_parents
         self.mutation_prob = mutation_prob
 
-    def _children(
-        self, successful: list[Trial], num_archs: int, rng: np.random.Generator
-    ) -> list[Architecture]:
-        parents = _choices(_best_first(successful)[: self.num_parents])
+    def _proposals(
+        self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        best = best_first(successful)[: self.num_parents]
+        parents = self.space.choices_of(trial.arch for trial in best)
 
         def mutants(size: int) -> NDArray[np.int64]:
             picks = rng.integers(len(parents), size=size)
@@ -133,19 +84,19 @@ class GeneticSearch(_Evolution):
             return self.space.crossover_choices(parents[first], parents[second], rng)
 
         num_mutants = (num_archs + int(rng.integers(2))) // 2
-        children: list[Architecture] = []
+        children = self.space.choices_of([])
         for draw, wanted in ((mutants, num_mutants), (crossovers, num_archs - num_mutants)):
             drawn = self._draw_feasible(
                 draw,
                 wanted,
-                excluded=self._seen.union(children),
+                excluded=np.concatenate([self._seen_choices, children]),
                 max_draws=_DRAWS_PER_CHILD * wanted,
             )
-            children += drawn.archs
+            children = np.concatenate([children, drawn.choices])
         return children
 
 
-class RegularizedEvolution(_Evolution):
+class RegularizedEvolution(ProposalSearch):
     """Aging evolution: children of the best of random tournaments; the oldest trial leaves.
 
     The population are the last ``population_size`` successful trials. A child is the best of a
@@ -182,7 +133,6 @@ class RegularizedEvolution(_Evolution):
         population_size: int = 50,
         tournament_size: int = 10,
     ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=population_size)
         if population_size < 1:
             raise ValueError(f"population_size must be at least 1, got {population_size}.")
         if not 1 <= tournament_size <= population_size:
@@ -190,15 +140,16 @@ class RegularizedEvolution(_Evolution):
                 f"tournament_size must be from 1 to population_size={population_size}, "
                 f"got {tournament_size}."
             )
+        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=population_size)
         self.population_size = population_size
         self.tournament_size = tournament_size
 
-    def _children(
-        self, successful: list[Trial], num_archs: int, rng: np.random.Generator
-    ) -> list[Architecture]:
+    def _proposals(
+        self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
         alive = successful[-self.population_size :]
         shuffled = [alive[i] for i in rng.permutation(len(alive))]  # no age wins between equals
-        population = _choices(_best_first(shuffled))
+        population = self.space.choices_of(trial.arch for trial in best_first(shuffled))
         win_probs = _win_probs(len(alive), min(self.tournament_size, len(alive)))
 
         def mutants(size: int) -> NDArray[np.int64]:
@@ -206,18 +157,11 @@ class RegularizedEvolution(_Evolution):
             return self.space.mutate_choices(parents, rng)
 
         return self._draw_feasible(
-            mutants, num_archs, excluded=self._seen, max_draws=_DRAWS_PER_CHILD * num_archs
-        ).archs
-
-
-def _best_first(trials: Iterable[Trial]) -> list[Trial]:
-    """Successful trials by score, equals in the order they come in."""
-    return sorted(trials, key=lambda trial: -(trial.score or 0.0))
-
-
-def _choices(trials: Iterable[Trial]) -> NDArray[np.int64]:
-    """Of each trial's architecture, (num_trials, num_decisions)."""
-    return np.array([trial.arch.choices for trial in trials])
+            mutants,
+            num_archs,
+            excluded=self._seen_choices,
+            max_draws=_DRAWS_PER_CHILD * num_archs,
+        ).choices
 
 
 def _win_probs(population_size: int, tournament_size: int) -> NDArray[np.float64]:

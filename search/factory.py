@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from search.base import FeasibilityCheck, SearchAlgorithm
 from search.evolution import GeneticSearch, RegularizedEvolution
-from search.predictors import PREDICTORS, ExtraInputs, create_predictor
+from search.local_search import LocalSearch
+from search.neural_predictor import NeuralPredictorSearch
+from search.predictors import (
+    OWN_VIEWS,
+    PREDICTORS,
+    ExtraInputs,
+    ProbabilisticForest,
+    create_predictor,
+)
+from search.proxybo import ProxyBO
 from search.random_search import RandomSearch
+from search.structural_bo import StructuralBO
+from search.tpe import TPESearch
 from search.weaknas import WeakNAS
 from supernets.spaces import ENCODINGS, SearchSpace
 
@@ -24,17 +35,63 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "exclude_before_top": False,
         "pool": "fresh",
         "pool_size": 10_000,
+        "sampling": "uniform",
+        "keep": "all",
+        "acquisition": "mean",
+        "num_members": 5,
+    },
+    "structural-bo": {"num_initial": 5, "pool_size": 10_000},
+    "neural-predictor": {
+        "predictor": "gcn",
+        "encoding": "one-hot",
+        "predictor_inputs": (),
+        "num_initial": 172,
+        "two_stage": False,
+        "threshold_quantile": 0.5,
+        "pool": "fresh",
+        "pool_size": 10_000,
+    },
+    "bo": {
+        "encoding": "one-hot",
+        "num_initial": 5,
+        "rand_prob": 0.0,
+        "pool": "fresh",
+        "pool_size": 5_000,
+    },
+    "proxybo": {
+        "encoding": "one-hot",
+        "predictor_inputs": (),
+        "num_initial": 5,
+        "tau0": 0.05,
+        "rand_prob": 0.0,
+        "pool": "fresh",
+        "pool_size": 5_000,
     },
     "evolution": {"num_initial": 50, "num_parents": 10, "mutation_prob": 0.1},
     "regularized-evolution": {"population_size": 50, "tournament_size": 10},
+    "local-search": {"num_initial": 10},
+    "tpe": {"num_initial": 20, "gamma": 0.25, "num_candidates": 24},
 }
+#: Options that have an effect only beside a value of another one.
+_ONLY_WITH = {"num_members": ("acquisition", "ei"), "threshold_quantile": ("two_stage", True)}
 ALGORITHMS = tuple(_DEFAULTS)
 #: All options of algorithms, by the names ``create_algorithm`` has for them.
 ALGORITHM_OPTIONS = tuple(
     dict.fromkeys(option for defaults in _DEFAULTS.values() for option in defaults)
 )
 #: How many architectures are asked for at once where nothing else is said.
-DEFAULT_BATCH_SIZES = {"random": 10, "weaknas": 10, "evolution": 50, "regularized-evolution": 1}
+DEFAULT_BATCH_SIZES = {
+    "random": 10,
+    "weaknas": 10,
+    "structural-bo": 1,
+    "neural-predictor": 10,
+    "bo": 1,
+    "proxybo": 1,
+    "evolution": 50,
+    "regularized-evolution": 1,
+    "local-search": 1,
+    "tpe": 1,
+}
 
 
 def create_algorithm(
@@ -43,19 +100,8 @@ def create_algorithm(
     *,
     seed: int = 0,
     are_feasible: FeasibilityCheck | None = None,
-    predictor: str | None = None,
-    encoding: str | None = None,
-    predictor_inputs: Sequence[str] | None = None,
     cheap_scores: ExtraInputs | None = None,
-    num_initial: int | None = None,
-    top_n: int | Sequence[int] | None = None,
-    exclude_before_top: bool | None = None,
-    pool: str | None = None,
-    pool_size: int | None = None,
-    num_parents: int | None = None,
-    mutation_prob: float | None = None,
-    population_size: int | None = None,
-    tournament_size: int | None = None,
+    **options: Any,
 ) -> SearchAlgorithm:
     """Builds a search algorithm.
 
@@ -64,59 +110,59 @@ def create_algorithm(
         space: What is searched.
         seed: Makes the search repeatable.
         are_feasible: Which architectures may be asked for; all of them by default.
-        predictor: weaknas: one of ``PREDICTORS``; "mlp" if None.
-        encoding: weaknas: one of the space's encodings, what the predictor sees; "one-hot" if
-            None.
-        predictor_inputs: weaknas: names of what ``cheap_scores`` gives; none if None.
-        cheap_scores: weaknas: what the predictor sees beside the encoding; None for nothing.
-        num_initial: weaknas, evolution: number of random trials to begin with; 10 and 50 if None.
-        top_n: weaknas: how many of the best-predicted to draw from; 100 if None.
-        exclude_before_top: weaknas: whether seen architectures leave the ranking before its top is
-            cut; False if None.
-        pool: weaknas: one of ``POOLS``, what is ranked in a large space; "fresh" if None.
-        pool_size: weaknas: size of that pool; 10,000 if None.
-        num_parents: evolution: how many of the best trials are parents; 10 if None.
-        mutation_prob: evolution: probability with which a mutant redraws a decision; 0.1 if None.
-        population_size: regularized-evolution: how many trials live; 50 if None.
-        tournament_size: regularized-evolution: how many of them compete; 10 if None.
+        cheap_scores: What the predictor of weaknas and neural-predictor sees beside the encoding,
+            and the proxies of proxybo; None for nothing.
+        **options: Arguments of the algorithm's class; and of those with predictors ``predictor``,
+            one of ``PREDICTORS``, ``encoding``, one of the space's encodings where it sees one, and
+            ``predictor_inputs``, names of what ``cheap_scores`` gives. None means not given.
 
     Raises:
         ValueError: If a name is unknown, an option is out of range, the algorithm does not have it,
             or the space does not have the encoding.
     """
-    settings = algorithm_settings(
-        name,
-        predictor=predictor,
-        encoding=encoding,
-        predictor_inputs=predictor_inputs,
-        num_initial=num_initial,
-        top_n=top_n,
-        exclude_before_top=exclude_before_top,
-        pool=pool,
-        pool_size=pool_size,
-        num_parents=num_parents,
-        mutation_prob=mutation_prob,
-        population_size=population_size,
-        tournament_size=tournament_size,
-    )
+    settings = algorithm_settings(name, **options)
     if name == "random":
         return RandomSearch(space, seed=seed, are_feasible=are_feasible)
     if name == "evolution":
         return GeneticSearch(space, seed=seed, are_feasible=are_feasible, **settings)
     if name == "regularized-evolution":
         return RegularizedEvolution(space, seed=seed, are_feasible=are_feasible, **settings)
-    space.check_encoding(settings["encoding"])
+    if name == "structural-bo":
+        return StructuralBO(space, seed=seed, are_feasible=are_feasible, **settings)
+    if name == "local-search":
+        return LocalSearch(space, seed=seed, are_feasible=are_feasible, **settings)
+    if name == "tpe":
+        return TPESearch(space, seed=seed, are_feasible=are_feasible, **settings)
+    encoding = settings.pop("encoding", None)
+    if encoding is not None:
+        space.check_encoding(encoding)
+    needs_inputs = name == "proxybo" or settings.get("predictor_inputs")
+    if needs_inputs and (cheap_scores is None or not settings["predictor_inputs"]):
+        raise ValueError(
+            f"{name} needs predictor_inputs, the cheap scores it looks at, such as macs synflow; "
+            "and cheap_scores, which gives them."
+        )
+    settings.pop("predictor_inputs", None)
+    common: dict[str, Any] = {"seed": seed, "are_feasible": are_feasible, **settings}
+    if name in ("bo", "proxybo"):
+        make_forest = partial(ProbabilisticForest, space, encoding=encoding)
+        proxies = cheap_scores if name == "proxybo" else None
+        return ProxyBO(space, make_predictor=make_forest, proxies=proxies, **common)
+    predictor = common.pop("predictor")
     make_predictor = partial(
-        create_predictor,
-        settings.pop("predictor"),
-        space,
-        encoding=settings.pop("encoding"),
-        extra_inputs=cheap_scores,
+        create_predictor, predictor, space, encoding=encoding, extra_inputs=cheap_scores
     )
-    if settings.pop("predictor_inputs") and cheap_scores is None:
-        raise ValueError("predictor_inputs need cheap_scores, which gives them.")
-    return WeakNAS(
-        space, make_predictor=make_predictor, seed=seed, are_feasible=are_feasible, **settings
+    make_predictor(0)  # refuses now what it could not be fitted to later
+    if name == "weaknas":
+        return WeakNAS(space, make_predictor=make_predictor, **common)
+    make_classifier = None
+    if predictor == "gcn" and common["two_stage"]:
+        # needs torch, which a search of a table can do without
+        from search.predictors.gcn import GCNPredictor
+
+        make_classifier = partial(GCNPredictor, space, loss="bce")
+    return NeuralPredictorSearch(
+        space, make_predictor=make_predictor, make_classifier=make_classifier, **common
     )
 
 
@@ -144,4 +190,31 @@ def algorithm_settings(name: str, **given: Any) -> dict[str, Any]:
             raise ValueError(
                 f"Unknown {option} {chosen[option]!r}; choose from {', '.join(names)}."
             )
-    return defaults | chosen
+    settings = defaults | chosen
+    if settings.get("predictor") in OWN_VIEWS:
+        if "encoding" in chosen:
+            raise ValueError(
+                f"Predictor {settings['predictor']!r} has its own view of architectures; leave "
+                f"encoding {chosen['encoding']!r} out."
+            )
+        del settings["encoding"]
+    if (settings.get("acquisition"), settings.get("predictor")) == ("ei", "gaussian_process"):
+        raise ValueError(
+            "Acquisition 'ei' goes by how much predictors of several seeds differ, and those of "
+            "'gaussian_process' do not; choose another predictor, or algorithm structural-bo."
+        )
+    for option, (other, needed) in _ONLY_WITH.items():
+        if option in settings and settings[other] != needed:
+            if option in chosen:
+                raise ValueError(
+                    f"Option {option} of algorithm {name!r} has no effect unless {other} is "
+                    f"{needed}; leave {option} out, or set {other}."
+                )
+            del settings[option]
+    return settings
+
+
+def num_random_trials(settings: Mapping[str, Any]) -> int:
+    """How many random trials an algorithm of these ``algorithm_settings`` begins with."""
+    number: int = settings.get("num_initial", settings.get("population_size", 0))
+    return number

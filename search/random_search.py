@@ -19,4 +19,4 @@ class RandomSearch(SearchAlgorithm):
         Raises:
             ValueError: As ``SearchAlgorithm.ask``.
         """
-        return self._sample_unseen(num_archs, self._rng())
+        return self.space.architectures(self._sample_unseen(num_archs, self._rng()))

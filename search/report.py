@@ -1,4 +1,4 @@
-"""A picture of a search: scores in the order of the trials, and against cost."""
+"""A picture of a search: scores in the order of the trials, and against cost if that is known."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from estimators.trials import Trial
 from supernets.atomic import atomic_write
@@ -19,7 +21,7 @@ def plot_trials(
     path: Path,
     *,
     score_name: str,
-    macs: Callable[[Architecture], int],
+    macs: Callable[[Architecture], int] | None,
 ) -> None:
     """Draws the successful trials as a PNG file.
 
@@ -27,32 +29,22 @@ def plot_trials(
         trials: In the order of their numbers; at least one of them succeeded.
         path: The file, replaced atomically.
         score_name: What the scores are, for the axis.
-        macs: Multiply-accumulates of an architecture.
+        macs: Multiply-accumulates of an architecture; None if they are not known, for a picture
+            without them.
     """
     scored = [(trial, trial.score) for trial in trials if trial.score is not None]
     numbers = [trial.number for trial, _ in scored]
     scores = np.array([score for _, score in scored])
-    millions = [macs(trial.arch) / 1e6 for trial, _ in scored]
-    best = int(scores.argmax())
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    num_panels = 1 if macs is None else 2
+    figure = Figure(figsize=(4.5 * num_panels, 4), layout="constrained")
+    left, *others = figure.subplots(1, num_panels, sharey=True, squeeze=False)[0]
     left.scatter(numbers, scores, s=14, alpha=0.6, label="trials")
     left.step(numbers, np.maximum.accumulate(scores), where="post", color="C1", label="best so far")
     left.set(xlabel="trial", ylabel=f"score ({score_name}, higher is better)")
     left.legend(loc="lower right", framealpha=0.8)
-    points = right.scatter(millions, scores, c=numbers, s=14, cmap="viridis")
-    right.scatter([millions[best]], [scores[best]], s=90, facecolors="none", edgecolors="C3")
-    right.annotate(
-        f"best: trial {numbers[best]}",
-        (millions[best], scores[best]),
-        xytext=(-10, 8),
-        textcoords="offset points",
-        ha="right",
-        color="C3",
-    )
-    right.set(xlabel="MMACs")
-    figure.colorbar(points, ax=right, label="trial")
+    if macs is not None:
+        millions = [macs(trial.arch) / 1e6 for trial, _ in scored]
+        _plot_over_macs(others[0], millions, scores, numbers)
     # A few bad cells may lie far below; the picture shows the upper nine tenths and says so.
     low = float(np.quantile(scores, 0.1))
     if scores.min() < low - 2 * (scores.max() - low):
@@ -62,3 +54,21 @@ def plot_trials(
         left.set_title(f"{hidden} trials lie below", fontsize=9)
     with atomic_write(path, "wb") as file:
         FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+
+
+def _plot_over_macs(
+    axes: Axes, millions: Sequence[float], scores: NDArray[np.float64], numbers: Sequence[int]
+) -> None:
+    best = int(scores.argmax())
+    points = axes.scatter(millions, scores, c=numbers, s=14, cmap="viridis")
+    axes.scatter([millions[best]], [scores[best]], s=90, facecolors="none", edgecolors="C3")
+    axes.annotate(
+        f"best: trial {numbers[best]}",
+        (millions[best], scores[best]),
+        xytext=(-10, 8),
+        textcoords="offset points",
+        ha="right",
+        color="C3",
+    )
+    axes.set(xlabel="MMACs")
+    axes.figure.colorbar(points, ax=axes, label="trial")

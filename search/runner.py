@@ -95,7 +95,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
             f"The algorithm has been told {len(algorithm.trials)} trials already; give a fresh one."
         )
     space = algorithm.space
-    num_archs = len(algorithm.feasible_archs) if algorithm.is_enumerable else space.size
+    num_archs = len(algorithm.feasible_choices) if algorithm.is_enumerable else space.size
     if num_trials > num_archs:
         raise ValueError(
             f"num_trials is {num_trials}, but space {space.name!r} has only {num_archs} feasible "

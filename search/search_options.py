@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from estimators import ESTIMATORS
 from estimators.options import (
@@ -15,14 +17,27 @@ from estimators.options import (
     flag,
 )
 from estimators.scores import COST_SCORES, PROXY_SCORES
+from estimators.scratch_options import add_scratch_options
+from search.base import SearchAlgorithm
 from search.cheap_scores import CHEAP_SCORES
 from search.constraints import constraints_within
-from search.factory import ALGORITHMS, DEFAULT_BATCH_SIZES
+from search.factory import (
+    ALGORITHMS,
+    DEFAULT_BATCH_SIZES,
+    algorithm_settings,
+    num_random_trials,
+)
+from search.pools import POOLS
 from search.predictors import PREDICTORS
-from search.weaknas import POOLS
-from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from search.weaknas import ACQUISITIONS, KEEPS, SAMPLINGS
+from supernets.command_line import (
+    add_amp_option,
+    add_config_option,
+    add_machine_options,
+    parse_args,
+)
 from supernets.cost import METRICS, Constraint
-from supernets.factory import SPACES
+from supernets.factory import SPACES, TABLE_SPACES
 from supernets.spaces import ENCODINGS
 
 PROGRAM = "supernet-search"
@@ -32,14 +47,24 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-search``."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Search a trained supernet for architectures. "
+        description="Search a trained supernet, or a table, for architectures. "
         "Ctrl-C stops; the same command again continues.",
         allow_abbrev=False,
     )
     add_config_option(parser)
     add = parser.add_argument_group("what to search").add_argument
-    add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train")
-    add("--space", choices=SPACES, help="needed without --supernet (default: the supernet's)")
+    add(
+        "--supernet",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of supernet-train; from_scratch takes networks and data from it, not "
+        "weights",
+    )
+    add(
+        "--space",
+        choices=(*SPACES, *TABLE_SPACES),
+        help="needed without --supernet (default: the supernet's)",
+    )
     add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
     add("--resolution", type=int, metavar="PX", help="search this one only (default: all)")
     for metric in METRICS:
@@ -59,38 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     add = parser.add_argument_group("search").add_argument
-    add("--algorithm", choices=ALGORITHMS, default="weaknas", help="(default: weaknas)")
-    add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
-    sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
-    add("--batch-size", type=int, metavar="M", help=f"asked for at once (default: {sizes})")
-    add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
-    add("--predictor", choices=PREDICTORS, help="of weaknas (default: mlp)")
-    add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
-    add(
-        "--predictor-inputs",
-        nargs="+",
-        choices=CHEAP_SCORES,
-        metavar="NAME",
-        help=f"what else the predictor sees, of {', '.join(CHEAP_SCORES)} (default: nothing)",
-    )
-    add("--num-initial", type=int, metavar="N", help="random trials (default: 10, evolution: 50)")
-    add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
-    add(
-        "--exclude-before-top",
-        action="store_const",
-        const=True,
-        help="weaknas: take seen ones out before cutting the top N (default: after)",
-    )
-    add(
-        "--pool",
-        choices=POOLS,
-        help="weaknas ranks in large spaces a pool drawn for every batch, or one (default: fresh)",
-    )
-    add("--pool-size", type=int, metavar="N", help="architectures of a pool (default: 10000)")
-    add("--num-parents", type=int, metavar="N", help="best trials evolution uses (default: 10)")
-    add("--mutation-prob", type=float, metavar="P", help="of evolution, by decision (default: 0.1)")
-    add("--population-size", type=int, metavar="N", help="of regularized-evolution (default: 50)")
-    add("--tournament-size", type=int, metavar="N", help="of regularized-evolution (default: 10)")
+    _add_search_options(add)
 
     group = parser.add_argument_group("estimator")
     add = group.add_argument
@@ -102,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="stop a candidate of tse once it cannot be among the K best (default: never)",
     )
     add_estimator_options(group)
+    add_scratch_options(group)
     add(
         "--reference",
         type=Path,
@@ -113,14 +108,155 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("run")
     add = group.add_argument
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add("--export", type=Path, metavar="DIR", help="export the best subnet there (default: no)")
+    add(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="export the best subnet there, with inherited weights (default: no)",
+    )
+    add(
+        "--test-column",
+        metavar="NAME",
+        help="column of a table that the search does not see: values of the best trial, of what "
+        "its predictor puts first, and the best of all trials (default: none)",
+    )
+    add(
+        "--report",
+        action="store_const",
+        const=True,
+        help="write report.html at the end of the run (default: no)",
+    )
+    add(
+        "--report-of",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="search nothing; write one report.html to --output over the searches in these folders",
+    )
     add_machine_options(group)
     add_amp_option(group)
     return parser
 
 
-def check_args(args: argparse.Namespace) -> EstimatorOptions:
+def _add_search_options(add: Callable[..., Any]) -> None:
+    """Adds the flags of algorithms and their predictors."""
+    add(
+        "--algorithm",
+        choices=ALGORITHMS,
+        default="structural-bo",
+        help="(default: structural-bo, for up to some hundred trials)",
+    )
+    add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
+    sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
+    add("--batch-size", type=int, metavar="M", help=f"asked for at once (default: {sizes})")
+    add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    add(
+        "--predictor",
+        choices=PREDICTORS,
+        help="of weaknas (default: mlp) and neural-predictor (default: gcn)",
+    )
+    add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
+    add(
+        "--predictor-inputs",
+        nargs="+",
+        choices=CHEAP_SCORES,
+        metavar="NAME",
+        help=f"what else the predictor sees, and proxies of proxybo, of {', '.join(CHEAP_SCORES)} "
+        "(default: nothing); measured of all candidates, so use a fixed or small pool",
+    )
+    add(
+        "--num-initial",
+        type=int,
+        metavar="N",
+        help=f"random trials (default: {_defaults('num_initial')})",
+    )
+    add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
+    add(
+        "--exclude-before-top",
+        action="store_const",
+        const=True,
+        help="weaknas: take seen ones out before cutting the top N (default: after)",
+    )
+    add(
+        "--pool",
+        choices=POOLS,
+        help="where a space is too large to rank whole: a pool is drawn for every batch, or one "
+        "for all (default: fresh)",
+    )
+    add(
+        "--pool-size",
+        type=int,
+        metavar="N",
+        help=f"architectures of a pool (default: {_defaults('pool_size')})",
+    )
+    add(
+        "--sampling",
+        choices=SAMPLINGS,
+        help="how weaknas draws from the top: evenly, or less with rank (default: uniform)",
+    )
+    add(
+        "--keep",
+        choices=KEEPS,
+        help="older trials that weaknas fits to beside the newest batch (default: all)",
+    )
+    add(
+        "--acquisition",
+        choices=ACQUISITIONS,
+        help="weaknas ranks by the mean, or by expected improvement of several predictors "
+        "(default: mean)",
+    )
+    add("--num-members", type=int, metavar="N", help="predictors of --acquisition ei (default: 5)")
+    add(
+        "--tau0",
+        type=float,
+        metavar="T",
+        help="of proxybo: how evenly surrogate and proxies are weighed; lower trusts the best "
+        "alone (default: 0.05)",
+    )
+    add(
+        "--rand-prob",
+        type=float,
+        metavar="P",
+        help="of bo and proxybo: share of trials drawn at random (default: 0)",
+    )
+    add("--num-parents", type=int, metavar="N", help="best trials evolution uses (default: 10)")
+    add("--mutation-prob", type=float, metavar="P", help="of evolution, by decision (default: 0.1)")
+    add("--population-size", type=int, metavar="N", help="of regularized-evolution (default: 50)")
+    add("--tournament-size", type=int, metavar="N", help="of regularized-evolution (default: 10)")
+    add(
+        "--two-stage",
+        action="store_const",
+        const=True,
+        help="neural-predictor: learn first which trials are good, and rank what is accepted by a "
+        "predictor of the good ones (default: off)",
+    )
+    add(
+        "--threshold-quantile",
+        type=float,
+        metavar="Q",
+        help="of --two-stage: part of the random trials that is not good enough (default: 0.5)",
+    )
+    add(
+        "--gamma",
+        type=float,
+        metavar="G",
+        help="share of trials that tpe calls good (default: 0.25)",
+    )
+    add("--num-candidates", type=int, metavar="N", help="draws of tpe for each trial (default: 24)")
+
+
+def _defaults(option: str) -> str:
+    """Those of the algorithms that have the option."""
+    values = {name: algorithm_settings(name).get(option) for name in ALGORITHMS}
+    return ", ".join(f"{value} of {name}" for name, value in values.items() if value is not None)
+
+
+def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptions:
     """Makes sure that the options go together; gives back those of the estimator.
+
+    Args:
+        args: All options.
+        given: Names of those that were given.
 
     Raises:
         ValueError: If they do not.
@@ -131,17 +267,30 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
     if args.estimator == "table":
         if args.amp is not None:
             raise ValueError("--estimator table computes nothing; leave --amp out.")
-    elif args.supernet is None:
+        if args.test_column is not None and args.test_column == args.table_column:
+            raise ValueError(
+                f"--test-column {args.test_column} is what the search sees; name another column, "
+                "or leave it out."
+            )
+    elif args.test_column is not None:
+        raise ValueError("--test-column is of --table; use --estimator table, or leave it out.")
+    if args.estimator != "table" and args.supernet is None:
         raise ValueError(f"--estimator {args.estimator} needs --supernet.")
     check_options([args.estimator], measuring)
+    if args.estimator == "from_scratch" and args.export is not None:
+        raise ValueError(
+            "--export hands over weights inherited from the supernet, and from_scratch neither "
+            "looks at those nor keeps its own; leave it out, then give best.json of --output to "
+            "supernet-export --arch, and what that writes to supernet-retrain."
+        )
     for name in ("min_latency", "max_latency"):
         if getattr(args, name) is not None and args.latency_table is None:
             raise ValueError(f"{flag(name)} needs --latency-table, from supernet-latency.")
     if args.supernet is None:
         if args.space is None:
             raise ValueError("--estimator table needs --space (or --supernet).")
-        for name in ("data_dir", "export"):
-            if getattr(args, name) is not None:
+        for name in ("data_dir", "export", "num_workers", "device"):
+            if name in given:
                 raise ValueError(f"{flag(name)} needs --supernet.")
         proxies = [name for name in args.predictor_inputs or () if name in PROXY_SCORES]
         if proxies:
@@ -149,7 +298,80 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
                 f"--predictor-inputs {' '.join(proxies)} need images and so --supernet; only "
                 f"{' and '.join(COST_SCORES)} do not."
             )
+        if args.space in TABLE_SPACES:
+            _check_without_networks(args)
     return measuring
+
+
+def check_search_options(
+    args: argparse.Namespace, algorithm: SearchAlgorithm, settings: Mapping[str, Any]
+) -> None:
+    """Makes sure that nothing was given that has no effect on this search.
+
+    Args:
+        args: All options.
+        algorithm: Fresh.
+        settings: Its ``algorithm_settings``.
+
+    Raises:
+        ValueError: If something was.
+    """
+    for name in ("pool", "pool_size"):
+        if getattr(args, name) is not None and algorithm.is_enumerable:
+            raise ValueError(
+                f"{flag(name)} is for spaces too large to rank whole, and space "
+                f"{algorithm.space.name!r} is ranked whole; leave it out."
+            )
+    num_random = num_random_trials(settings)
+    if 0 < args.num_trials <= num_random:
+        raise ValueError(
+            f"{args.algorithm} begins with {num_random} random trials, which would be all of "
+            f"--num-trials {args.num_trials}; ask for more of them, for fewer random ones, or for "
+            "--algorithm random."
+        )
+
+
+def _check_without_networks(args: argparse.Namespace) -> None:
+    """Makes sure that nothing needs costs, of a space that there are only tables of."""
+    bounds = [f"{bound}_{metric}" for metric in METRICS for bound in ("min", "max")]
+    for name in (*bounds, "latency_table", "predictor_inputs"):
+        if getattr(args, name) is not None:
+            raise ValueError(
+                f"{flag(name)} needs networks, to count or measure what they cost, and of space "
+                f"{args.space!r} there are only tables; leave it out."
+            )
+
+
+def given_options(argv: Sequence[str] | None) -> list[str]:
+    """Names of the options that are given, at the values of their defaults or not.
+
+    Args:
+        argv: As for ``parse_args``, which has accepted them.
+    """
+    parser, not_given = build_parser(), object()
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_args([])), not_given))
+    return [
+        name for name, value in vars(parse_args(parser, argv)).items() if value is not not_given
+    ]
+
+
+def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Makes sure that nothing is asked for but a report over searches of earlier.
+
+    Args:
+        args: All options.
+        given: Names of those that were given.
+
+    Raises:
+        ValueError: If something is.
+    """
+    if args.output is None:
+        raise ValueError("--output is required: the folder for the report.")
+    others = [flag(name) for name in given if name not in ("report_of", "output", "config")]
+    if others:
+        raise ValueError(
+            f"--report-of searches nothing; leave {', '.join(others)} out, or search first."
+        )
 
 
 def constraints_of(args: argparse.Namespace) -> list[Constraint]:

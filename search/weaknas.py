@@ -8,44 +8,58 @@ Differs from the paper and the authors' code in:
    those of the whole space, including labels it has not queried.
 2. Architectures predicted equal are ranked in random order; the code ranks them in table order.
 3. Spaces too large to enumerate: the code ranks one pool of 10,000 random feasible architectures,
-   fixed for the whole search (``pool="fixed"``). By default every ask ranks a fresh pool here: half
-   random, a quarter mutants (1 to 3 decisions redrawn) and a quarter crossovers of the best 20
-   trials, together with all successful trials. Members are distinct networks; in the code's pool
-   they may differ in inactive choices only.
+   fixed for the whole search (``pool="fixed"``). By default every ask ranks a fresh pool here, see
+   ``search.pools``. Members are distinct networks; in the code's pool they may differ in inactive
+   choices only.
 4. While fewer than two trials have succeeded nothing is fitted, and sampling stays random.
+5. The paper compares linearly and exponentially decaying sampling without a formula, and the code
+   has neither. Here the probabilities of n candidates, best first, are proportional to n, n - 1, …,
+   1 or to powers of 0.96.
+6. What ``keep="top"`` keeps of the old trials is decided by one predictor fitted to all of them; in
+   the code, by those fitted to what each iteration before had kept.
+7. ``acquisition="ei"`` divides the deviation between the members by 5 as the code does, and adds
+   1e-9, as members may agree. Improvement is over the best label; the code's is over the worst, of
+   the wrong sign, so that hardly anything improves. It is ranked by its logarithm, which is never
+   too small to be told apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import FeasibilityCheck, SearchAlgorithm, StarvedError
+from estimators.trials import Trial
+from search.acquisition import log_expected_improvement
+from search.base import FeasibilityCheck
+from search.pools import Pool, RankingSearch
 from search.predictors.base import Predictor
+from search.rows import are_new
 from supernets.spaces import Architecture, SearchSpace
 
-Pool = Literal["fresh", "fixed"]
-POOLS: tuple[Pool, ...] = ("fresh", "fixed")
+Sampling = Literal["uniform", "linear-decay", "exponential-decay"]
+SAMPLINGS: tuple[Sampling, ...] = ("uniform", "linear-decay", "exponential-decay")
+Keep = Literal["all", "none", "top"]
+KEEPS: tuple[Keep, ...] = ("all", "none", "top")
+Acquisition = Literal["mean", "ei"]
+ACQUISITIONS: tuple[Acquisition, ...] = ("mean", "ei")
 
-_NUM_PARENTS = 20  # best trials that a fresh pool takes mutants and crossovers of
-_MAX_MUTATIONS = 3  # decisions redrawn in a mutant, at most
-#: Draws for the random part of a fresh pool; where a tight constraint leaves it short, mutants and
-#: crossovers take its place.
-_MAX_RANDOM_DRAWS = 1_000_000
-_DRAWS_PER_OFFSPRING = 20
+_DEFAULT_TOP_N = 100
+_DEFAULT_NUM_MEMBERS = 5
+_DECAY = 0.96  # of exponential sampling, from a rank to the next
+_STD_DIVISOR = 5.0
+_STD_FLOOR = 1e-9
 
 
-class WeakNAS(SearchAlgorithm):
+class WeakNAS(RankingSearch):
     """Alternates between fitting a predictor to all trials and sampling from its top.
 
     The first ``num_initial`` trials are random. Then every ask fits a fresh predictor to the
-    successful trials, ranks all feasible architectures (of a large space, a pool), and draws
-    uniformly from the unseen among the top ``top_n``. If these are fewer than asked for, it takes
-    the best-predicted unseen ones of the whole ranking instead.
+    successful trials, ranks all feasible architectures (of a large space, a pool), and draws from
+    the unseen among the top ``top_n``. If these are fewer than asked for, it takes the
+    best-predicted unseen ones of the whole ranking instead.
 
     Args:
         space: What is searched.
@@ -62,10 +76,21 @@ class WeakNAS(SearchAlgorithm):
         pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
             or all rank one ``"fixed"`` random pool, which all trials then come from.
         pool_size: How many architectures a pool holds.
+        sampling: How likely the unseen of the top are drawn, without replacement: all
+            ``"uniform"``-ly, or less so with their rank by ``"linear-decay"`` or
+            ``"exponential-decay"``.
+        keep: Which trials a predictor is fitted to: ``"all"``; of the old ones ``"none"``; or of
+            these the ones in the ``"top"`` ``top_n`` of a predictor fitted to them, and all new
+            ones. New are the last as many as are asked for, or the initial trials if no more are
+            told. Where fewer than two old ones could be ranked or fewer than two are kept, all are.
+        acquisition: What ranks: the ``"mean"`` prediction, or ``"ei"``, the improvement over the
+            best trial that several predictors expect, of which the best unseen are asked for
+            without drawing.
+        num_members: Number of predictors of ``"ei"``, of different seeds.
 
     Raises:
-        ValueError: If a number is less than 1, ``pool`` is unknown, or a fixed pool is asked for
-            in a space that is ranked whole.
+        ValueError: If a number is out of range, a choice is unknown, a fixed pool is asked for in a
+            space that is ranked whole, or an option has no effect with ``acquisition``.
     """
 
     def __init__(
@@ -76,36 +101,52 @@ class WeakNAS(SearchAlgorithm):
         seed: int = 0,
         are_feasible: FeasibilityCheck | None = None,
         num_initial: int = 10,
-        top_n: int | Sequence[int] = 100,
+        top_n: int | Sequence[int] = _DEFAULT_TOP_N,
         exclude_before_top: bool = False,
         pool: Pool = "fresh",
         pool_size: int = 10_000,
+        sampling: Sampling = "uniform",
+        keep: Keep = "all",
+        acquisition: Acquisition = "mean",
+        num_members: int = _DEFAULT_NUM_MEMBERS,
     ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible)
+        super().__init__(
+            space,
+            seed=seed,
+            are_feasible=are_feasible,
+            num_initial=num_initial,
+            pool=pool,
+            pool_size=pool_size,
+        )
         self._top_ns = (top_n,) if isinstance(top_n, int) else tuple(top_n)
         if not self._top_ns or min(self._top_ns) < 1:
             raise ValueError(f"top_n must be at least 1, got {top_n}.")
-        if num_initial < 1:
-            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
-        if pool_size < 1:
-            raise ValueError(f"pool_size must be at least 1, got {pool_size}.")
-        if pool not in POOLS:
-            raise ValueError(f"Unknown pool {pool!r}; choose from {', '.join(POOLS)}.")
-        if pool == "fixed" and self.is_enumerable:
+        for name, value, known in (
+            ("sampling", sampling, SAMPLINGS),
+            ("keep", keep, KEEPS),
+            ("acquisition", acquisition, ACQUISITIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"Unknown {name} {value!r}; choose from {', '.join(known)}.")
+        if num_members < 2:
+            raise ValueError(f"num_members must be at least 2, got {num_members}.")
+        if acquisition == "mean" and num_members != _DEFAULT_NUM_MEMBERS:
             raise ValueError(
-                f"Space {space.name!r} is small enough to be ranked whole; a fixed pool is for "
-                "larger ones, leave it out."
+                f"num_members is of acquisition 'ei', got {num_members} with 'mean'; leave it out."
+            )
+        has_top = sampling != "uniform" or exclude_before_top
+        has_top |= self._top_ns != (_DEFAULT_TOP_N,) and keep != "top"
+        if acquisition == "ei" and has_top:
+            raise ValueError(
+                "acquisition 'ei' asks for the best unseen without drawing from a top: leave out "
+                "sampling and exclude_before_top, and top_n unless keep is 'top'."
             )
         self.make_predictor = make_predictor
-        self.num_initial = num_initial
         self.exclude_before_top = exclude_before_top
-        self.pool = pool
-        self.pool_size = pool_size
-
-    def next_batch_size(self, batch_size: int) -> int:
-        """What is left of the initial trials, then ``batch_size``."""
-        num_left = self.num_initial - len(self.trials)
-        return num_left if num_left > 0 else batch_size
+        self.sampling = sampling
+        self.keep = keep
+        self.acquisition = acquisition
+        self.num_members = num_members
 
     def ask(self, num_archs: int) -> list[Architecture]:
         """Samples from the top of a freshly fitted predictor; at random before ``num_initial``.
@@ -116,116 +157,116 @@ class WeakNAS(SearchAlgorithm):
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
-        if len(self.trials) < self.num_initial or self._num_successful < 2:
-            if self.pool == "fresh":
-                return self._sample_unseen(num_archs, rng)
-            unseen = self._not_seen(self._fixed_pool, num_archs)
-            return [unseen[i] for i in rng.choice(len(unseen), num_archs, replace=False)]
-        ranking = [arch for arch, _ in self._rank(rng)]
+        if self._is_initial:
+            return self.space.architectures(self._sample_initial(num_archs, rng))
         iteration = (len(self.trials) - self.num_initial) // num_archs
         top_n = self._top_ns[min(iteration, len(self._top_ns) - 1)]
-        unseen = self._not_seen(ranking, num_archs)
-        if self.exclude_before_top:
-            candidates = unseen[:top_n]
+        candidates = self._candidates(rng)
+        kept = self._kept(num_archs, top_n, candidates, rng)
+        ranking = self._ranked(kept, len(self.trials), candidates, rng)
+        unseen = self._unseen_rows(ranking, num_archs)
+        top = unseen[:top_n] if self.exclude_before_top else unseen[unseen < top_n]
+        if self.acquisition == "ei" or len(top) < num_archs:
+            chosen = unseen[:num_archs]
         else:
-            candidates = [arch for arch in ranking[:top_n] if arch not in self._seen]
-        if len(candidates) >= num_archs:
-            return [candidates[i] for i in rng.choice(len(candidates), num_archs, replace=False)]
-        return unseen[:num_archs]
+            probs = self._sampling_probs(len(top))
+            chosen = rng.choice(top, num_archs, replace=False, p=probs)
+        return self.space.architectures(ranking[chosen])
 
-    def _not_seen(self, archs: Sequence[Architecture], num_archs: int) -> list[Architecture]:
-        """The unseen among ``archs``, in their order; StarvedError if fewer than ``num_archs``."""
-        unseen = [arch for arch in archs if arch not in self._seen]
-        if len(unseen) < num_archs:
-            raise StarvedError(
-                f"Only {len(unseen)} of {num_archs} architectures found: a {self.pool} pool of "
-                f"{self.pool_size} from space {self.space.name!r} held no more that are feasible "
-                "and unseen; loosen the constraint or raise pool_size."
-            )
-        return unseen
+    @property
+    def can_predict(self) -> bool:
+        """Whether enough trials have succeeded for ``predict_best``."""
+        return self._num_successful >= 2
 
     def predict_best(self) -> tuple[Architecture, float]:
-        """Fits a last predictor to all trials and gives its best architecture, seen or not.
+        """Fits a last predictor to all trials, whatever ``keep`` is, and gives its best.
 
         Returns:
-            The architecture, and its predicted score on the scale of the trials.
+            The architecture, seen or not, and its predicted score on the scale of the trials; of
+            several members, their mean.
 
         Raises:
             ValueError: If fewer than two trials have succeeded.
         """
-        if self._num_successful < 2:
+        if not self.can_predict:
             raise ValueError(
                 f"A predictor needs at least 2 successful trials, got {self._num_successful}."
             )
-        return self._rank(self._rng())[0]
-
-    @property
-    def _num_successful(self) -> int:
-        return sum(trial.score is not None for trial in self.trials)
-
-    def _rank(self, rng: np.random.Generator) -> list[tuple[Architecture, float]]:
-        """All candidates with their predicted scores, best first, equals in random order."""
-        labelled = [(t.arch, t.score) for t in self.trials if t.score is not None]
-        scores = np.array([score for _, score in labelled], dtype=np.float64)
-        mean, deviation = scores.mean(), scores.std() or 1.0
-        entropy = np.random.SeedSequence((self.seed, len(self.trials), 1))
-        predictor = self.make_predictor(int(entropy.generate_state(1)[0]))
-        predictor.fit([arch for arch, _ in labelled], (scores - mean) / deviation)
+        rng = self._rng()
         candidates = self._candidates(rng)
-        predicted = predictor.predict(candidates) * deviation + mean
+        mean = self._predict(_successful(self.trials), len(self.trials), candidates).mean(axis=0)
         shuffled = rng.permutation(len(candidates))
-        order = shuffled[np.argsort(-predicted[shuffled], kind="stable")]
-        return [(candidates[i], float(predicted[i])) for i in order]
+        best = shuffled[mean[shuffled].argmax()]
+        (arch,) = self.space.architectures(candidates[[best]])
+        return arch, float(mean[best])
 
-    def _candidates(self, rng: np.random.Generator) -> Sequence[Architecture]:
-        """What is ranked."""
-        if self.is_enumerable:
-            return self.feasible_archs
-        return self._fixed_pool if self.pool == "fixed" else self._fresh_pool(rng)
+    def _kept(
+        self,
+        num_archs: int,
+        top_n: int,
+        candidates: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> list[Trial]:
+        """The trials that the predictor of this ask is fitted to, at least two."""
+        labelled = _successful(self.trials)
+        if self.keep == "all":
+            return labelled
+        num_told = len(self.trials)
+        num_old = max(num_told - num_archs, 0) if num_told > self.num_initial else 0
+        old, kept = _successful(self.trials[:num_old]), _successful(self.trials[num_old:])
+        if self.keep == "top":
+            if len(old) < 2:
+                return labelled
+            top = self._ranked(old, num_old, candidates, rng)[:top_n]
+            are_below = are_new(self.space.choices_of(trial.arch for trial in old), top)
+            kept = [old[i] for i in np.flatnonzero(~are_below)] + kept
+        return kept if len(kept) >= 2 else labelled
 
-    @cached_property
-    def _fixed_pool(self) -> list[Architecture]:
-        """Random feasible architectures, the same whatever was told."""
-        rng = np.random.default_rng((self.seed, 0, 2))  # predictors are seeded with (…, …, 1)
-        return self._sample_random(self.pool_size, rng, excluded=set())
+    def _ranked(
+        self,
+        labelled: Sequence[Trial],
+        num_told: int,
+        candidates: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """The candidates best first, equals in random order."""
+        predicted = self._predict(labelled, num_told, candidates)
+        value = mean = predicted.mean(axis=0)
+        if self.acquisition == "ei":
+            std = predicted.std(axis=0) / _STD_DIVISOR + _STD_FLOOR
+            best = max(trial.score for trial in self.trials if trial.score is not None)
+            value = log_expected_improvement(mean, std, best)
+        shuffled = rng.permutation(len(candidates))
+        return candidates[shuffled[np.argsort(-value[shuffled], kind="stable")]]
 
-    def _fresh_pool(self, rng: np.random.Generator) -> list[Architecture]:
-        """Told, random, mutated and crossed architectures."""
-        told = [trial for trial in self.trials if trial.score is not None]
-        told.sort(key=lambda trial: -(trial.score or 0.0))
-        parents = np.array([trial.arch.choices for trial in told[:_NUM_PARENTS]])
+    def _predict(
+        self, labelled: Sequence[Trial], num_told: int, candidates: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What fresh predictors say, seeded by the number of trials that were told by then.
 
-        def random_parents(num_archs: int) -> NDArray[np.int64]:
-            return parents[rng.integers(len(parents), size=num_archs)]
+        Returns:
+            Scores on the scale of the trials, (num_members, num_candidates); of acquisition
+            ``"mean"`` there is one member.
+        """
+        choices = self.space.choices_of(trial.arch for trial in labelled)
+        scores = np.array([trial.score for trial in labelled], dtype=np.float64)
+        mean, deviation = scores.mean(), scores.std() or 1.0
+        num_members = self.num_members if self.acquisition == "ei" else 1
+        entropy = np.random.SeedSequence((self.seed, num_told, 1))
+        predicted = np.empty((num_members, len(candidates)))
+        for row, seed in zip(predicted, entropy.generate_state(num_members), strict=True):
+            predictor = self.make_predictor(int(seed))
+            predictor.fit(choices, (scores - mean) / deviation)
+            row[:] = predictor.predict(candidates) * deviation + mean
+        return predicted
 
-        def mutants(num_archs: int) -> NDArray[np.int64]:
-            choices = random_parents(num_archs)
-            num_mutations = rng.integers(1, _MAX_MUTATIONS + 1, size=num_archs)
-            for i in range(_MAX_MUTATIONS):
-                rows = num_mutations > i
-                choices[rows] = self.space.mutate_choices(choices[rows], rng)
-            return choices
-
-        def crossovers(num_archs: int) -> NDArray[np.int64]:
-            first, second = random_parents(num_archs), random_parents(num_archs)
-            return self.space.crossover_choices(first, second, rng)
-
-        pool = dict.fromkeys(trial.arch for trial in told)
-        size = len(pool) + self.pool_size
-        for draw, share, max_draws in (
-            (lambda n: self.space.sample_choices(n, rng), 0.5, _MAX_RANDOM_DRAWS),
-            (mutants, 0.5, None),
-            (crossovers, 1.0, None),
-        ):
-            wanted = round(share * (size - len(pool)))
-            drawn = self._draw_feasible(
-                draw,
-                wanted,
-                excluded=self._seen | pool.keys(),
-                max_draws=max_draws or _DRAWS_PER_OFFSPRING * wanted,
-            )
-            pool.update(dict.fromkeys(drawn.archs))
-        return list(pool)
+    def _sampling_probs(self, num_archs: int) -> NDArray[np.float64] | None:
+        """Of each rank of the top, from the best; None if all are equal."""
+        if self.sampling == "uniform":
+            return None
+        ranks = np.arange(num_archs)
+        weights = num_archs - ranks if self.sampling == "linear-decay" else _DECAY**ranks
+        return np.asarray(weights / weights.sum(), np.float64)
 
 
 def top_n_schedule(start: int, end: int, num_iterations: int, decay: float = 0.96) -> list[int]:
@@ -251,3 +292,7 @@ def top_n_schedule(start: int, end: int, num_iterations: int, decay: float = 0.9
     x = np.linspace(0.0, 99.0, num_iterations)
     fraction = (decay**x - decay**99) / (1.0 - decay**99)
     return [int(n) for n in end + (start - end) * fraction]
+
+
+def _successful(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.score is not None]

@@ -38,6 +38,13 @@ def draw_cells(space: CellSpace, arch: Architecture, path: Path) -> None:
         arch: What to draw.
         path: The file, replaced atomically.
     """
+    figure = cells_figure(space, arch)
+    with atomic_write(path, "wb") as file:
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+
+
+def cells_figure(space: CellSpace, arch: Architecture) -> Figure:
+    """The picture that ``draw_cells`` writes, without a canvas."""
     space.validate(arch)
     cells = space.cells(arch)
     figure = Figure(figsize=(11, 3.6 * len(cells)), layout="constrained")
@@ -45,8 +52,7 @@ def draw_cells(space: CellSpace, arch: Architecture, path: Path) -> None:
     for panel, (name, edges) in zip(axes, cells.items(), strict=True):
         _draw_cell(panel, edges, space)
         panel.set_title(name, loc="left", fontsize=12, fontweight="bold")
-    with atomic_write(path, "wb") as file:
-        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    return figure
 
 
 def _draw_cell(axes: Axes, edges: Sequence[Edge], space: CellSpace) -> None:

@@ -18,12 +18,16 @@ from supernets.nasnet_subnet import NASNetSubnet
 from supernets.spaces import (
     Architecture,
     MobileNetV3Space,
+    NASBench101Space,
     NASBench201Space,
     NASNetSpace,
     SearchSpace,
 )
 
+#: Those that there are supernets of.
 SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
+#: Those that there are only tables of.
+TABLE_SPACES = ("nasbench101",)
 #: Those of two cells with Genotype notation; they differ in whether a node reads a state twice.
 NASNET_SPACES = ("nasnet", "darts")
 #: Settings of supernets that their stand-alone subnets do not have.
@@ -46,9 +50,11 @@ def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
         raise ValueError(f"Space {name!r} has no resolutions; leave them out.")
     if name == "nasbench201":
         return NASBench201Space()
+    if name == "nasbench101":
+        return NASBench101Space()
     if name in NASNET_SPACES:
         return NASNetSpace(distinct_inputs=name == "darts")
-    raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+    raise ValueError(f"Unknown space {name!r}; choose from {', '.join((*SPACES, *TABLE_SPACES))}.")
 
 
 def create_supernet(name: str, **settings: Any) -> Supernet:

@@ -25,6 +25,8 @@ class RetrainConfig:
 
     Args:
         epochs: Passes over the train split. At least 1.
+        stop_after: Epochs after which the training ends early, in the midst of a schedule of
+            ``epochs``; None for all of them.
         opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
         opt_eps: The optimizer's epsilon; None for its default.
         opt_betas: Its betas; None for its default.
@@ -61,6 +63,7 @@ class RetrainConfig:
     """
 
     epochs: int = 200
+    stop_after: int | None = None
     opt: str = "sgd"
     opt_eps: float | None = None
     opt_betas: tuple[float, ...] | None = None
@@ -95,6 +98,11 @@ class RetrainConfig:
         both = self.mixup > 0 and self.cutmix > 0
         checks = (
             (self.epochs >= 1, "epochs must be at least 1", self.epochs),
+            (
+                self.stop_after is None or 1 <= self.stop_after <= self.epochs,
+                "stop_after must be from 1 to epochs",
+                self.stop_after,
+            ),
             (self.warmup_lr >= 0, "warmup_lr must not be negative", self.warmup_lr),
             (self.aux_weight >= 0, "aux_weight must not be negative", self.aux_weight),
             (0 <= self.mixup_prob <= 1, "mixup_prob must be from 0 to 1", self.mixup_prob),

@@ -91,7 +91,7 @@ def train_network(
         loaders.train,
         optimizer,
         config.create_scheduler(optimizer, len(loaders.train)),
-        epochs=config.epochs,
+        epochs=config.stop_after or config.epochs,
         output=output,
         device=device,
         ranks=ranks,

@@ -65,7 +65,7 @@ def test_both_scripts_run_two_steps_from_any_folder(tmp_path: Path) -> None:
     block = json.loads(done.stdout)
     assert (block["status"], block["steps"]) == ("finished", 2)
     assert "Warning" not in done.stderr
-    flags = "--tse-batches 2 --num-trials 2 --num-initial 2 --output found".split()
+    flags = "--tse-batches 2 --num-trials 2 --num-initial 1 --output found".split()
     done = start("search.py", "--supernet", "run/last.pt", *flags, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trials"] == 2

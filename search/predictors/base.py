@@ -1,24 +1,62 @@
-"""What every predictor is: a regression from architectures to scores."""
+"""What every predictor is: a regression from architectures, and extra inputs, to scores.
+
+Predictors take architectures as rows of canonical choices, (num_archs, num_decisions).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces import Architecture
-
-#: Gives further inputs of architectures, (num_archs, num_inputs); nan where there is none.
-ExtraInputs = Callable[[Sequence[Architecture]], NDArray[np.float64]]
+#: Gives further inputs of choices, (num_archs, num_inputs); nan where there is none.
+ExtraInputs = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 class Predictor(Protocol):
     """Predicts scores from architectures; owns its encoding of them."""
 
-    def fit(self, archs: Sequence[Architecture], scores: NDArray[np.float64]) -> None:
+    def fit(self, choices: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
         """Fits from nothing to ``scores`` of shape (num_archs,), finite and of order one."""
 
-    def predict(self, archs: Sequence[Architecture]) -> NDArray[np.float64]:
+    def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+
+
+class ProbabilisticPredictor(Predictor, Protocol):
+    """A predictor that also says how sure it is."""
+
+    def predict_with_std(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predicted scores and their standard deviations, both (num_archs,), not negative."""
+
+
+class Standardised:
+    """Extra inputs with the mean and deviation of those it is made from.
+
+    What is not finite becomes the least that was known of its column.
+
+    Args:
+        table: Of the architectures that are fitted to, (num_archs, num_inputs).
+    """
+
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        is_known = np.isfinite(table)
+        self._least = np.where(is_known, table, np.inf).min(axis=0, initial=np.inf)
+        self._least[~np.isfinite(self._least)] = 0.0  # nothing is known of the column
+        filled = np.where(is_known, table, self._least)
+        deviation = filled.std(axis=0)
+        self._mean, self._scale = filled.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
+    @property
+    def num_inputs(self) -> int:
+        """How many columns there are."""
+        return len(self._mean)
+
+    def __call__(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of any architectures, (num_archs, num_inputs)."""
+        filled = np.where(np.isfinite(table), table, self._least)
+        return np.asarray((filled - self._mean) / self._scale, np.float64)

@@ -13,7 +13,6 @@ Differs from the authors' setting in:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +21,17 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from search.predictors.base import ExtraInputs
-from supernets.spaces import Architecture, Encoding, SearchSpace
+from search.predictors.base import ExtraInputs, Standardised
+from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
 _MLP_HIDDEN = (1000,) * 4
+_SMALL_MLP_HIDDEN = (64,) * 2
 
 
 class SklearnPredictor:
-    """A scikit-learn regressor over ``space.encode``, in float32.
+    """A scikit-learn regressor over ``space.encode_choices``, in float32.
 
     Args:
         space: Encodes the architectures.
@@ -52,18 +52,18 @@ class SklearnPredictor:
         self._model = model
         self._encoding = encoding
         self._extra_inputs = extra_inputs
-        self._standardise = _Standardised(np.zeros((1, 0)))
+        self._standardise = Standardised(np.zeros((1, 0)))
 
-    def fit(self, archs: Sequence[Architecture], scores: NDArray[np.float64]) -> None:
+    def fit(self, choices: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
         """Fits from nothing to ``scores`` of shape (num_archs,), finite and of order one.
 
         Raises:
             ValueError: If there are no architectures, or not one score for each.
         """
-        if not archs or scores.shape != (len(archs),):
+        if not len(choices) or scores.shape != (len(choices),):
             raise ValueError(
                 "A fit needs at least one architecture and one score for each, got "
-                f"{len(archs)} architectures and scores of shape {scores.shape}."
+                f"{len(choices)} architectures and scores of shape {scores.shape}."
             )
         with warnings.catch_warnings():
             # A hundred epochs are the setting, converged or not.
@@ -71,43 +71,27 @@ class SklearnPredictor:
             # MLPRegressor turns Ctrl-C into this warning and a half-fitted model.
             warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
             if self._extra_inputs is not None:
-                self._standardise = _Standardised(self._extra_inputs(archs))
+                self._standardise = Standardised(self._extra_inputs(choices))
             try:
-                self._model.fit(self._encode(archs), scores.astype(np.float32))
+                self._model.fit(self._encode(choices), scores.astype(np.float32))
             except UserWarning as warning:
                 raise KeyboardInterrupt from warning
 
-    def predict(self, archs: Sequence[Architecture]) -> NDArray[np.float64]:
+    def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Predicted scores, shape (num_archs,), on the scale of those fitted."""
-        features = self._encode(archs)  # (num_archs, num_features)
+        features = self._encode(choices)  # (num_archs, num_features)
         chunks = [
             self._model.predict(features[start : start + _CHUNK_SIZE])
-            for start in range(0, len(archs), _CHUNK_SIZE)
+            for start in range(0, len(choices), _CHUNK_SIZE)
         ]
         return np.concatenate(chunks, dtype=np.float64) if chunks else np.empty(0)
 
-    def _encode(self, archs: Sequence[Architecture]) -> NDArray[np.float32]:
-        encoded = self._space.encode(archs, self._encoding)
+    def _encode(self, choices: NDArray[np.int64]) -> NDArray[np.float32]:
+        encoded = self._space.encode_choices(choices, self._encoding)
         if self._extra_inputs is None:
             return encoded
-        extra = self._standardise(self._extra_inputs(archs))
+        extra = self._standardise(self._extra_inputs(choices))
         return np.hstack([encoded, extra.astype(np.float32)])
-
-
-class _Standardised:
-    """Columns (num_archs, num_inputs) with the mean and deviation of those it is made from."""
-
-    def __init__(self, table: NDArray[np.float64]) -> None:
-        is_known = np.isfinite(table)
-        self._least = np.where(is_known, table, np.inf).min(axis=0, initial=np.inf)
-        self._least[~np.isfinite(self._least)] = 0.0  # nothing is known of the column
-        filled = np.where(is_known, table, self._least)
-        deviation = filled.std(axis=0)
-        self._mean, self._scale = filled.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
-
-    def __call__(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        filled = np.where(np.isfinite(table), table, self._least)
-        return np.asarray((filled - self._mean) / self._scale, np.float64)
 
 
 def mlp(
@@ -128,6 +112,23 @@ def mlp(
         max_iter=100,
         tol=1e-4,
         n_iter_no_change=10,
+        random_state=seed,
+    )
+    return SklearnPredictor(space, model, encoding, extra_inputs)
+
+
+def small_mlp(
+    space: SearchSpace,
+    seed: int,
+    encoding: Encoding = "one-hot",
+    extra_inputs: ExtraInputs | None = None,
+) -> SklearnPredictor:
+    """Two hidden layers of 64, for ensembles: a hundredth of the time of ``mlp``."""
+    model = MLPRegressor(
+        hidden_layer_sizes=_SMALL_MLP_HIDDEN,
+        learning_rate_init=np.float32(1e-2),  # as above, and so that 200 epochs are enough
+        beta_2=np.float32(0.999),
+        max_iter=200,
         random_state=seed,
     )
     return SklearnPredictor(space, model, encoding, extra_inputs)

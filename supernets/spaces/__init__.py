@@ -10,6 +10,7 @@ from supernets.spaces.base import (
 )
 from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
+from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasnet import NASNetSpace
 
@@ -22,6 +23,7 @@ __all__ = [
     "Edge",
     "Encoding",
     "MobileNetV3Space",
+    "NASBench101Space",
     "NASBench201Space",
     "NASNetSpace",
     "SearchSpace",

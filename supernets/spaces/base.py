@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 _Space = TypeVar("_Space", bound="SearchSpace")
 
-Encoding = Literal["one-hot", "integers", "path"]
-ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers", "path")
+Encoding = Literal["one-hot", "integers", "path", "sequence"]
+ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers", "path", "sequence")
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
@@ -171,6 +171,22 @@ class SearchSpace(abc.ABC):
     def architectures(self, choices: NDArray[np.int64]) -> list[Architecture]:
         """The rows of canonical choices (num_archs, num_decisions) as architectures."""
         return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
+
+    def choices_of(self, archs: Iterable[Architecture]) -> NDArray[np.int64]:
+        """The choices of architectures, (num_archs, num_decisions), also of none."""
+        rows = np.array([arch.choices for arch in archs], np.int64)
+        return rows.reshape(-1, len(self.decisions))
+
+    def are_valid(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which canonical choices make an architecture; all unless the space says otherwise.
+
+        Args:
+            choices: (num_archs, num_decisions), each an option that the space offers.
+
+        Returns:
+            (num_archs,).
+        """
+        return np.ones(len(choices), np.bool_)
 
     def validate(self, arch: Architecture) -> None:
         """Checks that ``arch`` belongs to this space.
@@ -386,16 +402,21 @@ class SearchSpace(abc.ABC):
         return self._allowed_table[np.arange(len(self.decisions)), picks]
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Yields every architecture once, in lexicographic order of the choices.
+        """Yields every architecture once, in the order of ``all_choices``.
 
         Raises:
             ValueError: If the space has more than ``MAX_ENUMERABLE_SIZE`` points.
         """
-        if self.size > MAX_ENUMERABLE_SIZE:
-            raise ValueError(
-                f"Space {self.name!r} has {self.size} architectures; "
-                f"only spaces up to {MAX_ENUMERABLE_SIZE} are enumerated, sample this one instead."
-            )
+        self._check_enumerable()
+        yield from self.architectures(self.all_choices())
+
+    def all_choices(self) -> NDArray[np.int64]:
+        """Every architecture once, in lexicographic order of the choices: (size, num_decisions).
+
+        Raises:
+            ValueError: If the space has more than ``MAX_ENUMERABLE_SIZE`` points.
+        """
+        self._check_enumerable()
         choices = np.zeros((1, len(self.decisions)), np.int64)
         for i, allowed in enumerate(self._allowed):
             num_options = np.where(self.is_active(choices)[:, i], len(allowed), 1)
@@ -404,18 +425,32 @@ class SearchSpace(abc.ABC):
             is_active = np.repeat(num_options == len(allowed), num_options)
             choices = np.repeat(choices, num_options, axis=0)
             choices[:, i] = np.where(is_active, np.array(allowed)[options], 0)
-        yield from self.architectures(self.canonicalize(choices))
+        return self.canonicalize(choices)
+
+    def _check_enumerable(self) -> None:
+        if self.size > MAX_ENUMERABLE_SIZE:
+            raise ValueError(
+                f"Space {self.name!r} has {self.size} architectures; "
+                f"only spaces up to {MAX_ENUMERABLE_SIZE} are enumerated, sample this one instead."
+            )
 
     def encode(
         self, archs: Sequence[Architecture], encoding: Encoding = "one-hot"
     ) -> NDArray[np.float32]:
-        """Turns architectures into features for predictors; inactive choices are all zeros.
+        """Encodes architectures as ``encode_choices`` does their choices."""
+        return self.encode_choices(self.choices_of(archs), encoding)
+
+    def encode_choices(
+        self, choices: NDArray[np.int64], encoding: Encoding = "one-hot"
+    ) -> NDArray[np.float32]:
+        """Turns choices into features for predictors; inactive ones are all zeros.
 
         Args:
-            archs: What to encode.
+            choices: (num_archs, num_decisions).
             encoding: ``"one-hot"`` gives a column per option, ``"integers"`` one per decision: the
                 number its option is, or the option's index where options are not numbers.
-                ``"path"``, of cells, gives a column per path of operations.
+                ``"path"``, of cells, gives a column per path of operations; ``"sequence"``, of
+                graphs, goes through the vertices.
 
         Returns:
             (num_archs, num_features), where there are as many features as options or decisions.
@@ -424,8 +459,7 @@ class SearchSpace(abc.ABC):
             ValueError: If the space has no such encoding.
         """
         self.check_encoding(encoding)
-        choices = np.array([arch.choices for arch in archs], np.int64)
-        return self._encode(choices.reshape(len(archs), len(self.decisions)), encoding)
+        return self._encode(choices, encoding)
 
     def check_encoding(self, encoding: str) -> None:
         """Makes sure that the space has an encoding.
@@ -440,7 +474,7 @@ class SearchSpace(abc.ABC):
             )
 
     def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
-        """Encodes choices (num_archs, num_decisions), of no architecture as well."""
+        """Encodes choices (num_archs, num_decisions); the space has the encoding."""
         sizes = np.array([len(decision.options) for decision in self.decisions])
         active = self.is_active(choices)
         if encoding == "integers":

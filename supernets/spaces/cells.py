@@ -33,9 +33,15 @@ class CellSpace(SearchSpace):
         """The operations of each kind of cell, by its name, in the order of their targets."""
 
     @abc.abstractmethod
-    def to_graph(self, arch: Architecture) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The cells as a graph with operations on the vertices, for graph predictors.
+    def to_graphs(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The cells as graphs with operations on the vertices, for graph predictors.
+
+        Args:
+            choices: (num_archs, num_decisions).
 
         Returns:
-            Adjacency of shape (V, V), entry [i, j] is 1 where i feeds j; and operation ids (V,).
+            Adjacency of shape (num_archs, V, V), entry [:, i, j] is 1 where i feeds j; and
+            operation ids (num_archs, V).
         """

@@ -135,28 +135,27 @@ class NASBench201Space(CellSpace):
         """Whether anything of the input reaches the output; 341 cells always output zero."""
         return bool(live_edges(arch.choices))
 
-    def to_graph(self, arch: Architecture) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The cell as a graph with operations on the vertices, for graph predictors.
+    def to_graphs(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Cells as graphs with operations on the vertices, for graph predictors.
 
         Vertices are the input, the six edges in order, and the output.
 
+        Args:
+            choices: (num_archs, num_decisions).
+
         Returns:
-            Adjacency of shape (8, 8), entry [i, j] is 1 where i feeds j; and operation ids of shape
-            (8,): 0 to 4 as in ``OPS``, 5 for the input, 6 for the output.
+            Adjacency of shape (num_archs, 8, 8), entry [:, i, j] is 1 where i feeds j; and
+            operation ids of shape (num_archs, 8): 0 to 4 as in ``OPS``, 5 for the input, 6 for the
+            output.
         """
-        self.validate(arch)
-        num_vertices = len(EDGES) + 2
-        adjacency = np.zeros((num_vertices, num_vertices), dtype=np.float32)
-        for i, (source, target) in enumerate(EDGES, start=1):
-            if source == 0:
-                adjacency[0, i] = 1.0
-            if target == NUM_NODES - 1:
-                adjacency[i, -1] = 1.0
-            for j, (next_source, _) in enumerate(EDGES, start=1):
-                if next_source == target:
-                    adjacency[i, j] = 1.0
-        ops = np.array([len(OPS), *arch.choices, len(OPS) + 1], dtype=np.int64)
-        return adjacency, ops
+        # what each vertex reads and what it adds to; the input reads nothing, the output adds to it
+        sources, targets = np.array([(-1, 0), *EDGES, (NUM_NODES - 1, NUM_NODES)]).T
+        adjacency = (targets[:, None] == sources).astype(np.float32)
+        ids = np.pad(choices, ((0, 0), (1, 1)))
+        ids[:, 0], ids[:, -1] = len(OPS), len(OPS) + 1
+        return np.tile(adjacency, (len(choices), 1, 1)), ids
 
 
 @lru_cache(maxsize=32768)

@@ -21,12 +21,7 @@ from itertools import combinations, combinations_with_replacement, permutations,
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import (
-    MAX_ENUMERABLE_SIZE,
-    Architecture,
-    Decision,
-    Encoding,
-)
+from supernets.spaces.base import Architecture, Decision, Encoding
 from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.genotypes import read_genotype
 
@@ -246,14 +241,13 @@ class NASNetSpace(CellSpace):
         canonical = np.stack([pairs, first % len(OPS), second % len(OPS)], axis=2)
         return canonical.reshape(choices.shape)
 
-    def enumerate(self) -> Iterator[Architecture]:
-        """Yields every architecture once, in lexicographic order of the choices.
+    def all_choices(self) -> NDArray[np.int64]:
+        """Every architecture once, in lexicographic order of the choices: (size, num_decisions).
 
         Raises:
             ValueError: If the space has more than ``MAX_ENUMERABLE_SIZE`` points.
         """
-        if self.size > MAX_ENUMERABLE_SIZE:
-            yield from super().enumerate()  # raises
+        self._check_enumerable()
         found = []  # the choices of all canonical cells of each kind, (num_cells, 12)
         for c in range(len(CELLS)):
             part = slice(c * _DECISIONS_PER_CELL, (c + 1) * _DECISIONS_PER_CELL)
@@ -261,9 +255,10 @@ class NASNetSpace(CellSpace):
             # the other cell is only there to make whole architectures of them
             cells = self.canonicalize(np.tile(grid, len(CELLS)))[:, part]
             found.append(np.unique(cells, axis=0))
-        for normal in found[0]:
-            whole = np.concatenate([np.tile(normal, (len(found[1]), 1)), found[1]], axis=1)
-            yield from self.architectures(whole)
+        normal, reduce = found
+        return np.concatenate(
+            [np.repeat(normal, len(reduce), axis=0), np.tile(reduce, (len(normal), 1))], axis=1
+        )
 
     def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
         """As ``encode``; ``"path"`` has a column per path of operations from an input to a node.
@@ -300,31 +295,42 @@ class NASNetSpace(CellSpace):
                 columns.append(np.any([state[length] for state in paths[NUM_INPUTS:]], axis=0))
         return np.concatenate(columns, axis=1).astype(np.float32)
 
-    def to_graph(self, arch: Architecture) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Both cells as one graph with operations on the vertices, for graph predictors.
+    def to_graphs(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Both cells of each as one graph with operations on the vertices, for graph predictors.
 
         Vertices are, for ``normal`` and then for ``reduce``, the two inputs, the eight operations
         in order and the output; no edge joins the cells.
 
+        Args:
+            choices: (num_archs, num_decisions).
+
         Returns:
-            Adjacency of shape (22, 22), entry [i, j] is 1 where i feeds j; and operation ids of
-            shape (22,): 0 to 6 as in ``OPS``, 7 and 8 for the inputs, 9 for the output.
+            Adjacency of shape (num_archs, 22, 22), entry [:, i, j] is 1 where i feeds j; and
+            operation ids of shape (num_archs, 22): 0 to 6 as in ``OPS``, 7 and 8 for the inputs, 9
+            for the output, and 10 more of each for ``reduce``, so that the two cells can be told
+            apart.
         """
-        self.validate(arch)
-        num_vertices = NUM_INPUTS + 2 * NUM_NODES + 1  # of a cell
-        adjacency = np.zeros((len(CELLS) * num_vertices,) * 2, np.float32)
-        ids: list[int] = []
-        for c, edges in enumerate(self.cells(arch).values()):
-            offset = c * num_vertices
-            ids += [len(OPS), len(OPS) + 1, *(OPS.index(edge.op) for edge in edges), len(OPS) + 2]
-            for i, edge in enumerate(edges, start=offset + NUM_INPUTS):
-                adjacency[i, offset + num_vertices - 1] = 1.0
-                if edge.source < NUM_INPUTS:
-                    adjacency[offset + edge.source, i] = 1.0
-                for j, source in enumerate(edges, start=offset + NUM_INPUTS):
-                    if source.target == edge.source:
-                        adjacency[j, i] = 1.0
-        return adjacency, np.array(ids, np.int64)
+        # of the vertices of a cell before its output, the state that each is of or adds to
+        nodes = np.repeat(np.arange(NUM_INPUTS, NUM_STATES), 2)
+        states = np.concatenate([np.arange(NUM_INPUTS), nodes])
+        num_vertices = len(states) + 1
+        inputs, ops = (
+            part.reshape(len(choices), len(CELLS), 2 * NUM_NODES) for part in self.edges(choices)
+        )
+        adjacency = np.zeros((len(choices), *(len(CELLS) * num_vertices,) * 2), np.float32)
+        ids = np.zeros((len(choices), len(CELLS), num_vertices), np.int64)
+        ids[..., :NUM_INPUTS] = len(OPS) + np.arange(NUM_INPUTS)
+        ids[..., NUM_INPUTS:-1] = ops
+        ids[..., -1] = len(OPS) + NUM_INPUTS
+        ids += np.arange(len(CELLS))[:, None] * (len(OPS) + NUM_INPUTS + 1)
+        for c in range(len(CELLS)):
+            own = slice(c * num_vertices, (c + 1) * num_vertices)
+            cells = adjacency[:, own, own]
+            cells[:, :-1, NUM_INPUTS:-1] = states[:, None] == inputs[:, c, None]
+            cells[:, NUM_INPUTS:-1, -1] = 1.0
+        return adjacency, ids.reshape(adjacency.shape[:2])
 
 
 def _input_pairs(distinct: bool) -> list[list[tuple[int, int]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.base import Supernet
+from supernets.data import ImageLoader, Loaders
+from supernets.image_loader import Augmentation, MemoryPixels
 from supernets.spaces import Architecture, SearchSpace
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -95,3 +98,44 @@ def write_table(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def make_loaders() -> Callable[..., Loaders]:
+    """Noisy images of three patterns: 30 of train, augmented, 15 of val, 15 of test."""
+
+    def make(side: int = 8, batch_size: int = 10, **settings: Any) -> Loaders:
+        rng = np.random.default_rng(0)
+        labels = np.arange(60) % 3
+        patterns = rng.uniform(0, 255, (3, 4, 4, 3)).repeat(side // 4, 1).repeat(side // 4, 2)
+        noise = rng.uniform(0, 255, (60, side, side, 3))
+        pixels = MemoryPixels(
+            torch.from_numpy((0.5 * patterns[labels] + 0.5 * noise).astype(np.uint8))
+        )
+
+        def loader(first: int, last: int, **options: Any) -> ImageLoader:
+            return ImageLoader(
+                pixels,
+                labels=torch.from_numpy(labels),
+                mean=(0.5,) * 3,
+                std=(0.2,) * 3,
+                seed=0,
+                indices=np.arange(first, last),
+                **{"batch_size": 15, **options},
+            )
+
+        return Loaders(
+            train=loader(
+                0, 30, batch_size=batch_size, augmentation=Augmentation(1, flip=True), shuffle=True
+            ),
+            train_eval=loader(0, 30, shuffle=True),
+            val=loader(30, 45),
+            test=loader(45, 60),
+            num_classes=3,
+            class_names=("a", "b", "c"),
+            input_size=(3, side, side),
+            settings={"dataset": "patterns", "class_names": ["a", "b", "c"], **settings},
+            splits={},
+        )
+
+    return make

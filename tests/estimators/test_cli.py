@@ -327,7 +327,10 @@ def test_unfit_files_of_architectures_are_refused(
         ("--seed -1", "--seed must be at least 0, got -1."),
         ("--num-archs 5 --archs x", "--archs says which architectures; leave --num-archs out."),
         ("--archs none.txt", "none.txt cannot be read: "),
-        ("--tse-window 2", "--tse-window belongs to estimator tse_e; this run uses tse, val_acc"),
+        (
+            "--tse-window 2",
+            "--tse-window belongs to estimator tse_e, from_scratch; this run uses tse, val_acc",
+        ),
         ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
         ("--estimators tse_ema val_acc --tse-gamma 0", "above 0 and at most 1, got 0.0."),
         ("--estimators tse_ema val_acc --tse-gamma 2", "above 0 and at most 1, got 2.0."),
@@ -435,6 +438,6 @@ def test_a_reference_of_another_supernet_is_refused(
     capsys.readouterr()
     given = ["--supernet", str(other), "--estimator", "combined", "--num-trials", "2"]
     reference = ["--reference", str(tmp_path / "rank" / "reference.json")]
-    output = ["--num-initial", "2", "--output", str(tmp_path / "found")]
+    output = ["--num-initial", "1", "--output", str(tmp_path / "found")]
     assert search.cli.main([*given, *reference, *output]) == 2
     assert "was measured with another supernet" in capsys.readouterr().err

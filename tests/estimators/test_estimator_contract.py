@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 
 from estimators.base import Estimate, Estimator
 from estimators.factory import ESTIMATORS, TRAINS, VALIDATES, create_estimator
-from estimators.scores import COST_SCORES, PROXY_SCORES
+from estimators.scores import COST_SCORES, PROXY_SCORES, Score
 from estimators.tabular import TabularEstimator
 from supernets.base import Supernet
+from supernets.data import Loaders
+from supernets.retrain_config import RetrainConfig
 from supernets.spaces import Architecture
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -34,10 +37,21 @@ class Setting:
     train: Batches
     val: Batches
     archs: list[Architecture]  # the first two are the trained and the untrained one
+    loaders: Loaders
+    make_folder: Callable[[], Path]
 
     def make(self, kind: str) -> Estimator:
         if kind == "table":
             return TabularEstimator({arch: -float(i) for i, arch in enumerate(self.archs)}, "top1")
+        if kind == "from_scratch":
+            return create_estimator(
+                "from_scratch",
+                supernet=self.supernet,
+                loaders=self.loaders,
+                recipe=RetrainConfig(epochs=2, stop_after=1),
+                output=self.make_folder(),
+                score=Score("tse_ema"),
+            )
         name = kind.removesuffix(RECALIBRATED)
         inputs: dict[str, Any] = {}
         if name in (*TRAINS, *PROXY_SCORES):
@@ -54,12 +68,17 @@ class Setting:
 RECALIBRATED = "_recalibrated"
 KINDS = (*ESTIMATORS, "val_acc" + RECALIBRATED, "val_loss_after" + RECALIBRATED)
 #: What looks at trained weights, or was told.
-TRAINED_KINDS = [kind for kind in KINDS if kind not in (*PROXY_SCORES, *COST_SCORES)]
+TRAINED_KINDS = [
+    kind for kind in KINDS if kind not in (*PROXY_SCORES, *COST_SCORES, "from_scratch")
+]
 
 
 @pytest.fixture(scope="module")
 def setting(
-    make_supernet: Callable[..., Supernet], make_batches: Callable[..., Batches]
+    make_supernet: Callable[..., Supernet],
+    make_batches: Callable[..., Batches],
+    make_loaders: Callable[..., Loaders],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Setting:
     supernet = make_supernet()
     rng = np.random.default_rng(2)
@@ -71,7 +90,14 @@ def setting(
         F.cross_entropy(supernet(x, archs[0]), y).backward()
         optimizer.step()
     supernet.zero_grad()
-    return Setting(supernet, make_batches(3, seed=6), make_batches(2, seed=7), archs)
+    return Setting(
+        supernet,
+        make_batches(3, seed=6),
+        make_batches(2, seed=7),
+        archs,
+        make_loaders(),
+        lambda: tmp_path_factory.mktemp("scratch"),
+    )
 
 
 @pytest.fixture(params=KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor
 
 from estimators.factory import ESTIMATORS, create_estimator
+from estimators.from_scratch import FromScratchEstimator
 from estimators.inherited import ValAccuracyEstimator
-from estimators.scores import COST_SCORES, PROXY_SCORES
+from estimators.scores import COST_SCORES, PROXY_SCORES, Score
 from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
+from supernets.data import Loaders
+from supernets.retrain_config import RetrainConfig
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -23,7 +27,9 @@ Batches = list[tuple[Tensor, Tensor]]
 def inputs(
     make_one_weight_supernet: Callable[..., Any],
     make_pixels: Callable[..., Batches],
+    make_loaders: Callable[..., Loaders],
     write_table: Callable[[str], Path],
+    tmp_path: Path,
 ) -> dict[str, Any]:
     """Something of everything."""
     supernet = make_one_weight_supernet(0.0, 1.0)
@@ -37,6 +43,10 @@ def inputs(
         "race_for": 2,
         "window": 2,
         "gamma": 0.5,
+        "loaders": dataclasses.replace(make_loaders(), num_classes=2, input_size=(1, 1, 1)),
+        "recipe": RetrainConfig(epochs=3, stop_after=2),
+        "output": tmp_path,
+        "score": Score("tse_e", window=2),
         "table": write_table("arch_str,other,top1\n0,1,50\n,0,60\n"),
         "arch_column": "other",
         "value_column": "top1",
@@ -58,6 +68,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     **{name: ("supernet", "train_batches") for name in PROXY_SCORES},
     "params": ("supernet",),
     "macs": ("supernet",),
+    "from_scratch": ("supernet", "loaders", "recipe", "output", "score"),
     "table": ("table", "value_column", "space"),
 }
 TAKES: dict[str, tuple[str, ...]] = {
@@ -71,6 +82,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "val_acc_after": (*TRAINED, "recalibrate_batches"),
     "val_loss_after": (*TRAINED, "recalibrate_batches"),
     **{name: ("space",) for name in (*PROXY_SCORES, *COST_SCORES)},
+    "from_scratch": (),
     "table": ("arch_column",),
 }
 
@@ -85,7 +97,8 @@ def test_every_name_builds_an_estimator_of_that_name(name: str, inputs: dict[str
         inputs["table"].write_text("arch_str,other,top1\n0,1,50\n1,0,60\n")
     estimator = create_estimator(name, **pick(inputs, *NEEDS[name]))
     assert estimator.name == name
-    if name not in PROXY_SCORES:  # those look at convolutions
+    # those look at convolutions, or at images of another size
+    if name not in (*PROXY_SCORES, "from_scratch"):
         estimator.estimate(inputs["space"].architecture([1]))
 
 
@@ -140,6 +153,18 @@ def test_settings_of_val_acc_arrive(inputs: dict[str, Any]) -> None:
     assert isinstance(other, ValAccuracyEstimator)
     assert other.recalibrate_batches is not None
     assert (len(other.recalibrate_batches), other.amp) == (1, True)
+
+
+def test_settings_of_from_scratch_arrive(inputs: dict[str, Any]) -> None:
+    given = pick(inputs, *NEEDS["from_scratch"])
+    found = create_estimator("from_scratch", **given, device="cpu")
+    assert isinstance(found, FromScratchEstimator)
+    assert (found.config, found.output, found.score) == (
+        given["recipe"],
+        given["output"],
+        given["score"],
+    )
+    assert found.device == torch.device("cpu")
 
 
 def test_settings_of_the_table_arrive(inputs: dict[str, Any]) -> None:

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from estimators import from_scratch
 from estimators.base import Estimate, EstimateError
 from estimators.from_scratch import FromScratchEstimator
+from estimators.scores import Score
 from supernets import standard_training
 from supernets.base import Supernet
-from supernets.data import ImageLoader, Loader, Loaders
+from supernets.data import Loader, Loaders
 from supernets.evaluation import Evaluation, evaluate
-from supernets.image_loader import Augmentation, MemoryPixels
 from supernets.retrain_config import RetrainConfig
 from supernets.spaces import Architecture
 from supernets.standard_training import train_network, training_loss
@@ -60,42 +60,8 @@ class Watched(Loader):
             yield x, y
 
 
-def make_loaders(side: int = 8, batch_size: int = 10, **settings: Any) -> Loaders:
-    """Noisy images of three patterns: 30 of train, augmented, 15 of val, 15 of test."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    patterns = rng.uniform(0, 255, (3, 4, 4, 3)).repeat(side // 4, 1).repeat(side // 4, 2)
-    noise = rng.uniform(0, 255, (60, side, side, 3))
-    pixels = MemoryPixels(torch.from_numpy((0.5 * patterns[labels] + 0.5 * noise).astype(np.uint8)))
-
-    def loader(first: int, last: int, **options: Any) -> ImageLoader:
-        return ImageLoader(
-            pixels,
-            labels=torch.from_numpy(labels),
-            mean=(0.5,) * 3,
-            std=(0.2,) * 3,
-            seed=0,
-            indices=np.arange(first, last),
-            **{"batch_size": 15, **options},
-        )
-
-    return Loaders(
-        train=loader(
-            0, 30, batch_size=batch_size, augmentation=Augmentation(1, flip=True), shuffle=True
-        ),
-        train_eval=loader(0, 30, shuffle=True),
-        val=loader(30, 45),
-        test=loader(45, 60),
-        num_classes=3,
-        class_names=("a", "b", "c"),
-        input_size=(3, side, side),
-        settings={"dataset": "patterns", "class_names": ["a", "b", "c"], **settings},
-        splits={},
-    )
-
-
 @pytest.fixture(scope="module")
-def loaders() -> Loaders:
+def loaders(make_loaders: Callable[..., Loaders]) -> Loaders:
     return make_loaders()
 
 
@@ -384,16 +350,72 @@ def test_a_search_by_val_does_not_read_the_test_split(
     arch: Architecture,
     whole: Estimate,
 ) -> None:
-    estimate = make(split="val", loaders=dataclasses.replace(loaders, test=Unread())).estimate(arch)
+    unread = dataclasses.replace(loaders, test=Unread())
+    estimate = make(score=Score("val_acc"), loaders=unread).estimate(arch)
     assert estimate.score == whole.metrics["val_top1"]
     assert estimate.metrics == {name: whole.metrics[name] for name in ("val_top1", "val_loss")}
     assert estimate.curves == whole.curves
+
+
+def test_scores_of_the_training_speed_are_sums_over_epochs(
+    make: Callable[..., FromScratchEstimator],
+    arch: Architecture,
+    whole: Estimate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = whole.curves["train_loss"]
+    assert first != second
+    expected = {
+        Score("tse"): first + second,
+        Score("tse_e"): second,
+        Score("tse_e", window=2): first + second,
+        Score("tse_ema"): 0.999 * first + second,
+        Score("tse_ema", gamma=0.5): 0.5 * first + second,
+    }
+    make(score=Score("val_acc")).estimate(arch)
+    forbid_training(monkeypatch)  # one training serves all of them
+    for score, value in expected.items():
+        estimate = make(score=score).estimate(arch)
+        assert estimate.score == pytest.approx(-value)
+        assert estimate.metrics.keys() == {"val_top1", "val_loss", score.name}
+        assert estimate.metrics[score.name] == -estimate.score
+        assert estimate.curves == whole.curves
+
+
+def test_a_training_that_stops_early_is_the_beginning_of_its_schedule(
+    make: Callable[..., FromScratchEstimator],
+    arch: Architecture,
+    whole: Estimate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early = {"config": dataclasses.replace(CONFIG, stop_after=1), "score": Score("val_acc")}
+    with monkeypatch.context() as patch:
+        stop_training(patch, STEPS_PER_EPOCH + 1, die)
+        estimate = make("early", **early).estimate(arch)
+    beginnings = {name: (curve[0],) for name, curve in whole.curves.items()}
+    assert estimate.curves == beginnings
+    assert estimate.metrics == {name: beginnings[name][0] for name in ("val_top1", "val_loss")}
+    assert estimate.score == whole.curves["val_top1"][0]
+    settings = json.loads((tmp_path / "early" / "settings.json").read_text())
+    assert (settings["recipe epochs"], settings["recipe stop_after"]) == (2, 1)
+    # a schedule of one epoch falls faster
+    short = make("short", dataclasses.replace(CONFIG, epochs=1)).estimate(arch)
+    assert short.curves["train_loss"] != beginnings["train_loss"]
+    # stopped on the way and resumed
+    with monkeypatch.context() as patch:
+        stop_training(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            make("stopped", **early).estimate(arch)
+    stop_training(monkeypatch, STEPS_PER_EPOCH - 1, die)
+    assert values(make("stopped", **early).estimate(arch)) == values(estimate)
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_every_space(
     make: Callable[..., FromScratchEstimator],
     make_supernet: Callable[..., Supernet],
+    make_loaders: Callable[..., Loaders],
     weights_of: Callable[[nn.Module], dict[str, Tensor]],
     assert_same_weights: Callable[..., None],
     space: str,
@@ -418,13 +440,18 @@ def test_every_space(
 
 
 def test_a_folder_of_other_settings_is_refused(
-    make: Callable[..., FromScratchEstimator], tmp_path: Path
+    make: Callable[..., FromScratchEstimator],
+    make_loaders: Callable[..., Loaders],
+    tmp_path: Path,
 ) -> None:
     make()
     make()
     changes: dict[str, dict[str, Any]] = {
         "recipe epochs was 2 and is now 3": {"config": RetrainConfig(epochs=3, lr=0.05)},
-        "split was test and is now val": {"split": "val"},
+        "recipe stop_after was None and is now 1": {
+            "config": dataclasses.replace(CONFIG, stop_after=1)
+        },
+        "split was test and is now val": {"score": Score("val_acc")},
         "data batch_size was 10 and is now 7": {"loaders": make_loaders(batch_size=7)},
         "data cutout was not set and is now 2": {"loaders": make_loaders(cutout=2)},
     }
@@ -447,7 +474,8 @@ def test_a_supernet_of_another_size_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"split": "train"}, "Unknown split 'train'; choose from test, val"),
+        ({"score": Score("synflow")}, "scored by val_acc, tse, tse_e, tse_ema of all epochs, got"),
+        ({"score": Score("tse", num_steps=1)}, "of all epochs, got .*num_steps=1"),
         ({"checkpoint_minutes": 0}, "checkpoint_minutes must be positive, got 0"),
         ({"config": RetrainConfig(aux_weight=0.4)}, "leave aux_weight and drop_path_ramp out"),
         ({"config": RetrainConfig(drop_path_ramp=True)}, "leave aux_weight and drop_path_ramp"),

@@ -16,6 +16,7 @@ from estimators.options import (
     check_options,
     check_recalibration,
     flag,
+    train_batch_size,
 )
 
 
@@ -39,17 +40,60 @@ def test_own_options_are_accepted_and_others_refused(name):
         "race_for": 1,
         "val_batches": 1,
         "recalibrate_batches": 0,
+        "scratch_epochs": 2,
+        "scratch_schedule_epochs": 3,
+        "scratch_lr": 0.1,
+        "scratch_batch_size": 1,
+        "scratch_dir": "folder",
+        "scratch_score": "tse_e",
         "reference": "reference.json",
         "table": "table.csv",
         "table_column": "c",
         "arch_column": "a",
     }
     own = {option: value for option, value in given.items() if name in USERS[option]}
+    if name == "from_scratch":  # whose scores have either a window or a gamma
+        del given["tse_gamma"], own["tse_gamma"]
     check_options([name], EstimatorOptions(**own))
     check_options(["params", name], EstimatorOptions(**own))
     for option in given.keys() - own.keys():
         with pytest.raises(ValueError, match=f"{flag(option)} belongs to estimator"):
             check_options([name], EstimatorOptions(**own, **{option: given[option]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scratch_epochs": None}, "--estimator from_scratch needs --scratch-epochs"),
+        ({"scratch_epochs": 0}, "--scratch-epochs must be at least 1, got 0"),
+        ({"scratch_batch_size": 0}, "--scratch-batch-size must be at least 1, got 0"),
+        (
+            {"scratch_schedule_epochs": 2},
+            "--scratch-schedule-epochs must be at least the --scratch-epochs 3, got 2",
+        ),
+        ({"tse_window": 2}, "--tse-window needs --scratch-score tse_e; leave it out or choose"),
+        ({"tse_gamma": 0.5}, "--tse-gamma needs --scratch-score tse_ema; leave it out or choose"),
+        (
+            {"tse_gamma": 0.5, "scratch_score": "tse_e"},
+            "--tse-gamma needs --scratch-score tse_ema; leave it out or choose",
+        ),
+        (
+            {"tse_window": 4, "scratch_score": "tse_e"},
+            "--tse-window must be at most the --scratch-epochs 3, got 4",
+        ),
+    ],
+)
+def test_options_of_trainings_from_scratch_go_together(given, message):
+    options = EstimatorOptions(**{"scratch_epochs": 3, **given})
+    with pytest.raises(ValueError, match=message):
+        check_options(["from_scratch"], options)
+
+
+def test_every_estimator_has_its_batch_size():
+    options = EstimatorOptions(tse_batch_size=3, scratch_batch_size=5)
+    assert (train_batch_size("tse", options), train_batch_size("from_scratch", options)) == (3, 5)
+    default = EstimatorOptions()
+    assert train_batch_size("val_acc", default) == train_batch_size("from_scratch", default) == 64
 
 
 def test_recalibration_cannot_be_left_out_where_the_supernet_needs_it(make_supernet):

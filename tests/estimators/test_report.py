@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from estimators.report import write_csv, write_report
+from estimators.report_html import Difference, duration, number
 from estimators.report_plots import plot_scatter
-from estimators.report_words import METRICS, SCORES, difference, duration, headline, number
+from estimators.report_words import METRICS, SCORES, difference, headline
 from estimators.scores import SCORES as ALL_SCORES
 
 GENOTYPE = (
@@ -437,6 +438,22 @@ def test_every_score_is_explained() -> None:
     assert SCORES.keys() == set(ALL_SCORES)
 
 
+def test_more_curves_than_colours_are_told_apart_by_their_lines(
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    result = make_result()
+    result["curves"] = {f"curve-{i}": result["curves"]["tse"] for i in range(7)}
+    text, _ = page_of(result)
+    signs = re.findall(r'var\(--series-0\)">(.*?)</span> <code>(.*?)</code>', text)
+    assert signs == [("●", "curve-0"), ("●╌", "curve-6"), ("●", "TSE")]
+    styles = [style for style in re.findall(r'style="([^"]*)"', text) if "dasharray" in style]
+    assert [style for style in styles if "var(--series-0)" in style]
+
+
+def test_a_difference_of_other_digits() -> None:
+    assert str(Difference(-0.1234, -1, 0.5, digits=1)) == "−0.1 [−1.0, 0.5]"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "–"), (-0.0001, "0.000"), (-0.25, "−0.250"), (1.0, "1.000")]
 )
@@ -445,8 +462,33 @@ def test_numbers(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (2.4e13, 0, "2.4e+13"),
+        (-1234.5e9, 0, "−1.234e+12"),
+        (2.4e-8, 8, "2.4e−08"),
+        (0.0, 8, "0.00000000"),
+        (999_999_999.0, 0, "999999999"),
+        (2.4e-8, 3, "0.000"),
+    ],
+)
+def test_numbers_of_too_many_digits(value: float, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "&lt; 1 ms"), (0.012, "12 ms"), (0.41, "0.41 s"), (3.24, "3.2 s"), (123.4, "123 s")],
+    [
+        (0.0, "&lt; 1 ms"),
+        (0.012, "12 ms"),
+        (0.41, "0.41 s"),
+        (3.24, "3.2 s"),
+        (123.4, "123 s"),
+        (600, "10 min"),
+        (35_999, "600 min"),
+        (36_000, "10 h"),
+        (5e6, "1,389 h"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimators.trials import Trial, TrialStore
+from estimators.trials import Trial, TrialStore, read_header, read_trials
 from supernets.spaces import Architecture
 
 HEADER = {"space": "digits4x3", "estimator": {"name": "tse", "lr": 0.01}, "seed": 0}
@@ -221,3 +221,48 @@ def test_same_process_cannot_open_it_twice(path, small_space, monkeypatch):
         with pytest.raises(ValueError, match="in use"):
             TrialStore.open(path, HEADER, small_space)
     TrialStore.open(path, HEADER, small_space).close()
+
+
+def test_a_store_is_read_without_being_opened(path, small_space):
+    archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0")
+    told = (
+        Trial(0, archs[0], -0.1, {"tse": 0.1}, 1 / 3, None, {"train_loss": (0.1, 0.2)}),
+        Trial(1, archs[1], None, {}, 2.0, "loss is nan"),
+    )
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.ask(archs)  # the last one stays pending
+        for trial in told:
+            store.tell(trial)
+    path.chmod(0o444)
+    before = path.read_bytes()
+    assert read_header(path) == HEADER
+    assert read_trials(path, small_space) == told
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_no_store_is_not_read(path, tmp_path, small_space, make_space, monkeypatch):
+    monkeypatch.setattr("estimators.trials._LOCK_TIMEOUT", 0.1)
+    with pytest.raises(ValueError, match="no store of trials at"):
+        read_header(path)
+    path.write_text("number,arch,score\n" * 100)
+    with pytest.raises(ValueError, match="cannot be read as a store of trials"):
+        read_header(path)
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE trials (number)")
+    connection.close()
+    with pytest.raises(ValueError, match="not a store of trials"):
+        read_trials(path, small_space)
+    path.unlink()
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.ask(_archs(small_space, "0-0-0-0"))
+        with pytest.raises(ValueError, match="in use by another process"):
+            read_header(path)
+    with pytest.raises(ValueError, match="decisions"):
+        read_trials(path, make_space(3, 3))
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE header SET value = '2' WHERE key = 'format'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ValueError, match="another version"):
+        read_header(path)

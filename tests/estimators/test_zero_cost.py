@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -406,6 +407,19 @@ def test_what_is_not_finite_becomes_nan(bad: float) -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
     scores, _ = measure_proxies(network, x, torch.tensor([0, 1]), list(PROXIES))
     assert [name for name, score in scores.items() if not math.isnan(score)] == []
+
+
+def test_nothing_is_left_in_memory() -> None:
+    network, (x, y) = small_network(), small_batch()
+    gc.collect()
+    gc.disable()
+    try:
+        known = {id(each) for each in gc.get_objects() if issubclass(type(each), Tensor)}
+        measure_proxies(network, x, y, list(PROXIES))
+        left = [each for each in gc.get_objects() if issubclass(type(each), Tensor)]
+        assert {id(each) for each in left} <= known
+    finally:
+        gc.enable()
 
 
 def test_only_what_is_asked_for_is_measured() -> None:

@@ -10,16 +10,22 @@ import pytest
 from search import (
     ALGORITHMS,
     GeneticSearch,
+    LocalSearch,
+    NeuralPredictorSearch,
+    ProxyBO,
     RandomSearch,
     RegularizedEvolution,
     SearchAlgorithm,
     StarvedError,
+    StructuralBO,
+    TPESearch,
     TrialStore,
     WeakNAS,
     run_search,
 )
+from search.pools import RankingSearch
 from supernets.cost import Constraint, feasibility_check
-from supernets.spaces import NASNetSpace
+from supernets.spaces import NASBench201Space, NASNetSpace
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -33,10 +39,31 @@ def make_algorithm(request, make_linear_predictor):
             return GeneticSearch(space, num_initial=6, num_parents=4, **kwargs)
         if request.param == "regularized-evolution":
             return RegularizedEvolution(space, population_size=6, tournament_size=3, **kwargs)
+        if request.param == "structural-bo":
+            return StructuralBO(space, pool_size=200, **kwargs)
+        if request.param == "local-search":
+            return LocalSearch(space, num_initial=6, **kwargs)
+        if request.param == "tpe":
+            return TPESearch(space, num_initial=6, **kwargs)
+        make_predictor = partial(make_linear_predictor, space)
+        if request.param == "neural-predictor":
+            return NeuralPredictorSearch(
+                space, make_predictor=make_predictor, num_initial=6, pool_size=200, **kwargs
+            )
+        if request.param in ("bo", "proxybo"):
+            return ProxyBO(
+                space,
+                make_predictor=make_predictor,
+                proxies=_sum if request.param == "proxybo" else None,
+                rand_prob=0.1 if request.param == "bo" else 0.0,
+                num_initial=6,
+                pool_size=200,
+                **kwargs,
+            )
         assert request.param == "weaknas"
         return WeakNAS(
             space,
-            make_predictor=partial(make_linear_predictor, space),
+            make_predictor=make_predictor,
             num_initial=6,
             top_n=20,
             pool_size=200,
@@ -50,6 +77,8 @@ def make_algorithm(request, make_linear_predictor):
     params=["small_space", "medium_space", "large_space", "mobilenetv3", "nasnet", "darts"]
 )
 def space(request):
+    if request.param == "nasbench201":
+        return NASBench201Space()
     if request.param in ("nasnet", "darts"):
         return NASNetSpace(distinct_inputs=request.param == "darts")
     if request.param == "mobilenetv3":
@@ -63,6 +92,11 @@ def are_feasible(space, mobilenetv3_costs):
     if space.name == "mobilenetv3":
         return feasibility_check(mobilenetv3_costs, [Constraint("macs", 371e6, 421e6)])
     return _even
+
+
+def _sum(choices):
+    """A proxy."""
+    return choices.sum(axis=1, keepdims=True).astype(np.float64)
 
 
 def _even(choices):
@@ -106,6 +140,26 @@ def test_ask_is_pure(make_algorithm, space, measure):
     told_at_once.tell(algorithm.trials)
     assert told_at_once.ask(6) == algorithm.ask(6)
     assert make_algorithm(space, seed=2).ask(6) != make_algorithm(space, seed=1).ask(6)
+
+
+def test_loops_are_counted(lines_of):
+    space = NASBench201Space()
+    choices = space.all_choices()[:2000]
+    assert lines_of(space.encode_choices, choices) < 50
+    assert lines_of(space.architectures, choices) > 2000
+    assert lines_of(space.choices_of, space.architectures(choices)) > 2000
+
+
+@pytest.mark.parametrize("space", ["nasbench201", "mobilenetv3"], indirect=True)
+def test_no_ask_loops_over_candidates(make_algorithm, space, measure, lines_of):
+    """Of which there are 15,625, or a pool of 10,000."""
+    algorithm = make_algorithm(space, are_feasible=_even)
+    if isinstance(algorithm, RankingSearch):
+        algorithm.pool_size = 10_000
+    for start in (0, 10, 20):
+        archs = space.architectures(space.sample_choices(10, np.random.default_rng(start)))
+        algorithm.tell(measure(archs, start))
+    assert lines_of(algorithm.ask, 4) < 4000
 
 
 def test_failed_trials_do_not_count_as_scores(make_algorithm, medium_space, measure):

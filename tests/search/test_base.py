@@ -44,7 +44,7 @@ def test_large_space_is_not_enumerated(large_space):
     algorithm = RandomSearch(large_space)
     assert not algorithm.is_enumerable
     with pytest.raises(ValueError, match="sample this one instead"):
-        algorithm.feasible_archs  # noqa: B018
+        algorithm.feasible_choices  # noqa: B018
     assert len(set(algorithm.ask(50))) == 50
 
 

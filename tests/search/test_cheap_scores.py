@@ -39,56 +39,69 @@ def test_costs_and_proxies_in_the_order_of_the_names(space: SearchSpace, tmp_pat
     scores = CheapScores(
         ["naswot", "macs", "snip", "params"], space, count=count, path=tmp_path / "scores.db"
     )
-    scores.measure_with(Proxies())
-    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (2, 2))]
-    found = scores(archs)
+    scores.measure_with(proxies := Proxies())
+    found = scores(np.array([(0, 1), (1, 2), (2, 2)]))
+    assert proxies.measured == [(0, 1), (1, 2), (2, 2)]  # each once for both
     np.testing.assert_array_equal(found, [[-1, 10, 1, 1], [-2, 20, 3, 2], [-2, 20, math.nan, 3]])
 
 
 def test_nothing_is_measured_twice_not_even_by_another_process(
     space: SearchSpace, tmp_path: Path
 ) -> None:
-    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (0, 1), (2, 0))]
+    choices = np.array([(0, 1), (1, 2), (0, 1), (2, 0)])
     path = tmp_path / "scores.db"
     proxies = Proxies()
     scores = CheapScores(["snip"], space, count=count, path=path)
     scores.measure_with(proxies)
-    first = scores(archs)
+    first = scores(choices)
+    np.testing.assert_array_equal(first, [[1.0], [3.0], [1.0], [math.nan]])
     assert proxies.measured == [(0, 1), (1, 2), (2, 0)]
-    np.testing.assert_array_equal(scores(archs), first)
+    np.testing.assert_array_equal(scores(choices), first)
     assert len(proxies.measured) == 3
     again = CheapScores(["snip"], space, count=count, path=path)
     others = Proxies()
     again.measure_with(others)
-    np.testing.assert_array_equal(again([*archs, space.architecture([1, 1])])[:4], first)
+    found = again(np.concatenate([[[1, 1]], choices]))
+    np.testing.assert_array_equal(found, [[2.0], *first])
     assert others.measured == [(1, 1)]
 
 
+def test_what_is_known_is_found_without_a_loop(
+    make_space: Callable[..., SearchSpace], tmp_path: Path, lines_of: Callable[..., int]
+) -> None:
+    space = make_space(8, 8)
+    choices = space.all_choices()
+    scores = CheapScores(["snip"], space, count=count, path=tmp_path / "scores.db")
+    scores.measure_with(Proxies())
+    assert lines_of(scores, choices) > 3 * 64
+    assert lines_of(scores, choices) < 64
+
+
 def test_what_was_measured_before_ctrl_c_is_kept(space: SearchSpace, tmp_path: Path) -> None:
-    archs = [space.architecture(choices) for choices in ((0, 1), (1, 2), (2, 0))]
+    choices = np.array([(0, 1), (1, 2), (2, 0)])
     path = tmp_path / "scores.db"
 
     def interrupted(arch: Architecture) -> Mapping[str, float]:
-        if arch == archs[2]:
+        if arch.choices == (2, 0):
             raise KeyboardInterrupt
         return {"snip": 1.0}
 
     scores = CheapScores(["snip"], space, count=count, path=path)
     scores.measure_with(interrupted)
     with pytest.raises(KeyboardInterrupt):
-        scores(archs)
-    again = CheapScores(["snip"], space, count=count, path=path)
-    proxies = Proxies()
-    again.measure_with(proxies)
-    assert again(archs)[:2].tolist() == [[1.0], [1.0]]
-    assert proxies.measured == [(2, 0)]
+        scores(choices)
+    another = CheapScores(["snip"], space, count=count, path=path)
+    for again, measured in ((scores, [(2, 0)]), (another, [])):
+        again.measure_with(proxies := Proxies())
+        assert again(choices)[:2].tolist() == [[1.0], [1.0]]
+        assert proxies.measured == measured
 
 
 def test_costs_need_no_file(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "scores.db"
     scores = CheapScores(["macs"], space, count=count, path=path)
     assert scores.proxies == ()
-    assert scores([space.architecture([0, 2])]).tolist() == [[20.0]]
+    assert scores(np.array([[0, 2]])).tolist() == [[20.0]]
 
 
 @pytest.mark.parametrize("names", [["flops"], ["macs", "macs"]])

@@ -33,7 +33,9 @@ from supernets.spaces import Architecture
 SPACE = create_space("nasbench201")
 TINY = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 0 --epochs 1 --paths uniform"
 TSE = "--tse-batches 2 --tse-batch-size 32 --num-trials 6 --batch-size 2".split()
-WEAKNAS = "--num-initial 3 --predictor gradient_boosting".split()  # the quickest
+WEAKNAS = (
+    "--algorithm weaknas --num-initial 3 --predictor gradient_boosting".split()
+)  # the quickest
 ELASTIC = (
     "--space mobilenetv3 --width 0.25 --image-size 32 --resolutions 24 32 --strides 2 1 2 2 1 1 "
     "--batch-size 600 --num-probes 0 --epochs 1 --paths uniform"
@@ -70,8 +72,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archs = [arch for arch in SPACE.enumerate() if rng.random() < 0.1]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["arch_str", "accuracy"])
-        writer.writerows((SPACE.format(arch), value_of(arch)) for arch in archs)
+        writer.writerow(["arch_str", "accuracy", "other"])
+        writer.writerows((SPACE.format(arch), value_of(arch), -value_of(arch)) for arch in archs)
     return path
 
 
@@ -112,7 +114,8 @@ def search_elastic(elastic_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) ->
         return main(
             [
                 *("--supernet", str(elastic_checkpoint), "--output", str(output)),
-                *"--predictor gradient_boosting --num-initial 3 --batch-size 2".split(),
+                *"--algorithm weaknas --predictor gradient_boosting".split(),
+                *"--num-initial 3 --batch-size 2".split(),
                 *"--pool-size 50 --num-trials 5 --estimator val_acc".split(),
                 *flags,
             ]
@@ -251,7 +254,8 @@ def test_an_elastic_supernet_is_recalibrated_unless_that_is_refused(
     assert search_elastic(tmp_path, "--recalibrate-batches", "0") == 2
     assert "--recalibrate-batches must be at least 1 for a mobilenetv3" in error_line(capsys)
     assert files_below(tmp_path) == []
-    assert search_elastic(tmp_path, "--num-trials", "1", "--val-batches", "1") == 0
+    few = ["--num-initial", "1", "--num-trials", "2", "--val-batches", "1"]
+    assert search_elastic(tmp_path, *few) == 0
     recalibration = header_of(tmp_path)["estimator"]["recalibration"]
     assert recalibration["num_batches"] == 10
     assert recalibration["num_images"] == 10 * 200  # short minibatches are filled up
@@ -350,6 +354,32 @@ def test_an_impossible_constraint_on_a_huge_space_is_refused_in_seconds(
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--algorithm neural-predictor", "of space 'mobilenetv3' are no graphs; use another"),
+        (
+            "--algorithm weaknas --predictor gcn",
+            "of space 'mobilenetv3' are no graphs; use another",
+        ),
+        (
+            "--algorithm weaknas --predictor gaussian_process --encoding integers",
+            "leave encoding 'integers' out",
+        ),
+    ],
+)
+def test_a_predictor_that_cannot_be_fitted_is_refused_before_any_trial(
+    flags: str,
+    message: str,
+    search_mobilenetv3: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search_mobilenetv3(tmp_path / "run", *flags.split()) == 2
+    assert message in error_line(capsys)
+    assert files_below(tmp_path) == []
+
+
 def test_a_constraint_that_next_to_nothing_satisfies_is_named(
     search_mobilenetv3: Command,
     tmp_path: Path,
@@ -361,10 +391,50 @@ def test_a_constraint_that_next_to_nothing_satisfies_is_named(
     flags = ["--min-macs", "566e6", "--max-params", "1e7"]
     assert search_mobilenetv3(tmp_path / "run", *flags) == 2
     error = error_line(capsys)
-    assert "Found 0 of 10 architectures in 10,000 random draws" in error
+    assert "Found 0 of 5 architectures in 10,000 random draws" in error
     assert "macs from 5.66e+08 to inf holds for 0.00% (they have" in error
     assert "params from 0 to 1e+07 holds for 100.00%" in error
     assert files_below(tmp_path) == []
+
+
+def test_what_was_found_is_looked_up_in_another_column(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--algorithm", "weaknas", "--predictor", "gaussian_process", "--num-initial", "20"]
+    assert search_table(tmp_path / "a", "--test-column", "other", *flags) == 0
+    block = json.loads(capsys.readouterr().out)
+    scores = [score for (score,) in rows(tmp_path / "a", "score") if score is not None]
+    tested = block["tested"]
+    assert (tested["column"], tested["best_trial"]) == ("other", -max(scores))
+    assert tested["best_tested"] == -min(scores)
+    predicted = SPACE.parse(block["predicted_best"]["architecture"])
+    assert tested["predicted_best"] in (None, -value_of(predicted))
+    assert search_table(tmp_path / "b", *flags) == 0
+    assert "tested" not in json.loads(capsys.readouterr().out)
+    assert rows(tmp_path / "b", "arch, score") == rows(tmp_path / "a", "arch, score")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--test-column", "accuracy"], "--test-column accuracy is what the search sees"),
+        (["--test-column", "none"], "has no column 'none'"),
+        (
+            ["--test-column", "other", "--estimator", "tse", "--supernet", "last.pt"],
+            "--test-column is of --table",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_tested_by_are_refused(
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    message: str,
+) -> None:
+    assert search_table(tmp_path / "run", *flags) == 2
+    assert message in error_line(capsys)
+    assert not (tmp_path / "run" / "trials.db").exists()
 
 
 def test_failed_trials_are_survived_and_counted(
@@ -524,11 +594,41 @@ def test_interrupted_at_any_trial_equals_uninterrupted(
 def test_the_batch_size_is_the_algorithms_own(
     algorithm: str, settings: dict[str, Any], search_table: Command, tmp_path: Path
 ) -> None:
-    assert search_table(tmp_path, "--algorithm", algorithm) == 0
+    flags = ["--algorithm", algorithm, "--num-trials", "55"]
+    assert search_table(tmp_path, *flags) == 0
     assert header_of(tmp_path)["algorithm"] == {"name": algorithm, **settings}
-    assert search_table(tmp_path, "--algorithm", algorithm, "--batch-size", "7") == 2
-    assert search_table(tmp_path / "7", "--algorithm", algorithm, "--batch-size", "7") == 0
+    assert search_table(tmp_path, *flags, "--batch-size", "7") == 2
+    assert search_table(tmp_path / "7", *flags, "--batch-size", "7") == 0
     assert header_of(tmp_path / "7")["algorithm"]["batch_size"] == 7
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "flags"),
+    [
+        ("weaknas", "--sampling linear-decay --keep top --top-n 50 --exclude-before-top"),
+        ("weaknas", "--acquisition ei --num-members 3 --keep none"),
+        ("neural-predictor", "--two-stage --threshold-quantile 0.6"),
+        ("bo", "--rand-prob 0.3"),
+        ("proxybo", "--predictor-inputs macs params --tau0 0.1 --rand-prob 0.2"),
+        ("tpe", "--gamma 0.3 --num-candidates 5"),
+        ("local-search", ""),
+        ("structural-bo", ""),
+    ],
+)
+def test_options_reach_the_algorithm(
+    algorithm: str, flags: str, search_table: Command, tmp_path: Path
+) -> None:
+    if algorithm in ("weaknas", "neural-predictor"):
+        flags += " --predictor gradient_boosting"
+    size = "--num-initial 12 --num-trials 14 --batch-size 2"  # of the first 12, four succeed
+    given = ["--algorithm", algorithm, *flags.split(), *size.split()]
+    assert search_table(tmp_path, *given, "--report") == 0
+    assert (tmp_path / "report.html").exists()  # so it could be built again
+    header = header_of(tmp_path)["algorithm"]
+    assert (header["name"], header["num_initial"], header["batch_size"]) == (algorithm, 12, 2)
+    chosen = vars(search.search_options.build_parser().parse_args(flags.split()))
+    names = [flag[2:].replace("-", "_") for flag in flags.split() if flag.startswith("--")]
+    assert {name: header[name] for name in names} == {name: chosen[name] for name in names}
 
 
 @pytest.mark.parametrize(
@@ -538,7 +638,8 @@ def test_the_batch_size_is_the_algorithms_own(
         ("darts", "--algorithm evolution --num-initial 5 --batch-size 6"),
         (
             "darts",
-            "--encoding path --predictor gradient_boosting --num-initial 5 --pool-size 40 "
+            "--algorithm weaknas --encoding path --predictor gradient_boosting --num-initial 5 "
+            "--pool-size 40 "
             "--batch-size 3",
         ),
     ],
@@ -635,7 +736,7 @@ def test_another_search_in_the_same_folder_is_refused(
 def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
     search_tse: Command, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--num-trials", "2", "--num-initial", "2"]
+    flags = ["--num-trials", "2", "--num-initial", "1"]
     assert search_tse(tmp_path / "run", *flags) == 0
     capsys.readouterr()
     for changed in (["--tse-batches", "3"], ["--tse-lr", "0.1"], ["--tse-batch-size", "16"]):
@@ -683,9 +784,8 @@ def test_a_file_that_is_no_store_is_refused(
         ("--num-trials 15626", "num_trials is 15626, but space 'nasbench201' has only 15625"),
         ("--seed -1", "seed must not be negative, got -1."),
         ("--threads 0", "--threads must be at least 1, got 0."),
-        ("--device tpu", "Unknown device 'tpu'"),
         ("--table none.csv", "There is no table at none.csv."),
-        ("--table-column nope", "has no column 'nope'; it has arch_str, accuracy."),
+        ("--table-column nope", "has no column 'nope'; it has arch_str, accuracy, other."),
         ("--arch-column nope", "has no column 'nope'"),
         ("--predictor mlp", "Algorithm 'random' has no option predictor"),
         ("--num-initial 5", "Algorithm 'random' has no option num_initial"),
@@ -708,6 +808,18 @@ def test_a_file_that_is_no_store_is_refused(
         ("--algorithm weaknas --top-n 0", "top_n must be at least 1"),
         ("--algorithm weaknas --pool-size 0", "pool_size must be at least"),
         ("--algorithm weaknas --pool fixed", "small enough to be ranked whole"),
+        ("--algorithm bo --pool fresh", "--pool is for spaces too large to rank whole, and space"),
+        (
+            "--algorithm structural-bo --pool-size 9999",
+            "--pool-size is for spaces too large to ran",
+        ),
+        ("--algorithm weaknas --num-members 5", "num_members of algorithm 'weaknas' has no effect"),
+        ("--algorithm neural-predictor --threshold-quantile 0.4", "no effect unless two_stage is"),
+        (
+            "--algorithm evolution",
+            "evolution begins with 50 random trials, which would be all of --num-trials 30; ask fo",
+        ),
+        ("--algorithm tpe --num-initial 30", "tpe begins with 30 random trials, which would be a"),
         ("--encoding integers", "Algorithm 'random' has no option encoding"),
         ("--pool fresh", "Algorithm 'random' has no option pool"),
         (
@@ -724,6 +836,8 @@ def test_a_file_that_is_no_store_is_refused(
         ("--amp", "--estimator table computes nothing; leave --amp out."),
         ("--data-dir x", "--data-dir needs --supernet."),
         ("--export x", "--export needs --supernet."),
+        ("--num-workers 2", "--num-workers needs --supernet."),  # even if that is the default
+        ("--device cpu", "--device needs --supernet."),
         ("--estimator tse", "--estimator tse needs --supernet."),
         ("--estimator val_acc", "--estimator val_acc needs --supernet."),
         ("--max-latency 5", "--max-latency needs --latency-table, from supernet-latency."),
@@ -755,6 +869,7 @@ def test_bad_options_are_one_line_and_write_nothing(
         ("--estimator val_acc", "--tse-batches belongs to estimator tse"),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
         ("--num-workers -1", "num_workers must be at least 0, got -1."),
+        ("--device tpu", "Unknown device 'tpu'"),
     ],
 )
 def test_bad_options_of_a_supernet_search_are_one_line(
@@ -1012,10 +1127,11 @@ def test_proxies_are_inputs_of_predictors_in_a_large_space(
 ) -> None:
     output = tmp_path / "run"
     flags = ["--predictor-inputs", "snip", "macs", "--num-trials", "4", "--batch-size", "1"]
-    assert search_elastic(output, *flags, "--pool-size", "8") == 0
+    quick = ["--pool-size", "4", "--val-batches", "1", "--recalibrate-batches", "1"]
+    assert search_elastic(output, *flags, *quick) == 0
     with sqlite3.connect(output / "cheap_scores.db") as connection:
         rows = connection.execute("SELECT arch, value FROM scores").fetchall()
-    assert len(rows) >= 8
+    assert len(rows) >= 3 + 4  # the random trials and the pool
     assert all(json.loads(value)["snip"] > 0 for _, value in rows)
 
 
@@ -1030,26 +1146,28 @@ def test_proxies_need_a_supernet(
 
 
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
-    checkpoint: Path, tmp_path: Path
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+
     def run(output: Path, num_trials: int, *flags: str) -> list[tuple[str, float]]:
         given = ["--supernet", str(checkpoint), "--algorithm", "random", "--output", str(output)]
         size = ["--num-trials", str(num_trials), "--batch-size", "4"]
-        budget = "--tse-batches 40 --tse-batch-size 8 --tse-lr 0.1".split()  # sums that differ
+        budget = "--tse-batches 20 --tse-batch-size 8 --tse-lr 0.2".split()  # sums that differ
         assert main([*given, *size, *budget, *flags]) == 0
         found = json.loads((output / "best.json").read_text())["best"][:2]
         return [(each["architecture"], each["score"]) for each in found]
 
     raced = tmp_path / "raced"
-    assert run(raced, 12, "--race-for", "2") == run(tmp_path / "whole", 12)
+    assert run(raced, 9, "--race-for", "2") == run(tmp_path / "whole", 9)
     with open(raced / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     stopped = [row for row in rows if row["tse_at_least"]]
     assert stopped
-    assert all(1 <= float(row["num_steps"]) < 40 and not row["tse"] for row in stopped)
+    assert all(1 <= float(row["num_steps"]) < 20 and not row["tse"] for row in stopped)
     parts = tmp_path / "parts"
-    run(parts, 8, "--race-for", "2")
-    run(parts, 12, "--race-for", "2")
+    run(parts, 4, "--race-for", "2")
+    run(parts, 9, "--race-for", "2")
     with open(parts / "trials.csv", newline="") as file:
         again = list(csv.DictReader(file))
     assert [(row["arch"], row["score"], row["num_steps"]) for row in again] == [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from search import (
     RandomSearch,
@@ -28,16 +30,16 @@ TABLE = Path(os.environ.get("PACELINE_NASBENCH201_CSV", "missing"))
 class OrderPredictor:
     """Predicts a fixed ranking, the first of the space best; remembers what it was fitted to."""
 
-    fits: list[tuple[int, list, np.ndarray]] = []
+    fits: list[tuple[int, list[tuple[int, ...]], np.ndarray]] = []
 
     def __init__(self, seed):
         self.seed = seed
 
-    def fit(self, archs, scores):
-        OrderPredictor.fits.append((self.seed, list(archs), scores))
+    def fit(self, choices, scores):
+        OrderPredictor.fits.append((self.seed, list(map(tuple, choices.tolist())), scores))
 
-    def predict(self, archs):
-        return -np.array([self.position(arch) for arch in archs], dtype=np.float64)
+    def predict(self, choices):
+        return -(choices @ 4.0 ** np.arange(choices.shape[1])[::-1])
 
     @staticmethod
     def position(arch):
@@ -101,6 +103,10 @@ def _first(space, num, start=0):
     return [arch for i, arch in enumerate(archs) if start <= i < start + num]
 
 
+def _rows(archs):
+    return [arch.choices for arch in archs]
+
+
 @pytest.mark.parametrize(("exclude_before_top", "bound"), [(False, 20), (True, 28)])
 def test_draws_from_the_top_before_or_after_the_seen(
     medium_space, measure, exclude_before_top, bound
@@ -153,7 +159,7 @@ def test_fits_normalised_scores_of_what_succeeded(medium_space, make_estimator, 
     algorithm.tell(trials)
     algorithm.ask(3)
     ((seed, fitted, scores),) = OrderPredictor.fits
-    assert fitted == [trial.arch for trial in trials if trial.score is not None]
+    assert fitted == [trial.arch.choices for trial in trials if trial.score is not None]
     assert scores.mean() == pytest.approx(0.0) and scores.std() == pytest.approx(1.0)
     algorithm.ask(3)
     assert OrderPredictor.fits[1][0] == seed  # as pure as ask
@@ -180,8 +186,8 @@ def test_nothing_is_fitted_to_one_success(medium_space, measure, make_estimator)
 
 def test_equal_predictions_are_not_ranked_in_the_order_of_the_space(medium_space, measure):
     class ConstantPredictor(OrderPredictor):
-        def predict(self, archs):
-            return np.zeros(len(archs))
+        def predict(self, choices):
+            return np.zeros(len(choices))
 
     algorithm = WeakNAS(medium_space, make_predictor=ConstantPredictor, num_initial=4, top_n=50)
     algorithm.tell(measure(_first(medium_space, 4)))
@@ -198,6 +204,185 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
     arch, score = algorithm.predict_best()
     assert arch == medium_space.architecture([3] * 6)
     assert score == pytest.approx(estimator.score(arch), rel=0.1)
+
+
+def _asked_by_seeds(space, measure, num_seeds, num_archs, **settings):
+    """Ranks among the unseen of the top, of all asks; the best two of the space are told."""
+    algorithm = WeakNAS(space, make_predictor=OrderPredictor, num_initial=2, **settings)
+    algorithm.tell(measure(_first(space, 2)))
+    ranks = {arch: rank for rank, arch in enumerate(space.enumerate(), start=-2)}
+    for seed in range(num_seeds):
+        algorithm.seed = seed
+        yield [ranks[arch] for arch in algorithm.ask(num_archs)]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [  # with weights 3, 2 and 1: 0 and then 1 is 3/6 2/3, 1 and then 0 is 2/6 3/4
+        ("linear-decay", {(0, 1): 7 / 12, (0, 2): 4 / 15, (1, 2): 3 / 20}),
+        ("uniform", {(0, 1): 1 / 3, (0, 2): 1 / 3, (1, 2): 1 / 3}),
+    ],
+)
+def test_pairs_are_drawn_by_the_weights_of_their_ranks(small_space, measure, sampling, expected):
+    pairs = Counter(
+        tuple(sorted(pair))
+        for pair in _asked_by_seeds(small_space, measure, 1000, 2, top_n=5, sampling=sampling)
+    )
+    for pair, prob in expected.items():
+        assert pairs[pair] / 1000 == pytest.approx(prob, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ("exponential-decay", (1 - 0.96**10) / (1 - 0.96**60)),  # 0.367
+        ("linear-decay", sum(range(51, 61)) / sum(range(1, 61))),  # 0.303
+    ],
+)
+def test_share_of_the_ten_best_of_sixty(small_space, measure, sampling, expected):
+    asked = _asked_by_seeds(small_space, measure, 1200, 1, top_n=62, sampling=sampling)
+    ranks = np.array(list(asked))
+    assert ranks.min() >= 0 and 50 < ranks.max() < 60
+    assert (ranks < 10).mean() == pytest.approx(expected, abs=0.031)
+
+
+def test_a_whole_top_is_drawn_whatever_its_weights(medium_space, measure):
+    for sampling in ("linear-decay", "exponential-decay"):
+        (ranks,) = _asked_by_seeds(
+            medium_space, measure, 1, 1000, top_n=1002, sampling=sampling
+        )  # the last with a probability of 1e-18
+        assert sorted(ranks) == list(range(1000))
+
+
+def _last_fit():
+    return OrderPredictor.fits[-1][1]
+
+
+def test_keeping_none_fits_to_the_newest_batch(medium_space, measure, make_estimator):
+    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=10, keep="none")
+    initial, second = _first(medium_space, 10), _first(medium_space, 4, start=100)
+    algorithm.tell(measure(initial))
+    algorithm.ask(4)
+    assert _last_fit() == _rows(initial)
+    algorithm.tell(measure(second, start=10))
+    algorithm.ask(4)
+    assert _last_fit() == _rows(second)
+    algorithm.ask(6)
+    assert _last_fit() == _rows(initial[-2:] + second)
+    third = _first(medium_space, 4, start=200)
+    one = make_estimator(fails=lambda arch: arch != third[1])
+    algorithm.tell(measure(third, start=14, estimator=one))
+    algorithm.ask(4)
+    assert _last_fit() == _rows([*initial, *second, third[1]])  # one is too few
+    algorithm.ask(5)
+    assert _last_fit() == _rows([second[-1], third[1]])
+    algorithm.predict_best()
+    assert len(_last_fit()) == 15
+
+
+def test_keeping_the_top_fits_to_the_newest_and_what_was_in_the_top_before(medium_space, measure):
+    """The top is what all old trials make it, by the predictor that chose the newest."""
+    algorithm = WeakNAS(
+        medium_space, make_predictor=OrderPredictor, num_initial=8, top_n=3, keep="top"
+    )
+    good, poor = _first(medium_space, 4), _first(medium_space, 4, start=3000)
+    second, third = _first(medium_space, 3, start=2000), _first(medium_space, 2, start=20)
+    algorithm.tell(measure(poor + good))
+    algorithm.ask(3)
+    ((seed, fitted, _),) = OrderPredictor.fits
+    assert fitted == _rows(poor + good)
+    algorithm.tell(measure(second, start=8))
+    algorithm.ask(3)
+    assert OrderPredictor.fits[1][:2] == (seed, _rows(poor + good))
+    assert _last_fit() == _rows(good[:3] + second)
+    algorithm.tell(measure(third, start=11))
+    algorithm.ask(2)
+    assert OrderPredictor.fits[3][1] == _rows(poor + good + second)
+    assert _last_fit() == _rows(good[:3] + third)
+
+
+@pytest.mark.parametrize("old", ["one that succeeded", "two below the top"])
+def test_where_too_few_are_in_the_top_all_are_kept(medium_space, measure, make_estimator, old):
+    archs = _first(medium_space, 5, start=3000)
+    failed = archs[:1] if old == "one that succeeded" else archs[2:4]
+    algorithm = WeakNAS(
+        medium_space, make_predictor=OrderPredictor, num_initial=2, top_n=10, keep="top"
+    )
+    estimator = make_estimator(fails=lambda arch: arch in failed)
+    algorithm.tell(measure(archs, estimator=estimator))
+    algorithm.ask(3)
+    assert _last_fit() == _rows(arch for arch in archs if arch not in failed)
+    assert len(OrderPredictor.fits) == (1 if old == "one that succeeded" else 2)
+
+
+def test_expected_improvement_of_the_members_ranks(small_space, measure):
+    """By the formula for errors, which are negated scores: EI = s (g P(g) + p(g))."""
+    archs = list(small_space.enumerate())
+    predictions = np.random.default_rng(0).normal(size=(3, len(archs)))
+
+    class Member(OrderPredictor):
+        def predict(self, choices):
+            assert choices.tolist() == list(map(list, _rows(archs)))
+            return predictions[(len(OrderPredictor.fits) - 1) % 3]
+
+    algorithm = WeakNAS(
+        small_space, make_predictor=Member, num_initial=8, acquisition="ei", num_members=3
+    )
+    trials = measure(_first(small_space, 8, start=20))
+    algorithm.tell(trials)
+    scores = np.array([trial.score for trial in trials])
+    least_error = -(scores.max() - scores.mean()) / scores.std()
+    mean, std = (-predictions).mean(axis=0), predictions.std(axis=0) / 5 + 1e-9
+    gamma = (least_error - mean) / std
+    improvement = std * (gamma * norm.cdf(gamma) + norm.pdf(gamma))
+    unseen = [i for i in range(len(archs)) if not 20 <= i < 28]
+    expected = sorted(unseen, key=lambda i: -improvement[i])[:6]
+    assert algorithm.ask(6) == [archs[i] for i in expected]
+    assert expected != sorted(unseen, key=lambda i: mean[i])[:6]
+    assert len({seed for seed, *_ in OrderPredictor.fits}) == 3
+    arch, score = algorithm.predict_best()
+    assert arch == archs[mean.argmin()]
+    assert score == pytest.approx(-mean.min() * scores.std() + scores.mean())
+
+
+def test_members_that_agree_rank_as_one(medium_space, measure):
+    algorithm = WeakNAS(
+        medium_space, make_predictor=OrderPredictor, num_initial=8, acquisition="ei"
+    )
+    algorithm.tell(measure(_first(medium_space, 8)))
+    assert [OrderPredictor.position(arch) for arch in algorithm.ask(5)] == [8, 9, 10, 11, 12]
+    assert len(OrderPredictor.fits) == 5
+
+
+VARIANTS = [
+    {"sampling": "linear-decay"},
+    {"sampling": "exponential-decay"},
+    {"keep": "none"},
+    {"keep": "top"},
+    {"acquisition": "ei", "num_members": 2},
+    {"acquisition": "ei", "keep": "top", "top_n": 20},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("space", ["medium_space", "large_space"])
+def test_variants_are_pure_and_beat_random(
+    variant, space, request, make_estimator, make_linear_predictor
+):
+    space, score = request.getfixturevalue(space), make_estimator().score
+
+    def make():
+        make_predictor = partial(make_linear_predictor, space)
+        return WeakNAS(space, make_predictor=make_predictor, seed=1, pool_size=300, **variant)
+
+    algorithm = _run(make(), 50, 10, score)
+    for num_told in (10, 20, 40):
+        told_at_once = make()
+        told_at_once.tell(algorithm.trials[:num_told])
+        expected = [trial.arch for trial in algorithm.trials[num_told : num_told + 10]]
+        assert told_at_once.ask(10) == expected
+    random = _run(RandomSearch(space, seed=1), 50, 10, score)
+    assert max(t.score for t in algorithm.trials) > 1.05 * max(t.score for t in random.trials)
 
 
 def test_large_space_ranks_a_pool_around_the_best(
@@ -222,11 +407,11 @@ def test_large_space_ranks_a_pool_around_the_best(
 class RecordingPredictor(OrderPredictor):
     """Predicts nothing in particular; remembers what it was asked about."""
 
-    rankings: list[list] = []
+    rankings: list[np.ndarray] = []
 
-    def predict(self, archs):
-        RecordingPredictor.rankings.append(list(archs))
-        return np.zeros(len(archs))
+    def predict(self, choices):
+        RecordingPredictor.rankings.append(choices)
+        return np.zeros(len(choices))
 
 
 @pytest.fixture
@@ -252,24 +437,24 @@ def test_fresh_pool_is_of_random_mutated_and_crossed_architectures(
     algorithm.tell(measure(algorithm.ask(10), start=20))
     algorithm.ask(10)
     *_, first, second = RecordingPredictor.rankings
-    told = [trial.arch for trial in algorithm.trials]
-    for pool, num_told in ((first, 20), (second, 30)):
-        assert len(pool) == len(set(pool)) == num_told + 800
-        assert set(told[:num_told]) <= set(pool)
-        choices = np.array([arch.choices for arch in pool])
+    told = _rows(trial.arch for trial in algorithm.trials)
+    pools = [set(map(tuple, pool.tolist())) for pool in (first, second)]
+    for choices, pool, num_told in zip((first, second), pools, (20, 30), strict=True):
+        assert len(choices) == len(pool) == num_told + 800
+        assert set(told[:num_told]) <= pool
         assert window(choices).all()
         assert np.array_equal(space.canonicalize(choices), choices)
-        parents = np.array([arch.choices for arch in told[:num_told]])
+        parents = np.array(told[:num_told])
         distances = (choices[:, None] != parents).sum(axis=2).min(axis=1)  # to the nearest
         assert 0.2 * 800 < (distances[num_told:] <= 7).sum() < 0.35 * 800  # mutants
-    assert len(set(first) & set(second)) < 80  # drawn anew, but for the told
+    assert len(pools[0] & pools[1]) < 80  # drawn anew, but for the told
 
 
 def test_random_part_of_a_pool_that_is_hard_to_find_is_replaced(
     mobilenetv3_costs, window, measure, monkeypatch
 ):
     monkeypatch.setattr(RecordingPredictor, "rankings", [])
-    monkeypatch.setattr("search.weaknas._MAX_RANDOM_DRAWS", 100)
+    monkeypatch.setattr("search.pools._MAX_RANDOM_DRAWS", 100)
     algorithm = WeakNAS(
         mobilenetv3_costs.space,
         make_predictor=RecordingPredictor,
@@ -296,8 +481,8 @@ def test_fixed_pool_is_where_all_trials_come_from(mobilenetv3_costs, window, mea
         asked = algorithm.ask(num_archs)
         algorithm.tell(measure(asked, start=len(told)))
         told += asked
-    pools = [set(pool) for pool in RecordingPredictor.rankings]
-    assert pools == [set(told)] * 2 and len(set(told)) == 50
+    pools = [set(map(tuple, pool.tolist())) for pool in RecordingPredictor.rankings]
+    assert pools == [set(_rows(told))] * 2 and len(set(told)) == 50
     assert window(np.array([arch.choices for arch in told])).all()
     with pytest.raises(StarvedError, match="Only 0 of 1 .* a fixed pool of 50 .* raise pool_size"):
         algorithm.ask(1)
@@ -358,6 +543,18 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
         ({"pool_size": 0}, "pool_size must be at least 1, got 0"),
         ({"pool": "x"}, "Unknown pool 'x'; choose from fresh, fixed."),
         ({"pool": "fixed"}, "small enough to be ranked whole; a fixed pool is for larger ones"),
+        (
+            {"sampling": "x"},
+            "Unknown sampling 'x'; choose from uniform, linear-decay, exponential-decay.",
+        ),
+        ({"keep": "x"}, "Unknown keep 'x'; choose from all, none, top."),
+        ({"acquisition": "x"}, "Unknown acquisition 'x'; choose from mean, ei."),
+        ({"acquisition": "ei", "num_members": 1}, "num_members must be at least 2, got 1"),
+        ({"num_members": 3}, "num_members is of acquisition 'ei', got 3 with 'mean'"),
+        ({"acquisition": "ei", "sampling": "linear-decay"}, "without drawing from a top"),
+        ({"acquisition": "ei", "exclude_before_top": True}, "without drawing from a top"),
+        ({"acquisition": "ei", "top_n": 50}, "without drawing from a top"),
+        ({"acquisition": "ei", "keep": "none", "top_n": [50]}, "without drawing from a top"),
     ],
 )
 def test_settings_are_checked(small_space, wrong, match):

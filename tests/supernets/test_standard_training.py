@@ -210,6 +210,24 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert_same_weights(network, trained.state_dict())
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_one_that_ends_early_is_the_beginning_of_the_whole(
+    recipe: str,
+    loaders: Loaders,
+    uninterrupted: Callable[[str], tuple[Path, nn.Module]],
+    tmp_path: Path,
+) -> None:
+    expected, _ = uninterrupted(recipe)
+    settings = config(**RECIPES[recipe], stop_after=EPOCHS - 1)
+    result = train_network(make_network(), loaders, settings, tmp_path, device=CPU)
+    assert result.is_finished
+    assert (result.epochs, result.steps) == (EPOCHS - 1, (EPOCHS - 1) * STEPS_PER_EPOCH)
+    assert len(table(tmp_path)) == EPOCHS - 1
+    # the schedule goes on from there as if nothing had been
+    assert resume(recipe, loaders, tmp_path)[0].is_finished
+    assert_same_training(tmp_path, expected)
+
+
 class Killed(BaseException):
     """The process is gone: nothing of ours may catch this."""
 

@@ -136,7 +136,7 @@ def test_useful_edges_are_those_the_output_reads(archs: list[Architecture]) -> N
 
 
 def test_graph_has_operations_on_vertices() -> None:
-    adjacency, ops = SPACE.to_graph(SPACE.architecture((3, 0, 2, 1, 4, 3)))
+    (_, adjacency), (_, ops) = SPACE.to_graphs(np.array([[0] * 6, [3, 0, 2, 1, 4, 3]]))
     assert ops.tolist() == [5, 3, 0, 2, 1, 4, 3, 6]
     assert adjacency.shape == (8, 8)
     arrows = {(int(i), int(j)) for i, j in np.argwhere(adjacency)}

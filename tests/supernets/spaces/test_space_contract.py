@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from supernets.factory import NASNET_SPACES, SPACES, create_space
+from supernets.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
 from supernets.spaces import (
     ENCODINGS,
     MAX_ENUMERABLE_SIZE,
     Architecture,
     CellSpace,
+    NASBench101Space,
     SearchSpace,
 )
 
@@ -45,6 +46,8 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     "nasnet-restricted": lambda: create_space("nasnet").restrict(
         {"op.normal": ("skip_connect", "sep_conv_5x5"), "op.reduce": ("max_pool_3x3",)}
     ),
+    "nasbench101": partial(create_space, "nasbench101"),
+    "nasbench101-one-op": lambda: create_space("nasbench101").restrict({"op": ("maxpool3x3",)}),
     "darts": partial(create_space, "darts"),
     "darts-one-op": lambda: create_space("darts").restrict({"op": ("skip_connect",)}),  # 6241
 }
@@ -56,12 +59,17 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
 
 
 def test_every_space_is_under_contract() -> None:
-    assert {make().name for make in KINDS.values()} == set(SPACES)
+    assert {make().name for make in KINDS.values()} == {*SPACES, *TABLE_SPACES}
 
 
 def merges_active_choices(space: SearchSpace) -> bool:
     """Whether a network can be written in several ways that are all active."""
-    return space.name in NASNET_SPACES
+    return space.name in (*NASNET_SPACES, "nasbench101")
+
+
+def skip_if_choices_are_refused(space: SearchSpace) -> None:
+    if isinstance(space, NASBench101Space):
+        pytest.skip("samples uniform architectures, as some choices make none")
 
 
 def restriction(space: SearchSpace, i: int) -> str | None:
@@ -69,7 +77,8 @@ def restriction(space: SearchSpace, i: int) -> str | None:
     name = space.decisions[i].name
     if not merges_active_choices(space):
         return name
-    return name[: len("op.normal")] if name.startswith("op.") else None
+    group = "op" if space.name == "nasbench101" else name[: len("op.normal")]
+    return group if name.startswith("op.") else None
 
 
 def offered(space: SearchSpace, i: int) -> list[int]:
@@ -90,8 +99,12 @@ def offered(space: SearchSpace, i: int) -> list[int]:
 def raw_choices(space: SearchSpace, num_archs: int, seed: int = 0) -> NDArray[np.int64]:
     """Offered options for all decisions, active or not."""
     rng = np.random.default_rng(seed)
-    columns = [rng.choice(offered(space, i), num_archs) for i in range(len(space.decisions))]
-    return np.stack(columns, axis=1).astype(np.int64)
+    num_drawn = 3 * num_archs if isinstance(space, NASBench101Space) else num_archs
+    columns = [rng.choice(offered(space, i), num_drawn) for i in range(len(space.decisions))]
+    choices = np.stack(columns, axis=1).astype(np.int64)
+    if isinstance(space, NASBench101Space):
+        choices = choices[space.are_valid(space.canonicalize(choices))]
+    return choices[:num_archs]
 
 
 def choices_of(archs: Sequence[Architecture]) -> NDArray[np.int64]:
@@ -183,6 +196,7 @@ def test_no_architectures_give_none(space: SearchSpace) -> None:
 
 
 def test_samples_are_uniform_choices_made_canonical(space: SearchSpace) -> None:
+    skip_if_choices_are_refused(space)
     choices = space.sample_choices(4000, np.random.default_rng(0))
     assert_alike(space, choices, space.canonicalize(raw_choices(space, 4000)))
     for i in range(len(space.decisions)):
@@ -331,6 +345,7 @@ def test_redrawing_with_probability_1_is_sampling(space: SearchSpace) -> None:
 
 def test_redrawing_draws_active_decisions_with_its_probability(space: SearchSpace) -> None:
     """What was not active and becomes so is always drawn."""
+    skip_if_choices_are_refused(space)
     parents = np.repeat(choices_of(samples(space, 1)), 3000, axis=0)
     before = parents.copy()
     redrawn = space.redraw_choices(parents, 0.2, np.random.default_rng(0))
@@ -449,6 +464,18 @@ def test_size_equals_enumeration(space: SearchSpace) -> None:
     archs = list(space.enumerate())
     assert len(archs) == len(set(archs)) == space.size
     assert all(a.choices < b.choices for a, b in itertools.pairwise(archs))
+    assert np.array_equal(space.all_choices(), choices_of(archs))
+
+
+def test_choices_are_the_rows_of_architectures(space: SearchSpace) -> None:
+    archs = samples(space, 5)
+    choices = space.choices_of(iter(archs))
+    assert choices.dtype == np.int64 and choices.tolist() == [list(a.choices) for a in archs]
+    assert space.architectures(choices) == archs
+    assert space.are_valid(choices).tolist() == [True] * 5
+    nothing = space.choices_of([])
+    assert nothing.shape == (0, len(space.decisions)) and nothing.dtype == np.int64
+    assert space.architectures(nothing) == [] and space.are_valid(nothing).shape == (0,)
 
 
 def test_encoding_is_one_hot_per_active_decision(space: SearchSpace) -> None:
@@ -489,6 +516,7 @@ def test_encodings_give_finite_rows_of_one_width(space: SearchSpace) -> None:
         assert encoding.dtype == np.float32 and encoding.ndim == 2
         assert np.isfinite(encoding).all()
         assert np.array_equal(encoding[3:5], space.encode(archs[3:5], name))
+        assert np.array_equal(encoding, space.encode_choices(choices_of(archs), name))
         assert space.encode([], name).shape == (0, encoding.shape[1])
         assert space.encode([], name).dtype == np.float32
 
@@ -497,7 +525,11 @@ def test_encodings_that_the_space_has_not_are_refused(space: SearchSpace) -> Non
     archs = samples(space, 1)
     for name in {*ENCODINGS, "x"} - set(space.encodings):
         message = f"has no encoding '{name}'; choose from {', '.join(space.encodings)}"
-        for use in (space.check_encoding, lambda name: space.encode(archs, name)):
+        for use in (
+            space.check_encoding,
+            lambda name: space.encode(archs, name),
+            lambda name: space.encode_choices(choices_of(archs), name),
+        ):
             with pytest.raises(ValueError, match=message):
                 use(name)
 
@@ -505,7 +537,8 @@ def test_encodings_that_the_space_has_not_are_refused(space: SearchSpace) -> Non
 def test_cells_and_graphs_go_forward(space: SearchSpace) -> None:
     if not isinstance(space, CellSpace):
         pytest.skip("not of cells")
-    for arch in samples(space, 20):
+    archs = samples(space, 20)
+    for arch in archs:
         for edges in space.cells(arch).values():
             targets = [edge.target for edge in edges]
             assert targets == sorted(targets)
@@ -513,11 +546,14 @@ def test_cells_and_graphs_go_forward(space: SearchSpace) -> None:
                 assert 0 <= source < target
                 assert space.num_inputs <= target < space.num_states
                 assert any(op in decision.options for decision in space.decisions)
-        adjacency, ids = space.to_graph(arch)
-        assert adjacency.dtype == np.float32 and ids.dtype == np.int64
-        assert adjacency.shape == (len(ids), len(ids))
-        assert set(np.unique(adjacency)) <= {0.0, 1.0}
-        assert not np.tril(adjacency).any()  # hence no cycles
+    adjacency, ids = space.to_graphs(choices_of(archs))
+    assert adjacency.dtype == np.float32 and ids.dtype == np.int64
+    assert len(ids) == 20 and adjacency.shape == (*ids.shape, ids.shape[1])
+    assert set(np.unique(adjacency)) <= {0.0, 1.0}
+    assert not np.tril(adjacency).any()  # hence no cycles
+    for part, alone in zip((adjacency, ids), space.to_graphs(choices_of(archs[3:5])), strict=True):
+        assert np.array_equal(part[3:5], alone)
+    assert [len(part) for part in space.to_graphs(choices_of(archs)[:0])] == [0, 0]
 
 
 def test_fair_decisions_are_positions(space: SearchSpace) -> None:

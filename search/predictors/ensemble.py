@@ -1,0 +1,71 @@
+"""Deep ensembles: the mean of several fits, and how much they disagree.
+
+Paper: Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles,
+https://arxiv.org/abs/1612.01474
+
+Differs from the paper in:
+
+1. Members predict a score, not a mean with a variance of its own: the deviation is that between
+   members and says nothing of the noise of the labels.
+2. There is no adversarial training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.predictors.base import ExtraInputs, Predictor
+from search.predictors.sklearn_models import small_mlp
+from supernets.spaces import Encoding, SearchSpace
+
+
+class EnsemblePredictor:
+    """Predictors that differ in their seeds only, fitted to the same labels.
+
+    Args:
+        make_member: Builds an unfitted predictor from a seed below 2**32.
+        seed: Makes the fits repeatable; not negative.
+        num_members: How many predictors it has.
+
+    Raises:
+        ValueError: If ``num_members`` is less than 2.
+    """
+
+    def __init__(
+        self, make_member: Callable[[int], Predictor], seed: int, *, num_members: int = 5
+    ) -> None:
+        if num_members < 2:
+            raise ValueError(f"num_members must be at least 2, got {num_members}.")
+        seeds = np.random.SeedSequence(seed).generate_state(num_members)
+        self._members = [make_member(int(each)) for each in seeds]
+
+    def fit(self, choices: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
+        """Fits every member from nothing to ``scores``, as ``Predictor.fit``."""
+        for member in self._members:
+            member.fit(choices, scores)
+
+    def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The mean of the members' predictions, shape (num_archs,)."""
+        return self.predict_with_std(choices)[0]
+
+    def predict_with_std(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of the members' predictions, both (num_archs,)."""
+        predicted = np.stack([member.predict(choices) for member in self._members])
+        return predicted.mean(axis=0), predicted.std(axis=0)
+
+
+def mlp_ensemble(
+    space: SearchSpace,
+    seed: int,
+    encoding: Encoding = "one-hot",
+    extra_inputs: ExtraInputs | None = None,
+) -> EnsemblePredictor:
+    """Five small MLPs."""
+    make_member = partial(small_mlp, space, encoding=encoding, extra_inputs=extra_inputs)
+    return EnsemblePredictor(make_member, seed)

@@ -1,0 +1,360 @@
+"""An exact Gaussian process that sees the structure of architectures.
+
+Its kernel is ``s1 exp(-sum_l w_l [label l differs] - sum_f u_f (difference of number f)^2) +
+s2 <numbers, numbers> + noise``, over the labels and numbers of ``supernets.spaces.structure``, with
+numbers standardised over random architectures. All of s1, s2, the noise and every weight are fitted
+to the scores: the mode of the posterior under log-normal priors, by L-BFGS. The priors expect
+random architectures to be at a distance of 1, whatever the space.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.optimize import fmin_l_bfgs_b
+
+from search.predictors.base import ExtraInputs, Standardised
+from supernets.spaces import SearchSpace
+from supernets.spaces.structure import Structure, structure
+
+Floats = NDArray[np.float64]
+
+#: Architectures whose structure says what usual differences are: the whole of a small space, or
+#: some random ones.
+_MAX_REFERENCE, _NUM_REFERENCE = 20_000, 5000
+#: Of the distance that the prior expects between random architectures, what is due to labels.
+LABEL_SHARE = 0.2
+#: Means of the priors of log s1, log s2 and log noise, for scores of variance 1; their deviations
+#: and those of all log weights are 1.
+LOG_S1, LOG_S2, LOG_NOISE = 0.0, -1.0, -4.0
+#: Scores that the parameters are fitted to, and of those the best ones.
+MAX_FITTED, MAX_FITTED_BEST = 300, 150
+NUM_ITERATIONS = 25
+_JITTER = 1e-8
+
+
+class GaussianProcess:
+    """A ProbabilisticPredictor.
+
+    Args:
+        space: Space of the architectures.
+        seed: Draws those that the parameters are fitted to, where there are more than
+            ``MAX_FITTED``; all of them are predicted from.
+        features: Those of the space, where they are at hand; computed if None.
+        extra_inputs: Further numbers, standardised by what is fitted to; where there is none, the
+            least of those. None for nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        *,
+        features: Features | None = None,
+        extra_inputs: ExtraInputs | None = None,
+    ) -> None:
+        self._space, self._seed = space, seed
+        self._features = Features(space) if features is None else features
+        self._extra_inputs = extra_inputs
+        self._standardise = Standardised(np.zeros((1, 0)))
+        self._posterior: Posterior | None = None
+
+    def fit(self, choices: NDArray[np.int64], scores: Floats) -> None:
+        """Fits from nothing to ``scores`` of shape (num_archs,), finite and of order one.
+
+        Raises:
+            ValueError: If there are no architectures or their number differs from that of scores.
+        """
+        if not len(choices) or scores.shape != (len(choices),):
+            raise ValueError(
+                f"A fit needs one score for each of at least one architecture, got {len(choices)} "
+                f"architectures and scores of shape {scores.shape}."
+            )
+        if self._extra_inputs is not None:
+            self._standardise = Standardised(self._extra_inputs(choices))
+        table = self._table(choices)
+        chosen = np.arange(len(scores))
+        if len(scores) > MAX_FITTED:
+            order = np.argsort(-scores, kind="stable")
+            rng = np.random.default_rng(self._seed)
+            others = rng.choice(
+                order[MAX_FITTED_BEST:], MAX_FITTED - MAX_FITTED_BEST, replace=False
+            )
+            chosen = np.sort(np.concatenate([order[:MAX_FITTED_BEST], others]))
+        features = self._features.with_more_numbers(self._standardise.num_inputs)
+        parameters = _fitted(features, table.rows(chosen), scores[chosen])
+        self._posterior = Posterior(table, scores, parameters)
+
+    def predict(self, choices: NDArray[np.int64]) -> Floats:
+        """Expected scores, shape (num_archs,)."""
+        return self.posterior.mean(self._table(choices))
+
+    def predict_with_std(self, choices: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Expected scores and their standard deviations without noise, both (num_archs,)."""
+        belief = self.posterior.belief(self._table(choices))
+        return belief.mean, np.sqrt(belief.variance)
+
+    @property
+    def posterior(self) -> Posterior:
+        """What the fit found.
+
+        Raises:
+            ValueError: If nothing was fitted.
+        """
+        if self._posterior is None:
+            raise ValueError("The Gaussian process must be fitted before it predicts.")
+        return self._posterior
+
+    def _table(self, choices: NDArray[np.int64]) -> Table:
+        table = self._features.of(choices)
+        if self._extra_inputs is None:
+            return table
+        extra = self._standardise(self._extra_inputs(choices))
+        return Table(table.labels, np.hstack([table.numbers, extra]))
+
+
+class Table(NamedTuple):
+    """Features of some architectures.
+
+    Args:
+        labels: One-hot, (num_archs, sum of the numbers of values).
+        numbers: Standardised, (num_archs, num_numbers).
+    """
+
+    labels: Floats
+    numbers: Floats
+
+    def rows(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Table:
+        """Those of some of the architectures."""
+        return Table(self.labels[chosen], self.numbers[chosen])
+
+
+class Features:
+    """Features of the architectures of a space, and the priors they bring.
+
+    Args:
+        space: The space.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        found = structure(space, _reference(space))
+        self._mean, deviation = found.numbers.mean(axis=0), found.numbers.std(axis=0)
+        self._is_used = deviation > 0
+        self._scale = np.where(self._is_used, deviation, 1.0)
+        #: Of each label, the least value and how many there are from it on.
+        self._least = found.labels.min(axis=0)
+        self._num_values = found.labels.max(axis=0) - self._least + 1
+        #: The label that each column of the one-hot table is of.
+        self.label_of_column = np.repeat(np.arange(len(self._num_values)), self._num_values)
+        others = found.labels[np.random.default_rng(0).permutation(len(found.labels))]
+        self._differs = (found.labels != others).sum(axis=1).mean()  # labels of a random pair
+        self.log_weights = self._log_weights(int(self._is_used.sum()))
+
+    @property
+    def num_labels(self) -> int:
+        """Features that are equal or not."""
+        return len(self._num_values)
+
+    def of(self, choices: NDArray[np.int64]) -> Table:
+        """Of choices (num_archs, num_decisions)."""
+        found: Structure = structure(self._space, choices)
+        columns = np.clip(found.labels - self._least, 0, self._num_values - 1)
+        columns += np.cumsum(self._num_values) - self._num_values
+        labels = np.zeros((len(choices), len(self.label_of_column)))
+        np.put_along_axis(labels, columns, 1.0, axis=1)
+        numbers = (found.numbers - self._mean) / self._scale
+        return Table(labels, numbers[:, self._is_used])
+
+    def with_more_numbers(self, num_more: int) -> Features:
+        """The same, with priors of standardised numbers that stand after its own in a table."""
+        other = copy(self)
+        other.log_weights = self._log_weights(int(self._is_used.sum()) + num_more)
+        return other
+
+    def _log_weights(self, num_numbers: int) -> Floats:
+        """Means of the priors of the logs of all weights, (num_labels + num_numbers,)."""
+        has_both = self.num_labels and num_numbers
+        shares = (LABEL_SHARE, 1 - LABEL_SHARE) if has_both else (1.0, 1.0)
+        return np.concatenate(
+            [
+                np.full(self.num_labels, math.log(shares[0] / (self._differs or 1.0))),
+                # the expected square of a difference of standardised numbers is 2
+                np.full(num_numbers, math.log(shares[1] / (2 * num_numbers or 1.0))),
+            ]
+        )
+
+
+class _Parameters(NamedTuple):
+    s1: float
+    s2: float
+    noise: float
+    label_weights: Floats  # one per column of the one-hot table
+    number_weights: Floats
+
+    def kernel(self, first: Table, second: Table) -> Floats:
+        """Of all pairs, without noise, (num_first, num_second)."""
+        weighted = first.labels * self.label_weights
+        distance = weighted.sum(axis=1)[:, None] - weighted @ second.labels.T
+        scale = np.sqrt(self.number_weights)
+        a, b = first.numbers * scale, second.numbers * scale
+        distance += (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
+        kernel = self.s1 * np.exp(-np.maximum(distance, 0))
+        return np.asarray(kernel + self.s2 * _linear(first, second), np.float64)
+
+    def prior_variance(self, table: Table) -> Floats:
+        """Of each architecture, (num_archs,)."""
+        num_numbers = max(table.numbers.shape[1], 1)
+        linear = (table.numbers**2).sum(axis=1) / num_numbers
+        return np.asarray(self.s1 + self.s2 * linear, np.float64)
+
+
+def _linear(first: Table, second: Table) -> Floats:
+    product = first.numbers @ second.numbers.T
+    return np.asarray(product / max(first.numbers.shape[1], 1), np.float64)
+
+
+class Posterior:
+    """What scores of some architectures say about others.
+
+    Args:
+        table: Of those with scores.
+        scores: Theirs.
+        parameters: Of the kernel.
+    """
+
+    def __init__(self, table: Table, scores: Floats, parameters: _Parameters) -> None:
+        self._table, self._parameters = table, parameters
+        covariance = parameters.kernel(table, table)
+        covariance[np.diag_indices_from(covariance)] += parameters.noise + _JITTER
+        self._factor = np.linalg.cholesky(covariance)
+        self._centre = float(scores.mean())
+        whitened = solve_triangular(self._factor, scores - self._centre, lower=True)
+        self._solved = solve_triangular(self._factor.T, whitened, lower=False)
+
+    @property
+    def num_observed(self) -> int:
+        """Architectures with scores."""
+        return len(self._solved)
+
+    def mean(self, table: Table) -> Floats:
+        """Expected scores, (num_archs,)."""
+        expected = self._centre + self._parameters.kernel(table, self._table) @ self._solved
+        return np.asarray(expected, np.float64)
+
+    def belief(self, table: Table) -> Belief:
+        """Expected scores with their covariances."""
+        cross = self._parameters.kernel(table, self._table)
+        return Belief(
+            table,
+            self._parameters,
+            self._centre + cross @ self._solved,
+            solve_triangular(self._factor, cross.T, lower=True),
+        )
+
+
+class Belief:
+    """Expected scores of candidates, and how the variances shrink as some of them are measured.
+
+    Args:
+        table: Of the candidates.
+        parameters: Of the kernel.
+        mean: Expected scores, (num_archs,).
+        whitened: Covariances with what was observed, whitened, (num_observed, num_archs).
+    """
+
+    def __init__(
+        self, table: Table, parameters: _Parameters, mean: Floats, whitened: Floats
+    ) -> None:
+        self._table, self._parameters = table, parameters
+        self._whitened = whitened
+        self.mean = mean
+        variance = parameters.prior_variance(table) - (whitened**2).sum(axis=0)
+        self.variance = np.maximum(variance, _JITTER)
+
+    @property
+    def score_std(self) -> Floats:
+        """Standard deviations of the scores that would be measured, noise included."""
+        return np.asarray(np.sqrt(self.variance + self._parameters.noise), np.float64)
+
+    def measure(self, index: int) -> None:
+        """Takes a candidate as measured, with the score that was expected of it."""
+        one = self._table.rows(slice(index, index + 1))
+        covariance = self._parameters.kernel(one, self._table)[0]
+        covariance -= self._whitened[:, index] @ self._whitened
+        total = max(covariance[index], _JITTER) + self._parameters.noise + _JITTER
+        row = covariance / math.sqrt(total)
+        self._whitened = np.concatenate([self._whitened, row[None]])
+        self.variance = np.maximum(self.variance - row**2, _JITTER)
+
+
+def _reference(space: SearchSpace) -> NDArray[np.int64]:
+    if space.size <= _MAX_REFERENCE:
+        return space.all_choices()
+    return space.sample_choices(_NUM_REFERENCE, np.random.default_rng(0))
+
+
+def _fitted(features: Features, table: Table, scores: Floats) -> _Parameters:
+    """The parameters of highest posterior density."""
+    objective = Objective(features, table, scores)
+    start = objective.prior
+    bounds = [(mean - 5.0, mean + 5.0) for mean in start]
+    found, _, _ = fmin_l_bfgs_b(objective, start, maxiter=NUM_ITERATIONS, bounds=bounds)
+    (s1, s2, noise), weights = np.exp(found[:3]), np.exp(found[3:])
+    return _Parameters(
+        float(s1),
+        float(s2),
+        float(noise),
+        weights[: features.num_labels][features.label_of_column],
+        weights[features.num_labels :],
+    )
+
+
+class Objective:
+    """Negative log of the posterior density of the logs of all parameters, but for a constant.
+
+    Args:
+        features: Of the space; brings the priors.
+        table: Of those with scores.
+        scores: Theirs, (num_archs,).
+    """
+
+    def __init__(self, features: Features, table: Table, scores: Floats) -> None:
+        num_labels = features.num_labels
+        distances = np.empty((features.log_weights.size, len(scores), len(scores)))
+        for i in range(num_labels):
+            own = table.labels[:, features.label_of_column == i]
+            distances[i] = 1 - own @ own.T
+        numbers = table.numbers.T
+        distances[num_labels:] = (numbers[:, :, None] - numbers[:, None, :]) ** 2
+        self._distances = distances.reshape(len(distances), -1)
+        self._linear = _linear(table, table)
+        self._centred = scores - scores.mean()
+        self.prior = np.concatenate([[LOG_S1, LOG_S2, LOG_NOISE], features.log_weights])
+
+    def __call__(self, logs: Floats) -> tuple[float, Floats]:
+        """The value and its gradient, at logs of s1, s2, noise and all weights."""
+        (s1, s2, noise), weights = np.exp(logs[:3]), np.exp(logs[3:])
+        identity = np.eye(len(self._centred))
+        nonlinear = s1 * np.exp(-(weights @ self._distances)).reshape(identity.shape)
+        covariance = nonlinear + s2 * self._linear + (noise + _JITTER) * identity
+        factor = np.linalg.cholesky(covariance)
+        half_inverse = solve_triangular(factor, identity, lower=True)
+        inverse = half_inverse.T @ half_inverse
+        solved = inverse @ self._centred
+        value = 0.5 * self._centred @ solved + np.log(np.diag(factor)).sum()
+        slope = 0.5 * (inverse - np.outer(solved, solved))
+        through = slope * nonlinear
+        gradient = np.concatenate(
+            [
+                [through.sum(), s2 * (slope * self._linear).sum(), noise * np.trace(slope)],
+                -weights * (self._distances @ through.ravel()),
+            ]
+        )
+        deviation = logs - self.prior
+        return float(value + 0.5 * deviation @ deviation), gradient + deviation

@@ -1,0 +1,38 @@
+"""Which rows of choices are equal: sets of architectures without a loop over them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def first_copies(choices: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The number of the first row that each row is equal to.
+
+    Args:
+        choices: (num_rows, num_decisions), not negative.
+
+    Returns:
+        (num_rows,); a row's own number where no earlier one is equal to it.
+    """
+    if not choices.size:
+        return np.zeros(len(choices), np.intp)
+    # as bytes, rows are compared as a whole; the narrowest type makes them short
+    narrow = np.ascontiguousarray(choices, np.min_scalar_type(choices.max()))
+    keys = narrow.view(f"S{narrow.shape[1] * narrow.itemsize}")[:, 0]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], np.intp)
+
+
+def are_new(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows are neither among ``known`` nor copies of an earlier row.
+
+    Args:
+        choices: (num_rows, num_decisions), not negative.
+        known: (num_known, num_decisions), not negative.
+
+    Returns:
+        (num_rows,).
+    """
+    first = first_copies(np.concatenate([known, choices]))[len(known) :]
+    return np.asarray(first == np.arange(len(known), len(known) + len(choices)))
