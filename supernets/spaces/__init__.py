@@ -1,14 +1,9 @@
 """Search spaces: numpy and the standard library only."""
 
-from supernets.spaces.base import (
-    ENCODINGS,
-    MAX_ENUMERABLE_SIZE,
-    Architecture,
-    Decision,
-    Encoding,
-    SearchSpace,
-)
+from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.base import MAX_ENUMERABLE_SIZE, SearchSpace
 from supernets.spaces.cells import CellSpace, Edge
+from supernets.spaces.encodings import ENCODINGS, Encoding
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space

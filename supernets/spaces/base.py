@@ -11,55 +11,20 @@ import abc
 import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Space = TypeVar("_Space", bound="SearchSpace")
+from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.encodings import Encoding, integers, one_hot
 
-Encoding = Literal["one-hot", "integers", "path", "sequence"]
-ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers", "path", "sequence")
+_Space = TypeVar("_Space", bound="SearchSpace")
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
 MAX_ENUMERABLE_SIZE = 100_000
 _MAX_MUTATION_ROUNDS = 1000
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One categorical choice of a space.
-
-    Args:
-        name: Where the choice acts, for example ``"3<-1"`` for the edge from node 1 to node 3.
-        options: What can be chosen, in index order.
-    """
-
-    name: str
-    options: tuple[str, ...]
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The options as numbers, or their indices if they are not all numbers."""
-        try:
-            return tuple(float(option) for option in self.options)
-        except ValueError:
-            return tuple(float(index) for index in range(len(self.options)))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A point of a search space: hashable, comparable, and free of weights.
-
-    Args:
-        space: Name of the space the point belongs to.
-        choices: One option index per decision, in the order of ``SearchSpace.decisions``.
-    """
-
-    space: str
-    choices: tuple[int, ...]
 
 
 class SearchSpace(abc.ABC):
@@ -475,14 +440,5 @@ class SearchSpace(abc.ABC):
 
     def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
         """Encodes choices (num_archs, num_decisions); the space has the encoding."""
-        sizes = np.array([len(decision.options) for decision in self.decisions])
-        active = self.is_active(choices)
-        if encoding == "integers":
-            values = np.zeros((len(sizes), sizes.max()), np.float32)
-            for row, decision in zip(values, self.decisions, strict=True):
-                row[: len(decision.options)] = decision.values
-            return np.where(active, values[np.arange(len(sizes)), choices], np.float32(0))
-        features = np.zeros((len(choices), int(sizes.sum())), np.float32)
-        offsets = np.cumsum(sizes) - sizes
-        np.put_along_axis(features, choices + offsets, active.astype(np.float32), axis=1)
-        return features
+        encode = integers if encoding == "integers" else one_hot
+        return encode(self.decisions, choices, self.is_active(choices))

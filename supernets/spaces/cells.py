@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, SearchSpace
+from supernets.spaces.architecture import Architecture
+from supernets.spaces.base import SearchSpace
 
 
 class Edge(NamedTuple):

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, Decision, SearchSpace
+from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.base import SearchSpace
 
 NUM_STAGES = 5
 MAX_DEPTH = 4  # blocks a stage holds

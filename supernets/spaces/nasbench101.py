@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, Decision, Encoding, SearchSpace
+from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.base import SearchSpace
+from supernets.spaces.encodings import Encoding
 from supernets.spaces.nasbench101_cells import (
     CONV_1X1,
     CONV_3X3,

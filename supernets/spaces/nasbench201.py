@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, Decision
+from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cells import CellSpace, Edge
 
 #: Operations in the benchmark's own order; an architecture's choices index this tuple.

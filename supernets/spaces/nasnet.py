@@ -21,8 +21,9 @@ from itertools import combinations, combinations_with_replacement, permutations,
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.spaces.base import Architecture, Decision, Encoding
+from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cells import CellSpace, Edge
+from supernets.spaces.encodings import Encoding
 from supernets.spaces.genotypes import read_genotype
 
 #: Operations in DARTS' order; the choices of an architecture index this tuple.
