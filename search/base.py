@@ -208,6 +208,47 @@ class SearchAlgorithm(abc.ABC):
         return _Drawn(found, num_draws, num_infeasible, num_known)
 
 
+class RandomFirstSearch(SearchAlgorithm):
+    """An algorithm whose first trials are random.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        are_feasible: FeasibilityCheck | None,
+        num_initial: int,
+    ) -> None:
+        super().__init__(space, seed=seed, are_feasible=are_feasible)
+        if num_initial < 1:
+            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
+        self.num_initial = num_initial
+
+    def next_batch_size(self, batch_size: int) -> int:
+        """What is left of the initial trials, then ``batch_size``."""
+        num_left = self.num_initial - len(self.trials)
+        return num_left if num_left > 0 else batch_size
+
+    @property
+    def _is_initial(self) -> bool:
+        """Whether it is too early for anything but random trials."""
+        return len(self.trials) < self.num_initial or self._num_successful < 2
+
+    @property
+    def _num_successful(self) -> int:
+        return sum(trial.score is not None for trial in self.trials)
+
+
 class _Drawn(NamedTuple):
     """What came of drawing at random."""
 

@@ -12,9 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import FeasibilityCheck, SearchAlgorithm, StarvedError
+from search.base import FeasibilityCheck, RandomFirstSearch, StarvedError
 from search.proposals import best_first
 from supernets.spaces import SearchSpace
+
+Floats = NDArray[np.float64]
 
 Pool = Literal["fresh", "fixed"]
 POOLS: tuple[Pool, ...] = ("fresh", "fixed")
@@ -27,7 +29,7 @@ _MAX_RANDOM_DRAWS = 1_000_000
 _DRAWS_PER_OFFSPRING = 20
 
 
-class RankingSearch(SearchAlgorithm):
+class RankingSearch(RandomFirstSearch):
     """Random trials first, then the best of a ranking.
 
     Args:
@@ -54,9 +56,7 @@ class RankingSearch(SearchAlgorithm):
         pool: Pool = "fresh",
         pool_size: int = 10_000,
     ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible)
-        if num_initial < 1:
-            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
+        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
         if pool_size < 1:
             raise ValueError(f"pool_size must be at least 1, got {pool_size}.")
         if pool not in POOLS:
@@ -66,23 +66,18 @@ class RankingSearch(SearchAlgorithm):
                 f"Space {space.name!r} is small enough to be ranked whole; a fixed pool is for "
                 "larger ones, leave it out."
             )
-        self.num_initial = num_initial
         self.pool = pool
         self.pool_size = pool_size
 
-    def next_batch_size(self, batch_size: int) -> int:
-        """What is left of the initial trials, then ``batch_size``."""
-        num_left = self.num_initial - len(self.trials)
-        return num_left if num_left > 0 else batch_size
+    def _scored(self, num_trials: int | None = None) -> tuple[NDArray[np.int64], Floats]:
+        """The successful among the first ``num_trials``, by default of all, and their scores.
 
-    @property
-    def _is_initial(self) -> bool:
-        """Whether it is too early to rank anything."""
-        return len(self.trials) < self.num_initial or self._num_successful < 2
-
-    @property
-    def _num_successful(self) -> int:
-        return sum(trial.score is not None for trial in self.trials)
+        Returns:
+            (num_archs, num_decisions) and (num_archs,).
+        """
+        scored = [(t.arch, t.score) for t in self.trials[:num_trials] if t.score is not None]
+        choices = self.space.choices_of(arch for arch, _ in scored)
+        return choices, np.array([score for _, score in scored], np.float64)
 
     def _sample_initial(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Random unseen architectures, of the pool where it is fixed."""

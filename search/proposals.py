@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials import Trial
-from search.base import FeasibilityCheck, SearchAlgorithm
+from search.base import RandomFirstSearch
 from search.rows import are_new
-from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces import Architecture
 
 
-class ProposalSearch(SearchAlgorithm):
+class ProposalSearch(RandomFirstSearch):
     """Random trials first, then proposals made of the successful ones.
 
     While fewer than two trials have succeeded, sampling stays random.
@@ -32,24 +32,6 @@ class ProposalSearch(SearchAlgorithm):
         ValueError: If a number is out of range.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int,
-        are_feasible: FeasibilityCheck | None,
-        num_initial: int,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible)
-        if num_initial < 1:
-            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
-        self.num_initial = num_initial
-
-    def next_batch_size(self, batch_size: int) -> int:
-        """What is left of the initial trials, then ``batch_size``."""
-        num_left = self.num_initial - len(self.trials)
-        return num_left if num_left > 0 else batch_size
-
     def ask(self, num_archs: int) -> list[Architecture]:
         """Gives proposals, and random architectures where there are too few.
 
@@ -59,9 +41,9 @@ class ProposalSearch(SearchAlgorithm):
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
-        successful = [trial for trial in self.trials if trial.score is not None]
-        if len(self.trials) < self.num_initial or len(successful) < 2:
+        if self._is_initial:
             return self.space.architectures(self._sample_unseen(num_archs, rng))
+        successful = [trial for trial in self.trials if trial.score is not None]
         chosen = self._proposals(successful, num_archs, rng)
         if len(chosen) < num_archs:
             if self.is_enumerable:  # so many are enough, whichever of them are proposals

@@ -147,7 +147,7 @@ class ProxyBO(RankingSearch):
         candidates = self._candidates(rng)
         rows = self._unseen_rows(candidates, num_archs)
         unseen = candidates[rows]
-        choices, scores = self._scored(len(self.trials))
+        choices, scores = self._scored()
         mean, std = self._fit_and_predict(choices, scores, unseen, len(self.trials))
         rankings = [expected_improvement(mean, std, scores.max())]
         if self.proxies is not None:
@@ -159,12 +159,6 @@ class ProxyBO(RankingSearch):
             sums += influence * rankdata(-values)
         shuffled = rng.permutation(len(unseen))
         return unseen[shuffled[np.argsort(sums[shuffled], kind="stable")]]
-
-    def _scored(self, num_trials: int) -> tuple[NDArray[np.int64], Floats]:
-        """The successful among the first ``num_trials``, and their scores."""
-        scored = [(t.arch, t.score) for t in self.trials[:num_trials] if t.score is not None]
-        choices = self.space.choices_of(arch for arch, _ in scored)
-        return choices, np.array([score for _, score in scored], np.float64)
 
     def _fit_and_predict(
         self,

@@ -79,10 +79,10 @@ class StructuralBO(RankingSearch):
         self._check_num_archs(num_archs)
         if self._is_initial:
             return self.space.architectures(self._sample_initial(num_archs, rng))
-        told = [(trial.arch, trial.score) for trial in self.trials if trial.score is not None]
-        labels = log_regrets(np.array([score for _, score in told]))
+        told, scores = self._scored()
+        labels = log_regrets(scores)
         process = GaussianProcess(self.space, int(rng.integers(2**31)), features=self._features)
-        process.fit(self.space.choices_of(arch for arch, _ in told), labels)
+        process.fit(told, labels)
         choices, table = self._unseen(num_archs, rng)
         choices, belief = _most_promising(process.posterior, choices, table, num_archs)
         best = float(labels.max())
@@ -133,8 +133,8 @@ class StructuralBO(RankingSearch):
             excluded=np.concatenate([self._seen_choices, choices]),
             max_draws=4 * NUM_MUTANTS,
         )
-        found = np.concatenate([choices, drawn.choices])
-        return found, self._features.of(found)
+        table = belief.table.joined(self._features.of(drawn.choices))
+        return np.concatenate([choices, drawn.choices]), table
 
 
 def log_regrets(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -133,6 +133,10 @@ class Table(NamedTuple):
         """Those of some of the architectures."""
         return Table(self.labels[chosen], self.numbers[chosen])
 
+    def joined(self, other: Table) -> Table:
+        """These architectures and then others."""
+        return Table(*(np.concatenate(both) for both in zip(self, other, strict=True)))
+
 
 class Features:
     """Features of the architectures of a space, and the priors they bring.
@@ -271,7 +275,7 @@ class Belief:
     def __init__(
         self, table: Table, parameters: _Parameters, mean: Floats, whitened: Floats
     ) -> None:
-        self._table, self._parameters = table, parameters
+        self.table, self._parameters = table, parameters
         self._whitened = whitened
         self.mean = mean
         variance = parameters.prior_variance(table) - (whitened**2).sum(axis=0)
@@ -284,8 +288,8 @@ class Belief:
 
     def measure(self, index: int) -> None:
         """Takes a candidate as measured, with the score that was expected of it."""
-        one = self._table.rows(slice(index, index + 1))
-        covariance = self._parameters.kernel(one, self._table)[0]
+        one = self.table.rows(slice(index, index + 1))
+        covariance = self._parameters.kernel(one, self.table)[0]
         covariance -= self._whitened[:, index] @ self._whitened
         total = max(covariance[index], _JITTER) + self._parameters.noise + _JITTER
         row = covariance / math.sqrt(total)
