@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from search.base import FeasibilityCheck
 from search.pools import Pool, RankingSearch
-from search.predictors.base import Predictor
+from search.predictors.base import OnScaleOfScores, Predictor
 from supernets.spaces import Architecture, SearchSpace
 
 
@@ -159,10 +159,8 @@ class NeuralPredictorSearch(RankingSearch):
             classifier = self.make_classifier(classifier_seed)
             classifier.fit(choices, is_better.astype(np.float64))
             choices, values = choices[is_better], values[is_better]
-        mean, deviation = float(values.mean()), float(values.std()) or 1.0
-        predictor = self.make_predictor(predictor_seed)
-        predictor.fit(choices, (values - mean) / deviation)
-        return _Model(predictor, classifier, mean, deviation)
+        predictor = OnScaleOfScores(self.make_predictor(predictor_seed), choices, values)
+        return _Model(predictor, classifier)
 
     @property
     def _fitted_to(self) -> list[tuple[Architecture, float]]:
@@ -186,14 +184,12 @@ class _Ranking(NamedTuple):
 class _Model(NamedTuple):
     """What was fitted to the random trials."""
 
-    predictor: Predictor
+    predictor: OnScaleOfScores
     classifier: Predictor | None
-    mean: float
-    deviation: float
 
     def rank(self, candidates: NDArray[np.int64], rng: np.random.Generator) -> _Ranking:
         """Puts equals in random order."""
-        predicted = self.predictor.predict(candidates) * self.deviation + self.mean
+        predicted = self.predictor.predict(candidates)
         order = rng.permutation(len(candidates))
         keys = -predicted[order]
         if self.classifier is not None:

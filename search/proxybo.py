@@ -32,7 +32,7 @@ from scipy.stats import rankdata
 from search.acquisition import expected_improvement
 from search.base import FeasibilityCheck
 from search.pools import Pool, RankingSearch
-from search.predictors.base import ExtraInputs, ProbabilisticPredictor
+from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
 from search.rows import are_new
 from supernets.spaces import Architecture, SearchSpace
 
@@ -168,12 +168,9 @@ class ProxyBO(RankingSearch):
         num_trials: int,
     ) -> tuple[Floats, Floats]:
         """Scores of ``others`` and their deviations by a surrogate that knows ``scores`` alone."""
-        center, scale = scores.mean(), scores.std() or 1.0
         entropy = np.random.SeedSequence((self.seed, num_trials, 1))
         predictor = self.make_predictor(int(entropy.generate_state(1)[0]))
-        predictor.fit(choices, (scores - center) / scale)
-        mean, std = predictor.predict_with_std(others)
-        return mean * scale + center, std * scale
+        return OnScaleOfScores(predictor, choices, scores).predict_with_std(others)
 
     def _predict_left_out(
         self, choices: NDArray[np.int64], scores: Floats, num_trials: int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators.ranking import kendall_tau_b
 from estimators.trials import Trial
-from search.predictors.base import Predictor
+from search.predictors.base import OnScaleOfScores, Predictor
 
 Floats = NDArray[np.float64]
 
@@ -95,11 +95,10 @@ def _fit(
 ) -> Callable[[NDArray[np.int64]], Floats]:
     """Predicts scores of choices as a predictor does that was fitted to ``told``."""
     choices, scores = _measured(told)
-    mean, deviation = scores.mean(), scores.std() or 1.0
     entropy = np.random.SeedSequence((seed, len(told), 1))
-    predictor = make_predictor(int(entropy.generate_state(1)[0]))
-    predictor.fit(choices, (scores - mean) / deviation)
-    return lambda others: np.asarray(predictor.predict(others) * deviation + mean, np.float64)
+    return OnScaleOfScores(
+        make_predictor(int(entropy.generate_state(1)[0])), choices, scores
+    ).predict
 
 
 def _measured(trials: Sequence[Trial]) -> tuple[NDArray[np.int64], Floats]:

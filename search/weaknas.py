@@ -35,7 +35,7 @@ from estimators.trials import Trial
 from search.acquisition import log_expected_improvement
 from search.base import FeasibilityCheck
 from search.pools import Pool, RankingSearch
-from search.predictors.base import Predictor
+from search.predictors.base import OnScaleOfScores, Predictor
 from search.rows import are_new
 from supernets.spaces import Architecture, SearchSpace
 
@@ -250,14 +250,12 @@ class WeakNAS(RankingSearch):
         """
         choices = self.space.choices_of(trial.arch for trial in labelled)
         scores = np.array([trial.score for trial in labelled], dtype=np.float64)
-        mean, deviation = scores.mean(), scores.std() or 1.0
         num_members = self.num_members if self.acquisition == "ei" else 1
         entropy = np.random.SeedSequence((self.seed, num_told, 1))
         predicted = np.empty((num_members, len(candidates)))
         for row, seed in zip(predicted, entropy.generate_state(num_members), strict=True):
-            predictor = self.make_predictor(int(seed))
-            predictor.fit(choices, (scores - mean) / deviation)
-            row[:] = predictor.predict(candidates) * deviation + mean
+            fitted = OnScaleOfScores(self.make_predictor(int(seed)), choices, scores)
+            row[:] = fitted.predict(candidates)
         return predicted
 
     def _sampling_probs(self, num_archs: int) -> NDArray[np.float64] | None:

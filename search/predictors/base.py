@@ -6,7 +6,7 @@ Predictors take architectures as rows of canonical choices, (num_archs, num_deci
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,36 @@ class ProbabilisticPredictor(Predictor, Protocol):
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Predicted scores and their standard deviations, both (num_archs,), not negative."""
+
+
+class OnScaleOfScores:
+    """A predictor that is fitted to standardised scores, and predicts on their own scale.
+
+    Args:
+        predictor: Is fitted; of any scores, to mean 0 and deviation 1.
+        choices: Architectures, (num_archs, num_decisions).
+        scores: Theirs, (num_archs,), finite, of any scale; at least one.
+    """
+
+    def __init__(
+        self, predictor: Predictor, choices: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> None:
+        self._predictor = predictor
+        self._mean, self._deviation = scores.mean(), scores.std() or 1.0
+        predictor.fit(choices, (scores - self._mean) / self._deviation)
+
+    def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Predicted scores, (num_archs,)."""
+        return np.asarray(
+            self._predictor.predict(choices) * self._deviation + self._mean, np.float64
+        )
+
+    def predict_with_std(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predicted scores and their deviations, of a ``ProbabilisticPredictor`` only."""
+        mean, std = cast(ProbabilisticPredictor, self._predictor).predict_with_std(choices)
+        return mean * self._deviation + self._mean, std * self._deviation
 
 
 class Standardised:
