@@ -44,22 +44,29 @@ def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = 
         max_skips: How many skip connections a cell may have; None for any number.
     """
     op_weights = np.where(network.alive, op_weights, -np.inf)
-    skip, replaced = network.ops.index(SKIP), 0
-    chosen = network.choose_ops(op_weights)
+    replaced, chosen = 0, network.choose_ops(op_weights)
     for cell in range(len(chosen)):
-        while max_skips is not None:
-            skips = np.flatnonzero(chosen[cell] == skip)
-            if len(skips) <= max_skips:
+        while max_skips is not None and (chosen[cell] == network.ops.index(SKIP)).sum() > max_skips:
+            without = _without_lightest_skip(network, op_weights, cell)
+            if without is None:
                 break
-            lightest = skips[op_weights[cell, skips, skip].argmin()]
-            without = op_weights.copy()
-            without[cell, lightest, skip] = -np.inf
-            instead = network.choose_ops(without)
-            edges = np.flatnonzero(instead[cell] >= 0)
-            if not np.isfinite(without[cell, edges, instead[cell, edges]]).all():
-                break  # only pruned operations are left
-            op_weights, chosen, replaced = without, instead, replaced + 1
+            op_weights, replaced = without, replaced + 1
+            chosen = network.choose_ops(op_weights)
     return Derived(network.architecture(chosen), replaced)
+
+
+def _without_lightest_skip(network: RelaxedNetwork, op_weights: Floats, cell: int) -> Floats | None:
+    """Weights that rule out the lightest skip connection that has an alternative, if there is."""
+    skip = network.ops.index(SKIP)
+    skips = np.flatnonzero(network.choose_ops(op_weights)[cell] == skip)
+    for edge in skips[np.argsort(op_weights[cell, skips, skip], kind="stable")]:
+        without = op_weights.copy()
+        without[cell, edge, skip] = -np.inf
+        instead = network.choose_ops(without)[cell]
+        edges = np.flatnonzero(instead >= 0)
+        if np.isfinite(without[cell, edges, instead[edges]]).all():
+            return without
+    return None
 
 
 def entropy(op_weights: Floats) -> float:
