@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from search.differentiable.arch_gradient import VirtualStep
 from search.differentiable.derivation import Derived, derive, entropy, write_alphas, write_rows
 from search.differentiable.figure import plot_search
 from search.differentiable.relaxation import (
@@ -44,7 +45,8 @@ from supernets.atomic import atomic_write
 from supernets.checkpoint import read_dict
 from supernets.data import ImageLoader, Loaders
 from supernets.device import autocast
-from supernets.distributed import Ranks
+from supernets.distributed import Ranks, average_tensor
+from supernets.interrupts import StopRequest
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
@@ -80,7 +82,8 @@ class DifferentiableSearch:
         run_settings: Plain values stored in every checkpoint.
 
     Raises:
-        ValueError: If the data are a stream, or the recipe has other epochs.
+        ValueError: If the data are a stream, the recipe has other epochs, or its optimizer is none
+            that the gradient can look through.
     """
 
     def __init__(
@@ -126,6 +129,11 @@ class DifferentiableSearch:
         self.relaxation = create_relaxation(config.relaxation)
         self.stage = 0
         self.network = self._build(None)
+        if config.gradient.startswith("second-order"):
+            # refuses now what it could not look through later
+            VirtualStep(
+                create_optimizer(self.network, recipe), dict(self.network.named_parameters())
+            )
         self.alphas = Alphas(initial_alphas(self.network, config.seed).to(device), config)
         #: After every epoch alphas and mean weights, (num_cells, num_edges, num_ops), and a row.
         self.history: list[dict[str, Any]] = []
@@ -163,11 +171,14 @@ class DifferentiableSearch:
         loop = self._loop()
         if self._checkpoint is not None:
             loop.restore(self._checkpoint)
-        while True:
-            result = loop.run(checkpoint_minutes)
-            if not result.is_finished or self.stage + 1 == len(self.config.stages):
-                break
-            loop = self._next_stage(loop)
+        num_stages = len(self.config.stages)
+        with StopRequest() as stop:
+            result = loop.run(checkpoint_minutes, stop)
+            while result.is_finished and self.stage + 1 < num_stages and not self._stops(stop):
+                loop = self._next_stage(loop)
+                result = loop.run(checkpoint_minutes, stop)
+        if self.stage + 1 < num_stages:  # stopped at the end of a stage
+            result = replace(result, is_finished=False)
         if self.ranks.is_main and self.history:
             plot_search(
                 self.output / "search.png",
@@ -177,6 +188,12 @@ class DifferentiableSearch:
                 result.history,
             )
         return result
+
+    def _stops(self, stop: StopRequest) -> bool:
+        """Whether any rank was asked to."""
+        flag = torch.tensor(float(stop.is_set), device=self.device)
+        average_tensor(flag)
+        return flag.item() > 0
 
     def _loop(self) -> TrainingLoop:
         """That of the stage; its epochs are counted through all stages."""
