@@ -4,7 +4,8 @@
 Scores cells as full-size networks with fresh weights on one minibatch of train images, and compares
 the ranks with a table of true accuracies: Spearman beside the published value, with bootstrap 95 %
 intervals, and the seconds per cell. The cells are those first in the table of each class of equals
-by the benchmark's own rule, 6,466 of 15,625, in a random order. Resumes where it was stopped.
+by the benchmark's own rule, 6,466 of 15,625, in a random order; all cells are compared too, with
+the scores of their classes. Resumes where it was stopped.
 
     python benchmarks/zero_cost_nasbench201.py --dataset cifar10 --data-dir data \
         --table nasbench201.csv.gz --columns cifar10_test_acc_200ep \
@@ -23,7 +24,7 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +125,22 @@ def main() -> None:
             proxy: float(np.mean([known[space.format(cell)][proxy]["seconds"] for cell in cells]))
             for proxy in args.proxies
         }
-        spearman = {
-            column: compare(
-                rows,
-                np.array([truth[cell] for cell in cells]),
-                PUBLISHED.get(column.split("_")[0], {}),
-            )
-            for column, truth in truths.items()
-        }
+        result = {"spearman": spearmans(rows, cells, truths)}
+        if args.num_cells is None:
+            row_of_class = {
+                space.unique_string(cell): row for cell, row in zip(cells, rows, strict=True)
+            }
+            everything = list(truths[args.columns[0]])
+            own_costs = costs.measure_all(space.choices_of(everything))
+            all_rows = [
+                {
+                    **row_of_class[space.unique_string(cell)],
+                    "params": float(own_costs["params"][i]),
+                    "macs": float(own_costs["macs"][i]),
+                }
+                for i, cell in enumerate(everything)
+            ]
+            result["spearman_of_all_cells"] = spearmans(all_rows, everything, truths)
         write_result(
             args.output,
             {
@@ -140,7 +149,7 @@ def main() -> None:
                 "network": supernet.settings,
                 "num_cells": len(cells),
                 "mean_seconds_per_cell": seconds,
-                "spearman": spearman,
+                **result,
             },
         )
 
@@ -212,6 +221,22 @@ def write_file(path: Path, cells: Sequence[str], rows: Sequence[dict[str, float]
         writer.writerow([cell, *(f"{value:.7g}" for value in row.values())])
     with atomic_write(path, "wb") as file:
         file.write(gzip.compress(text.getvalue().encode("utf-8"), mtime=0))
+
+
+def spearmans(
+    rows: Sequence[dict[str, float]],
+    cells: Sequence[Architecture],
+    truths: Mapping[str, Mapping[Architecture, float]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """``compare`` with every column."""
+    return {
+        column: compare(
+            rows,
+            np.array([truth[cell] for cell in cells]),
+            PUBLISHED.get(column.split("_")[0], {}),
+        )
+        for column, truth in truths.items()
+    }
 
 
 def compare(
