@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_config_option(parser)
     add = parser.add_argument_group("algorithm").add_argument
-    add("--algorithm", choices=tuple(ALGORITHMS), required=True)
+    add("--algorithm", choices=tuple(ALGORITHMS), default="darts", help="(default: darts)")
     add(
         "--relaxation",
         choices=RELAXATIONS,

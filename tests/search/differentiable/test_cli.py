@@ -17,8 +17,15 @@ import torch
 from search.cli import main
 from search.differentiable import task
 from search.differentiable.loop import read_search_checkpoint
-from search.differentiable.options import ALGORITHMS, build_parser, search_config
+from search.differentiable.options import (
+    ALGORITHMS,
+    build_parser,
+    check_options,
+    recipe,
+    search_config,
+)
 from search.differentiable.search_config import Stage
+from supernets.command_line import parse_args
 from supernets.spaces import NASBench201Space, NASNetSpace
 
 ROOT = Path(__file__).parents[3]
@@ -62,6 +69,22 @@ def test_algorithms_are_their_papers() -> None:
         )
         assert config.alpha_weight_decay == 1e-3
     assert config_of("--algorithm", "drnas", "--space", "darts").stages[1].keep_ops == 4
+
+
+@pytest.mark.parametrize("recipe_name", ["cifar10_differentiable", "cifar10_darts_cells"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_recipes_go_with_every_algorithm(recipe_name: str, algorithm: str, tmp_path: Path) -> None:
+    path = ROOT / "recipes" / f"{recipe_name}.yaml"
+    flags = ["--config", str(path), "--algorithm", algorithm, "--output", str(tmp_path)]
+    args = parse_args(build_parser(), [*flags, "--clip-grad", "0"])
+    check_options(args)
+    config = search_config(args)
+    assert (config.relaxation, config.gradient) == (
+        ALGORITHMS[algorithm].relaxation,
+        ALGORITHMS[algorithm].gradient,
+    )
+    weights = recipe(args, config, amp=False)
+    assert (weights.epochs, weights.clip_grad) == (config.epochs, None)
 
 
 def test_options_of_stages_go_together() -> None:
@@ -181,18 +204,18 @@ def test_a_search_ends_with_an_architecture_and_its_record(
 
 
 def test_options_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = tmp_path / "search.yaml"
-    recipe.write_text(
+    file = tmp_path / "search.yaml"
+    file.write_text(
         "algorithm: drnas-tse\nspace: darts\nchannels: 4\nlayers: 3\nepochs: [1, 1]\n"
         "partial_channels: [2, 1]\nkeep_ops: [8, 3]\nbatch_size: 400\ntse_batches: 1\n"
         "freeze_epochs: [0, 0]\n"
     )
     output = tmp_path / "run"
-    assert main(["--config", str(recipe), "--output", str(output)]) == 0
+    assert main(["--config", str(file), "--output", str(output)]) == 0
     (best,) = result_of(capsys)["best"]
     NASNetSpace(distinct_inputs=True).parse(best["architecture"])
-    with open(output / "alphas.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    with open(output / "alphas.csv", newline="") as alphas:
+        rows = list(csv.DictReader(alphas))
     assert {row["cell"] for row in rows} == {"normal", "reduce"} and len(rows) == 2 * 2 * 14 * 8
     alive = read_search_checkpoint(output / "last.pt")["alive"]
     assert alive.sum(dim=2).unique().tolist() == [3]
