@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -116,6 +116,23 @@ class RelaxedNetwork(nn.Module, abc.ABC):
         num_edges, num_ops = len(self.edges), len(self.ops)
         rows = [weights[i : i + num_ops] for i in range(0, len(weights), num_ops)]
         return [rows[i : i + num_edges] for i in range(0, len(rows), num_edges)]
+
+
+class FixedMixture(nn.Module):
+    """A relaxed network with the weights of its operations given, as a network of images alone.
+
+    Args:
+        network: Shared, not copied.
+        op_weights: Of shape ``alphas_shape``.
+    """
+
+    def __init__(self, network: RelaxedNetwork, op_weights: Tensor) -> None:
+        super().__init__()
+        self.network, self._op_weights = network, op_weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) images to (N, num_classes) logits."""
+        return cast(Tensor, self.network(x, self._op_weights))
 
 
 class Node:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from supernets.atomic import atomic_write
@@ -61,6 +62,7 @@ def plot_search(
                 f"{network.cells[cell]} {title}" if num_cells > 1 else title, fontsize=9
             )
             panel.tick_params(labelsize=7, labelleft=edge % columns == 0)
+            panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             panel.grid(alpha=0.25)
     assert first is not None
     figure.legend(
@@ -83,6 +85,7 @@ def _plot_accuracy(
     if np.isfinite(true).any():
         axes.plot(epochs, true, color="C3", marker="o", ms=3, lw=1.4, label="derived cell, true")
     axes.set_title("accuracy (%) by epoch", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, framealpha=0.8)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
@@ -93,5 +96,6 @@ def _plot_entropy(
 ) -> None:
     axes.plot(epochs, [row["alpha_entropy"] for row in summary], color="C0", lw=1.4)
     axes.set_title("entropy of an edge's weights (nats)", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from search.differentiable.arch_gradient import VirtualStep
@@ -44,10 +43,10 @@ from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.atomic import atomic_write
 from supernets.checkpoint import read_dict
 from supernets.data import ImageLoader, Loaders
-from supernets.device import autocast
 from supernets.distributed import Ranks, average_tensor
+from supernets.evaluation import evaluate
 from supernets.interrupts import StopRequest
-from supernets.relaxed import RelaxedNetwork
+from supernets.relaxed import FixedMixture, RelaxedNetwork
 from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
 from supernets.training_loop import Progress, TrainingLoop, TrainResult
@@ -108,13 +107,6 @@ class DifferentiableSearch:
             raise ValueError(
                 f"The weights' recipe has {recipe.epochs} epochs, the stages {config.epochs}."
             )
-        first = config.stages[0].keep_ops
-        num_ops = make_network(None, 1).alphas_shape[2]
-        if first is not None and first < num_ops:
-            raise ValueError(
-                f"The first stage has all {num_ops} operations, as nothing is known of them yet; "
-                f"got keep_ops {first}."
-            )
         self.make_network, self.loaders, self.config, self.recipe = (
             make_network,
             loaders,
@@ -129,6 +121,12 @@ class DifferentiableSearch:
         self.relaxation = create_relaxation(config.relaxation)
         self.stage = 0
         self.network = self._build(None)
+        first, num_ops = config.stages[0].keep_ops, len(self.network.ops)
+        if first is not None and first < num_ops:
+            raise ValueError(
+                f"The first stage has all {num_ops} operations, as nothing is known of them yet; "
+                f"got keep_ops {first}."
+            )
         if config.gradient.startswith("second-order"):
             # refuses now what it could not look through later
             VirtualStep(
@@ -303,25 +301,18 @@ class DifferentiableSearch:
         )
         return alphas, weights
 
-    @torch.no_grad()
     def _evaluate(self, weights: NDArray[np.float64]) -> dict[str, float]:
         """Accuracy (percent) and loss (nats) of the mixture on images of the val split."""
-        op_weights = torch.from_numpy(weights).to(self.device, torch.float32)
+        mixture = FixedMixture(self.network, torch.from_numpy(weights).to(self.device).float())
         num_batches = -(-NUM_VAL_IMAGES // self.loaders.val.batch_size)
-        self.network.eval()
-        correct = num_images = 0
-        loss = 0.0
-        for x, y in itertools.islice(self.loaders.val, num_batches):
-            with autocast(self.device, self.recipe.amp):
-                logits = self.network(x, op_weights).float()
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
-            correct += int((logits.argmax(dim=1) == y).sum())
-            num_images += len(y)
-        self.network.train()
-        return {
-            "mixture_val_top1": 100 * correct / num_images,
-            "mixture_val_loss": loss / num_images,
-        }
+        found = evaluate(
+            mixture,
+            itertools.islice(self.loaders.val, num_batches),
+            device=self.device,
+            amp=self.recipe.amp,
+        )
+        mixture.train()
+        return {"mixture_val_top1": found.top1, "mixture_val_loss": found.loss}
 
     def _save(self, path: Path, **state: Any) -> None:
         checkpoint = {
