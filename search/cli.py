@@ -27,6 +27,8 @@ from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm, StarvedError
 from search.cheap_scores import CheapScores
 from search.constraints import explained_starvation
+from search.differentiable.cli import main as search_by_gradients
+from search.differentiable.options import is_asked_for
 from search.factory import (
     ALGORITHM_OPTIONS,
     DEFAULT_BATCH_SIZES,
@@ -109,6 +111,8 @@ class _Job:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-search``; gives back the exit status."""
+    if is_asked_for(argv):
+        return search_by_gradients(argv)
     args = parse_args(build_parser(), argv)
     given = given_options(argv)
     if args.report_of is not None:

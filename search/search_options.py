@@ -21,6 +21,7 @@ from estimators.scratch_options import add_scratch_options
 from search.base import SearchAlgorithm
 from search.cheap_scores import CHEAP_SCORES
 from search.constraints import constraints_within
+from search.differentiable.options import ALGORITHMS as BY_GRADIENTS
 from search.factory import (
     ALGORITHMS,
     DEFAULT_BATCH_SIZES,
@@ -142,9 +143,11 @@ def _add_search_options(add: Callable[..., Any]) -> None:
     """Adds the flags of algorithms and their predictors."""
     add(
         "--algorithm",
-        choices=ALGORITHMS,
+        choices=(*ALGORITHMS, *BY_GRADIENTS),
         default="structural-bo",
-        help="(default: structural-bo, for up to some hundred trials)",
+        help="(default: structural-bo, for up to some hundred trials); "
+        f"{', '.join(BY_GRADIENTS)} need no supernet and have options of their own, see "
+        "--algorithm darts --help",
     )
     add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
     sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())

@@ -42,6 +42,28 @@ class BatchNorm2d(nn.BatchNorm2d):
             eps=self.eps,
         )
 
+    def scaled(self, input: Tensor, scale: Tensor) -> Tensor:
+        """``self(input) * scale`` without a pass of its own for the product.
+
+        Args:
+            input: (N, C, H, W), with all channels; of BatchNorm that is not affine.
+            scale: A number, of shape ().
+        """
+        assert not self.affine
+        if self.synchronised and self.training and dist.is_initialized():
+            return self._forward_synchronised(input) * scale
+        dtype = torch.promote_types(input.dtype, torch.float32)
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            # a gradient of a gradient reads an expanded weight past its end
+            weight=scale.to(dtype).expand(input.shape[1]).contiguous(),
+            training=self.training or self.running_mean is None,
+            momentum=self._count_batch(),
+            eps=self.eps,
+        )
+
     def _first_channels(
         self, channels: int
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:

@@ -12,8 +12,13 @@ from supernets.data import DATASETS, PREFIXES, TimmAugmentation, TimmOptions, is
 _PLAIN = ("image_size", "val_fraction", "num_val", "cutout")
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``data_arguments``; None or False for those not given."""
+def add_data_options(parser: argparse.ArgumentParser, *, val_fraction: float = 0.2) -> None:
+    """Adds the options of ``data_arguments``; None or False for those not given.
+
+    Args:
+        parser: Where to.
+        val_fraction: What the command takes if it is not given, for the help.
+    """
     group = parser.add_argument_group("data")
     add = group.add_argument
     names = ", ".join(DATASETS)
@@ -30,7 +35,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--val-fraction",
         type=float,
         metavar="F",
-        help="share of the training images held out as val (default: 0.2)",
+        help=f"share of the training images held out as val (default: {val_fraction:g})",
     )
     add("--num-val", type=int, metavar="N", help="the same as a number (default: none)")
     add(

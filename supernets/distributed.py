@@ -102,6 +102,14 @@ def average_buffers(module: nn.Module) -> None:
 
 
 @torch.no_grad()
+def average_tensor(tensor: Tensor) -> None:
+    """Averages a tensor over the ranks, in place; nothing to do for one process."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+        tensor /= dist.get_world_size()
+
+
+@torch.no_grad()
 def broadcast_weights(module: nn.Module) -> None:
     """Copies rank 0's parameters and buffers to every rank."""
     if dist.is_initialized():

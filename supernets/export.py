@@ -56,6 +56,7 @@ __all__ = [
     "load_subnet",
     "main",
     "read_architecture",
+    "read_notation",
     "read_subnet_record",
     "recorded_architecture",
     "write_subnet_folder",
@@ -266,19 +267,34 @@ def read_architecture(text: str, space: SearchSpace) -> tuple[Architecture, dict
     Raises:
         ValueError: If it cannot be read, or is of another space.
     """
-    if not text.endswith(".json"):
-        return space.parse(text), None
-    try:
-        best = json.loads(Path(text).read_text(encoding="utf-8"))
-        trial = best["best"][0]
-        name, notation = best["space"], trial["architecture"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{text} is not a best.json of supernet-search: {error!r}") from error
-    if name != space.name:
+    name, notation, trial = read_notation(text)
+    if name not in (None, space.name):
         raise ValueError(
             f"{text} is from space {name!r}, but this supernet searches {space.name!r}."
         )
     return space.parse(notation), trial
+
+
+def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
+    """Reads which architecture is meant, without knowing its space.
+
+    Args:
+        text: An architecture in its notation, which is given back, or the path of a ``best.json``.
+
+    Returns:
+        The name of the space, the notation and the trial; only the notation without a file.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    if not text.endswith(".json"):
+        return None, text, None
+    try:
+        best = json.loads(Path(text).read_text(encoding="utf-8"))
+        trial = best["best"][0]
+        return best["space"], trial["architecture"], trial
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{text} is not a best.json of supernet-search: {error!r}") from error
 
 
 def export_summary(record: Mapping[str, Any]) -> dict[str, Any]:

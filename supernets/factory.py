@@ -13,8 +13,11 @@ from supernets.device import has_bfloat16
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import mobilenetv3_subnet
 from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
+from supernets.nasbench201_relaxed import RelaxedNASBench201
 from supernets.nasnet import NASNetSupernet
+from supernets.nasnet_relaxed import RelaxedNASNet
 from supernets.nasnet_subnet import NASNetSubnet
+from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import (
     Architecture,
     MobileNetV3Space,
@@ -30,6 +33,8 @@ SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
 TABLE_SPACES = ("nasbench101",)
 #: Those of two cells with Genotype notation; they differ in whether a node reads a state twice.
 NASNET_SPACES = ("nasnet", "darts")
+#: Those with a network of all operations at once.
+RELAXED_SPACES = ("nasbench201", *NASNET_SPACES)
 #: Settings of supernets that their stand-alone subnets do not have.
 SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
 
@@ -74,6 +79,25 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     if name in NASNET_SPACES:
         return NASNetSupernet(distinct_inputs=name == "darts", **settings)
     raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+
+
+def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
+    """Builds the network of all operations of a space at once, with fresh weights.
+
+    Args:
+        name: Name of the space, one of ``RELAXED_SPACES``.
+        **settings: Arguments of that space's network, for example ``num_classes``.
+
+    Raises:
+        ValueError: If the name is unknown or a setting is out of range.
+    """
+    if name == "nasbench201":
+        return RelaxedNASBench201(**settings)
+    if name in NASNET_SPACES:
+        return RelaxedNASNet(distinct_inputs=name == "darts", **settings)
+    raise ValueError(
+        f"Space {name!r} has no relaxed network; choose from {', '.join(RELAXED_SPACES)}."
+    )
 
 
 def default_amp(name: str, device: torch.device) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from abc import ABC, abstractmethod
@@ -167,10 +168,7 @@ class ImageLoader(Loader):
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        if len(indices) < world_size:
-            raise ValueError(
-                f"{len(indices)} images cannot feed {world_size} processes; use fewer processes."
-            )
+        _check_images(len(indices), world_size)
         self.num_images = len(indices)
         self.batch_size = batch_size
         self._pixels = pixels
@@ -191,6 +189,20 @@ class ImageLoader(Loader):
         """The number of minibatches of an epoch, the same on every rank."""
         full, rest = divmod(self.num_images, self.batch_size * self._world_size)
         return full + (rest >= self._world_size)
+
+    def over(self, indices: NDArray[np.int64]) -> ImageLoader:
+        """The same loader over other images of the source.
+
+        Args:
+            indices: As of the constructor.
+
+        Raises:
+            ValueError: If there is not one image per rank.
+        """
+        other = copy.copy(self)
+        _check_images(len(indices), self._world_size)
+        other._indices, other.num_images = indices, len(indices)
+        return other
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of one epoch; those from ``start`` on are the same tensors as without."""
@@ -261,6 +273,13 @@ class ImageLoader(Loader):
         )  # (H * W * C,)
         x = torch.addcmul(shift, pixels.flatten(1).float(), scale)  # (N, H * W * C)
         return x.view(pixels.shape).permute(0, 3, 1, 2)
+
+
+def _check_images(num_images: int, world_size: int) -> None:
+    if num_images < world_size:
+        raise ValueError(
+            f"{num_images} images cannot feed {world_size} processes; use fewer processes."
+        )
 
 
 def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor, pad: int) -> Tensor:

@@ -13,7 +13,7 @@ Differs from the benchmark's own search networks:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -148,7 +148,7 @@ class Skeleton(nn.Module):
     """Stem, three stages of cells with reductions between them, classifier.
 
     Args:
-        ops: Which convolutions each edge of every cell holds.
+        make_cell: Builds a cell of a width.
         num_classes: Number of logits.
         channels: Width of the first stage, C; it doubles twice.
         cells_per_stage: Cells per stage, N.
@@ -158,7 +158,7 @@ class Skeleton(nn.Module):
 
     def __init__(
         self,
-        ops: Sequence[Sequence[int]],
+        make_cell: Callable[[int], nn.Module],
         *,
         num_classes: int,
         channels: int,
@@ -173,15 +173,17 @@ class Skeleton(nn.Module):
             width = channels * 2**stage
             if stage > 0:
                 self.blocks.append(ReductionBlock(width // 2, width, bn_policy.outer))
-            self.blocks.extend(Cell(width, ops, bn_policy.cell) for _ in range(cells_per_stage))
+            self.blocks.extend(make_cell(width) for _ in range(cells_per_stage))
         self.last_bn = _batchnorm(width, bn_policy.last)
         self.classifier = nn.Linear(width, num_classes)
 
-    def forward(self, x: Tensor, choices: tuple[int, ...], dropout: float = 0.0) -> Tensor:
+    def forward(
+        self, x: Tensor, run_cell: Callable[[nn.Module, Tensor], Tensor], dropout: float = 0.0
+    ) -> Tensor:
         """(N, in_channels, H, W) images to (N, num_classes) logits."""
         x = self.stem(x)
         for block in self.blocks:
-            x = block(x, choices) if isinstance(block, Cell) else block(x)
+            x = block(x) if isinstance(block, ReductionBlock) else run_cell(block, x)
         x = F.relu(self.last_bn(x)).mean(dim=(2, 3))  # (N, 4C)
         if dropout > 0:
             x = F.dropout(x, dropout, self.training)
@@ -217,18 +219,19 @@ class NASBench201Subnet(nn.Module):
         super().__init__()
         NASBench201Space().validate(arch)
         self.choices = arch.choices
+        policy = BN_POLICIES[bn_mode]
         self.skeleton = Skeleton(
-            _ops_of(arch.choices),
+            lambda width: Cell(width, _ops_of(arch.choices), policy.cell),
             num_classes=num_classes,
             channels=channels,
             cells_per_stage=cells_per_stage,
             in_channels=input_size[0],
-            bn_policy=BN_POLICIES[bn_mode],
+            bn_policy=policy,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) images to (N, num_classes) logits."""
-        return cast(Tensor, self.skeleton(x, self.choices))
+        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, self.choices)))
 
 
 class NASBench201Supernet(Supernet):
@@ -287,13 +290,14 @@ class NASBench201Supernet(Supernet):
             "input_size": self.input_size,
         }
         self.settings = {**self._network_settings, "bn_mode": bn_mode}
+        policy = BN_POLICIES[bn_mode]
         self.skeleton = Skeleton(
-            [tuple(KERNELS)] * len(EDGES),
+            lambda width: Cell(width, [tuple(KERNELS)] * len(EDGES), policy.cell),
             num_classes=num_classes,
             channels=channels,
             cells_per_stage=cells_per_stage,
             in_channels=input_size[0],
-            bn_policy=BN_POLICIES[bn_mode],
+            bn_policy=policy,
         )
 
     def forward(
@@ -302,7 +306,7 @@ class NASBench201Supernet(Supernet):
         """(N, C, H, W) images to (N, num_classes) logits along the path of ``arch``."""
         assert drop_path == 0
         self.space.validate(arch)
-        return cast(Tensor, self.skeleton(x, arch.choices, dropout))
+        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, arch.choices), dropout))
 
     def build_subnet(self, arch: Architecture) -> NASBench201Subnet:
         """The benchmark's network of ``arch`` with fresh weights; BatchNorm affine and tracked."""

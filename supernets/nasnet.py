@@ -256,7 +256,7 @@ class ChoiceCell(Cell):
         super().__init__(shape, affine=affine)
         self.edges = nn.ModuleDict(
             {
-                _edge_name(source, target): nn.ModuleDict(
+                edge_name(source, target): nn.ModuleDict(
                     {
                         op: create_op(
                             op, shape.channels, stride_of(shape.kind, source), affine=affine
@@ -275,10 +275,11 @@ class ChoiceCell(Cell):
 
     def op(self, edge: Edge) -> nn.Module:
         """The operation of an edge."""
-        return cast(nn.ModuleDict, self.edges[_edge_name(edge.source, edge.target)])[edge.op]
+        return cast(nn.ModuleDict, self.edges[edge_name(edge.source, edge.target)])[edge.op]
 
 
-def _edge_name(source: int, target: int) -> str:
+def edge_name(source: int, target: int) -> str:
+    """Of the operations between two states, in a cell's ``edges``."""
     return f"{target}<-{source}"
 
 

@@ -1,5 +1,6 @@
-"""``supernet-retrain``: trains an exported subnet from scratch, or on from its inherited weights.
+"""``supernet-retrain``: trains an exported subnet, or the network of an architecture.
 
+A subnet is trained from scratch, or on from its inherited weights, an architecture from scratch.
 The network learns from the train split of the data its supernet was trained on, or of other data.
 The val split is measured after every epoch and nothing is selected by it. The test split is read
 once, at the end. The result is a folder like that of an export.
@@ -8,7 +9,7 @@ once, at the end. The result is a folder like that of an export.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,11 @@ from supernets.evaluation import evaluate
 from supernets.export import data_record, export_summary
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
-from supernets.nasnet_subnet import STEMS, default_stem
 from supernets.retrain_config import RetrainConfig
-from supernets.retrain_options import PROGRAM, build_parser
+from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
+from supernets.retrain_source import Source
 from supernets.standard_training import check_trainable, read_network_checkpoint, train_network
 from supernets.subnet_folder import (
-    load_subnet,
     read_subnet_record,
     recorded_architecture,
     write_subnet_folder,
@@ -69,25 +69,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:
-    for name, what in (("subnet", "an exported subnet"), ("output", "the folder for the files")):
-        if getattr(args, name) is None:
-            raise ValueError(f"--{name} is required: {what}.")
-    if not args.checkpoint_minutes > 0:
-        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    check_options(args)
     set_threads(args.threads)
     ranks = ranks_from_environment()
     device = device_of_rank(args.device, ranks)
-    inherited = load_subnet(args.subnet)
-    exported = read_subnet_record(args.subnet)
-    amp = default_amp(exported["space"], device) if args.amp is None else args.amp
-    config = _retrain_config(args, amp)
-    _check_network_options(args, exported)
-    formats = choose_formats(args.formats, exported["space"])
+    if args.subnet is not None:
+        source = Source.of_subnet(args.subnet, args.space)
+    else:
+        source = Source.of_architecture(args.arch, args.space)
+    amp = default_amp(source.space, device) if args.amp is None else args.amp
+    config = retrain_config(args, amp)
+    _check_network_options(args, source)
+    formats = choose_formats(args.formats, source.space)
     prepare_output(args.output)
     checkpoint = _find_checkpoint(args.output, args.resume)
-    loaders = _open_data(args, exported, device, ranks)
-    settings = _network_settings(args, exported, loaders)
-    record = _describe(args, exported, settings, loaders, config, ranks)
+    loaders = _open_data(args, source, device, ranks)
+    record = _describe(args, source, loaders, config, ranks)
     if checkpoint is not None:
         check_same_settings(args.output, _flatten(checkpoint["record"]), _flatten(record))
     random_seed(args.seed)
@@ -98,7 +95,8 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         with_auxiliary=config.aux_weight > 0,
     )
     if args.finetune:
-        _load_without_auxiliary(network, inherited)
+        assert source.weights is not None
+        _load_without_auxiliary(network, source.weights)
     check_trainable(network, loaders, config, ranks)
     run = _Run(ranks, network, loaders, config, device, record, formats)
     return lambda: _retrain(args, run, checkpoint)
@@ -117,59 +115,29 @@ class _Run:
     formats: Sequence[str]
 
 
-def _retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
-    return RetrainConfig(
-        epochs=args.epochs,
-        opt=args.opt,
-        opt_eps=args.opt_eps,
-        opt_betas=None if args.opt_betas is None else tuple(args.opt_betas),
-        opt_alpha=args.opt_alpha,
-        lr=args.lr,
-        momentum=args.momentum,
-        weight_decay=args.weight_decay,
-        decay_bn_bias=args.decay_bn_bias,
-        sched=args.sched,
-        min_lr=args.min_lr,
-        warmup_epochs=args.warmup_epochs,
-        warmup_lr=args.warmup_lr,
-        label_smoothing=args.label_smoothing,
-        aux_weight=args.aux_weight,
-        drop_path_ramp=args.drop_path_ramp,
-        mixup=args.mixup,
-        cutmix=args.cutmix,
-        mixup_prob=args.mixup_prob,
-        mixup_switch_prob=args.mixup_switch_prob,
-        mixup_off_epoch=args.mixup_off_epoch,
-        clip_grad=args.clip_grad,
-        clip_value=args.clip_value,
-        ema_decay=args.ema_decay,
-        ema_warmup=args.ema_warmup,
-        amp=amp,
-        channels_last=args.channels_last,
-        seed=args.seed,
-    )
-
-
-def _check_network_options(args: argparse.Namespace, exported: Mapping[str, Any]) -> None:
+def _check_network_options(args: argparse.Namespace, source: Source) -> None:
     """Refuses what the networks of the space do not have, or would have no effect."""
-    given = [name for name in SIZE_OPTIONS if getattr(args, name) is not None]
-    foreign = [name for name in given if name not in exported["settings"]]
-    if args.aux_weight > 0 and exported["space"] not in NASNET_SPACES:
+    given = _sizes(args)
+    foreign = [name for name in given if name not in source.settings]
+    if args.aux_weight > 0 and source.space not in NASNET_SPACES:
         foreign.append("aux_weight")
     if foreign:
         raise ValueError(
-            f"Networks of space {exported['space']!r} have no {_flags(foreign)}; leave it out."
+            f"Networks of space {source.space!r} have no {_flags(foreign)}; leave it out."
         )
     if given and args.finetune:
         raise ValueError(
             f"The weights of {args.subnet} are for the size they were exported with; leave out "
             f"{_flags(given)}, or --finetune."
         )
-    if args.drop_path_ramp and args.drop_path == 0:
-        raise ValueError("--drop-path-ramp needs the rate it ends with; pass --drop-path.")
 
 
-def _flags(names: Sequence[str]) -> str:
+def _sizes(args: argparse.Namespace) -> dict[str, Any]:
+    """The sizes that were asked for."""
+    return {name: getattr(args, name) for name in SIZE_OPTIONS if getattr(args, name) is not None}
+
+
+def _flags(names: Iterable[str]) -> str:
     return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
@@ -183,10 +151,10 @@ def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
 
 
 def _open_data(
-    args: argparse.Namespace, exported: Mapping[str, Any], device: torch.device, ranks: Ranks
+    args: argparse.Namespace, source: Source, device: torch.device, ranks: Ranks
 ) -> Loaders:
     """Opens the data of the options, or those the subnet was exported with."""
-    stored = exported["data"] if args.dataset is None else None
+    stored = source.data if args.dataset is None else None
     filled = argparse.Namespace(**vars(args))
     if stored is not None:
         for name, value in _recorded_options(stored, args).items():
@@ -202,7 +170,7 @@ def _open_data(
         world_size=ranks.world_size,
     )
     found = {"classes": loaders.num_classes, "channels": loaders.input_size[0]}
-    network = exported["settings"]
+    network = source.settings
     expected = {"classes": network["num_classes"], "channels": network["input_size"][0]}
     if args.finetune and found != expected:
         raise ValueError(
@@ -241,43 +209,25 @@ def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> di
     }
 
 
-def _network_settings(
-    args: argparse.Namespace, exported: Mapping[str, Any], loaders: Loaders
-) -> dict[str, Any]:
-    """The settings of the network: the exported ones, but for the data and what was asked for."""
-    settings: dict[str, Any] = {
-        **exported["settings"],
-        "num_classes": loaders.num_classes,
-        "input_size": loaders.input_size,
-        **{name: getattr(args, name) for name in SIZE_OPTIONS if getattr(args, name) is not None},
-    }
-    old, new = exported["settings"]["input_size"], loaders.input_size
-    is_kept = "stem" in settings and args.stem is None and not args.finetune
-    if is_kept and default_stem(old) != default_stem(new):
-        raise ValueError(
-            f"{args.subnet} has stem {settings['stem']} for images of {old[1]} pixels, these have "
-            f"{new[1]}; pass --stem {' or --stem '.join(STEMS)}."
-        )
-    return settings
-
-
 def _describe(
     args: argparse.Namespace,
-    exported: Mapping[str, Any],
-    settings: dict[str, Any],
+    source: Source,
     loaders: Loaders,
     config: RetrainConfig,
     ranks: Ranks,
 ) -> dict[str, Any]:
     """What ``subnet.json`` will hold, but for the metrics."""
+    settings = source.network_settings(
+        loaders.num_classes, loaders.input_size, _sizes(args), keep_weights=args.finetune
+    )
     auxiliary = {"auxiliary": True} if config.aux_weight > 0 else {}  # is checked, not counted
     with torch.device("meta"):  # no weights are needed to count
-        supernet = create_supernet(exported["space"], **settings, **auxiliary)
-    cost = CostModel(supernet).measure(recorded_architecture(exported))
-    inherited = {"inherited_weights_sha256": exported["weights_sha256"]} if args.finetune else {}
+        supernet = create_supernet(source.space, **settings, **auxiliary)
+    cost = CostModel(supernet).measure(supernet.space.parse(source.architecture))
+    inherited = {"inherited_weights_sha256": source.weights_sha256} if args.finetune else {}
     return {
-        "space": exported["space"],
-        "architecture": exported["architecture"],
+        "space": source.space,
+        "architecture": source.architecture,
         "settings": settings,
         "cost": {"params": cost.params, "macs": cost.macs},
         "data": data_record(loaders),
@@ -290,7 +240,7 @@ def _describe(
             "batch_size": args.batch_size,
             "world_size": ranks.world_size,
         },
-        "provenance": {"subnet": str(args.subnet), "exported": exported["provenance"]},
+        "provenance": dict(source.provenance),
         "versions": versions(),
     }
 

@@ -1,4 +1,4 @@
-"""The options of ``supernet-retrain``."""
+"""The options of ``supernet-retrain``, and the recipe they stand for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
 from supernets.export_formats import FORMATS
+from supernets.factory import SPACES
 from supernets.nasnet_subnet import IMAGENET_SIDE, STEMS
 from supernets.retrain_config import RetrainConfig
 from supernets.training_command import add_recipe_options, add_run_options
@@ -19,15 +20,24 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-retrain``."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Train an exported subnet from scratch, or on from its inherited weights. "
-        "Ctrl-C saves and exits; --resume continues.",
+        description="Train an exported subnet from scratch, or on from its inherited weights; or "
+        "an architecture from scratch. Ctrl-C saves and exits; --resume continues.",
         allow_abbrev=False,
     )
     add_config_option(parser)
     add = parser.add_argument_group(
-        "network", "Options of data that are not given are those the subnet was exported with."
+        "network",
+        "A subnet or an architecture. Options of data that are not given are those the subnet was "
+        "exported with; with --arch they are the defaults shown.",
     ).add_argument
-    add("--subnet", type=Path, metavar="FOLDER", help="exported subnet (required)")
+    add("--subnet", type=Path, metavar="FOLDER", help="exported subnet (this or --arch)")
+    add(
+        "--arch",
+        metavar="ARCH",
+        help="architecture in the space's notation, or a best.json of supernet-search (this or "
+        "--subnet)",
+    )
+    add("--space", choices=SPACES, help="of --arch (default: that of best.json or the subnet)")
     add(
         "--from-scratch",
         dest="finetune",
@@ -52,14 +62,25 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_size_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
         "size of the network",
-        "For fresh weights; what is not given is as exported. --stem is asked for where the subnet "
-        f"was exported for images of less than {IMAGENET_SIDE} pixels and these are larger, or the "
-        "reverse.",
+        "For fresh weights; what is not given is as exported, or with --arch as in supernet-train. "
+        "--stem is asked for where the subnet was exported for images of less than "
+        f"{IMAGENET_SIDE} pixels and these are larger, or the reverse. mobilenetv3 has none of "
+        "these: with --arch it has width 1.0, strides for ImageNet and the resolution of the "
+        "images; with others it is to be exported and passed as --subnet.",
     ).add_argument
-    add("--channels", type=int, metavar="C", help="first width (default: the subnet's)")
-    add("--layers", type=int, metavar="N", help="nasnet, darts: cells (default: the subnet's)")
-    add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: the subnet's)")
-    add("--stem", choices=STEMS, help="nasnet, darts: imagenet has stride 8 (default: see above)")
+    add("--channels", type=int, metavar="C", help="first width (default: the subnet's, or 16)")
+    add(
+        "--layers", type=int, metavar="N", help="nasnet, darts: cells (default: the subnet's, or 8)"
+    )
+    add(
+        "--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: the subnet's, or 5)"
+    )
+    add(
+        "--stem",
+        choices=STEMS,
+        help="nasnet, darts: imagenet has stride 8 (default: see above; with --arch imagenet for "
+        f"images of {IMAGENET_SIDE} pixels and more, else cifar)",
+    )
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -115,5 +136,63 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--split-seed",
         type=int,
         metavar="N",
-        help="of the splits (default: the subnet's, with --dataset 0)",
+        help="of the splits (default: the subnet's, with --dataset or --arch 0)",
+    )
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Fills in what depends on other options, and rejects what does not go together.
+
+    Raises:
+        ValueError: If an option is missing, or does not go with another.
+    """
+    if args.subnet is None and args.arch is None:
+        raise ValueError("--subnet or --arch is required: an exported subnet, or an architecture.")
+    if args.subnet is not None and args.arch is not None:
+        raise ValueError("--subnet and --arch both say what to train; leave one of them out.")
+    if args.output is None:
+        raise ValueError("--output is required: the folder for the files.")
+    if args.arch is not None and args.finetune:
+        raise ValueError(
+            "--arch is an architecture without weights; leave out --finetune, or pass --subnet."
+        )
+    if not args.checkpoint_minutes > 0:
+        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    if args.drop_path_ramp and args.drop_path == 0:
+        raise ValueError("--drop-path-ramp needs the rate it ends with; pass --drop-path.")
+    if args.arch is not None and args.dataset is None:
+        args.dataset = "digits"
+
+
+def retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
+    """The recipe."""
+    return RetrainConfig(
+        epochs=args.epochs,
+        opt=args.opt,
+        opt_eps=args.opt_eps,
+        opt_betas=None if args.opt_betas is None else tuple(args.opt_betas),
+        opt_alpha=args.opt_alpha,
+        lr=args.lr,
+        momentum=args.momentum,
+        weight_decay=args.weight_decay,
+        decay_bn_bias=args.decay_bn_bias,
+        sched=args.sched,
+        min_lr=args.min_lr,
+        warmup_epochs=args.warmup_epochs,
+        warmup_lr=args.warmup_lr,
+        label_smoothing=args.label_smoothing,
+        aux_weight=args.aux_weight,
+        drop_path_ramp=args.drop_path_ramp,
+        mixup=args.mixup,
+        cutmix=args.cutmix,
+        mixup_prob=args.mixup_prob,
+        mixup_switch_prob=args.mixup_switch_prob,
+        mixup_off_epoch=args.mixup_off_epoch,
+        clip_grad=args.clip_grad,
+        clip_value=args.clip_value,
+        ema_decay=args.ema_decay,
+        ema_warmup=args.ema_warmup,
+        amp=amp,
+        channels_last=args.channels_last,
+        seed=args.seed,
     )

@@ -36,7 +36,7 @@ from supernets.training_loop import (
     TrainingLoop,
     TrainingTask,
     TrainResult,
-    seeded_dropout,
+    seeded_draws,
 )
 
 FORMAT = "paceline-network-training"
@@ -204,7 +204,7 @@ class _NetworkTask(TrainingTask):
         if self.mixing is not None and epoch < (config.mixup_off_epoch or config.epochs):
             x, y = self.mixing(x, y, step)
             smoothing = 0.0  # the mixed labels are smooth
-        dropout = seeded_dropout(self.device, config.seed, step, self.ranks.rank)
+        dropout = seeded_draws(self.device, config.seed, step, self.ranks.rank)
         with dropout, self._drop_path_of(step):
             loss = training_loss(
                 self.module,

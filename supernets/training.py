@@ -45,7 +45,7 @@ from supernets.training_loop import (
     TrainingLoop,
     TrainingTask,
     TrainResult,
-    seeded_dropout,
+    seeded_draws,
 )
 
 #: Validation images the probe architectures are measured on after every epoch.
@@ -203,7 +203,7 @@ class _SupernetTask(TrainingTask):
             smoothing = 0.0  # done by mixing
         drops = config.dropout > 0 or config.drop_path > 0
         key = (config.seed, 2, step, self.ranks.rank)
-        with seeded_dropout(self.device, *key) if drops else nullcontext():
+        with seeded_draws(self.device, *key) if drops else nullcontext():
             losses = train_step(
                 self.module,
                 archs,

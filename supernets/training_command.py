@@ -158,6 +158,7 @@ def run_training(
     ranks: Ranks,
     device: torch.device,
     hand_over: Callable[[], Mapping[str, Any]] | None = None,
+    how_to_continue: str = "the same command with --resume",
 ) -> int:
     """Writes what describes the run, trains, and prints how it ended.
 
@@ -171,6 +172,7 @@ def run_training(
         device: Where it trains.
         hand_over: What the main process does with a finished training; gives back what to print of
             it.
+        how_to_continue: Printed of one that was asked to stop.
 
     Returns:
         The exit status.
@@ -197,7 +199,7 @@ def run_training(
             **({"last_epoch": result.history[-1]} if result.history else {}),
         }
         if not result.is_finished:
-            block["continue"] = "the same command with --resume"
+            block["continue"] = how_to_continue
         elif hand_over is not None:
             block.update(hand_over())
         print_result(block)

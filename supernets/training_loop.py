@@ -341,8 +341,8 @@ class TrainingLoop:
 
 
 @contextmanager
-def seeded_dropout(device: torch.device, *key: int) -> Iterator[None]:
-    """Makes what dropout draws follow from ``key``, whatever ran before.
+def seeded_draws(device: torch.device, *key: int) -> Iterator[None]:
+    """Makes what PyTorch draws follow from ``key``, whatever ran before.
 
     PyTorch's global generators are as before after the block.
     """

@@ -25,6 +25,7 @@ JOBS = (
     "supernets.standard_training",
     "supernets.training_command",
     "supernets.retrain_options",
+    "supernets.retrain_source",
     "supernets.retrain",
     "supernets.command_line",
     "supernets.cli",

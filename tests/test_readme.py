@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import estimators.rank_options
+import search.differentiable.options
 import search.search_options
 import supernets.export
 import supernets.latency_cli
@@ -52,7 +53,10 @@ def test_readme_shows_every_program() -> None:
     ("program", "arguments"), OURS, ids=[f"{p}-{i}" for i, (p, _) in enumerate(OURS)]
 )
 def test_command_parses_and_its_config_exists(program: str, arguments: list[str]) -> None:
-    args = PARSERS[program]().parse_args(arguments)
+    parser = PARSERS[program]()
+    if program == "search.py" and search.differentiable.options.is_asked_for(arguments):
+        parser = search.differentiable.options.build_parser()
+    args = parser.parse_args(arguments)
     if args.config is not None:
         assert (ROOT / args.config).is_file()
 

@@ -146,6 +146,31 @@ def test_one_process_runs_torchs_batchnorm(in_eval: bool, tracked: bool) -> None
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_scaled_is_the_product(tracked: bool, training: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 5, dtype=dtype, requires_grad=True)
+    scale = torch.tensor(0.3, dtype=torch.promote_types(dtype, torch.float32), requires_grad=True)
+    own, other = (
+        BatchNorm2d(3, affine=False, track_running_stats=tracked).to(scale.dtype).train(training)
+        for _ in range(2)
+    )
+    found, expected = own.scaled(x, scale), other(x) * scale
+    assert found.dtype == dtype
+    tolerance = {"rtol": 0.02, "atol": 0.02} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(found, expected.to(dtype), **tolerance)
+    assert all(map(torch.equal, own.buffers(), other.buffers()))
+    if dtype == torch.float64:
+        # also of a gradient, as in searches of the second order
+        gradients = []
+        for value in (found, expected):
+            (first,) = torch.autograd.grad(value.pow(3).sum(), [x], create_graph=True)
+            gradients.append(torch.autograd.grad(first.square().sum(), [x, scale]))
+        torch.testing.assert_close(*gradients)
+
+
 def test_synchronising_marks_every_batchnorm_of_the_network_and_no_other() -> None:
     network = nn.Sequential(BatchNorm2d(1), nn.Sequential(BatchNorm2d(1)))
     bystander = BatchNorm2d(1)

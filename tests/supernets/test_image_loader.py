@@ -63,6 +63,25 @@ def test_start_skips_batches_without_changing_the_others(
     assert_same(loader.epoch(5, start), list(loader.epoch(5))[start:])
 
 
+def test_the_same_loader_over_other_images() -> None:
+    loader = numbered_loader(50, 16)
+    others = np.arange(5, 45, 2)
+    other = loader.over(others)
+    assert (other.num_images, len(other)) == (20, 2)
+    epochs = [torch.cat([y for _, y in other.epoch(epoch)]).tolist() for epoch in (0, 1)]
+    assert all(sorted(epoch) == others.tolist() for epoch in epochs) and epochs[0] != epochs[1]
+    assert loader.num_images == 50 and len(torch.cat([y for _, y in loader])) == 50
+    x, y = next(iter(other))
+    plain = numbered_loader(50, 16)
+    plain._augmentation = None
+    as_stored = {
+        int(label): image for images, ys in plain for image, label in zip(images, ys, strict=True)
+    }
+    assert not torch.equal(x, torch.stack([as_stored[int(label)] for label in y]))  # augmented
+    with pytest.raises(ValueError, match="1 images cannot feed 2 processes"):
+        numbered_loader(50, 16, world_size=2).over(others[:1])
+
+
 def test_take_crosses_epochs(assert_same: Callable[..., None]) -> None:
     loader = numbered_loader(50, 16)
     expected = list(itertools.chain(loader.epoch(0), loader.epoch(1), loader.epoch(2)))

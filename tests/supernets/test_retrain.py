@@ -30,7 +30,7 @@ from supernets.image_loader import ImageLoader
 from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain import main
 from supernets.retrain_config import RetrainConfig
-from supernets.retrain_options import build_parser
+from supernets.retrain_options import build_parser, retrain_config
 from supernets.standard_training import training_loss
 from supernets.subnet_folder import read_subnet_record
 
@@ -633,7 +633,7 @@ def test_recipes_train_the_networks_of_darts(
 ) -> None:
     path = ROOT / "recipes" / f"{recipe}_nasnet_retrain.yaml"
     args = parse_args(build_parser(), ["--config", str(path)])
-    config = retrain._retrain_config(args, amp=False)  # is valid
+    config = retrain_config(args, amp=False)  # is valid
     assert (config.aux_weight, config.clip_grad) == (0.4, 5.0)
     sizes = {name: getattr(args, name) for name in ("channels", "layers", "stem")}
     with torch.device("meta"):
@@ -707,7 +707,7 @@ def test_required_options_are_asked_for(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--output", str(tmp_path)]) == 2
-    assert "--subnet is required" in capsys.readouterr().err
+    assert "--subnet or --arch is required" in capsys.readouterr().err
     assert main(["--subnet", str(exported)]) == 2
     assert "--output is required" in capsys.readouterr().err
     assert run(tmp_path, tmp_path / "output") == 2

@@ -1,0 +1,182 @@
+"""``supernet-search`` with a differentiable algorithm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import random_seed
+
+from estimators import TabularEstimator
+from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
+from search.differentiable.options import (
+    PROGRAM,
+    build_parser,
+    check_options,
+    network_settings,
+    recipe,
+    search_config,
+)
+from supernets.atomic import atomic_write
+from supernets.cell_drawing import draw_cells
+from supernets.command_line import (
+    parse_args,
+    prepare_output,
+    run_command,
+    set_threads,
+    versions,
+)
+from supernets.cost import CostModel
+from supernets.data import create_loaders
+from supernets.data_options import data_arguments
+from supernets.distributed import ranks_from_environment
+from supernets.factory import create_relaxed_network, create_space, create_supernet, default_amp
+from supernets.relaxed import RelaxedNetwork
+from supernets.spaces import Architecture, CellSpace
+from supernets.training_command import check_same_settings, device_of_rank, run_training
+from supernets.training_loop import TrainResult
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``supernet-search`` with a differentiable algorithm; gives back the exit status."""
+    args = parse_args(build_parser(), argv)
+    return run_command(PROGRAM, lambda: _prepare(args))
+
+
+def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+    check_options(args)
+    set_threads(args.threads)
+    ranks = ranks_from_environment()
+    device = device_of_rank(args.device, ranks)
+    amp = default_amp(args.space, device) if args.amp is None else args.amp
+    config = search_config(args)
+    weights_recipe = recipe(args, config, amp)
+    prepare_output(args.output)
+    checkpoint = _find_checkpoint(args.output)
+    true_values = _true_values(args)
+    loaders = create_loaders(
+        **data_arguments(args, args.dataset),
+        batch_size=args.batch_size,
+        seed=args.seed,
+        device=device,
+        num_workers=args.num_workers,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    random_seed(args.seed)
+    make_network = partial(
+        _make_network,
+        args.space,
+        {
+            "num_classes": loaders.num_classes,
+            "input_size": loaders.input_size,
+            **network_settings(args),
+        },
+    )
+    # as a checkpoint has it, in plain types
+    settings: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "algorithm": args.algorithm,
+                "space": args.space,
+                **network_settings(args),
+                **asdict(config),
+                **asdict(weights_recipe),
+                **loaders.settings,
+                "batch_size": args.batch_size,
+                "world_size": ranks.world_size,
+                "table": None if args.table is None else args.table.name,
+                "table_column": args.table_column,
+            }
+        )
+    )
+    search = DifferentiableSearch(
+        make_network,
+        loaders,
+        config,
+        weights_recipe,
+        args.output,
+        device=device,
+        ranks=ranks,
+        true_values=true_values,
+        run_settings={"settings": settings, "versions": versions()},
+    )
+    if checkpoint is not None:
+        check_same_settings(args.output, checkpoint["settings"], settings)
+        search.restore(checkpoint)
+
+    def train() -> TrainResult:
+        return search.run(args.checkpoint_minutes)
+
+    return lambda: run_training(
+        PROGRAM,
+        args.output,
+        vars(args),
+        loaders.splits,
+        train,
+        ranks=ranks,
+        device=device,
+        hand_over=lambda: _hand_over(args, search),
+        how_to_continue="the same command again",
+    )
+
+
+def _make_network(
+    space: str, settings: Mapping[str, Any], alive: NDArray[np.bool_] | None, partial_channels: int
+) -> RelaxedNetwork:
+    return create_relaxed_network(space, alive=alive, partial_channels=partial_channels, **settings)
+
+
+def _find_checkpoint(output: Path) -> dict[str, Any] | None:
+    if (output / "trials.db").exists():
+        raise ValueError(f"{output} holds a search of another kind; choose another --output.")
+    path = output / "last.pt"
+    return read_search_checkpoint(path) if path.exists() else None
+
+
+def _true_values(args: argparse.Namespace) -> Mapping[Architecture, float] | None:
+    if args.table is None:
+        return None
+    table = TabularEstimator.open(
+        args.table,
+        create_space(args.space),
+        arch_column=args.arch_column,
+        value_column=args.table_column,
+    )
+    return table.values
+
+
+def _hand_over(args: argparse.Namespace, search: DifferentiableSearch) -> dict[str, Any]:
+    """Writes ``best.json`` and a picture of the cells; what is printed of the search."""
+    network, derived = search.network, search.derived()
+    with torch.device("meta"):
+        supernet = create_supernet(args.space, **network.settings)
+    cost = CostModel(supernet).measure(derived.arch)
+    best: dict[str, Any] = {
+        "architecture": network.space.format(derived.arch),
+        "cost": {"params": cost.params, "macs": cost.macs},
+        "replaced_skips": derived.replaced_skips,
+    }
+    if search.true_values is not None and derived.arch in search.true_values:
+        best["true_accuracy"] = search.true_values[derived.arch]
+    result = {
+        "space": network.space.name,
+        "algorithm": args.algorithm,
+        "relaxation": search.config.relaxation,
+        "arch_gradient": search.config.gradient,
+        "alpha_steps": search.alphas.steps,
+        "best": [best],
+    }
+    with atomic_write(args.output / "best.json") as file:
+        file.write(json.dumps({"status": "finished", **result}, indent=2) + "\n")
+    assert isinstance(network.space, CellSpace)
+    draw_cells(network.space, derived.arch, args.output / "cells.png")
+    return result

@@ -1,0 +1,106 @@
+"""The architecture that alphas stand for, and what is recorded of alphas after every epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernets.atomic import atomic_write
+from supernets.relaxed import RelaxedNetwork
+from supernets.spaces import Architecture
+
+Floats = NDArray[np.float64]
+SKIP = "skip_connect"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What weights of operations stand for.
+
+    Args:
+        arch: The architecture.
+        replaced_skips: Skip connections that made way for other operations.
+    """
+
+    arch: Architecture
+    replaced_skips: int
+
+
+def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = None) -> Derived:
+    """Discretises weights of operations, with no more skip connections per cell than wanted.
+
+    The lightest skip connection of a cell that has too many is ruled out, and the architecture is
+    derived again (as P-DARTS, https://arxiv.org/abs/1904.12760).
+
+    Args:
+        network: Whose operations they are.
+        op_weights: (num_cells, num_edges, num_ops).
+        max_skips: How many skip connections a cell may have; None for any number.
+    """
+    op_weights = np.where(network.alive, op_weights, -np.inf)
+    replaced, chosen = 0, network.choose_ops(op_weights)
+    for cell in range(len(chosen)):
+        while max_skips is not None and (chosen[cell] == network.ops.index(SKIP)).sum() > max_skips:
+            without = _without_lightest_skip(network, op_weights, cell)
+            if without is None:
+                break
+            op_weights, replaced = without, replaced + 1
+            chosen = network.choose_ops(op_weights)
+    return Derived(network.architecture(chosen), replaced)
+
+
+def _without_lightest_skip(network: RelaxedNetwork, op_weights: Floats, cell: int) -> Floats | None:
+    """Weights that rule out the lightest skip connection that has an alternative, if there is."""
+    skip = network.ops.index(SKIP)
+    skips = np.flatnonzero(network.choose_ops(op_weights)[cell] == skip)
+    for edge in skips[np.argsort(op_weights[cell, skips, skip], kind="stable")]:
+        without = op_weights.copy()
+        without[cell, edge, skip] = -np.inf
+        instead = network.choose_ops(without)[cell]
+        edges = np.flatnonzero(instead >= 0)
+        if np.isfinite(without[cell, edges, instead[edges]]).all():
+            return without
+    return None
+
+
+def entropy(op_weights: Floats) -> float:
+    """Mean entropy of the weights of an edge, in nats."""
+    logs = np.log(op_weights, out=np.zeros_like(op_weights), where=op_weights > 0)
+    return float(-(op_weights * logs).sum(axis=-1).mean())
+
+
+def write_alphas(path: Path, network: RelaxedNetwork, alphas: Floats, op_weights: Floats) -> None:
+    """Writes a CSV file with a row per epoch and operation.
+
+    Args:
+        path: The file; replaced whole.
+        network: Whose operations they are.
+        alphas: After every epoch, (num_epochs, num_cells, num_edges, num_ops).
+        op_weights: Their mean weights, of the same shape; 0 where pruned.
+    """
+    rows: Iterable[dict[str, Any]] = (
+        {
+            "epoch": epoch + 1,
+            "cell": network.cells[cell],
+            "edge": network.edges[edge],
+            "op": network.ops[op],
+            "alpha": f"{alphas[epoch, cell, edge, op]:.7g}",
+            "weight": f"{op_weights[epoch, cell, edge, op]:.7g}",
+        }
+        for epoch, cell, edge, op in np.ndindex(*alphas.shape)
+    )
+    write_rows(path, ("epoch", "cell", "edge", "op", "alpha", "weight"), rows)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a CSV file, replaced whole."""
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,133 @@
+"""How alphas become weights of operations.
+
+Papers: DARTS: Differentiable Architecture Search, https://arxiv.org/abs/1806.09055; DrNAS:
+Dirichlet Neural Architecture Search, https://arxiv.org/abs/2006.10355; GDAS: Searching for a Robust
+Neural Architecture in Four GPU Hours, https://arxiv.org/abs/1910.04465
+
+Differs from them:
+
+1. GDAS computes the drawn operation alone, and gives alphas the gradient of a sum of scalars; here
+   all are computed, so that the gradient is that of the straight-through estimator.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Dirichlet, kl_divergence
+
+#: Weight of the divergence from the uniform Dirichlet distribution (DrNAS).
+KL_WEIGHT = 1e-3
+#: Temperatures that GDAS begins and ends with.
+TEMPERATURES = (10.0, 0.1)
+
+
+class Relaxation(Protocol):
+    """Makes weights of operations of alphas, both (num_cells, num_edges, num_ops).
+
+    Weights of pruned operations are 0, and those of an edge sum to 1.
+    """
+
+    #: Whether ``op_weights`` draws, from PyTorch's global generator.
+    is_random: bool
+
+    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+        """The weights of one forward pass, differentiable in ``alphas``.
+
+        Args:
+            alphas: Architecture parameters.
+            alive: Which operations are not pruned, bool.
+            progress: How much of the search is done, from 0 to 1.
+        """
+
+    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+        """Their expectation, by which architectures are derived."""
+
+    def penalty(self, alphas: Tensor) -> Tensor:
+        """What is added to the loss of the alphas, in nats, of shape ()."""
+
+
+class SoftmaxRelaxation:
+    """Softmax over the operations of an edge (DARTS)."""
+
+    is_random = False
+
+    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+        """The softmax."""
+        return self.mean_weights(alphas, alive)
+
+    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+        """The softmax."""
+        return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
+
+    def penalty(self, alphas: Tensor) -> Tensor:
+        """Nothing."""
+        return alphas.new_zeros(())
+
+
+class DirichletRelaxation:
+    """A sample of the Dirichlet distribution of concentrations elu(alpha) + 1 (DrNAS).
+
+    Samples are drawn over all operations; the weights of pruned ones are set to 0 and the rest
+    divided by their sum.
+
+    Args:
+        with_kl: Whether the divergence from the uniform distribution is a penalty; weight decay of
+            alphas takes its place otherwise.
+    """
+
+    is_random = True
+
+    def __init__(self, *, with_kl: bool = False) -> None:
+        self.with_kl = with_kl
+
+    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+        """A sample, differentiated by reparameterisation."""
+        return _only(Dirichlet(concentrations(alphas)).rsample(), alive)
+
+    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+        """The concentrations of what is alive, divided by their sum."""
+        return _only(concentrations(alphas), alive)
+
+    def penalty(self, alphas: Tensor) -> Tensor:
+        """The weighted divergence, summed over edges, or nothing."""
+        if not self.with_kl:
+            return alphas.new_zeros(())
+        beta = concentrations(alphas)
+        return KL_WEIGHT * kl_divergence(Dirichlet(beta), Dirichlet(torch.ones_like(beta))).sum()
+
+
+class GumbelRelaxation:
+    """One operation per edge, drawn by Gumbel's trick; its gradient is that of a softmax (GDAS).
+
+    The temperature falls linearly.
+    """
+
+    is_random = True
+
+    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+        """One-hot, with the gradient of the softmax at the temperature of ``progress``."""
+        start, end = TEMPERATURES
+        logits = alphas.log_softmax(dim=-1).masked_fill(~alive, -torch.inf)
+        return F.gumbel_softmax(logits, tau=start + (end - start) * progress, hard=True)
+
+    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+        """The probabilities of being drawn."""
+        return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
+
+    def penalty(self, alphas: Tensor) -> Tensor:
+        """Nothing."""
+        return alphas.new_zeros(())
+
+
+def concentrations(alphas: Tensor) -> Tensor:
+    """Those of a Dirichlet distribution, above 0 and near 1 for alphas near 0."""
+    return F.elu(alphas) + 1
+
+
+def _only(weights: Tensor, alive: Tensor) -> Tensor:
+    kept = weights * alive
+    return kept / kept.sum(dim=-1, keepdim=True)
