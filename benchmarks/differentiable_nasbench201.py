@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 from hardware import write_result
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from estimators import TabularEstimator
 from supernets import Architecture, CostModel, create_supernet
-from supernets.atomic import atomic_write
+from supernets.pictures import write_png
 from supernets.spaces import NASBench201Space
 
 #: 200-epoch test accuracies on CIFAR-10 (percent) of https://arxiv.org/abs/2006.10355.
@@ -164,8 +163,7 @@ def draw(path: Path, runs: list[dict[str, Any]], column: str) -> None:
     panels[0, 0].legend(fontsize=8)
     panels[1, -1].legend(fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path, "wb") as file:
-        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    write_png(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Times and weighs a step of the mixture that differentiable searches train.
 
-The parts of the mixture are what supernet paths of one operation on every edge take beyond the path
-that has none, where all operations are left out: the mixture should not take much more than their
-sum. Steps are also compared by the gradient that architecture parameters follow, with the numbers
-of forward and backward passes of a step. The CPU time of a single thread is measured, in turn.
+The parts of the mixture are what networks of one operation on every edge take beyond the one that
+has none, where all operations are left out: the mixture should not take much more than their sum.
+Steps are also compared by the gradient that architecture parameters follow, with the numbers of
+forward and backward passes of a step. The CPU time of a single thread is measured, in turn.
 
     python benchmarks/differentiable_step.py --output benchmarks/results/differentiable_step.json
 """
@@ -22,10 +22,9 @@ from unittest import mock
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from hardware import write_result
 from mobilenetv3_speed import in_turn
-from nasnet_speed import bytes_kept
+from nasnet_speed import bytes_kept, step
 from speed import median_ratio, sgd
 from torch import Tensor
 
@@ -82,17 +81,12 @@ def parts(space: str, repeats: int) -> dict[str, Any]:
             logits: Tensor = network(x, *inputs)
         return logits.float()
 
-    def step(logits: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits(), y).backward()
-        optimizer.step()
-
     sides: dict[str, Callable[[], None]] = {}
     kept: dict[str, float] = {}
 
     def add(name: str, network: torch.nn.Module, logits: Callable[[], Tensor]) -> None:
         optimizer = sgd(network)
-        sides[name] = lambda: step(logits, optimizer)
+        sides[name] = lambda: step(optimizer, logits, y)
         kept[name] = bytes_kept(network, logits, y)[0]
 
     add("mixture", mixture, lambda: forward(mixture, alphas.softmax(dim=-1)))

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from estimators.trials import Trial
-from supernets.atomic import atomic_write
+from supernets.pictures import write_png
 from supernets.spaces import Architecture
 
 
@@ -52,8 +51,7 @@ def plot_trials(
         margin = 0.08 * (scores.max() - low)
         left.set_ylim(low - margin, scores.max() + margin)
         left.set_title(f"{hidden} trials lie below", fontsize=9)
-    with atomic_write(path, "wb") as file:
-        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    write_png(figure, path)
 
 
 def _plot_over_macs(

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 
-from supernets.atomic import atomic_write
+from supernets.pictures import write_png
 from supernets.spaces import Architecture, CellSpace, Edge
 
 #: Colour of an operation, by the start of its name.
@@ -39,8 +38,7 @@ def draw_cells(space: CellSpace, arch: Architecture, path: Path) -> None:
         path: The file, replaced atomically.
     """
     figure = cells_figure(space, arch)
-    with atomic_write(path, "wb") as file:
-        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    write_png(figure, path)
 
 
 def cells_figure(space: CellSpace, arch: Architecture) -> Figure:

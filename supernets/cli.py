@@ -21,8 +21,7 @@ from supernets.command_line import (
     versions,
 )
 from supernets.cost import CostModel
-from supernets.data import Loaders, create_loaders
-from supernets.data_options import data_arguments
+from supernets.data import Loaders
 from supernets.distributed import (
     Ranks,
     ranks_from_environment,
@@ -53,6 +52,7 @@ from supernets.training_command import (
     already_trained,
     check_same_settings,
     device_of_rank,
+    open_data,
     run_training,
 )
 from supernets.training_loop import TrainResult
@@ -73,15 +73,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
     prepare_output(args.output)
-    loaders = create_loaders(
-        **data_arguments(args, args.dataset),
-        batch_size=args.batch_size,
-        seed=args.seed,
-        device=device,
-        num_workers=args.num_workers,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
+    loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
     supernet = _create_supernet(args, loaders)
     settings: dict[str, Any] = {

@@ -12,7 +12,7 @@ Differs from the benchmark's own search networks:
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,9 +29,9 @@ from supernets.nasbench201 import (
     NASBench201Supernet,
     Skeleton,
 )
-from supernets.relaxed import EdgeWeights, Node, RelaxedNetwork, check_partial_channels
-from supernets.spaces import Architecture, NASBench201Space
-from supernets.spaces.nasbench201 import AVG_POOL, EDGES, NUM_NODES, OPS, SKIP
+from supernets.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
+from supernets.spaces import Architecture
+from supernets.spaces.nasbench201 import AVG_POOL, EDGES, OPS, SKIP
 
 
 class RelaxedNASBench201(RelaxedNetwork):
@@ -69,26 +69,21 @@ class RelaxedNASBench201(RelaxedNetwork):
         alive: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
     ) -> None:
-        super().__init__(alive, partial_channels)
-        check_partial_channels(partial_channels, channels)
-        self.settings: dict[str, Any] = {
-            "num_classes": num_classes,
-            "channels": channels,
-            "cells_per_stage": cells_per_stage,
-            "input_size": (input_size[0], input_size[1], input_size[2]),
-            "bn_mode": bn_mode,
-        }
-        with torch.device("meta"):  # checks the settings, counts costs
-            self._supernet = [NASBench201Supernet(**self.settings)]  # a list: not a submodule
+        with torch.device("meta"):  # its weights are not needed
+            supernet = NASBench201Supernet(
+                num_classes=num_classes,
+                channels=channels,
+                cells_per_stage=cells_per_stage,
+                input_size=input_size,
+                bn_mode=bn_mode,
+            )
+        super().__init__(supernet, alive, partial_channels)
         policy = BN_POLICIES[bn_mode]
         if policy.cell.affine:
             raise ValueError(
                 f"Cells whose BatchNorm is affine, as with bn_mode {bn_mode!r}, can scale what "
                 "their operations are weighted with; choose another bn_mode."
             )
-        self.space = NASBench201Space()
-        self.num_classes = num_classes
-        self.input_size = self.settings["input_size"]
         self.skeleton = Skeleton(
             lambda width: RelaxedCell(width, self.alive[0], policy.cell, partial_channels),
             num_classes=num_classes,
@@ -118,7 +113,7 @@ class RelaxedNASBench201(RelaxedNetwork):
         rows = choices[1:].reshape(len(EDGES), len(OPS), len(EDGES))
         for edge in range(len(EDGES)):
             rows[edge, :, edge] = np.arange(len(OPS))
-        _, macs = self._supernet[0].count(choices)
+        _, macs = self.supernet.count(choices)
         table: NDArray[np.int64] = (macs[1:] - macs[0]).reshape(self.alphas_shape)
         return table
 
@@ -138,11 +133,11 @@ class RelaxedCell(nn.Module):
     ) -> None:
         super().__init__()
         self.partial_channels = partial_channels
-        self.width = channels // partial_channels
+        width = channels // partial_channels
         self.edges = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    str(op): ConvBN(self.width, self.width, kernel_size, bn)
+                    str(op): ConvBN(width, width, kernel_size, bn)
                     for op, kernel_size in KERNELS.items()
                     if edge_alive[op]
                 }
@@ -152,44 +147,26 @@ class RelaxedCell(nn.Module):
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
         """(N, channels, H, W) to the same shape."""
-        states = [x]
-        inputs: list[_Input] = []
-        for target in range(1, NUM_NODES):
-            inputs.append(_Input(states[-1][:, : self.width]))
-            node = Node(self.partial_channels)
-            for (source, end), edge, edge_weights in zip(EDGES, self.edges, weights, strict=True):
-                if end != target:
-                    continue
-                for op, weight in enumerate(edge_weights):
-                    if weight is not None:
-                        self._add(node, op, weight, inputs[source], cast(nn.ModuleDict, edge))
-                if self.partial_channels > 1:
-                    node.add_passed(states[source][:, self.width :])
-            states.append(node.value(inputs[0].x))
-        return states[-1]
+        *_, output = run_edges(
+            [x],
+            EDGES,
+            weights,
+            self.partial_channels,
+            read=lambda _, value: _Node(value, self.partial_channels),
+            operate=self._operate,
+        )
+        return output
 
-    def _add(
-        self, node: Node, op: int, weight: Tensor, source: _Input, edge: nn.ModuleDict
-    ) -> None:
+    def _operate(self, source: _Node, edge: int, op: int, weight: Tensor) -> Tensor | None:
         if op in KERNELS:
-            conv_bn = cast(ConvBN, edge[str(op)])
-            node.add(conv_bn.bn.scaled(conv_bn.conv(source.relu), weight))
-        elif op == SKIP:
-            node.add(source.x * weight)
-        elif op == AVG_POOL:
-            node.add(source.pool * weight)
+            conv_bn = cast(ConvBN, cast(nn.ModuleDict, self.edges[edge])[str(op)])
+            return conv_bn.bn.scaled(conv_bn.conv(source.relu), weight)
+        if op == SKIP:
+            return source.x * weight
+        return source.pool * weight if op == AVG_POOL else None
 
 
-class _Input:
-    """What the edges leaving a node read of it, each made once and when it is needed."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    @cached_property
-    def relu(self) -> Tensor:
-        return F.relu(self.x)
-
+class _Node(State):
     @cached_property
     def pool(self) -> Tensor:
         return F.avg_pool2d(self.x, 3, 1, 1, count_include_pad=False)

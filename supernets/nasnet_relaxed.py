@@ -12,7 +12,7 @@ Differs from DARTS' search network:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from supernets.batchnorm import BatchNorm2d
 from supernets.nasnet import NASNetSupernet, edge_name
 from supernets.nasnet_subnet import Cell, CellShape, Skeleton, Stem, default_stem, stride_of
 from supernets.ops import DILATED, SEPARABLE, SKIP, create_op
-from supernets.relaxed import EdgeWeights, Node, RelaxedNetwork, check_partial_channels
+from supernets.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.nasnet import CELLS, NUM_INPUTS, NUM_STATES, OPS
 
@@ -56,7 +56,7 @@ class RelaxedNASNet(RelaxedNetwork):
     """
 
     cells = CELLS
-    edges = tuple(f"{target}<-{source}" for source, target in EDGES)
+    edges = tuple(edge_name(source, target) for source, target in EDGES)
     ops = (*OPS, NONE)
     space: NASNetSpace
 
@@ -72,26 +72,21 @@ class RelaxedNASNet(RelaxedNetwork):
         alive: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
     ) -> None:
-        super().__init__(alive, partial_channels)
-        check_partial_channels(partial_channels, channels)
-        self.settings: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "num_classes": num_classes,
             "channels": channels,
             "layers": layers,
-            "input_size": (input_size[0], input_size[1], input_size[2]),
+            "input_size": input_size,
             "stem": default_stem(input_size) if stem is None else stem,
         }
-        with torch.device("meta"):  # checks the settings, counts costs
-            supernet = NASNetSupernet(distinct_inputs=distinct_inputs, **self.settings)
-        self._supernet = [supernet]  # a list: not a submodule
-        self.space = supernet.space
-        self.num_classes = num_classes
-        self.input_size = self.settings["input_size"]
+        with torch.device("meta"):  # its weights are not needed
+            supernet = NASNetSupernet(distinct_inputs=distinct_inputs, **settings)
+        super().__init__(supernet, alive, partial_channels)
         self.skeleton = Skeleton(
             lambda shape: RelaxedCell(
                 shape, self.alive[CELLS.index(shape.kind)], partial_channels=partial_channels
             ),
-            **self.settings,
+            **settings,
             auxiliary=False,
         )
 
@@ -146,7 +141,7 @@ class RelaxedNASNet(RelaxedNetwork):
                     chosen[cell, EDGES.index((source if source < NUM_INPUTS else 0, target))] = -1
                     chosen[cell, edge] = op
                     archs.append(self.architecture(chosen))
-        _, macs = self._supernet[0].count(self.space.choices_of(archs))
+        _, macs = self.supernet.count(self.space.choices_of(archs))
         table = np.zeros(self.alphas_shape, np.int64)
         table[..., : len(OPS)] = (macs[1:] - macs[0]).reshape(len(CELLS), len(EDGES), len(OPS))
         return table
@@ -166,12 +161,12 @@ class RelaxedCell(Cell):
     ) -> None:
         super().__init__(shape, affine=False)
         self.partial_channels = partial_channels
-        self.width = shape.channels // partial_channels
+        width = shape.channels // partial_channels
         self.edges = nn.ModuleDict(
             {
                 edge_name(source, target): nn.ModuleDict(
                     {
-                        op: create_op(op, self.width, stride_of(shape.kind, source), affine=False)
+                        op: create_op(op, width, stride_of(shape.kind, source), affine=False)
                         for op, is_alive in zip(OPS, edge_alive, strict=False)
                         if is_alive
                     }
@@ -182,69 +177,41 @@ class RelaxedCell(Cell):
 
     def forward(self, s0: Tensor, s1: Tensor, weights: EdgeWeights) -> Tensor:
         """The concatenated nodes (N, 4 * channels, H', W')."""
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
-        inputs: list[_Input] = []
-        for target in range(NUM_INPUTS, NUM_STATES):
-            for state in states[len(inputs) :]:
-                inputs.append(_Input(state, self.width, stride_of(self.kind, len(inputs))))
-            node = Node(self.partial_channels)
-            for (source, end), edge_weights in zip(EDGES, weights, strict=True):
-                if end != target:
-                    continue
-                ops = cast(nn.ModuleDict, self.edges[edge_name(source, target)])
-                for op, weight in zip(OPS, edge_weights, strict=False):
-                    if weight is not None:
-                        node.add(inputs[source].weighted(op, ops[op], weight))
-                if self.partial_channels > 1:
-                    node.add_passed(inputs[source].passed)
-            states.append(node.value(inputs[0].shrunk))
+        states = run_edges(
+            [self.preprocess0(s0), self.preprocess1(s1)],
+            EDGES,
+            weights,
+            self.partial_channels,
+            read=lambda number, value: _Input(
+                value, self.partial_channels, stride_of(self.kind, number)
+            ),
+            operate=self._operate,
+        )
         return torch.cat(states[NUM_INPUTS:], dim=1)
 
-
-class _Input:
-    """What the edges leaving a state read of it, each made once and when it is needed.
-
-    Args:
-        state: (N, C, H, W).
-        width: Number of channels that go through operations, the first ones.
-        stride: Of the operations.
-    """
-
-    def __init__(self, state: Tensor, width: int, stride: int) -> None:
-        self.x, self._rest = state[:, :width], state[:, width:]
-        self._stride = stride
-        self._made: dict[str, Tensor] = {}
-
-    @property
-    def shrunk(self) -> Tensor:
-        """Has the shape of what operations give."""
-        return self.x[:, :, :: self._stride, :: self._stride]
-
-    @property
-    def passed(self) -> Tensor:
-        """The channels that pass by; of stride 2 the largest of four pixels, as PC-DARTS has it."""
-        if self._stride == 1:
-            return self._rest
-        return self._once("passed", lambda: F.max_pool2d(self._rest, 2, ceil_mode=True))
-
-    def weighted(self, op: str, module: nn.Module, weight: Tensor) -> Tensor:
-        """What an operation gives, times its weight."""
-        if op in SEPARABLE or op in DILATED:
+    def _operate(self, source: _Input, edge: int, op: int, weight: Tensor) -> Tensor | None:
+        if op == len(OPS):  # none
+            return None
+        name = OPS[op]
+        module = cast(nn.ModuleDict, self.edges[edge_name(*EDGES[edge])])[name]
+        if name in SEPARABLE or name in DILATED:
             _, *layers, bn = cast(nn.Sequential, module)  # begins with ReLU
-            x = self._once("relu", lambda: F.relu(self.x))
+            x = source.relu
             for layer in layers:
                 x = layer(x)
             return cast(BatchNorm2d, bn).scaled(x, weight)
-        if op == SKIP:
-            return cast(Tensor, module(self.x)) * weight
-        return self._once(op, lambda: _normalised(module(self.x))) * weight
-
-    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
+        if name == SKIP:
+            return cast(Tensor, module(source.x)) * weight
+        return source.pooled(name, module) * weight
 
 
-def _normalised(x: Tensor) -> Tensor:
-    """By the statistics of the batch, in eval mode too."""
-    return F.batch_norm(x, None, None, training=True)
+class _Input(State):
+    @cached_property
+    def _pools(self) -> dict[str, Tensor]:
+        return {}
+
+    def pooled(self, op: str, module: nn.Module) -> Tensor:
+        """What a pool gives, normalised by the statistics of the batch, in eval mode too."""
+        if op not in self._pools:
+            self._pools[op] = F.batch_norm(module(self.x), None, None, training=True)
+        return self._pools[op]

@@ -8,15 +8,18 @@ the search goes on), https://arxiv.org/abs/2006.10355
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from supernets.spaces import Architecture, SearchSpace
+from supernets.base import Supernet
+from supernets.spaces import Architecture
 
 #: Of each edge, the weight of each operation, a number of shape (); None where it is pruned.
 EdgeWeights = Sequence[Sequence[Tensor | None]]
@@ -29,23 +32,32 @@ class RelaxedNetwork(nn.Module, abc.ABC):
     edge; the others pass by, and the channels of every node are shuffled in k groups.
 
     Args:
+        supernet: Of the same size; its weights are not looked at.
         alive: Which operations there are, bool (num_cells, num_edges, num_ops); None for all. The
             others have no weights and are not computed.
-        partial_channels: One over the share of channels that operations see. At least 1.
+        partial_channels: One over the share of channels that operations see. At least 1, and a
+            divisor of the channels of the first cells.
+
+    Raises:
+        ValueError: If the channels cannot be parted, or ``alive`` is of another shape or leaves an
+            edge without operations.
     """
 
-    space: SearchSpace
-    num_classes: int
-    input_size: tuple[int, int, int]  # (channels, height, width)
-    #: Keyword arguments of ``create_supernet`` for the supernet of the same size.
-    settings: dict[str, Any]
     #: Names along the three axes of alphas: cells of their own, their edges, operations.
     cells: tuple[str, ...]
     edges: tuple[str, ...]
     ops: tuple[str, ...]
 
-    def __init__(self, alive: NDArray[np.bool_] | None, partial_channels: int) -> None:
+    def __init__(
+        self, supernet: Supernet, alive: NDArray[np.bool_] | None, partial_channels: int
+    ) -> None:
         super().__init__()
+        channels = supernet.settings["channels"]
+        if partial_channels < 1 or channels % partial_channels:
+            raise ValueError(
+                f"partial_channels must be at least 1 and divide the {channels} channels of the "
+                f"first cells, got {partial_channels}."
+            )
         if alive is None:
             alive = np.ones(self.alphas_shape, np.bool_)
         if alive.shape != self.alphas_shape or not alive.any(axis=2).all():
@@ -55,6 +67,14 @@ class RelaxedNetwork(nn.Module, abc.ABC):
             )
         self.alive = alive
         self.partial_channels = partial_channels
+        self._supernet = [supernet]  # a list: not a submodule
+        self.space = supernet.space
+        self.num_classes, self.input_size = supernet.num_classes, supernet.input_size
+
+    @property
+    def supernet(self) -> Supernet:
+        """The supernet of the same size, for its settings and costs."""
+        return self._supernet[0]
 
     @property
     def alphas_shape(self) -> tuple[int, int, int]:
@@ -135,44 +155,89 @@ class FixedMixture(nn.Module):
         return cast(Tensor, self.network(x, self._op_weights))
 
 
-class Node:
-    """A state of a relaxed cell while its incoming edges are summed.
+class State:
+    """A state of a relaxed cell, and what the edges leaving it read, made when it is needed.
 
     Args:
+        value: (N, C, H, W).
         partial_channels: As ``RelaxedNetwork``.
+        stride: Of the operations that read it.
     """
 
-    def __init__(self, partial_channels: int) -> None:
-        self._partial_channels = partial_channels
-        self._mixed: Tensor | None = None  # (N, C / partial_channels, H, W)
-        self._passed: Tensor | None = None  # (N, the rest of C, H, W)
+    def __init__(self, value: Tensor, partial_channels: int, stride: int = 1) -> None:
+        width = value.shape[1] // partial_channels
+        #: The channels that go through operations, and the others.
+        self.x, self._rest = value[:, :width], value[:, width:]
+        self._stride = stride
 
-    def add(self, term: Tensor) -> None:
-        """Adds what an operation gives, (N, C / partial_channels, H, W)."""
-        self._mixed = term if self._mixed is None else self._mixed + term
+    @property
+    def shrunk(self) -> Tensor:
+        """Has the shape of what operations give."""
+        return self.x[:, :, :: self._stride, :: self._stride]
 
-    def add_passed(self, term: Tensor) -> None:
-        """Adds the channels that passed by an edge."""
-        self._passed = term if self._passed is None else self._passed + term
+    @cached_property
+    def relu(self) -> Tensor:
+        """Of the channels that go through operations."""
+        return F.relu(self.x)
 
-    def value(self, like: Tensor) -> Tensor:
-        """(N, C, H, W); zeros of the shape of ``like`` where no operation gives anything."""
-        mixed = torch.zeros_like(like) if self._mixed is None else self._mixed
-        if self._passed is None:
-            return mixed
-        return torch.channel_shuffle(
-            torch.cat([mixed, self._passed], dim=1), self._partial_channels
-        )
+    @cached_property
+    def passed(self) -> Tensor:
+        """The channels that pass by; of stride 2 the largest of four pixels, as PC-DARTS has it."""
+        if self._stride == 1:
+            return self._rest
+        return F.max_pool2d(self._rest, 2, ceil_mode=True)
 
 
-def check_partial_channels(partial_channels: int, channels: int) -> None:
-    """Makes sure that the channels of the first cells can be parted.
+AnyState = TypeVar("AnyState", bound=State)
 
-    Raises:
-        ValueError: If they cannot.
+
+def run_edges(
+    values: Sequence[Tensor],
+    edges: Sequence[tuple[int, int]],
+    weights: EdgeWeights,
+    partial_channels: int,
+    *,
+    read: Callable[[int, Tensor], AnyState],
+    operate: Callable[[AnyState, int, int, Tensor], Tensor | None],
+) -> list[Tensor]:
+    """Adds up the edges of a cell, state by state.
+
+    Args:
+        values: The inputs of the cell, (N, C, H, W).
+        edges: Pairs (source, target) of states.
+        weights: Of the operations of each edge.
+        partial_channels: As ``RelaxedNetwork``.
+        read: Makes a state of its number and value.
+        operate: What an operation gives, times its weight, of a source, the numbers of the edge and
+            the operation, and the weight; None for nothing.
+
+    Returns:
+        All states, the inputs among them, (N, C, H, W).
     """
-    if partial_channels < 1 or channels % partial_channels:
-        raise ValueError(
-            f"partial_channels must be at least 1 and divide the {channels} channels of the first "
-            f"cells, got {partial_channels}."
-        )
+    found = list(values)
+    states: list[AnyState] = []
+    for target in range(len(values), 1 + max(end for _, end in edges)):
+        states += [read(i, found[i]) for i in range(len(states), len(found))]
+        # summed as they come, so that no more than one of them is held
+        mixed: Tensor | None = None  # (N, C / partial_channels, H, W)
+        passed: Tensor | None = None  # (N, the rest of C, H, W)
+        for edge, (source, end) in enumerate(edges):
+            if end != target:
+                continue
+            for op, weight in enumerate(weights[edge]):
+                if weight is not None:
+                    mixed = _plus(mixed, operate(states[source], edge, op, weight))
+            if partial_channels > 1:
+                passed = _plus(passed, states[source].passed)
+        value = torch.zeros_like(states[0].shrunk) if mixed is None else mixed
+        if passed is not None:
+            value = torch.channel_shuffle(torch.cat([value, passed], dim=1), partial_channels)
+        found.append(value)
+    return found
+
+
+def _plus(total: Tensor | None, term: Tensor | None) -> Tensor | None:
+    """The sum, where None is an exact zero."""
+    if total is None or term is None:
+        return term if total is None else total
+    return total + term

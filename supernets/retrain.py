@@ -26,8 +26,7 @@ from supernets.command_line import (
     versions,
 )
 from supernets.cost import CostModel
-from supernets.data import Loaders, create_loaders
-from supernets.data_options import data_arguments
+from supernets.data import Loaders
 from supernets.distributed import (
     Ranks,
     ranks_from_environment,
@@ -49,6 +48,7 @@ from supernets.training_command import (
     already_trained,
     check_same_settings,
     device_of_rank,
+    open_data,
     run_training,
 )
 from supernets.training_loop import TrainResult
@@ -160,15 +160,7 @@ def _open_data(
         for name, value in _recorded_options(stored, args).items():
             if vars(filled).get(name) is None:
                 setattr(filled, name, value)
-    loaders = create_loaders(
-        **data_arguments(filled, filled.dataset),
-        batch_size=args.batch_size,
-        seed=filled.split_seed or 0,
-        device=device,
-        num_workers=args.num_workers,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
+    loaders = open_data(filled, seed=filled.split_seed or 0, device=device, ranks=ranks)
     found = {"classes": loaders.num_classes, "channels": loaders.input_size[0]}
     network = source.settings
     expected = {"classes": network["num_classes"], "channels": network["input_size"][0]}

@@ -11,7 +11,11 @@ from supernets.export_formats import FORMATS
 from supernets.factory import SPACES
 from supernets.nasnet_subnet import IMAGENET_SIDE, STEMS
 from supernets.retrain_config import RetrainConfig
-from supernets.training_command import add_recipe_options, add_run_options
+from supernets.training_command import (
+    add_recipe_options,
+    add_run_options,
+    check_run_options,
+)
 
 PROGRAM = "supernet-retrain"
 
@@ -150,14 +154,11 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError("--subnet or --arch is required: an exported subnet, or an architecture.")
     if args.subnet is not None and args.arch is not None:
         raise ValueError("--subnet and --arch both say what to train; leave one of them out.")
-    if args.output is None:
-        raise ValueError("--output is required: the folder for the files.")
+    check_run_options(args)
     if args.arch is not None and args.finetune:
         raise ValueError(
             "--arch is an architecture without weights; leave out --finetune, or pass --subnet."
         )
-    if not args.checkpoint_minutes > 0:
-        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
     if args.drop_path_ramp and args.drop_path == 0:
         raise ValueError("--drop-path-ramp needs the rate it ends with; pass --drop-path.")
     if args.arch is not None and args.dataset is None:

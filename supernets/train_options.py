@@ -14,7 +14,11 @@ from supernets.nasnet_subnet import STEMS
 from supernets.path_sampling import PATHS
 from supernets.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
 from supernets.train_config import TrainConfig
-from supernets.training_command import add_recipe_options, add_run_options
+from supernets.training_command import (
+    add_recipe_options,
+    add_run_options,
+    check_run_options,
+)
 
 PROGRAM = "supernet-train"
 PROGRESSIVE = "progressive"
@@ -188,10 +192,7 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option that was given would have no effect.
     """
-    if args.output is None:
-        raise ValueError("--output is required: the folder for the run's files.")
-    if not args.checkpoint_minutes > 0:
-        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    check_run_options(args)
     given = [name for name in _SPACES_OF_OPTION if getattr(args, name) is not None]
     given += [name for name in _SPACES_OF_RATE if getattr(args, name) > 0]
     for name in given:

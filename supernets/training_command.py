@@ -20,6 +20,8 @@ from supernets.command_line import (
     print_result,
     write_args,
 )
+from supernets.data import Loaders, create_loaders
+from supernets.data_options import data_arguments
 from supernets.device import resolve_device
 from supernets.distributed import Ranks, start_process_group, stop_process_group
 from supernets.train_config import SCHEDULES
@@ -82,12 +84,20 @@ def add_recipe_options(
     add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Adds where a run's files go, how it resumes and what it runs on; gives back the group."""
+def add_run_options(
+    parser: argparse.ArgumentParser, *, with_resume: bool = True
+) -> argparse._ArgumentGroup:
+    """Adds where a run's files go, how it resumes and what it runs on; gives back the group.
+
+    Args:
+        parser: Where to.
+        with_resume: Whether a run is only continued on request; otherwise by the same command.
+    """
     group = parser.add_argument_group("run")
     add = group.add_argument
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add("--resume", action="store_true", help="continue the run in --output (default: no)")
+    if with_resume:
+        add("--resume", action="store_true", help="continue the run in --output (default: no)")
     add(
         "--checkpoint-minutes",
         type=float,
@@ -104,6 +114,43 @@ def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="memory format (default: yes)",
     )
     return group
+
+
+def check_run_options(args: argparse.Namespace) -> None:
+    """Makes sure that the options of ``add_run_options`` are there and in range.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if args.output is None:
+        raise ValueError("--output is required: the folder for the run's files.")
+    if not args.checkpoint_minutes > 0:
+        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+
+
+def open_data(
+    args: argparse.Namespace, *, seed: int, device: torch.device, ranks: Ranks
+) -> Loaders:
+    """Opens the data of the options of data, batch size and workers.
+
+    Args:
+        args: With the options of a command that trains; ``dataset`` is given.
+        seed: Of splits, order and augmentation.
+        device: Where minibatches are wanted.
+        ranks: This process among those of ``torchrun``.
+
+    Raises:
+        ValueError: As ``data_arguments`` and ``create_loaders``.
+    """
+    return create_loaders(
+        **data_arguments(args, args.dataset),
+        batch_size=args.batch_size,
+        seed=seed,
+        device=device,
+        num_workers=args.num_workers,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
 
 
 def device_of_rank(name: str, ranks: Ranks) -> torch.device:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from supernets.atomic import atomic_write
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a CSV file with a column for every name in some row; replaced whole."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class TrainingLog:
@@ -28,11 +37,7 @@ class TrainingLog:
 
     def write(self, history: Sequence[dict[str, float]]) -> None:
         """Replaces ``summary.csv`` by all rows, and sends the last one to TensorBoard."""
-        columns = list(dict.fromkeys(name for row in history for name in row))
-        with atomic_write(self.output / "summary.csv") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
+        write_rows(self.output / "summary.csv", history)
         if self._board is not None:
             for name, value in history[-1].items():
                 self._board.add_scalar(name, value, history[-1]["epoch"])

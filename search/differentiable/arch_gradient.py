@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -78,10 +79,8 @@ class MixtureLoss:
             weights: In place of the network's own; its buffers are then left as they are.
         """
         x, y = batch
-        if self.relaxation.is_random:
-            with seeded_draws(self._device, self._seed, *key):
-                op_weights = self.relaxation.op_weights(alphas, self._alive, progress)
-        else:
+        draws = seeded_draws(self._device, self._seed, *key)
+        with draws if self.relaxation.is_random else nullcontext():
             op_weights = self.relaxation.op_weights(alphas, self._alive, progress)
         with autocast(self._device, self._amp):
             if weights is None:

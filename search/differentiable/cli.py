@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from timm.utils import random_seed
 
@@ -35,13 +34,16 @@ from supernets.command_line import (
     versions,
 )
 from supernets.cost import CostModel
-from supernets.data import create_loaders
-from supernets.data_options import data_arguments
 from supernets.distributed import ranks_from_environment
-from supernets.factory import create_relaxed_network, create_space, create_supernet, default_amp
+from supernets.factory import create_relaxed_network, create_space, default_amp
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture, CellSpace
-from supernets.training_command import check_same_settings, device_of_rank, run_training
+from supernets.training_command import (
+    check_same_settings,
+    device_of_rank,
+    open_data,
+    run_training,
+)
 from supernets.training_loop import TrainResult
 
 
@@ -62,15 +64,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     prepare_output(args.output)
     checkpoint = _find_checkpoint(args.output)
     true_values = _true_values(args)
-    loaders = create_loaders(
-        **data_arguments(args, args.dataset),
-        batch_size=args.batch_size,
-        seed=args.seed,
-        device=device,
-        num_workers=args.num_workers,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
+    loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
     make_network = partial(
         _make_network,
@@ -157,9 +151,7 @@ def _true_values(args: argparse.Namespace) -> Mapping[Architecture, float] | Non
 def _hand_over(args: argparse.Namespace, search: DifferentiableSearch) -> dict[str, Any]:
     """Writes ``best.json`` and a picture of the cells; what is printed of the search."""
     network, derived = search.network, search.derived()
-    with torch.device("meta"):
-        supernet = create_supernet(args.space, **network.settings)
-    cost = CostModel(supernet).measure(derived.arch)
+    cost = CostModel(network.supernet).measure(derived.arch)
     best: dict[str, Any] = {
         "architecture": network.space.format(derived.arch),
         "cost": {"params": cost.params, "macs": cost.macs},

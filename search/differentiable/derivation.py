@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.atomic import atomic_write
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture
+from supernets.training_log import write_rows
 
 Floats = NDArray[np.float64]
 SKIP = "skip_connect"
@@ -47,7 +44,7 @@ def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = 
     replaced, chosen = 0, network.choose_ops(op_weights)
     for cell in range(len(chosen)):
         while max_skips is not None and (chosen[cell] == network.ops.index(SKIP)).sum() > max_skips:
-            without = _without_lightest_skip(network, op_weights, cell)
+            without = _without_lightest_skip(network, op_weights, chosen, cell)
             if without is None:
                 break
             op_weights, replaced = without, replaced + 1
@@ -55,10 +52,12 @@ def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = 
     return Derived(network.architecture(chosen), replaced)
 
 
-def _without_lightest_skip(network: RelaxedNetwork, op_weights: Floats, cell: int) -> Floats | None:
+def _without_lightest_skip(
+    network: RelaxedNetwork, op_weights: Floats, chosen: NDArray[np.int64], cell: int
+) -> Floats | None:
     """Weights that rule out the lightest skip connection that has an alternative, if there is."""
     skip = network.ops.index(SKIP)
-    skips = np.flatnonzero(network.choose_ops(op_weights)[cell] == skip)
+    skips = np.flatnonzero(chosen[cell] == skip)
     for edge in skips[np.argsort(op_weights[cell, skips, skip], kind="stable")]:
         without = op_weights.copy()
         without[cell, edge, skip] = -np.inf
@@ -84,7 +83,7 @@ def write_alphas(path: Path, network: RelaxedNetwork, alphas: Floats, op_weights
         alphas: After every epoch, (num_epochs, num_cells, num_edges, num_ops).
         op_weights: Their mean weights, of the same shape; 0 where pruned.
     """
-    rows: Iterable[dict[str, Any]] = (
+    rows = [
         {
             "epoch": epoch + 1,
             "cell": network.cells[cell],
@@ -94,13 +93,5 @@ def write_alphas(path: Path, network: RelaxedNetwork, alphas: Floats, op_weights
             "weight": f"{op_weights[epoch, cell, edge, op]:.7g}",
         }
         for epoch, cell, edge, op in np.ndindex(*alphas.shape)
-    )
-    write_rows(path, ("epoch", "cell", "edge", "op", "alpha", "weight"), rows)
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a CSV file, replaced whole."""
-    with atomic_write(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    ]
+    write_rows(path, rows)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from supernets.atomic import atomic_write
+from supernets.pictures import write_png
 from supernets.relaxed import RelaxedNetwork
 
 Floats = NDArray[np.float64]
@@ -69,8 +68,7 @@ def plot_search(
         *first.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9
     )
     figure.supylabel("weight of an operation", fontsize=9)
-    with atomic_write(path, "wb") as file:
-        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    write_png(figure, path)
 
 
 def _plot_accuracy(

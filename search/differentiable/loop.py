@@ -29,15 +29,10 @@ import torch
 from numpy.typing import NDArray
 
 from search.differentiable.arch_gradient import VirtualStep
-from search.differentiable.derivation import Derived, derive, entropy, write_alphas, write_rows
+from search.differentiable.derivation import Derived, derive, entropy, write_alphas
 from search.differentiable.figure import plot_search
-from search.differentiable.relaxation import (
-    DirichletRelaxation,
-    GumbelRelaxation,
-    Relaxation,
-    SoftmaxRelaxation,
-)
-from search.differentiable.search_config import RelaxationName, SearchConfig
+from search.differentiable.relaxation import create_relaxation
+from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import prune, transplant
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.atomic import atomic_write
@@ -49,6 +44,7 @@ from supernets.interrupts import StopRequest
 from supernets.relaxed import FixedMixture, RelaxedNetwork
 from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
+from supernets.training_log import write_rows
 from supernets.training_loop import Progress, TrainingLoop, TrainResult
 
 _logger = logging.getLogger(__name__)
@@ -289,8 +285,7 @@ class DifferentiableSearch:
         )
         write_alphas(self.output / "alphas.csv", network, *self._history_arrays())
         rows = [{"epoch": i, **entry["derived"]} for i, entry in enumerate(self.history, start=1)]
-        columns = dict.fromkeys(name for row in rows for name in row)
-        write_rows(self.output / "derived.csv", list(columns), rows)
+        write_rows(self.output / "derived.csv", rows)
         return row
 
     def _history_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -337,12 +332,3 @@ def read_search_checkpoint(path: Path) -> dict[str, Any]:
     """
     what = "a checkpoint of a differentiable search; expected one from supernet-search"
     return read_dict(path, FORMAT, VERSION, what)
-
-
-def create_relaxation(name: RelaxationName) -> Relaxation:
-    """The relaxation of a name."""
-    if name == "softmax":
-        return SoftmaxRelaxation()
-    if name == "gumbel":
-        return GumbelRelaxation()
-    return DirichletRelaxation(with_kl=name == "dirichlet-kl")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from estimators.options import add_table_options
+from estimators.options import add_table_options, flag
 from search.differentiable.search_config import (
     GRADIENTS,
     RELAXATIONS,
@@ -19,12 +18,13 @@ from search.differentiable.search_config import (
     SearchConfig,
     Stage,
 )
-from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.command_line import add_config_option
 from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, RELAXED_SPACES
 from supernets.nasbench201 import BN_MODES
 from supernets.nasnet_subnet import STEMS
 from supernets.train_config import SCHEDULES, TrainConfig
+from supernets.training_command import add_run_options, check_run_options
 
 PROGRAM = "supernet-search"
 VAL_FRACTION = 0.5
@@ -159,24 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
             "table", "for the record alone: what the derived architecture is worth, by epoch"
         )
     )
-    group = parser.add_argument_group("run")
-    add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
-    add(
-        "--checkpoint-minutes",
-        type=float,
-        default=10.0,
-        metavar="MIN",
-        help="between checkpoints within an epoch (default: 10)",
-    )
-    add_machine_options(group)
-    add_amp_option(group)
-    add(
-        "--channels-last",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="memory format (default: yes)",
-    )
+    add_run_options(parser, with_resume=False)
     return parser
 
 
@@ -253,14 +236,11 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option does.
     """
-    if args.output is None:
-        raise ValueError("--output is required: the folder for the run's files.")
-    if not args.checkpoint_minutes > 0:
-        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+    check_run_options(args)
     for name, spaces in _SPACES_OF_OPTION.items():
         if getattr(args, name) is not None and args.space not in spaces:
             raise ValueError(
-                f"{_flag(name)} is for --space {' or '.join(spaces)}, not {args.space}."
+                f"{flag(name)} is for --space {' or '.join(spaces)}, not {args.space}."
             )
     if args.tse_batches is not None and not _gradient(args).startswith("tse"):
         raise ValueError(
@@ -269,7 +249,7 @@ def check_options(args: argparse.Namespace) -> None:
         )
     for name in ("table_column", "arch_column"):
         if getattr(args, name) is not None and args.table is None:
-            raise ValueError(f"{_flag(name)} is of --table; give that too, or leave it out.")
+            raise ValueError(f"{flag(name)} is of --table; give that too, or leave it out.")
     if args.table is not None and args.table_column is None:
         raise ValueError("--table needs --table-column, the column of true accuracies.")
     if args.dataset is None:
@@ -311,13 +291,13 @@ def _stages(args: argparse.Namespace) -> tuple[Stage, ...]:
     names = ("epochs", "partial_channels", "keep_ops", "freeze_epochs")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if len({len(values) for values in given.values()}) > 1:
-        shown = ", ".join(f"{_flag(name)} {' '.join(map(str, v))}" for name, v in given.items())
+        shown = ", ".join(f"{flag(name)} {' '.join(map(str, v))}" for name, v in given.items())
         raise ValueError(f"Options of stages must have as many values as there are, got {shown}.")
     is_drnas = ALGORITHMS[args.algorithm].shape == "drnas"
     epochs = given.get("epochs", _DRNAS_EPOCHS if is_drnas else _DARTS_EPOCHS)
     if given and "epochs" not in given and len(next(iter(given.values()))) != len(epochs):
         raise ValueError(
-            f"{_flag(next(iter(given)))} is for other stages than the {len(epochs)} of "
+            f"{flag(next(iter(given)))} is for other stages than the {len(epochs)} of "
             f"{args.algorithm}; give --epochs for as many."
         )
     # DrNAS' own only fit its own number of stages
@@ -364,7 +344,3 @@ def network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of the settings of the network."""
     names = ("channels", *_SPACES_OF_OPTION)
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

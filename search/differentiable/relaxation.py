@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 
+from search.differentiable.search_config import RelaxationName
+
 #: Weight of the divergence from the uniform Dirichlet distribution (DrNAS).
 KL_WEIGHT = 1e-3
 #: Temperatures that GDAS begins and ends with.
@@ -121,6 +123,15 @@ class GumbelRelaxation:
     def penalty(self, alphas: Tensor) -> Tensor:
         """Nothing."""
         return alphas.new_zeros(())
+
+
+def create_relaxation(name: RelaxationName) -> Relaxation:
+    """The relaxation of a name."""
+    if name == "softmax":
+        return SoftmaxRelaxation()
+    if name == "gumbel":
+        return GumbelRelaxation()
+    return DirichletRelaxation(with_kl=name == "dirichlet-kl")
 
 
 def concentrations(alphas: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from search.differentiable.arch_gradient import (
 from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
 from supernets.data import Loader
-from supernets.distributed import Ranks, average_tensor
+from supernets.distributed import Ranks, all_reduce_gradients, average_tensor
 from supernets.relaxed import RelaxedNetwork
 from supernets.training_loop import StepLosses, TrainingTask
 
@@ -216,9 +216,7 @@ class SearchTask(TrainingTask):
             loss.backward()  # type: ignore[no-untyped-call]
             parameters = list(self.module.parameters())
             if self.ranks.world_size > 1:
-                for parameter in parameters:
-                    if parameter.grad is not None:
-                        average_tensor(parameter.grad)
+                all_reduce_gradients(parameters, 1, loss.new_zeros(0))
             if self.clip_grad is not None:
                 nn.utils.clip_grad_norm_(parameters, self.clip_grad)
             self.optimizer.step()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from supernets import cli, data, training
+from supernets import cli, data, training, training_command
 from supernets.cli import main
 from supernets.data import create_loaders
 
@@ -412,7 +412,7 @@ def test_a_signal_before_the_training_ends_it_with_130(
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal was lost")
 
-    monkeypatch.setattr(cli, "create_loaders", open_slowly)
+    monkeypatch.setattr(training_command, "create_loaders", open_slowly)
     assert train(tmp_path / "run") == 130
     assert json.loads(capsys.readouterr().out) == {"status": "interrupted"}
     assert files_below(tmp_path) == []

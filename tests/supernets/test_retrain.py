@@ -20,7 +20,15 @@ from timm.layers import DropPath
 from timm.models import MobileNetV3
 from torch import Tensor, nn
 
-from supernets import cli, export, load_subnet, retrain, standard_training, subnet_folder
+from supernets import (
+    cli,
+    export,
+    load_subnet,
+    retrain,
+    standard_training,
+    subnet_folder,
+    training_command,
+)
 from supernets.command_line import parse_args
 from supernets.data import Loaders, create_loaders
 from supernets.evaluation import evaluate
@@ -223,7 +231,7 @@ def test_the_test_split_is_read_once_and_after_the_training(
             passes.append((tmp_path / "last.pt").exists() and len(history(tmp_path)) == 2)
         return real_epoch(self, *args)
 
-    monkeypatch.setattr(retrain, "create_loaders", create)
+    monkeypatch.setattr(training_command, "create_loaders", create)
     monkeypatch.setattr(ImageLoader, "epoch", epoch)
     assert run(exported, tmp_path) == 0
     assert passes == [True]

@@ -18,7 +18,7 @@ from search.differentiable.arch_gradient import (
     rollout,
     second_order,
 )
-from search.differentiable.loop import create_relaxation
+from search.differentiable.relaxation import create_relaxation
 from supernets.relaxed import RelaxedNetwork
 from supernets.train_config import TrainConfig, create_optimizer
 

@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.differentiable.loop import create_relaxation
-from search.differentiable.relaxation import DirichletRelaxation, Relaxation, concentrations
+from search.differentiable.relaxation import (
+    DirichletRelaxation,
+    Relaxation,
+    concentrations,
+    create_relaxation,
+)
 from search.differentiable.search_config import RELAXATIONS, RelaxationName
 
 SHAPE = (2, 3, 5)
