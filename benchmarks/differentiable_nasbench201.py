@@ -3,7 +3,8 @@
 
 Reads the folders of finished ``search.py --algorithm darts`` and the like, and looks every derived
 cell up in the table: accuracy by epoch, at the end and at worst, and what became of the weights of
-operations, beside a random cell and the cell with the most parameters. Draws the curves.
+operations, beside a random cell and the cell with the most parameters. Says also what would have
+been derived with no edge left out (--exclude-none). Draws the curves.
 
     python search.py --algorithm darts --seed 0 --output runs/differentiable/darts-0 ...
     python benchmarks/differentiable_nasbench201.py --runs runs/differentiable/* \
@@ -84,6 +85,9 @@ def read(
     num_epochs = len(archs)
     ops = list(dict.fromkeys(row["op"] for row in alphas))
     weights = np.array([float(row["weight"]) for row in alphas]).reshape(num_epochs, -1, len(ops))
+    # columns of operations are in the order of the space's candidates
+    best_others = 1 + weights[..., ops.index("none") + 1 :].argmax(axis=2)
+    without_none = [space.architecture(choices.tolist()) for choices in best_others]
     options = {
         name: value
         for name, value in given.items()
@@ -101,6 +105,9 @@ def read(
         "accuracy_by_epoch": {
             column: [truth[arch] for arch in archs] for column, truth in truths.items()
         },
+        "accuracy_by_epoch_without_none": {
+            column: [truth[arch] for arch in without_none] for column, truth in truths.items()
+        },
         "entropy_by_epoch": [round(float(row["alpha_entropy"]), 5) for row in summary],
         "mixture_val_top1": [round(float(row["mixture_val_top1"]), 2) for row in summary],
         # mean over the six edges, after every epoch
@@ -114,13 +121,14 @@ def read(
 def of_algorithm(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Over seeds: at the end, and the worst of the second half of the epochs."""
     found: dict[str, Any] = {"seeds": [run["seed"] for run in runs]}
-    for column in runs[0]["accuracy_by_epoch"]:
-        curves = [run["accuracy_by_epoch"][column] for run in runs]
-        found[column] = {
-            "end": [curve[-1] for curve in curves],
-            "worst_of_second_half": [min(curve[len(curve) // 2 :]) for curve in curves],
-            "mean_over_epochs": [float(np.mean(curve)) for curve in curves],
-        }
+    for rule in ("accuracy_by_epoch", "accuracy_by_epoch_without_none"):
+        for column in runs[0][rule]:
+            curves = [run[rule][column] for run in runs]
+            found[column + rule.removeprefix("accuracy_by_epoch")] = {
+                "end": [curve[-1] for curve in curves],
+                "worst_of_second_half": [min(curve[len(curve) // 2 :]) for curve in curves],
+                "mean_over_epochs": [float(np.mean(curve)) for curve in curves],
+            }
     return found
 
 
@@ -151,7 +159,17 @@ def draw(path: Path, runs: list[dict[str, Any]], column: str) -> None:
         own = [run for run in runs if run["algorithm"] == algorithm]
         for run in own:
             epochs = np.arange(1, run["epochs"] + 1)
-            top.plot(epochs, run["accuracy_by_epoch"][column], lw=1.4, label=f"seed {run['seed']}")
+            (line,) = top.plot(
+                epochs, run["accuracy_by_epoch"][column], lw=1.4, label=f"seed {run['seed']}"
+            )
+            top.plot(
+                epochs,
+                run["accuracy_by_epoch_without_none"][column],
+                lw=1.2,
+                ls=":",
+                color=line.get_color(),
+                label=f"seed {run['seed']}, no edge left out",
+            )
         for i, (op, weights) in enumerate(own[0]["mean_weight_of_ops"].items()):
             bottom.plot(np.arange(1, own[0]["epochs"] + 1), weights, color=f"C{i}", label=op)
         top.set_title(algorithm)

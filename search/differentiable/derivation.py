@@ -13,7 +13,7 @@ from supernets.spaces import Architecture
 from supernets.training_log import write_rows
 
 Floats = NDArray[np.float64]
-SKIP = "skip_connect"
+NONE, SKIP = "none", "skip_connect"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,13 @@ class Derived:
     replaced_skips: int
 
 
-def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = None) -> Derived:
+def derive(
+    network: RelaxedNetwork,
+    op_weights: Floats,
+    max_skips: int | None = None,
+    *,
+    exclude_none: bool = False,
+) -> Derived:
     """Discretises weights of operations, with no more skip connections per cell than wanted.
 
     The lightest skip connection of a cell that has too many is ruled out, and the architecture is
@@ -39,8 +45,13 @@ def derive(network: RelaxedNetwork, op_weights: Floats, max_skips: int | None = 
         network: Whose operations they are.
         op_weights: (num_cells, num_edges, num_ops).
         max_skips: How many skip connections a cell may have; None for any number.
+        exclude_none: Whether edges keep the heaviest operation other than none, where there is one.
     """
     op_weights = np.where(network.alive, op_weights, -np.inf)
+    if exclude_none:
+        none = network.ops.index(NONE)
+        has_others = np.isfinite(np.delete(op_weights, none, axis=2)).any(axis=2)
+        op_weights[has_others, none] = -np.inf
     replaced, chosen = 0, network.choose_ops(op_weights)
     for cell in range(len(chosen)):
         while max_skips is not None and (chosen[cell] == network.ops.index(SKIP)).sum() > max_skips:

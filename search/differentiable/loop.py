@@ -259,7 +259,12 @@ class DifferentiableSearch:
 
     def derived(self) -> Derived:
         """What the alphas stand for."""
-        return derive(self.network, self.mean_weights(), self.config.max_skips)
+        return derive(
+            self.network,
+            self.mean_weights(),
+            self.config.max_skips,
+            exclude_none=self.config.exclude_none,
+        )
 
     def _end_epoch(self) -> dict[str, float]:
         """The row of an epoch that has ended; on the main process."""

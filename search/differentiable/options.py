@@ -149,6 +149,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="skip connections that a derived cell may have; the lightest ones beyond make way "
         "(default: any number)",
     )
+    add(
+        "--exclude-none",
+        action="store_const",
+        const=True,
+        help="nasbench201: keep the heaviest operation other than none on every edge, as darts and "
+        "nasnet always do (default: none may win)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of everything (default: 0)")
     _add_stage_options(parser)
     _add_network_options(parser)
@@ -237,7 +244,7 @@ def check_options(args: argparse.Namespace) -> None:
         ValueError: If an option does.
     """
     check_run_options(args)
-    for name, spaces in _SPACES_OF_OPTION.items():
+    for name, spaces in {**_SPACES_OF_OPTION, "exclude_none": ("nasbench201",)}.items():
         if getattr(args, name) is not None and args.space not in spaces:
             raise ValueError(
                 f"{flag(name)} is for --space {' or '.join(spaces)}, not {args.space}."
@@ -277,6 +284,7 @@ def search_config(args: argparse.Namespace) -> SearchConfig:
         alpha_weight_decay=decay,
         macs_penalty=args.macs_penalty,
         max_skips=args.max_skips,
+        exclude_none=bool(args.exclude_none),
         stages=_stages(args),
         seed=args.seed,
     )

@@ -72,6 +72,8 @@ class SearchConfig:
             to those of the heaviest architecture of the mixture.
         max_skips: Skip connections a derived cell may have; the lightest ones beyond make way for
             other operations. None for any number.
+        exclude_none: Whether the derived cell has the heaviest operations other than none, as in
+            DARTS' own space; otherwise an edge of NAS-Bench-201 may be left out.
         stages: In turn.
         seed: Of alphas and what is drawn.
 
@@ -87,6 +89,7 @@ class SearchConfig:
     alpha_weight_decay: float = 1e-3
     macs_penalty: float = 0.0
     max_skips: int | None = None
+    exclude_none: bool = False
     stages: tuple[Stage, ...] = (Stage(50),)
     seed: int = 0
 

@@ -95,6 +95,7 @@ def test_options_of_stages_go_together() -> None:
     assert config_of(*drnas, "--epochs", "10").stages == (Stage(10, 1, None, 2),)
     three = config_of(*drnas, *"--epochs 3 3 3 --keep-ops 5 4 2 --freeze-epochs 0 0 1".split())
     assert three.stages == (Stage(3, 1, 5, 0), Stage(3, 1, 4, 0), Stage(3, 1, 2, 1))
+    assert not three.exclude_none and config_of(*drnas, "--exclude-none").exclude_none
     with_kl = config_of(*drnas, "--relaxation", "dirichlet-kl")
     assert with_kl.alpha_weight_decay == 0.0
 
@@ -106,6 +107,7 @@ def test_options_of_stages_go_together() -> None:
         ("--algorithm darts --epochs 2 2 --keep-ops 5", "as many values as there are"),
         ("--algorithm darts --partial-channels 4 2", "give --epochs for as many"),
         ("--algorithm darts --layers 3", "--layers is for --space nasnet or darts"),
+        ("--algorithm darts --space darts --exclude-none", "--exclude-none is for --space nasb"),
         ("--algorithm darts --space darts --bn-mode ref", "--bn-mode is for --space nasbench201"),
         ("--algorithm darts --epochs 0", "epochs of a stage must be at least 1"),
         ("--algorithm darts --epochs 2 --freeze-epochs 2", "freeze_epochs must leave"),

@@ -61,6 +61,26 @@ def test_a_skip_connection_stays_where_nothing_else_is_alive() -> None:
     assert found.arch.choices == (3, 3, 1, 3, 3, 3)
 
 
+def test_none_is_excluded_on_request_where_there_is_another_operation() -> None:
+    alive = np.ones((1, 6, 5), np.bool_)
+    alive[0, 2] = [True, False, False, False, False]
+    mixture = network(alive=alive)
+    weights = np.full(mixture.alphas_shape, 0.1)
+    weights[..., 0] = 0.5  # none
+    weights[..., 4] = 0.2
+    assert derive(mixture, weights).arch.choices == (0,) * 6
+    found = derive(mixture, weights, exclude_none=True)
+    assert found.arch.choices == (4, 4, 0, 4, 4, 4) and found.replaced_skips == 0
+
+
+def test_none_does_not_take_the_place_of_a_skip_connection_where_it_is_excluded() -> None:
+    weights = skippy(network())
+    weights[..., 0] = 0.3  # none, heavier than 3x3
+    assert derive(network(), weights, max_skips=0).arch.choices == (0,) * 6
+    found = derive(network(), weights, max_skips=0, exclude_none=True)
+    assert found.arch.choices == (3,) * 6
+
+
 def test_entropy_by_hand() -> None:
     weights = np.array([[[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]])
     assert entropy(weights) == pytest.approx(np.log(2) / 2)

@@ -291,6 +291,13 @@ def test_stages_prune_widen_and_keep_the_schedule(make_search: MakeSearch) -> No
     assert rates == pytest.approx(expected)
 
 
+def test_the_record_is_without_none_where_it_is_excluded(make_search: MakeSearch) -> None:
+    search = make_search(exclude_none=True)
+    with torch.no_grad():
+        search.alphas.values[..., 0] = 5.0
+    assert 0 not in search.derived().arch.choices
+
+
 def test_the_record_of_epochs(make_search: MakeSearch, tmp_path: Path) -> None:
     space = NASBench201Space()
     values = {arch: float(i) for i, arch in enumerate(space.enumerate())}
