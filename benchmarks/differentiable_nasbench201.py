@@ -154,9 +154,10 @@ def draw(path: Path, runs: list[dict[str, Any]], column: str) -> None:
     """Accuracy of the derived cell over the share of the search, a panel per algorithm."""
     algorithms = list(dict.fromkeys(run["algorithm"] for run in runs))
     figure = Figure(figsize=(3.1 * len(algorithms), 6), layout="constrained")
-    panels = figure.subplots(2, len(algorithms), sharey="row", squeeze=False)
+    panels = figure.subplots(2, len(algorithms), squeeze=False)
     for (top, bottom), algorithm in zip(panels.T, algorithms, strict=True):
         own = [run for run in runs if run["algorithm"] == algorithm]
+        top.sharey(panels[0, 0])  # below, some weights hardly move
         for run in own:
             epochs = np.arange(1, run["epochs"] + 1)
             (line,) = top.plot(
