@@ -85,9 +85,9 @@ def read(
     num_epochs = len(archs)
     ops = list(dict.fromkeys(row["op"] for row in alphas))
     weights = np.array([float(row["weight"]) for row in alphas]).reshape(num_epochs, -1, len(ops))
-    # columns of operations are in the order of the space's candidates
-    best_others = 1 + weights[..., ops.index("none") + 1 :].argmax(axis=2)
-    without_none = [space.architecture(choices.tolist()) for choices in best_others]
+    others = weights.copy()  # operations are in the order of the space's candidates
+    others[..., ops.index("none")] = -np.inf
+    without_none = [space.architecture(choices.tolist()) for choices in others.argmax(axis=2)]
     options = {
         name: value
         for name, value in given.items()

@@ -14,14 +14,13 @@ Whatever has finished is kept: the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hardware import write_result
-from search_and_retrain import run_all
+from search_and_retrain import results_of, run_all, seconds_of
 
 from supernets import Architecture, CostModel, SearchSpace, create_supernet
 from supernets.factory import create_space
@@ -127,24 +126,14 @@ def compare(
     args: argparse.Namespace, archs: dict[str, list[Architecture]], space: SearchSpace
 ) -> dict[str, Any]:
     """Accuracies and costs of all trainings, and what the search was."""
-    kinds = {}
-    for kind, group in archs.items():
-        records, seconds = [], []
-        for seed in range(len(group)):
-            folder = args.runs / training_name(kind, seed)
-            text = (folder / "subnet" / "subnet.json").read_text(encoding="utf-8")
-            records.append(json.loads(text))
-            seconds.append(seconds_of(folder))
-        accuracies = [record["metrics"]["test_top1"] for record in records]
-        kinds[kind] = {
+    kinds = {
+        kind: {
             "architectures": [space.format(arch) for arch in group],
-            "test_top1": accuracies,
-            "mean": float(np.mean(accuracies)),
-            "sd": float(np.std(accuracies, ddof=1)) if len(group) > 1 else None,
-            "params": [record["cost"]["params"] for record in records],
-            "macs": [record["cost"]["macs"] for record in records],
-            "training_seconds": seconds,
+            **results_of([args.runs / training_name(kind, seed) for seed in range(len(group))]),
         }
+        for kind, group in archs.items()
+        if group
+    }
     found = json.loads((args.search / "best.json").read_text(encoding="utf-8"))
     given = json.loads((args.search / "args.json").read_text(encoding="utf-8"))["args"]
     return {
@@ -160,12 +149,6 @@ def compare(
         },
         "trainings": kinds,
     }
-
-
-def seconds_of(folder: Path) -> int:
-    """Of all epochs of a run."""
-    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
-        return round(sum(float(row["seconds"]) for row in csv.DictReader(file)))
 
 
 if __name__ == "__main__":

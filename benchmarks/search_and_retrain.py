@@ -237,23 +237,8 @@ def compare(
     """Accuracies of all methods after training, and what the searches found and cost."""
     methods = {}
     for method in subnets:
-        records, seconds = [], []
-        for k in range(num_trainings(args, method)):
-            folder = args.runs / training_name(method, k)
-            text = (folder / "subnet" / "subnet.json").read_text(encoding="utf-8")
-            records.append(json.loads(text))
-            with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
-                seconds.append(sum(float(row["seconds"]) for row in csv.DictReader(file)))
-        accuracies = [record["metrics"]["test_top1"] for record in records]
-        methods[method] = {
-            "architectures": subnets[method],
-            "test_top1": accuracies,
-            "mean": round(float(np.mean(accuracies)), 3),
-            "sd": round(float(np.std(accuracies, ddof=1)), 3),
-            "macs": [record["cost"]["macs"] for record in records],
-            "params": [record["cost"]["params"] for record in records],
-            "training_seconds": [round(value) for value in seconds],
-        }
+        folders = [args.runs / training_name(method, k) for k in range(num_trainings(args, method))]
+        methods[method] = {"architectures": subnets[method], **results_of(folders)}
     searches = {}
     for name, best in found.items():
         with open(args.runs / name / "trials.csv", newline="", encoding="utf-8") as file:
@@ -264,6 +249,29 @@ def compare(
             "estimation_seconds": round(sum(float(trial["seconds"]) for trial in trials)),
         }
     return {"note": args.note, "methods": methods, "searches": searches}
+
+
+def results_of(trainings: Sequence[Path]) -> dict[str, Any]:
+    """Accuracies, costs and seconds of finished trainings, given by their folders."""
+    records = [
+        json.loads((folder / "subnet" / "subnet.json").read_text(encoding="utf-8"))
+        for folder in trainings
+    ]
+    accuracies = [record["metrics"]["test_top1"] for record in records]
+    return {
+        "test_top1": accuracies,
+        "mean": round(float(np.mean(accuracies)), 3),
+        "sd": round(float(np.std(accuracies, ddof=1)), 3) if len(accuracies) > 1 else None,
+        "macs": [record["cost"]["macs"] for record in records],
+        "params": [record["cost"]["params"] for record in records],
+        "training_seconds": [seconds_of(folder) for folder in trainings],
+    }
+
+
+def seconds_of(folder: Path) -> int:
+    """Of all epochs of a run."""
+    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
+        return round(sum(float(row["seconds"]) for row in csv.DictReader(file)))
 
 
 if __name__ == "__main__":

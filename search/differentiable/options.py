@@ -65,6 +65,7 @@ ALGORITHMS = {
 _SPACES_OF_OPTION = {
     "cells_per_stage": ("nasbench201",),
     "bn_mode": ("nasbench201",),
+    "exclude_none": ("nasbench201",),
     "layers": NASNET_SPACES,
     "stem": NASNET_SPACES,
 }
@@ -244,7 +245,7 @@ def check_options(args: argparse.Namespace) -> None:
         ValueError: If an option does.
     """
     check_run_options(args)
-    for name, spaces in {**_SPACES_OF_OPTION, "exclude_none": ("nasbench201",)}.items():
+    for name, spaces in _SPACES_OF_OPTION.items():
         if getattr(args, name) is not None and args.space not in spaces:
             raise ValueError(
                 f"{flag(name)} is for --space {' or '.join(spaces)}, not {args.space}."
@@ -350,5 +351,5 @@ def recipe(args: argparse.Namespace, config: SearchConfig, amp: bool) -> TrainCo
 
 def network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of the settings of the network."""
-    names = ("channels", *_SPACES_OF_OPTION)
+    names = ("channels", "cells_per_stage", "bn_mode", "layers", "stem")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
