@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
 from tqdm import tqdm
 
 from estimators.base import EstimateError, Estimator
+from estimators.executors import Executor, InProcess, Measure
 from estimators.one_pass import OnePassEstimator
 from estimators.trials import Trial, TrialStore
 from supernets.spaces import Architecture
@@ -20,9 +23,10 @@ SECONDS = "seconds_"
 def measure_all(
     archs: Sequence[Architecture],
     store: TrialStore,
-    measure: Callable[[int, Architecture], Trial],
+    measure: Measure,
     *,
     description: str,
+    make_executor: Callable[[Measure], Executor] = InProcess,
 ) -> tuple[Trial, ...]:
     """Measures what the store does not hold yet.
 
@@ -31,6 +35,7 @@ def measure_all(
         store: New, or of an earlier part of the same measurement.
         measure: Gives the trial of a number and an architecture.
         description: For the progress bar.
+        make_executor: Where to measure.
 
     Returns:
         One trial for each architecture, in their order.
@@ -44,18 +49,24 @@ def measure_all(
     elif set(known) != set(archs):
         raise ValueError(f"{store.path} holds other architectures; use a new --output.")
     total, done = len(archs), len(store.trials)
-    with tqdm(total=total, initial=done, unit="arch", desc=description) as progress:
-        for number, arch in store.pending:
-            store.tell(measure(number, arch))
+    if not store.pending:
+        return store.trials
+    with (
+        tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
+        make_executor(measure) as executor,
+    ):
+        for trial in executor.measure(store.pending):
+            store.tell(trial)
             progress.update()
     return store.trials
 
 
 def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:
-    """Measures an architecture; an ``EstimateError`` makes a failed trial."""
+    """Measures an architecture; an ``EstimateError`` or too little memory makes a failed trial."""
     start = time.perf_counter()
     try:
-        estimate = estimator.estimate(arch)
+        with _short_of_memory_is_its_fault():
+            estimate = estimator.estimate(arch)
     except EstimateError as error:
         seconds = time.perf_counter() - start
         message = str(error) or type(error).__name__
@@ -71,10 +82,30 @@ def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> 
     )
 
 
+@contextmanager
+def _short_of_memory_is_its_fault() -> Iterator[None]:
+    """Turns a lack of memory into an ``EstimateError``."""
+    try:
+        yield
+    except MemoryError as error:
+        raise EstimateError(f"Out of memory: {error}") from error
+    except RuntimeError as error:
+        # the CPU's allocator has no exception of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        torch.cuda.empty_cache()  # nothing to do where CUDA was not used
+        raise EstimateError(f"Out of memory: {error}") from error
+
+
 def trial_of_pass(one_pass: OnePassEstimator, number: int, arch: Architecture) -> Trial:
     """Measures all scores of an architecture; one that diverges keeps what was measured."""
     start = time.perf_counter()
-    record = one_pass.measure(arch)
+    try:
+        with _short_of_memory_is_its_fault():
+            record = one_pass.measure(arch)
+    except EstimateError as failure:
+        seconds = time.perf_counter() - start
+        return Trial(number, arch, None, metrics={}, seconds=seconds, error=str(failure))
     seconds = time.perf_counter() - start
     score = one_pass.score.of(record.metrics, record.curves)
     error = None

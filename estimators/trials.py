@@ -30,7 +30,7 @@ _SCHEMA = (
     """CREATE TABLE trials (
         number INTEGER PRIMARY KEY, arch TEXT NOT NULL UNIQUE, choices TEXT NOT NULL,
         is_told INTEGER NOT NULL DEFAULT 0, score REAL, seconds REAL, error TEXT,
-        metrics TEXT NOT NULL DEFAULT '{}', curves TEXT NOT NULL DEFAULT '{}'
+        metrics TEXT NOT NULL DEFAULT '{}', curves TEXT NOT NULL DEFAULT '{}', position INTEGER
     )""",
 )
 
@@ -115,6 +115,11 @@ class TrialStore:
         return tuple(self._told[number] for number in sorted(self._told))
 
     @property
+    def finished(self) -> tuple[Trial, ...]:
+        """The told trials in the order they were told; it is kept in the file as well."""
+        return tuple(self._told.values())
+
+    @property
     def pending(self) -> tuple[tuple[int, Architecture], ...]:
         """Number and architecture of what was asked and not yet told, ordered by number."""
         return tuple(
@@ -163,13 +168,14 @@ class TrialStore:
             transaction.execute("BEGIN IMMEDIATE")
             transaction.execute(
                 "UPDATE trials SET is_told = 1, score = ?, seconds = ?, error = ?, metrics = ?, "
-                "curves = ? WHERE number = ?",
+                "curves = ?, position = ? WHERE number = ?",
                 (
                     trial.score,
                     trial.seconds,
                     trial.error,
                     json.dumps(trial.metrics),
                     json.dumps(trial.curves),
+                    len(self._told),
                     trial.number,
                 ),
             )
@@ -221,10 +227,18 @@ class TrialStore:
         self.close()
 
     def _load(self) -> None:
+        columns = self._connection.execute("SELECT name FROM pragma_table_info('trials')")
+        if ("position",) not in columns.fetchall():  # a file from before; told by number
+            self._connection.execute("ALTER TABLE trials ADD COLUMN position INTEGER")
+        told: dict[int, Trial] = {}
         for number, arch, trial in _rows(self._connection, self._space):
             self._asked[number] = arch
             if trial is not None:
-                self._told[number] = trial
+                told[number] = trial
+        order = self._connection.execute(
+            "SELECT number FROM trials WHERE is_told ORDER BY position, number"  # NULLs are first
+        )
+        self._told = {number: told[number] for (number,) in order}
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from tqdm import tqdm
 
 from estimators.base import Estimator
+from estimators.executors import Executor, InProcess, Measure
 from estimators.measuring import trial_of_estimate
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
+from supernets.spaces import Architecture
 
 
 class SearchError(RuntimeError):
@@ -21,6 +26,7 @@ def run_search(
     *,
     num_trials: int,
     batch_size: int,
+    make_executor: Callable[[Measure], Executor] = InProcess,
 ) -> Trial:
     """Searches until the store holds ``num_trials`` trials, continuing from those it holds.
 
@@ -28,6 +34,12 @@ def run_search(
     A search that was killed therefore continues to the very trials of an uninterrupted one. An
     ``EstimateError`` makes a failed trial and the search goes on; any other error ends it, with
     the store consistent.
+
+    An executor that measures several candidates at once finishes them in an order of its own.
+    Batches of several are told whole, by number: their trials are the same wherever they are
+    measured. With a ``batch_size`` of 1 an architecture is asked for whenever one is finished,
+    while others are still measured, and trials are told as they come; what is asked for then
+    depends on the order in which they were finished, which the store records.
 
     ``num_trials`` may be raised later. Its last batch is cut short to end on it, so that 105 and
     then 200 trials by batches of 10 differ from 200 at once; multiples of the batch size (after the
@@ -39,6 +51,7 @@ def run_search(
         store: Records the trials.
         num_trials: Number of trials in the end, earlier and failed ones included.
         batch_size: Number of architectures asked for at once.
+        make_executor: Where to measure.
 
     Returns:
         The trial with the best score.
@@ -50,23 +63,57 @@ def run_search(
     """
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
     check_store(store, num_trials=num_trials)
-    with tqdm(total=num_trials, initial=len(store.trials), unit="trial") as progress:
-        while True:
-            for number, arch in store.pending:
-                store.tell(trial_of_estimate(estimator, number, arch))
+    _tell_finished(algorithm, store, batch_size)
+    if len(store.trials) < num_trials:
+        with (
+            tqdm(total=num_trials, initial=len(store.trials), unit="trial") as progress,
+            make_executor(partial(trial_of_estimate, estimator)) as executor,
+        ):
+            for candidate in store.pending:
+                executor.submit(*candidate)
+            while True:
+                for candidate in _ask(algorithm, store, num_trials, batch_size, executor.capacity):
+                    executor.submit(*candidate)
+                if not store.pending:
+                    break
+                store.tell(executor.next())
+                _tell_finished(algorithm, store, batch_size)
                 progress.update()
                 progress.set_postfix(best=_best_score(store), refresh=False)
-            algorithm.tell(store.trials[len(algorithm.trials) :])
-            num_left = num_trials - len(algorithm.trials)
-            if num_left == 0:
-                break
-            store.ask(algorithm.ask(min(algorithm.next_batch_size(batch_size), num_left)))
     best = store.best()
     if not best:
         raise SearchError(
             f"All {num_trials} trials failed; the last with: {store.trials[-1].error}"
         )
     return best[0]
+
+
+def _tell_finished(algorithm: SearchAlgorithm, store: TrialStore, batch_size: int) -> None:
+    """Tells what the algorithm may know: one by one as they come, or a whole batch by number."""
+    if batch_size == 1:
+        algorithm.tell(store.finished[len(algorithm.trials) :])
+    elif not store.pending:
+        algorithm.tell(store.trials[len(algorithm.trials) :])
+
+
+def _ask(
+    algorithm: SearchAlgorithm, store: TrialStore, num_trials: int, batch_size: int, capacity: int
+) -> Sequence[tuple[int, Architecture]]:
+    """Asks for what is to be measured besides what is being measured, and records it."""
+    in_flight = [arch for _, arch in store.pending]
+    if in_flight and batch_size > 1:
+        return ()
+    wanted = algorithm.next_batch_size(batch_size)
+    if batch_size == 1 and wanted == 1:
+        wanted = capacity
+    num_left = num_trials - len(store.trials) - len(in_flight)
+    num_new = min(wanted - len(in_flight), num_left)
+    if num_new <= 0:
+        return ()
+    # what is asked for depends on what was told alone, so that those in flight may come again
+    proposed = algorithm.ask(len(in_flight) + num_new)
+    store.ask([arch for arch in proposed if arch not in in_flight][:num_new])
+    return store.pending[len(in_flight) :]
 
 
 def _best_score(store: TrialStore) -> str:

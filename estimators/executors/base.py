@@ -1,0 +1,103 @@
+"""What every executor does, and what becomes of a candidate whose worker is lost."""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+
+from estimators.trials import Trial
+from supernets.spaces import Architecture
+
+#: Measures the architecture of a number. Sent to workers, and so to be pickled.
+Measure = Callable[[int, Architecture], Trial]
+#: After losing so many workers a candidate is given up.
+MAX_LOSSES = 3
+
+_logger = logging.getLogger(__name__)
+
+
+class ExecutorError(RuntimeError):
+    """The workers themselves are of no use, whatever the candidate."""
+
+
+class Executor(abc.ABC):
+    """Measures candidates, some of them at a time, and gives them back as they are finished.
+
+    The same candidate gives the same trial wherever it is measured, but for its seconds; on CPUs
+    this needs the same number of threads, and processors of one kind.
+
+    A candidate whose worker is lost is measured again, and given up as a failed trial once that has
+    happened ``MAX_LOSSES`` times.
+    """
+
+    def __init__(self) -> None:
+        #: How often a worker was lost with its candidate.
+        self.num_lost = 0
+        self._losses: dict[int, int] = {}
+
+    @property
+    @abc.abstractmethod
+    def capacity(self) -> int:
+        """How many candidates can be measured at once; may change."""
+
+    @abc.abstractmethod
+    def submit(self, number: int, arch: Architecture) -> None:
+        """Takes a candidate on, which ``next`` will give back."""
+
+    @abc.abstractmethod
+    def next(self) -> Trial:
+        """Waits for a candidate to be finished, which was submitted and not given back before.
+
+        Raises:
+            ExecutorError: If no worker can be had.
+            Exception: What measuring raised; the other candidates are not lost by it.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends all workers; what they are measuring is lost."""
+
+    def measure(self, candidates: Iterable[tuple[int, Architecture]]) -> Iterator[Trial]:
+        """Measures candidates, given as numbers and architectures; gives back what is finished."""
+        num_left = 0
+        for number, arch in candidates:
+            self.submit(number, arch)
+            num_left += 1
+        for _ in range(num_left):
+            yield self.next()
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _lose(self, number: int, arch: Architecture, reason: str) -> Trial | None:
+        """Counts the loss of a worker; the failed trial if that is one too many."""
+        self.num_lost += 1
+        losses = self._losses[number] = self._losses.get(number, 0) + 1
+        if losses < MAX_LOSSES:
+            _logger.warning("Candidate %d is measured again: %s", number, reason)
+            return None
+        error = f"Given up after losing {losses} workers: {reason}"
+        _logger.warning("Candidate %d: %s", number, error)
+        return Trial(number, arch, None, metrics={}, seconds=0.0, error=error)
+
+
+def timed_out(number: int, arch: Architecture, limit: float) -> Trial:
+    """The failed trial of a candidate that was stopped.
+
+    Args:
+        number: Of the candidate.
+        arch: Of the candidate.
+        limit: After so many seconds.
+    """
+    error = f"Stopped after {limit:g} s, the limit of a trial."
+    return Trial(number, arch, None, metrics={}, seconds=limit, error=error)

@@ -1,0 +1,39 @@
+"""Measuring in this process, one candidate after another."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from estimators.executors.base import Executor, Measure
+from estimators.trials import Trial
+from supernets.spaces import Architecture
+
+
+class InProcess(Executor):
+    """Measures when it is asked for a result, in the order of submission.
+
+    Args:
+        measure: Measures a candidate.
+    """
+
+    def __init__(self, measure: Measure) -> None:
+        super().__init__()
+        self._measure = measure
+        self._waiting: deque[tuple[int, Architecture]] = deque()
+
+    @property
+    def capacity(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, number: int, arch: Architecture) -> None:
+        """Puts a candidate at the end of the queue."""
+        self._waiting.append((number, arch))
+
+    def next(self) -> Trial:
+        """Measures the first candidate of the queue."""
+        return self._measure(*self._waiting.popleft())
+
+    def close(self) -> None:
+        """Forgets what waits."""
+        self._waiting.clear()

@@ -1,0 +1,202 @@
+"""Measuring in processes of this machine, each with a candidate at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from estimators.executors import worker
+from estimators.executors.base import MAX_LOSSES, Executor, ExecutorError, Measure, timed_out
+from estimators.trials import Trial
+from supernets.spaces import Architecture
+
+#: Seconds that a worker has to write a checkpoint and go.
+_GRACE = 20.0
+
+
+class LocalProcesses(Executor):
+    """Worker processes of this machine.
+
+    The measurement is written to a file once, and every worker reads that once. Its tensors on the
+    CPU are mapped from there, so that all workers share their memory.
+
+    Args:
+        measure: Measures a candidate.
+        num_workers: How many processes. At least 1.
+        threads: Of CPU operations in each.
+        gpus: Those that workers are spread over, in CUDA's terms; none for what ``measure`` says.
+        trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        *,
+        num_workers: int,
+        threads: int = 1,
+        gpus: tuple[str, ...] = (),
+        trial_timeout: float | None = None,
+    ) -> None:
+        super().__init__()
+        if num_workers < 1:
+            raise ValueError(f"num_workers must be at least 1, got {num_workers}.")
+        if trial_timeout is not None and not trial_timeout > 0:
+            raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
+        self._trial_timeout = trial_timeout
+        self._waiting: deque[tuple[int, Architecture]] = deque()
+        self._folder = TemporaryDirectory(prefix="paceline-")
+        path = Path(self._folder.name) / "measure.pt"
+        worker.write_measure(measure, path)
+        self._workers = [
+            _Worker(path, threads, gpus[i % len(gpus)] if gpus else None)
+            for i in range(num_workers)
+        ]
+
+    @property
+    def capacity(self) -> int:
+        """The number of workers."""
+        return len(self._workers)
+
+    def submit(self, number: int, arch: Architecture) -> None:
+        """Gives a candidate to a free worker, or puts it at the end of the queue."""
+        self._waiting.append((number, arch))
+        self._hand_out()
+
+    def next(self) -> Trial:
+        """Waits for the first candidate that is finished, lost too often, or stopped."""
+        while True:
+            self._hand_out()
+            futures = {each.future: each for each in self._workers if each.future is not None}
+            limit = min(each.deadline for each in self._workers)
+            timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
+            finished, _ = wait(futures, timeout, FIRST_COMPLETED)
+            for future in finished:
+                trial = self._end(futures[future], future)
+                if trial is not None:
+                    return trial
+            for each in self._workers:
+                if time.monotonic() >= each.deadline:
+                    assert each.candidate is not None and self._trial_timeout is not None
+                    number, arch = each.candidate
+                    each.restart()
+                    return timed_out(number, arch, self._trial_timeout)
+
+    def close(self) -> None:
+        """Ends the processes; one that is training may write a checkpoint before."""
+        self._waiting.clear()
+        for each in self._workers:
+            each.terminate()
+        for each in self._workers:
+            each.join()
+        self._workers = []
+        self._folder.cleanup()
+
+    def _hand_out(self) -> None:
+        for each in self._workers:
+            if self._waiting and each.is_free:
+                each.begin(self._waiting.popleft(), self._trial_timeout)
+
+    def _end(self, each: _Worker, future: Future[Trial | int]) -> Trial | None:
+        """What came of a candidate or of a start, if it is a trial."""
+        candidate = each.candidate
+        try:
+            result = future.result()
+        except BrokenProcessPool as error:
+            each.restart()
+            if candidate is None:
+                each.num_failed_starts += 1
+                if each.num_failed_starts == MAX_LOSSES:
+                    raise ExecutorError(
+                        f"A worker process ended {MAX_LOSSES} times before it was ready; what it "
+                        "printed says why."
+                    ) from error
+                return None
+            trial = self._lose(*candidate, "its process ended without a result.")
+            if trial is None:
+                self._waiting.appendleft(candidate)
+            return trial
+        finally:
+            if future.done() and each.future is future:  # not restarted
+                each.end()
+        if isinstance(result, Trial):
+            return result
+        each.pid = result
+        return None
+
+
+class _Worker:
+    """One process, in a pool of its own, so that its end is no one else's."""
+
+    def __init__(self, path: Path, threads: int, gpu: str | None) -> None:
+        self._settings = path, threads, gpu
+        self.num_failed_starts = 0
+        self._start()
+
+    def _start(self) -> None:
+        #: Of the process, once it has started.
+        self.pid: int | None = None
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=worker.start,
+            initargs=self._settings,
+        )
+        #: What it is doing: starting, which gives its process id, or measuring.
+        self.future: Future[Trial | int] | None = self._pool.submit(os.getpid)
+        self.candidate: tuple[int, Architecture] | None = None
+        self.deadline = float("inf")
+
+    def restart(self) -> None:
+        """Ends the process at once and starts another."""
+        self._kill(signal.SIGKILL)
+        self._pool.shutdown(wait=False)
+        self._start()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it has started and measures nothing."""
+        return self.future is None
+
+    def begin(self, candidate: tuple[int, Architecture], timeout: float | None) -> None:
+        """Starts measuring."""
+        self.candidate = candidate
+        if timeout is not None:
+            self.deadline = time.monotonic() + timeout
+        try:
+            self.future = self._pool.submit(worker.measure, *candidate)
+        except BrokenProcessPool as error:  # it ended while it had nothing to do
+            self.future = Future()
+            self.future.set_exception(error)
+
+    def end(self) -> None:
+        """Notes that it is free."""
+        self.future, self.candidate, self.deadline = None, None, float("inf")
+
+    def terminate(self) -> None:
+        """Asks the process to end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._kill(signal.SIGTERM)
+
+    def join(self) -> None:
+        """Waits until the process has ended, and does not wait for long."""
+        if self.future is not None:
+            wait([self.future], _GRACE)
+        self._kill(signal.SIGKILL)
+        self._pool.shutdown(wait=True)
+
+    def _kill(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                pass

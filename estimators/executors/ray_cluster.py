@@ -1,0 +1,176 @@
+"""Measuring on a Ray cluster, whose scheduler says where.
+
+Needs the extra ``ray``. Nodes need this project in the same version; they may join and leave.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from estimators.executors.base import Executor, Measure, timed_out
+from estimators.executors.worker import read_measure, write_measure
+from estimators.trials import Trial
+from supernets.spaces import Architecture
+
+HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --workers on one machine."
+
+#: In a worker: the measurement it was sent last, by its key.
+_known: dict[str, Measure] = {}
+
+
+def is_ray_installed() -> bool:
+    """Whether the extra is there."""
+    return importlib.util.find_spec("ray") is not None
+
+
+class RayCluster(Executor):
+    """Candidates as tasks of a Ray cluster.
+
+    The measurement is put into Ray's object store once, which sends it to each node once; each
+    worker process reads it once.
+
+    Args:
+        measure: Measures a candidate.
+        address: Of the cluster; ``"auto"`` for the one of this machine.
+        threads: CPU cores that each candidate takes, and threads it computes with.
+        gpus: GPUs, or parts of one, that each candidate takes.
+        trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
+
+    Raises:
+        ValueError: If Ray is not installed, there is no such cluster, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        *,
+        address: str = "auto",
+        threads: int = 1,
+        gpus: float = 0.0,
+        trial_timeout: float | None = None,
+    ) -> None:
+        super().__init__()
+        if not is_ray_installed():
+            raise ValueError(HOW_TO_INSTALL)
+        import ray  # here alone: an extra, and slow to import
+
+        self._ray = ray
+        if trial_timeout is not None and not trial_timeout > 0:
+            raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
+        self._is_own = not ray.is_initialized()
+        if self._is_own:
+            try:
+                ray.init(address=address, logging_level="WARNING", log_to_driver=False)
+            except ConnectionError as error:
+                raise ValueError(
+                    f"There is no Ray cluster at {address!r} ({error}); start one with ray start "
+                    "--head, or give its address."
+                ) from error
+        self._threads, self._gpus, self._trial_timeout = threads, gpus, trial_timeout
+        buffer = io.BytesIO()
+        write_measure(measure, buffer)
+        self._measure = self._ray.put(np.frombuffer(buffer.getbuffer(), np.uint8))
+        self._key = uuid.uuid4().hex
+        self._task = self._ray.remote(_measure_remotely).options(
+            num_cpus=threads, num_gpus=gpus, num_returns="streaming", max_retries=0
+        )
+        self._running: dict[Any, _Running] = {}
+
+    @property
+    def capacity(self) -> int:
+        """How many candidates fit on the nodes that there are."""
+        sizes = []
+        for node in self._ray.nodes():
+            resources = node["Resources"] if node["Alive"] else {}
+            size = int(resources.get("CPU", 0) // self._threads)
+            if self._gpus:
+                size = min(size, int(resources.get("GPU", 0) / self._gpus))
+            sizes.append(size)
+        return max(sum(sizes), 1)
+
+    def submit(self, number: int, arch: Architecture) -> None:
+        """Makes a task of a candidate; Ray puts it on a node."""
+        stream = self._task.remote(self._measure, self._key, self._threads, number, arch)
+        self._running[stream] = _Running(number, arch)
+
+    def next(self) -> Trial:
+        """Waits for the first candidate that is finished, lost too often, or stopped."""
+        while True:
+            deadlines = [each.deadline for each in self._running.values()]
+            limit = min(deadlines)
+            timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
+            ready, _ = self._ray.wait(list(self._running), timeout=timeout)
+            for stream in ready:
+                trial = self._advance(stream)
+                if trial is not None:
+                    return trial
+            for stream, each in list(self._running.items()):
+                if time.monotonic() >= each.deadline:
+                    assert self._trial_timeout is not None
+                    del self._running[stream]
+                    self._ray.cancel(stream, force=True)
+                    return timed_out(each.number, each.arch, self._trial_timeout)
+
+    def close(self) -> None:
+        """Stops all tasks, and leaves the cluster if it was this that joined it."""
+        for stream in self._running:
+            self._ray.cancel(stream, force=True)
+        self._running.clear()
+        if self._is_own:
+            self._ray.shutdown()
+
+    def _advance(self, stream: Any) -> Trial | None:
+        """What a task says next, if it is a trial."""
+        each = self._running[stream]
+        try:
+            said = self._ray.get(next(stream))
+        except self._ray.exceptions.RayTaskError as error:
+            del self._running[stream]
+            raise (error.cause or error) from error
+        except (self._ray.exceptions.RayError, StopIteration) as error:
+            del self._running[stream]
+            trial = self._lose(each.number, each.arch, _first_line(error))
+            if trial is None:
+                self.submit(each.number, each.arch)
+            return trial
+        if isinstance(said, Trial):
+            del self._running[stream]
+            return said
+        if self._trial_timeout is not None:  # it has begun
+            each.deadline = time.monotonic() + self._trial_timeout
+        return None
+
+
+class _Running:
+    """A candidate that a task was made of."""
+
+    def __init__(self, number: int, arch: Architecture) -> None:
+        self.number, self.arch = number, arch
+        self.deadline = float("inf")
+
+
+def _measure_remotely(
+    measure: Any, key: str, threads: int, number: int, arch: Architecture
+) -> Iterator[Trial | None]:
+    """The task: None when it is ready to measure, then the trial."""
+    os.environ["TQDM_DISABLE"] = "1"
+    torch.set_num_threads(threads)
+    if key not in _known:
+        _known.clear()
+        _known[key] = read_measure(io.BytesIO(measure))
+    yield None
+    yield _known[key](number, arch)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,71 @@
+"""What runs in a worker: the measurement it was sent, kept from candidate to candidate."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from estimators.executors.base import Measure
+from estimators.trials import Trial
+from supernets.spaces import Architecture
+
+_measure: Measure | None = None
+
+
+def start(path: Path, threads: int, gpu: str | None) -> None:
+    """Makes this process a worker of ``LocalProcesses``.
+
+    Args:
+        path: File of the measurement, of ``write_measure``; its tensors are mapped, not copied,
+            where they stay on the CPU.
+        threads: Of CPU operations.
+        gpu: The only one it shall see, in CUDA's terms; None for those of this process.
+    """
+    global _measure
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TQDM_DISABLE"] = "1"
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    torch.set_num_threads(threads)
+    _measure = read_measure(path)
+
+
+def measure(number: int, arch: Architecture) -> Trial:
+    """Measures a candidate."""
+    assert _measure is not None
+    return _measure(number, arch)
+
+
+def write_measure(measure: Measure, target: Any) -> None:
+    """Writes a measurement with all it needs, weights and minibatches among them.
+
+    Args:
+        measure: What to write.
+        target: File or buffer, as of ``torch.save``.
+    """
+    torch.save(measure, target)
+
+
+def read_measure(source: Any) -> Measure:
+    """Reads what ``write_measure`` of this very run wrote.
+
+    Args:
+        source: File or buffer, as of ``torch.load``.
+    """
+    # this run's own file, which holds objects and not only tensors
+    found: Measure = torch.load(source, mmap=isinstance(source, Path), weights_only=False)
+    return found
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
