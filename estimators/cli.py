@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from estimators.chosen_archs import choose_archs
 from estimators.combined import MIN_NUM_KNOWN
 from estimators.combined_estimator import Reference
 from estimators.comparison import compare_epochs, compare_scores
 from estimators.curve_scores import GAMMA
+from estimators.executors import ExecutorError
+from estimators.executors.options import ExecutorOptions
 from estimators.factory import create_one_pass
 from estimators.features import combined_features
 from estimators.from_scratch import SCRATCH_BATCH_SIZE, SCRATCH_LR, FromScratchEstimator
-from estimators.measuring import measure_all, trial_of_estimate, trial_of_pass
+from estimators.measuring import measure_all, train_all, trial_of_pass
 from estimators.one_pass import OnePassEstimator
 from estimators.options import (
     BATCH_SIZE,
@@ -107,6 +108,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     ]
     set_threads(args.threads)
     device = resolve_device(args.device)
+    executors = ExecutorOptions(args, device)
     checkpoints = [read_training_checkpoint(path) for path in args.supernet]
     supernets = [
         trained_supernet(checkpoint, path, device)
@@ -142,7 +144,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
             subject.store.close()
         raise
     cost_model = CostModel(supernets[0])
-    return lambda: _rank(args, command, archs, truth, subjects, scores, cost_model)
+    return lambda: _rank(args, command, archs, truth, subjects, scores, cost_model, executors)
 
 
 def _check_alike(supernets: Sequence[Supernet], paths: Sequence[Path]) -> None:
@@ -247,27 +249,35 @@ def _rank(
     subjects: Sequence[_Subject],
     scores: Sequence[Score],
     cost_model: CostModel,
+    executors: ExecutorOptions,
 ) -> int:
     write_args(args.output, vars(args))
     try:
-        trained = _train(args, archs, truth)
-        measured = [_measure(subject, archs) for subject in subjects]
+        trainer, create = truth.trainer, executors.create
+        trained = () if trainer is None else train_all(archs, trainer, make_executor=create)
+        measured = [_measure(subject, archs, executors) for subject in subjects]
     except KeyboardInterrupt:
         print_result({"status": "interrupted", "continue": "the same command again"})
         return INTERRUPTED
+    except ExecutorError as error:
+        return fail(PROGRAM, error)
     finally:
         for subject in subjects:
             subject.store.close()
     values = truth.table
     if values is None:
         values = {trial.arch: trial.score for trial in trained if trial.score is not None}
-    known = [i for i, arch in enumerate(archs) if arch in values]
+    # a network that diverges has been measured all the same; one that was given up has not
+    lost = [i for i in range(len(archs)) if not all(trials[i].metrics for trials in measured)]
+    known = [i for i, arch in enumerate(archs) if arch in values and i not in lost]
     if len(known) <= args.top_k:
+        num_trained = sum(arch in values for arch in archs)
         return fail(
             PROGRAM,
             ValueError(
-                f"Only {len(known)} of {len(archs)} trainings from scratch did not diverge, too "
-                f"few for a top {args.top_k}; lower --truth-lr."
+                f"Of {len(archs)} architectures {num_trained} have a truth and "
+                f"{len(archs) - len(lost)} could be measured, too few for a top {args.top_k}; "
+                "where trainings from scratch diverged, lower --truth-lr."
             ),
         )
     true = np.array([values[archs[i]] for i in known])
@@ -310,11 +320,13 @@ def _rank(
             for subject in subjects
         ],
         "settings": subjects[0].settings,
+        "not_measured": {cost_model.space.format(archs[i]): _problem(measured, i) for i in lost},
         **found,
         "early": early,
     }
     _write(args.output, result, scores, measured[0], true, subjects[0])
-    print_result({"status": "finished", **_summary(result), "files": args.output})
+    counted = executors.lost_workers
+    print_result({"status": "finished", **_summary(result), **counted, "files": args.output})
     return 0
 
 
@@ -340,24 +352,23 @@ def _write(
     write_report(result, output / "report.html")
 
 
-def _train(
-    args: argparse.Namespace, archs: Sequence[Architecture], truth: _Truth
+def _measure(
+    subject: _Subject, archs: Sequence[Architecture], executors: ExecutorOptions
 ) -> Sequence[Trial]:
-    """The trainings from scratch, one for each architecture; none where there is a table."""
-    if truth.trainer is None:
-        return ()
-    trials = []
-    with tqdm(archs, unit="arch", desc="training from scratch") as progress:
-        for number, arch in enumerate(progress):
-            trials.append(trial_of_estimate(truth.trainer, number, arch))
-    return trials
-
-
-def _measure(subject: _Subject, archs: Sequence[Architecture]) -> Sequence[Trial]:
-    measure = partial(trial_of_pass, subject.one_pass)
-    trials = measure_all(archs, subject.store, measure, description=subject.name)
+    trials = measure_all(
+        archs,
+        subject.store,
+        partial(trial_of_pass, subject.one_pass),
+        description=subject.name,
+        make_executor=executors.create,
+    )
     by_arch = {trial.arch: trial for trial in trials}
     return [by_arch[arch] for arch in archs]
+
+
+def _problem(measured: Sequence[Sequence[Trial]], i: int) -> str:
+    """Why the i-th architecture was not measured."""
+    return next(trials[i].error or "" for trials in measured if not trials[i].metrics)
 
 
 def _num_known(args: argparse.Namespace, num_archs: int) -> int:

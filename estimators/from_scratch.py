@@ -110,7 +110,8 @@ class FromScratchEstimator:
             )
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
-        self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output
+        self.supernet, self.loaders, self.config = supernet, loaders, config
+        self.output = output.absolute()  # also for workers that run in another folder
         self.score, self.checkpoint_minutes = score, checkpoint_minutes
         self.device = torch.device(device)
         #: All that decides the trainings, in one level of plain values.
@@ -134,10 +135,10 @@ class FromScratchEstimator:
             KeyboardInterrupt: If SIGTERM or Ctrl-C stopped the training.
             ValueError: If a file in the folder is damaged.
         """
-        notation = self.supernet.space.format(arch)
-        folder = self.output / hashlib.sha256(notation.encode()).hexdigest()[:32]
+        folder = self._folder_of(arch)
         path = folder.with_suffix(".json")
-        if not path.exists():
+        if not self.is_finished(arch):
+            notation = self.supernet.space.format(arch)
             with StopRequest() as stop:
                 _write_json(path, {"architecture": notation, **self._train(arch, folder, stop)})
             if stop.is_set:  # too late to stop the training, but more may be to come
@@ -156,9 +157,17 @@ class FromScratchEstimator:
             metrics[self.score.name] = -score
         return Estimate(score, metrics, record["seconds"], curves)
 
+    def is_finished(self, arch: Architecture) -> bool:
+        """Whether the training of ``arch`` has its result in the folder."""
+        return self._folder_of(arch).with_suffix(".json").exists()
+
+    def _folder_of(self, arch: Architecture) -> Path:
+        notation = self.supernet.space.format(arch)
+        return self.output / hashlib.sha256(notation.encode()).hexdigest()[:32]
+
     def _train(self, arch: Architecture, folder: Path, stop: StopRequest) -> dict[str, Any]:
         """The metrics and so on, or the error, of a training within a folder of its own."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # a worker may see another disk
         network = self._build(arch)
         last = folder / "last.pt"
         try:

@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from tqdm import tqdm
 
 from estimators.base import EstimateError, Estimator
 from estimators.executors import Executor, InProcess, Measure
+from estimators.from_scratch import FromScratchEstimator
 from estimators.one_pass import OnePassEstimator
 from estimators.trials import Trial, TrialStore
 from supernets.spaces import Architecture
@@ -59,6 +61,38 @@ def measure_all(
             store.tell(trial)
             progress.update()
     return store.trials
+
+
+def train_all(
+    archs: Sequence[Architecture],
+    trainer: FromScratchEstimator,
+    *,
+    make_executor: Callable[[Measure], Executor] = InProcess,
+) -> tuple[Trial, ...]:
+    """Trains architectures from scratch; what is finished is kept by the trainer.
+
+    Args:
+        archs: Distinct architectures.
+        trainer: Of all of them.
+        make_executor: Where to train what is not finished.
+
+    Returns:
+        One trial for each architecture, in their order.
+    """
+    measure = partial(trial_of_estimate, trainer)
+    candidates = list(enumerate(archs))
+    missing = [(i, arch) for i, arch in candidates if not trainer.is_finished(arch)]
+    trials = {i: measure(i, arch) for i, arch in candidates if (i, arch) not in missing}
+    if missing:
+        total, done, description = len(archs), len(trials), "training from scratch"
+        with (
+            tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
+            make_executor(measure) as executor,
+        ):
+            for trial in executor.measure(missing):
+                trials[trial.number] = trial
+                progress.update()
+    return tuple(trials[i] for i, _ in candidates)
 
 
 def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:

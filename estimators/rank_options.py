@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from estimators.executors.options import add_executor_options
 from estimators.options import (
     EstimatorOptions,
     add_estimator_options,
@@ -103,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
     add_machine_options(group)
     add_amp_option(group)
+    add_executor_options(parser.add_argument_group("workers"))
     return parser
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from estimators import Estimator, TabularEstimator, TSEEstimator, create_one_pass
+from estimators.executors import ExecutorError
+from estimators.executors.options import ExecutorOptions
 from estimators.options import (
     EstimatorOptions,
     check_recalibration,
@@ -105,6 +107,7 @@ class _Job:
     constraints: Sequence[Constraint]
     trained: _Trained | None
     device: torch.device
+    executors: ExecutorOptions
     #: By which the result is judged; the search does not see them.
     test_values: Mapping[Architecture, float] | None
 
@@ -129,6 +132,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
     constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
+    executors = ExecutorOptions(args, device)
     supernet, checkpoint = _open_supernet(args, device)
     whole_space = create_space(args.space) if supernet is None else supernet.space
     space = _searched_space(whole_space, args.resolution)
@@ -211,6 +215,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         constraints,
         trained,
         device,
+        executors,
         test_values,
     )
     return lambda: _search(args, job)
@@ -305,6 +310,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
                     store,
                     num_trials=args.num_trials,
                     batch_size=job.batch_size,
+                    make_executor=job.executors.create,
                 )
         except KeyboardInterrupt:
             print_result(
@@ -315,7 +321,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
                 }
             )
             return INTERRUPTED
-        except (SearchError, StarvedError) as error:
+        except (SearchError, StarvedError, ExecutorError) as error:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")
@@ -329,6 +335,7 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
         "estimator": job.header["estimator"],
         "trials": args.num_trials,
         "failed": num_failed,
+        **job.executors.lost_workers,
         "best": best,
     }
     arch = None

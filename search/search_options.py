@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from estimators import ESTIMATORS
+from estimators.executors.options import add_executor_options, is_elsewhere
 from estimators.options import (
     COMBINED,
     EstimatorOptions,
@@ -136,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_machine_options(group)
     add_amp_option(group)
+    add_executor_options(parser.add_argument_group("workers"))
     return parser
 
 
@@ -270,6 +272,10 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
     if args.estimator == "table":
         if args.amp is not None:
             raise ValueError("--estimator table computes nothing; leave --amp out.")
+        if is_elsewhere(args):
+            raise ValueError(
+                "--estimator table looks values up at once; leave --workers and --ray out."
+            )
         if args.test_column is not None and args.test_column == args.table_column:
             raise ValueError(
                 f"--test-column {args.test_column} is what the search sees; name another column, "
@@ -280,6 +286,11 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
     if args.estimator != "table" and args.supernet is None:
         raise ValueError(f"--estimator {args.estimator} needs --supernet.")
     check_options([args.estimator], measuring)
+    if args.race_for is not None and is_elsewhere(args):
+        raise ValueError(
+            "--race-for compares a candidate with all finished before it, and workers do not see "
+            "each other's; leave it out, or --workers and --ray."
+        )
     if args.estimator == "from_scratch" and args.export is not None:
         raise ValueError(
             "--export hands over weights inherited from the supernet, and from_scratch neither "

@@ -14,6 +14,8 @@ from supernets.spaces import Architecture
 Measure = Callable[[int, Architecture], Trial]
 #: After losing so many workers a candidate is given up.
 MAX_LOSSES = 3
+#: Seconds that a worker has to write a checkpoint and go, once the run ends.
+GRACE = 20.0
 
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +90,29 @@ class Executor(abc.ABC):
             return None
         error = f"Given up after losing {losses} workers: {reason}"
         _logger.warning("Candidate %d: %s", number, error)
-        return Trial(number, arch, None, metrics={}, seconds=0.0, error=error)
+        return failed(number, arch, error)
+
+
+def check_timeout(trial_timeout: float | None) -> None:
+    """Makes sure that a limit of seconds is one.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if trial_timeout is not None and not trial_timeout > 0:
+        raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
+
+
+def failed(number: int, arch: Architecture, error: str, seconds: float = 0.0) -> Trial:
+    """The trial of a candidate that could not be measured.
+
+    Args:
+        number: Of the candidate.
+        arch: Of the candidate.
+        error: Why.
+        seconds: What was spent on it.
+    """
+    return Trial(number, arch, None, metrics={}, seconds=seconds, error=error)
 
 
 def timed_out(number: int, arch: Architecture, limit: float) -> Trial:
@@ -99,5 +123,4 @@ def timed_out(number: int, arch: Architecture, limit: float) -> Trial:
         arch: Of the candidate.
         limit: After so many seconds.
     """
-    error = f"Stopped after {limit:g} s, the limit of a trial."
-    return Trial(number, arch, None, metrics={}, seconds=limit, error=error)
+    return failed(number, arch, f"Stopped after {limit:g} s, the limit of a trial.", limit)

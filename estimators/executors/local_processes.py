@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,12 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from estimators.executors import worker
-from estimators.executors.base import MAX_LOSSES, Executor, ExecutorError, Measure, timed_out
+from estimators.executors.base import (
+    GRACE,
+    MAX_LOSSES,
+    Executor,
+    ExecutorError,
+    Measure,
+    check_timeout,
+    timed_out,
+)
 from estimators.trials import Trial
 from supernets.spaces import Architecture
-
-#: Seconds that a worker has to write a checkpoint and go.
-_GRACE = 20.0
 
 
 class LocalProcesses(Executor):
@@ -50,8 +53,7 @@ class LocalProcesses(Executor):
         super().__init__()
         if num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}.")
-        if trial_timeout is not None and not trial_timeout > 0:
-            raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
+        check_timeout(trial_timeout)
         self._trial_timeout = trial_timeout
         self._waiting: deque[tuple[int, Architecture]] = deque()
         self._folder = TemporaryDirectory(prefix="paceline-")
@@ -76,12 +78,13 @@ class LocalProcesses(Executor):
         """Waits for the first candidate that is finished, lost too often, or stopped."""
         while True:
             self._hand_out()
-            futures = {each.future: each for each in self._workers if each.future is not None}
+            busy = {each.future: each for each in self._workers if each.future is not None}
+            assert busy, "nothing was submitted"
             limit = min(each.deadline for each in self._workers)
             timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
-            finished, _ = wait(futures, timeout, FIRST_COMPLETED)
+            finished, _ = wait(busy, timeout, FIRST_COMPLETED)
             for future in finished:
-                trial = self._end(futures[future], future)
+                trial = self._end(busy[future], future)
                 if trial is not None:
                     return trial
             for each in self._workers:
@@ -92,7 +95,7 @@ class LocalProcesses(Executor):
                     return timed_out(number, arch, self._trial_timeout)
 
     def close(self) -> None:
-        """Ends the processes; one that is training may write a checkpoint before."""
+        """Ends the processes; one that trains from scratch may write a checkpoint before."""
         self._waiting.clear()
         for each in self._workers:
             each.terminate()
@@ -103,34 +106,28 @@ class LocalProcesses(Executor):
 
     def _hand_out(self) -> None:
         for each in self._workers:
-            if self._waiting and each.is_free:
+            if self._waiting and each.future is None:
                 each.begin(self._waiting.popleft(), self._trial_timeout)
 
-    def _end(self, each: _Worker, future: Future[Trial | int]) -> Trial | None:
+    def _end(self, each: _Worker, future: Future[Trial | None]) -> Trial | None:
         """What came of a candidate or of a start, if it is a trial."""
-        candidate = each.candidate
-        try:
-            result = future.result()
-        except BrokenProcessPool as error:
-            each.restart()
-            if candidate is None:
-                each.num_failed_starts += 1
-                if each.num_failed_starts == MAX_LOSSES:
-                    raise ExecutorError(
-                        f"A worker process ended {MAX_LOSSES} times before it was ready; what it "
-                        "printed says why."
-                    ) from error
-                return None
+        candidate, error = each.candidate, future.exception()
+        # a worker that was asked to stop, and not by us, is lost as one that was killed is
+        if not isinstance(error, BrokenProcessPool | KeyboardInterrupt):
+            each.end()
+            return future.result()
+        each.restart()
+        if candidate is not None:
             trial = self._lose(*candidate, "its process ended without a result.")
             if trial is None:
                 self._waiting.appendleft(candidate)
             return trial
-        finally:
-            if future.done() and each.future is future:  # not restarted
-                each.end()
-        if isinstance(result, Trial):
-            return result
-        each.pid = result
+        each.num_failed_starts += 1
+        if each.num_failed_starts == MAX_LOSSES:
+            raise ExecutorError(
+                f"A worker process ended {MAX_LOSSES} times before it was ready; what it printed "
+                "says why."
+            ) from error
         return None
 
 
@@ -143,29 +140,24 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        #: Of the process, once it has started.
-        self.pid: int | None = None
         self._pool = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=worker.start,
             initargs=self._settings,
         )
-        #: What it is doing: starting, which gives its process id, or measuring.
-        self.future: Future[Trial | int] | None = self._pool.submit(os.getpid)
+        before = set(multiprocessing.active_children())
+        #: What it is doing: starting, which gives None, or measuring. None if it is free.
+        self.future: Future[Trial | None] | None = self._pool.submit(worker.is_ready)
+        (self._process,) = set(multiprocessing.active_children()) - before
         self.candidate: tuple[int, Architecture] | None = None
         self.deadline = float("inf")
 
     def restart(self) -> None:
         """Ends the process at once and starts another."""
-        self._kill(signal.SIGKILL)
+        self._process.kill()
         self._pool.shutdown(wait=False)
         self._start()
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it has started and measures nothing."""
-        return self.future is None
 
     def begin(self, candidate: tuple[int, Architecture], timeout: float | None) -> None:
         """Starts measuring."""
@@ -185,18 +177,10 @@ class _Worker:
     def terminate(self) -> None:
         """Asks the process to end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._kill(signal.SIGTERM)
+        self._process.terminate()
 
     def join(self) -> None:
         """Waits until the process has ended, and does not wait for long."""
-        if self.future is not None:
-            wait([self.future], _GRACE)
-        self._kill(signal.SIGKILL)
+        self._process.join(GRACE)
+        self._process.kill()
         self._pool.shutdown(wait=True)
-
-    def _kill(self, number: signal.Signals) -> None:
-        if self.pid is not None:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass

@@ -10,7 +10,8 @@ import torch
 from estimators.executors.base import Executor, Measure
 from estimators.executors.in_process import InProcess
 from estimators.executors.local_processes import LocalProcesses
-from estimators.executors.ray_cluster import HOW_TO_INSTALL, RayCluster, is_ray_installed
+from estimators.executors.ray_cluster import RayCluster, join_cluster
+from estimators.options import flag
 
 
 def add_executor_options(group: argparse._ArgumentGroup) -> None:
@@ -52,39 +53,23 @@ class ExecutorOptions:
         device: Where candidates are measured.
 
     Raises:
-        ValueError: If they do not go together, a value is out of range, or Ray is missing.
+        ValueError: If they do not go together, a value is out of range, Ray is missing, or there is
+            no such cluster.
     """
 
     def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
-        if args.workers is not None and args.ray is not None:
-            raise ValueError("--workers is for this machine and --ray for a cluster; give one.")
-        if args.workers is not None and args.workers < 1:
-            raise ValueError(f"--workers must be at least 1, got {args.workers}.")
-        if args.trial_timeout is not None and args.workers is None and args.ray is None:
-            raise ValueError(
-                "--trial-timeout stops a process that measures, and so needs --workers (1 is "
-                "enough) or --ray."
-            )
-        if args.trial_timeout is not None and not args.trial_timeout > 0:
-            raise ValueError(f"--trial-timeout must be positive, got {args.trial_timeout}.")
-        if args.trials_per_gpu is not None and (args.ray is None or device.type != "cuda"):
-            raise ValueError("--trials-per-gpu is for --ray with --device cuda; leave it out.")
-        if args.trials_per_gpu is not None and args.trials_per_gpu < 1:
-            raise ValueError(f"--trials-per-gpu must be at least 1, got {args.trials_per_gpu}.")
-        if args.ray is not None and not is_ray_installed():
-            raise ValueError(HOW_TO_INSTALL)
+        _check(args, device)
+        if args.ray is not None:
+            join_cluster(args.ray)
         self._args, self._device = args, device
         self._executors: list[Executor] = []
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether candidates are measured in other processes."""
-        return self._args.workers is not None or self._args.ray is not None
-
-    @property
-    def num_lost(self) -> int:
-        """How often a worker was lost with its candidate."""
-        return sum(executor.num_lost for executor in self._executors)
+    def lost_workers(self) -> dict[str, int]:
+        """How often a worker was lost with its candidate, to be printed; empty in this process."""
+        if not is_elsewhere(self._args):
+            return {}
+        return {"lost_workers": sum(executor.num_lost for executor in self._executors)}
 
     def create(self, measure: Measure) -> Executor:
         """Makes an executor.
@@ -115,6 +100,32 @@ class ExecutorOptions:
                 trial_timeout=args.trial_timeout,
             )
         return InProcess(measure)
+
+
+def is_elsewhere(args: argparse.Namespace) -> bool:
+    """Whether candidates are to be measured in other processes."""
+    return args.workers is not None or args.ray is not None
+
+
+def _check(args: argparse.Namespace, device: torch.device) -> None:
+    """Makes sure that the options go together and are in range."""
+    if args.workers is not None and args.ray is not None:
+        raise ValueError("--workers is for this machine and --ray for a cluster; give one.")
+    if args.trial_timeout is not None and not is_elsewhere(args):
+        raise ValueError(
+            "--trial-timeout stops a process that measures, and so needs --workers (1 is enough) "
+            "or --ray."
+        )
+    if args.trials_per_gpu is not None and (args.ray is None or device.type != "cuda"):
+        raise ValueError("--trials-per-gpu is for --ray on GPUs; leave it out.")
+    if args.ray is not None and device.index is not None:
+        raise ValueError(f"Ray assigns GPUs itself; give --device cuda, not {device}.")
+    for name in ("workers", "trials_per_gpu"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{flag(name)} must be at least 1, got {value}.")
+    if args.trial_timeout is not None and not args.trial_timeout > 0:
+        raise ValueError(f"--trial-timeout must be positive, got {args.trial_timeout}.")
 
 
 def _visible_gpus(device: torch.device) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from estimators.executors.base import Executor, Measure, timed_out
+from estimators.executors.base import (
+    GRACE,
+    Executor,
+    Measure,
+    check_timeout,
+    failed,
+    timed_out,
+)
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials import Trial
 from supernets.spaces import Architecture
@@ -27,9 +36,35 @@ HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --worker
 _known: dict[str, Measure] = {}
 
 
-def is_ray_installed() -> bool:
-    """Whether the extra is there."""
-    return importlib.util.find_spec("ray") is not None
+def join_cluster(address: str) -> Any:
+    """Connects this process to a cluster, unless it is connected; gives back the module ``ray``.
+
+    Args:
+        address: ``"auto"`` for the cluster of this machine, or host and port of its head.
+
+    Raises:
+        ValueError: If Ray is not installed, or there is no such cluster.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(HOW_TO_INSTALL)
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"{address} is of Ray's client, which cannot stop single tasks; run this on a node of "
+            "the cluster, with the address auto."
+        )
+    import ray  # here alone: an extra, and slow to import
+
+    if not ray.is_initialized():
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"There is no Ray cluster at {address!r}; start one with ray start --head, or give "
+                f"the address it printed. Ray says: {_first_line(error)}"
+            ) from error
+        signal.signal(signal.SIGTERM, handler)  # Ray has set its own
+    return ray
 
 
 class RayCluster(Executor):
@@ -40,9 +75,9 @@ class RayCluster(Executor):
 
     Args:
         measure: Measures a candidate.
-        address: Of the cluster; ``"auto"`` for the one of this machine.
+        address: Of the cluster, as of ``join_cluster``.
         threads: CPU cores that each candidate takes, and threads it computes with.
-        gpus: GPUs, or parts of one, that each candidate takes.
+        gpus: GPUs, or the part of one, that each candidate takes.
         trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
 
     Raises:
@@ -59,22 +94,8 @@ class RayCluster(Executor):
         trial_timeout: float | None = None,
     ) -> None:
         super().__init__()
-        if not is_ray_installed():
-            raise ValueError(HOW_TO_INSTALL)
-        import ray  # here alone: an extra, and slow to import
-
-        self._ray = ray
-        if trial_timeout is not None and not trial_timeout > 0:
-            raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
-        self._is_own = not ray.is_initialized()
-        if self._is_own:
-            try:
-                ray.init(address=address, logging_level="WARNING", log_to_driver=False)
-            except ConnectionError as error:
-                raise ValueError(
-                    f"There is no Ray cluster at {address!r} ({error}); start one with ray start "
-                    "--head, or give its address."
-                ) from error
+        check_timeout(trial_timeout)
+        self._ray = join_cluster(address)
         self._threads, self._gpus, self._trial_timeout = threads, gpus, trial_timeout
         buffer = io.BytesIO()
         write_measure(measure, buffer)
@@ -87,7 +108,7 @@ class RayCluster(Executor):
 
     @property
     def capacity(self) -> int:
-        """How many candidates fit on the nodes that there are."""
+        """How many candidates fit on the nodes that there are, and at least 1."""
         sizes = []
         for node in self._ray.nodes():
             resources = node["Resources"] if node["Alive"] else {}
@@ -105,8 +126,7 @@ class RayCluster(Executor):
     def next(self) -> Trial:
         """Waits for the first candidate that is finished, lost too often, or stopped."""
         while True:
-            deadlines = [each.deadline for each in self._running.values()]
-            limit = min(deadlines)
+            limit = min(each.deadline for each in self._running.values())
             timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
             ready, _ = self._ray.wait(list(self._running), timeout=timeout)
             for stream in ready:
@@ -121,22 +141,29 @@ class RayCluster(Executor):
                     return timed_out(each.number, each.arch, self._trial_timeout)
 
     def close(self) -> None:
-        """Stops all tasks, and leaves the cluster if it was this that joined it."""
-        for stream in self._running:
-            self._ray.cancel(stream, force=True)
+        """Stops all tasks; one that trains from scratch may write a checkpoint before."""
+        waiting = list(self._running)
         self._running.clear()
-        if self._is_own:
-            self._ray.shutdown()
+        for stream in waiting:
+            self._ray.cancel(stream)
+        deadline = time.monotonic() + GRACE
+        while waiting and time.monotonic() < deadline:
+            (stream, *_), waiting = self._ray.wait(waiting, timeout=GRACE)
+        for stream in waiting:
+            self._ray.cancel(stream, force=True)
 
     def _advance(self, stream: Any) -> Trial | None:
         """What a task says next, if it is a trial."""
-        each = self._running[stream]
+        each, errors = self._running[stream], self._ray.exceptions
         try:
             said = self._ray.get(next(stream))
-        except self._ray.exceptions.RayTaskError as error:
+        except errors.RayTaskError as error:
             del self._running[stream]
             raise (error.cause or error) from error
-        except (self._ray.exceptions.RayError, StopIteration) as error:
+        except errors.OutOfMemoryError as error:
+            del self._running[stream]
+            return failed(each.number, each.arch, f"Out of memory: {_first_line(error)}")
+        except errors.RayError as error:
             del self._running[stream]
             trial = self._lose(each.number, each.arch, _first_line(error))
             if trial is None:

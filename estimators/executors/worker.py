@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,17 @@ def start(path: Path, threads: int, gpu: str | None) -> None:
         gpu: The only one it shall see, in CUDA's terms; None for those of this process.
     """
     global _measure
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this
+    os.setpgrp()  # Ctrl-C is for the main process, which ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TQDM_DISABLE"] = "1"
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     torch.set_num_threads(threads)
     _measure = read_measure(path)
+
+
+def is_ready() -> None:
+    """Returns once this process has started."""
 
 
 def measure(number: int, arch: Architecture) -> Trial:
