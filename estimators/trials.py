@@ -195,11 +195,12 @@ class TrialStore:
     def write_csv(self, path: Path) -> None:
         """Writes the told trials as a table, replacing ``path`` in one step.
 
-        Columns are number, arch (in the space's notation), score, seconds, error, then every metric
-        that any trial has; a metric named like one of those is written as ``metric_<name>``. Curves
-        stay in the store.
+        Columns are number, arch (in the space's notation), score, seconds, error, position (among
+        the finished, in their order), then every metric that any trial has; a metric named like one
+        of those is written as ``metric_<name>``. Curves stay in the store.
         """
-        columns = ("number", "arch", "score", "seconds", "error")
+        columns = ("number", "arch", "score", "seconds", "error", "position")
+        positions = {number: position for position, number in enumerate(self._told)}
         metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
         with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -208,7 +209,7 @@ class TrialStore:
             )
             for trial in self.trials:
                 row = [trial.number, self._space.format(trial.arch)]
-                row += [trial.score, trial.seconds, trial.error]
+                row += [trial.score, trial.seconds, trial.error, positions[trial.number]]
                 writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
 
     def close(self) -> None:

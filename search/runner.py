@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,6 +14,8 @@ from estimators.measuring import trial_of_estimate
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 
 class SearchError(RuntimeError):
@@ -69,6 +72,12 @@ def run_search(
             tqdm(total=num_trials, initial=len(store.trials), unit="trial") as progress,
             make_executor(partial(trial_of_estimate, estimator)) as executor,
         ):
+            if batch_size == 1 and executor.capacity > 1:
+                _logger.info(
+                    "One at a time, by several workers: what is asked for depends on the order in "
+                    "which candidates are finished, which another run need not repeat. It is kept "
+                    "as the position of every trial."
+                )
             for candidate in store.pending:
                 executor.submit(*candidate)
             while True:

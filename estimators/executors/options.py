@@ -10,7 +10,7 @@ import torch
 from estimators.executors.base import Executor, Measure
 from estimators.executors.in_process import InProcess
 from estimators.executors.local_processes import LocalProcesses
-from estimators.executors.ray_cluster import RayCluster, join_cluster
+from estimators.executors.ray_cluster import RayCluster, connected
 from estimators.options import flag
 
 
@@ -60,7 +60,8 @@ class ExecutorOptions:
     def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
         _check(args, device)
         if args.ray is not None:
-            join_cluster(args.ray)
+            with connected(args.ray):
+                pass  # nobody is to find out later that there is none
         self._args, self._device = args, device
         self._executors: list[Executor] = []
 

@@ -10,9 +10,12 @@ import io
 import logging
 import os
 import signal
+import socket
+import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -31,16 +34,22 @@ from estimators.trials import Trial
 from supernets.spaces import Architecture
 
 HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --workers on one machine."
-
+_CONNECT_TIMEOUT = 10.0  # seconds
 #: In a worker: the measurement it was sent last, by its key.
 _known: dict[str, Measure] = {}
 
 
-def join_cluster(address: str) -> Any:
-    """Connects this process to a cluster, unless it is connected; gives back the module ``ray``.
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Ray, connected to a cluster; what it prints meanwhile goes to stderr.
+
+    A process that is connected already stays so.
 
     Args:
         address: ``"auto"`` for the cluster of this machine, or host and port of its head.
+
+    Yields:
+        The module ``ray``.
 
     Raises:
         ValueError: If Ray is not installed, or there is no such cluster.
@@ -52,19 +61,41 @@ def join_cluster(address: str) -> Any:
             f"{address} is of Ray's client, which cannot stop single tasks; run this on a node of "
             "the cluster, with the address auto."
         )
+    _check_reachable(address)
     import ray  # here alone: an extra, and slow to import
 
-    if not ray.is_initialized():
+    with redirect_stdout(sys.stderr):
+        if ray.is_initialized():
+            yield ray
+            return
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"There is no Ray cluster at {address!r}; start one with ray start --head, or give "
-                f"the address it printed. Ray says: {_first_line(error)}"
-            ) from error
-        signal.signal(signal.SIGTERM, handler)  # Ray has set its own
-    return ray
+            raise _no_cluster(address, error) from error
+        try:
+            signal.signal(signal.SIGTERM, handler)  # Ray has set its own
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Makes sure that someone listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # a name, such as auto
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"There is no Ray cluster at {address!r} ({_first_line(error)}); start one with ray start "
+        "--head, or give the address it printed."
+    )
 
 
 class RayCluster(Executor):
@@ -75,7 +106,7 @@ class RayCluster(Executor):
 
     Args:
         measure: Measures a candidate.
-        address: Of the cluster, as of ``join_cluster``.
+        address: Of the cluster, as of ``connected``.
         threads: CPU cores that each candidate takes, and threads it computes with.
         gpus: GPUs, or the part of one, that each candidate takes.
         trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
@@ -95,7 +126,8 @@ class RayCluster(Executor):
     ) -> None:
         super().__init__()
         check_timeout(trial_timeout)
-        self._ray = join_cluster(address)
+        self._connection = ExitStack()
+        self._ray = self._connection.enter_context(connected(address))
         self._threads, self._gpus, self._trial_timeout = threads, gpus, trial_timeout
         buffer = io.BytesIO()
         write_measure(measure, buffer)
@@ -151,20 +183,22 @@ class RayCluster(Executor):
             (stream, *_), waiting = self._ray.wait(waiting, timeout=GRACE)
         for stream in waiting:
             self._ray.cancel(stream, force=True)
+        self._connection.close()
 
     def _advance(self, stream: Any) -> Trial | None:
         """What a task says next, if it is a trial."""
         each, errors = self._running[stream], self._ray.exceptions
         try:
             said = self._ray.get(next(stream))
-        except errors.RayTaskError as error:
-            del self._running[stream]
-            raise (error.cause or error) from error
         except errors.OutOfMemoryError as error:
             del self._running[stream]
             return failed(each.number, each.arch, f"Out of memory: {_first_line(error)}")
         except errors.RayError as error:
             del self._running[stream]
+            if isinstance(error, errors.RayTaskError):
+                # a worker that was asked to stop, and not by us, is lost as one that was killed is
+                if not isinstance(error.cause, errors.TaskCancelledError):
+                    raise (error.cause or error) from error
             trial = self._lose(each.number, each.arch, _first_line(error))
             if trial is None:
                 self.submit(each.number, each.arch)

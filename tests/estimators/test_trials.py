@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,8 @@ def test_csv_has_the_union_of_metrics(path, tmp_path, small_space):
     archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0")
     with TrialStore.open(path, HEADER, small_space) as store:
         store.ask(archs)
-        store.tell(Trial(0, archs[0], -1.5, {"tse": 1.5}, 2.0, None, {"train_loss": (1.0,)}))
         store.tell(Trial(1, archs[1], None, {}, 1.0, "bad, really"))
+        store.tell(Trial(0, archs[0], -1.5, {"tse": 1.5}, 2.0, None, {"train_loss": (1.0,)}))
         store.tell(Trial(2, archs[2], 1.0, {"val": 7.0, "score": 3.0}, 0.0, None))
         table = tmp_path / "trials.csv"
         table.write_text("an older one")
@@ -99,12 +100,38 @@ def test_csv_has_the_union_of_metrics(path, tmp_path, small_space):
     with table.open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["number", "arch", "score", "seconds", "error", "tse", "val", "metric_score"],
-        ["0", "0-0-0-0", "-1.5", "2.0", "", "1.5", "", ""],
-        ["1", "1-0-0-0", "", "1.0", "bad, really", "", "", ""],
-        ["2", "2-0-0-0", "1.0", "0.0", "", "", "7.0", "3.0"],
+        ["number", "arch", "score", "seconds", "error", "position", "tse", "val", "metric_score"],
+        ["0", "0-0-0-0", "-1.5", "2.0", "", "1", "1.5", "", ""],
+        ["1", "1-0-0-0", "", "1.0", "bad, really", "0", "", "", ""],
+        ["2", "2-0-0-0", "1.0", "0.0", "", "2", "", "7.0", "3.0"],
     ]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["trials.csv", "trials.db"]
+
+
+def test_the_order_of_completion_is_kept(path, small_space):
+    archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0", "2-1-0-0")
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.ask(archs)
+        for number in (2, 0, 3):
+            store.tell(Trial(number, archs[number], 1.0, {}, 0.0, None))
+    with TrialStore.open(path, HEADER, small_space) as store:
+        assert [trial.number for trial in store.trials] == [0, 2, 3]
+        assert [trial.number for trial in store.finished] == [2, 0, 3]
+        store.tell(Trial(1, archs[1], 1.0, {}, 0.0, None))
+        assert [trial.number for trial in store.finished] == [2, 0, 3, 1]
+
+
+def test_a_file_without_that_order_was_told_by_number(path, small_space):
+    archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0")
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.ask(archs)
+        for number in (0, 1):
+            store.tell(Trial(number, archs[number], 1.0, {}, 0.0, None))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN position")
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.tell(Trial(2, archs[2], 1.0, {}, 0.0, None))
+        assert [trial.number for trial in store.finished] == [0, 1, 2]
 
 
 def test_interrupted_csv_leaves_the_old_one(path, tmp_path, small_space, monkeypatch):
