@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from estimators.chosen_archs import choose_archs
 from estimators.combined import MIN_NUM_KNOWN
 from estimators.combined_estimator import Reference
-from estimators.comparison import compare_epochs, compare_scores
+from estimators.comparison import compare_epochs, compare_scores, not_measured
 from estimators.curve_scores import GAMMA
 from estimators.executors import ExecutorError
 from estimators.executors.options import ExecutorOptions
@@ -267,8 +267,7 @@ def _rank(
     values = truth.table
     if values is None:
         values = {trial.arch: trial.score for trial in trained if trial.score is not None}
-    # a network that diverges has been measured all the same; one that was given up has not
-    lost = [i for i in range(len(archs)) if not all(trials[i].metrics for trials in measured)]
+    lost = not_measured(measured)
     known = [i for i, arch in enumerate(archs) if arch in values and i not in lost]
     if len(known) <= args.top_k:
         num_trained = sum(arch in values for arch in archs)
@@ -320,7 +319,7 @@ def _rank(
             for subject in subjects
         ],
         "settings": subjects[0].settings,
-        "not_measured": {cost_model.space.format(archs[i]): _problem(measured, i) for i in lost},
+        "not_measured": {cost_model.space.format(archs[i]): lost[i] for i in lost},
         **found,
         "early": early,
     }
@@ -364,11 +363,6 @@ def _measure(
     )
     by_arch = {trial.arch: trial for trial in trials}
     return [by_arch[arch] for arch in archs]
-
-
-def _problem(measured: Sequence[Sequence[Trial]], i: int) -> str:
-    """Why the i-th architecture was not measured."""
-    return next(trials[i].error or "" for trials in measured if not trials[i].metrics)
 
 
 def _num_known(args: argparse.Namespace, num_archs: int) -> int:

@@ -113,6 +113,19 @@ def compare_scores(
     }
 
 
+def not_measured(trials: Sequence[Sequence[Trial]]) -> dict[int, str]:
+    """Which architectures cannot be compared, by index, and why.
+
+    A network that diverges has been measured all the same; one that was given up has not.
+
+    Args:
+        trials: For each supernet one trial for each architecture.
+    """
+    return {
+        i: trial.error or "" for each in trials for i, trial in enumerate(each) if not trial.metrics
+    }
+
+
 def compare_epochs(
     trials: Sequence[Trial], costs: Floats, truth: Floats, *, num_known: int, seed: int
 ) -> dict[str, Any]:

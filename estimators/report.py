@@ -183,9 +183,12 @@ def _diverged(result: Mapping[str, Any]) -> str:
     for estimator in result["estimators"]:
         if estimator["diverged"]:
             failed.setdefault(tuple(estimator["diverged"]), []).append(estimator["name"])
+    lost = result.get("not_measured", {})
+    left_out = [f"{notation(arch)}: {escape(problem)}" for arch, problem in lost.items()]
+    known = f"<p>Not measured, and left out:</p>\n{bullets(left_out)}" if lost else ""
     if not failed:
-        return "<p>Every score of every architecture was finite.</p>"
-    return "".join(
+        return f"<p>Every score of every architecture was finite.</p>{known}"
+    return known + "".join(
         f"<details><summary>{', '.join(map(code, names))}: {len(archs)} of {result['num_archs']}"
         f"</summary>\n{bullets(map(notation, archs))}</details>\n"
         for archs, names in failed.items()

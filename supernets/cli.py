@@ -49,9 +49,9 @@ from supernets.train_options import (
 )
 from supernets.training import train_supernet
 from supernets.training_command import (
-    already_trained,
     check_same_settings,
     device_of_rank,
+    is_resumed,
     open_data,
     run_training,
 )
@@ -90,7 +90,9 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     run = _Run(ranks, supernet, loaders, config, device, settings)
     if args.paths == PROGRESSIVE:
         return _prepare_progressive(args, run)
-    checkpoint = _find_checkpoint(args.output, args.resume)
+    checkpoint = None
+    if is_resumed(args, [args.output / "last.pt"]):
+        checkpoint = read_training_checkpoint(args.output / "last.pt")
     paths = create_path_sampler(
         args.paths,
         supernet.space,
@@ -116,7 +118,8 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             run_settings={**settings, "versions": versions()},
         )
 
-    return lambda: _work(args, run, train)
+    resumed_at = [] if checkpoint is None else [checkpoint["progress"]["step"]]
+    return lambda: _work(args, run, train, resumed_at)
 
 
 @dataclass(frozen=True)
@@ -142,13 +145,13 @@ def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], in
     lists = {f"phase_{name}": list(values) for name, values in plan.items()}
     settings = {**run.settings, "paths": {**run.settings["paths"], **lists}}
     files = [phase_dir(args.output, phases, i) / "last.pt" for i in range(len(phases))]
-    if args.resume:
+    resume, resumed_at = is_resumed(args, [args.output / "last.pt", *files]), []
+    if resume:
         reached = [i for i, file in enumerate(files) if file.exists()]
         for i in range(max(reached, default=0) + 1):
             checkpoint = read_training_checkpoint(files[i])
             _check_same_run(files[i], checkpoint, run.supernet, configs[i], settings)
-    elif any(file.exists() for file in [args.output / "last.pt", *files]):
-        raise already_trained(args.output)
+            resumed_at.append(checkpoint["progress"]["step"])
     supernet = run.supernet
     assert isinstance(supernet, MobileNetV3Supernet)
 
@@ -161,12 +164,12 @@ def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], in
             args.output,
             device=run.device,
             ranks=run.ranks,
-            resume=args.resume,
+            resume=resume,
             checkpoint_minutes=args.checkpoint_minutes,
             run_settings={**settings, "versions": versions()},
         )
 
-    return lambda: _work(args, run, train)
+    return lambda: _work(args, run, train, resumed_at)
 
 
 def _create_supernet(args: argparse.Namespace, loaders: Loaders) -> Supernet:
@@ -196,15 +199,6 @@ def _create_supernet(args: argparse.Namespace, loaders: Loaders) -> Supernet:
     return supernet
 
 
-def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
-    path = output / "last.pt"
-    if resume:
-        return read_training_checkpoint(path)
-    if path.exists():
-        raise already_trained(output)
-    return None
-
-
 def _check_same_run(
     path: Path,
     checkpoint: dict[str, Any],
@@ -232,7 +226,12 @@ def _flatten(
     return {**supernet, **config, **settings["data"], **settings["paths"], "world_size": world_size}
 
 
-def _work(args: argparse.Namespace, run: _Run, train: Callable[[], TrainResult]) -> int:
+def _work(
+    args: argparse.Namespace,
+    run: _Run,
+    train: Callable[[], TrainResult],
+    resumed_at: Sequence[int],
+) -> int:
     return run_training(
         PROGRAM,
         args.output,
@@ -241,4 +240,5 @@ def _work(args: argparse.Namespace, run: _Run, train: Callable[[], TrainResult])
         train,
         ranks=run.ranks,
         device=run.device,
+        resumed_at=resumed_at,
     )

@@ -58,6 +58,15 @@ def stop_process_group() -> None:
         dist.destroy_process_group()
 
 
+def all_ranks_have(value: object) -> bool:
+    """Whether a picklable value is equal on every rank; of one process it is."""
+    if not dist.is_initialized():
+        return True
+    values: list[object] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return all(each == value for each in values)
+
+
 @torch.no_grad()
 def all_reduce_gradients(
     parameters: Iterable[nn.Parameter], num_images: int, extras: Tensor

@@ -48,6 +48,7 @@ from supernets.training_command import (
     already_trained,
     check_same_settings,
     device_of_rank,
+    is_resumed,
     open_data,
     run_training,
 )
@@ -82,7 +83,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     _check_network_options(args, source)
     formats = choose_formats(args.formats, source.space)
     prepare_output(args.output)
-    checkpoint = _find_checkpoint(args.output, args.resume)
+    checkpoint = _find_checkpoint(args)
     loaders = _open_data(args, source, device, ranks)
     record = _describe(args, source, loaders, config, ranks)
     if checkpoint is not None:
@@ -141,12 +142,12 @@ def _flags(names: Iterable[str]) -> str:
     return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
-def _find_checkpoint(output: Path, resume: bool) -> dict[str, Any] | None:
-    path = output / "last.pt"
-    if resume:
+def _find_checkpoint(args: argparse.Namespace) -> dict[str, Any] | None:
+    path = args.output / "last.pt"
+    if is_resumed(args, [path]):
         return read_network_checkpoint(path)
-    if path.exists() or (output / "subnet").exists():
-        raise already_trained(output)
+    if (args.output / "subnet").exists():
+        raise already_trained(args.output)
     return None
 
 
@@ -314,6 +315,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
         train,
         ranks=run.ranks,
         device=run.device,
+        resumed_at=[] if checkpoint is None else [checkpoint["progress"]["step"]],
         hand_over=hand_over,
     )
 

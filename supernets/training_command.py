@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from supernets.command_line import (
 from supernets.data import Loaders, create_loaders
 from supernets.data_options import data_arguments
 from supernets.device import resolve_device
-from supernets.distributed import Ranks, start_process_group, stop_process_group
+from supernets.distributed import Ranks, all_ranks_have, start_process_group, stop_process_group
 from supernets.train_config import SCHEDULES
 from supernets.training_loop import TrainingError, TrainResult
 
@@ -98,6 +98,12 @@ def add_run_options(
     add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
     if with_resume:
         add("--resume", action="store_true", help="continue the run in --output (default: no)")
+        add(
+            "--auto-resume",
+            action="store_true",
+            help="continue the run in --output if there is one, for what starts a command again by "
+            "itself: torchrun --max-restarts, schedulers (default: no)",
+        )
     add(
         "--checkpoint-minutes",
         type=float,
@@ -124,6 +130,8 @@ def check_run_options(args: argparse.Namespace) -> None:
     """
     if args.output is None:
         raise ValueError("--output is required: the folder for the run's files.")
+    if getattr(args, "resume", False) and args.auto_resume:
+        raise ValueError("--resume wants a run to continue, --auto-resume does not; give one.")
     if not args.checkpoint_minutes > 0:
         raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
 
@@ -162,6 +170,22 @@ def device_of_rank(name: str, ranks: Ranks) -> torch.device:
     if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
         name = f"cuda:{ranks.local_rank}"
     return resolve_device(name)
+
+
+def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:
+    """Whether the run continues another, as ``--resume`` and ``--auto-resume`` say.
+
+    Args:
+        args: With the options of ``add_run_options``.
+        checkpoints: Files of which a run that has begun has at least one.
+
+    Raises:
+        ValueError: If there is one that is not to be continued.
+    """
+    has_begun = any(file.exists() for file in checkpoints)
+    if has_begun and not args.resume and not args.auto_resume:
+        raise already_trained(args.output)
+    return has_begun or bool(args.resume)
 
 
 def already_trained(output: Path) -> ValueError:
@@ -204,6 +228,7 @@ def run_training(
     *,
     ranks: Ranks,
     device: torch.device,
+    resumed_at: Sequence[int] = (),
     hand_over: Callable[[], Mapping[str, Any]] | None = None,
     how_to_continue: str = "the same command with --resume",
 ) -> int:
@@ -217,6 +242,7 @@ def run_training(
         train: The training, within the process group.
         ranks: This process among those of ``torchrun``.
         device: Where it trains.
+        resumed_at: Where the checkpoint is that this process found; of all processes the same.
         hand_over: What the main process does with a finished training; gives back what to print of
             it.
         how_to_continue: Printed of one that was asked to stop.
@@ -232,6 +258,14 @@ def run_training(
             np.savez_compressed(file, **splits)  # type: ignore[arg-type]
     start_process_group(ranks, device)
     try:
+        if not all_ranks_have(tuple(resumed_at)):
+            return fail(
+                program,
+                ValueError(
+                    f"The processes found different checkpoints in --output {output}; it must be "
+                    "one folder that all machines share."
+                ),
+            )
         result = train()
     except TrainingError as error:
         return fail(program, error)

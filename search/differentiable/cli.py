@@ -118,6 +118,9 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         train,
         ranks=ranks,
         device=device,
+        resumed_at=[]
+        if checkpoint is None
+        else [checkpoint["stage"], checkpoint["progress"]["step"]],
         hand_over=lambda: _hand_over(args, search),
         how_to_continue="the same command again",
     )

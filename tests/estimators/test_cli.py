@@ -441,3 +441,51 @@ def test_a_reference_of_another_supernet_is_refused(
     output = ["--num-initial", "1", "--output", str(tmp_path / "found")]
     assert search.cli.main([*given, *reference, *output]) == 2
     assert "was measured with another supernet" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_measure_and_train_what_one_process_does(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(output: Path, *flags: str) -> dict[str, Any]:
+        truth = "--truth-epochs 1 --truth-batch-size 400 --num-archs 5 --top-k 2 --threads 1"
+        given = ["--supernet", str(checkpoint), *CHEAP.split(), *truth.split()]
+        assert main([*given, "--num-bootstrap", "50", "--output", str(output), *flags]) == 0
+        return read(output)
+
+    here = run(tmp_path / "here")
+    capsys.readouterr()
+    workers = run(tmp_path / "workers", "--workers", "2", "--trial-timeout", "100")
+    assert json.loads(capsys.readouterr().out)["lost_workers"] == 0
+    assert plain(workers)["archs"] == plain(here)["archs"]
+    assert plain(workers)["truth"] == plain(here)["truth"]
+    again = run(tmp_path / "again", "--truth-dir", str(tmp_path / "workers" / "truth"))
+    assert again["truth"]["mean"] == here["truth"]["mean"]
+
+
+def test_what_could_not_be_measured_is_named_and_left_out(
+    rank: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert rank(tmp_path / "whole") == 0
+    whole = read(tmp_path / "whole")
+    assert whole["not_measured"] == {}
+    lost = whole["archs"][3]["architecture"]
+    measure = OnePassEstimator.measure
+
+    def too_large(self: OnePassEstimator, arch: Any) -> Any:
+        if SPACE.format(arch) == lost:
+            raise MemoryError("too large")
+        return measure(self, arch)
+
+    monkeypatch.setattr(OnePassEstimator, "measure", too_large)
+    assert rank(tmp_path / "part") == 0
+    part = read(tmp_path / "part")
+    assert part["not_measured"] == {lost: "Out of memory: too large"}
+    names = [[each["architecture"] for each in found["archs"]] for found in (whole, part)]
+    assert names[1] == [name for name in names[0] if name != lost]
+    assert part["num_archs"] == 13
+    page = (tmp_path / "part" / "report.html").read_text()
+    assert "Not measured, and left out:" in page and "Out of memory: too large" in page

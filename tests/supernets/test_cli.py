@@ -232,6 +232,21 @@ def test_resume_needs_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture
     assert files_below(tmp_path) == []
 
 
+def test_auto_resume_begins_and_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, "--auto-resume") == 0
+    block = json.loads(capsys.readouterr().out)
+    first = (tmp_path / "last.pt").read_bytes()
+    assert train(tmp_path, "--auto-resume") == 0  # there is nothing left to do
+    assert json.loads(capsys.readouterr().out) == block
+    assert (tmp_path / "last.pt").read_bytes() == first
+    assert train(tmp_path, "--auto-resume", "--resume") == 2
+    assert "--auto-resume does not; give one" in error_line(capsys)
+    assert train(tmp_path, "--auto-resume", "--lr", "0.5") == 2
+    assert "resume with the settings it was started with" in error_line(capsys)
+
+
 @pytest.mark.parametrize("length", [0, 100, 10_000, -1])
 def test_resume_refuses_a_truncated_checkpoint(
     length: int, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

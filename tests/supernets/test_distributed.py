@@ -62,7 +62,7 @@ ONE_STEP: list[tuple[str, dict[str, Any], float, dict[str, Any]]] = [
 ]
 
 SCRIPT = """
-import json, os, signal, sys
+import json, os, shutil, signal, sys
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -119,6 +119,12 @@ def run(run_name, *more, flags=flags):
 run("one epoch", "--epochs", "1")
 run("two epochs", "--epochs", "2")
 run("synchronised", "--epochs", "1", "--sync-bn")
+
+lonely = os.path.join(output, f"disk of rank {rank}")  # where folders are not shared
+if rank == 0:
+    shutil.copytree(os.path.join(output, "one epoch"), lonely)
+os.makedirs(lonely, exist_ok=True)
+assert cli.main([*flags, "--output", lonely, "--epochs", "1", "--auto-resume"]) == 2
 
 count = 0
 
@@ -202,6 +208,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
+    assert done.stderr.count("The processes found different checkpoints in --output") == 2
     return output
 
 

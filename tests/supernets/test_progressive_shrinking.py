@@ -343,7 +343,7 @@ def test_a_run_stopped_within_a_phase_resumes_to_the_same_bits(
     assert (block["status"], block["steps"]) == ("interrupted", 1)
     assert block["checkpoint"] == str(tmp_path / FOLDERS[index] / "last.pt")
     assert not (tmp_path / "last.pt").exists()
-    assert train(tmp_path, "--resume") == 0
+    assert train(tmp_path, "--auto-resume") == 0
     assert_same_run(tmp_path, whole)
 
 

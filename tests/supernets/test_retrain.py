@@ -290,7 +290,7 @@ def test_killed_before_the_hand_over_is_finished_by_resuming(
         patch.setattr(retrain, "write_subnet_folder", kill)
         run(exported, tmp_path)
     assert not (tmp_path / "subnet").exists()
-    assert run(exported, tmp_path, "--resume") == 0
+    assert run(exported, tmp_path, "--auto-resume") == 0
     assert read_subnet_record(tmp_path / "subnet")["metrics"]["num_test_images"] == 360
 
 
