@@ -6,6 +6,7 @@ parameters is needed.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,36 @@ def ranks_from_environment() -> Ranks:
 
 def start_process_group(ranks: Ranks, device: torch.device) -> None:
     """Joins the process group, NCCL on CUDA and gloo elsewhere; nothing to do for one process."""
-    if ranks.world_size > 1:
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if ranks.world_size == 1:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    # torchrun's own store keeps the addresses of ranks that it has restarted since (PyTorch's
+    # issue 135712), and which of two addresses a rank reads would be chance
+    store, rank, world_size = next(rendezvous("env://"))
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=dist.PrefixStore(_attempt(ranks), store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def _attempt(ranks: Ranks) -> str:
+    """What start of the ranks this is, by a name that all of them have.
+
+    Only on one machine does torchrun count its restarts for all ranks.
+    """
+    environment = os.environ
+    if environment.get("LOCAL_WORLD_SIZE") == str(ranks.world_size):
+        return f"attempt {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    restarts = int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts > 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and ranks.is_main:
+        _logger.warning(
+            "On several machines torchrun may fail to restart; set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment of torchrun."
+        )
+    return "attempt"
 
 
 def stop_process_group() -> None:

@@ -1,0 +1,61 @@
+"""A search's candidates on nodes that die and join."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from estimators.executors import Measure
+from estimators.executors.ray_cluster import RayCluster
+from supernets.spaces import Architecture
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_node_that_dies_and_one_that_joins(
+    ray_cluster: Any,
+    planned: Callable[..., Measure],
+    make_candidates: Callable[[int], Sequence[tuple[int, Architecture]]],
+) -> None:
+    from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+
+    node = ray_cluster.add_node(num_cpus=2)
+    found = []
+    with RayCluster(planned(seconds=0.5), address=ray_cluster.address) as executor:
+        assert executor.capacity == 4
+        for candidate in make_candidates(16):
+            executor.submit(*candidate)
+        found += [executor.next() for _ in range(4)]
+        os.kill(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid, signal.SIGKILL)
+        ray_cluster.add_node(num_cpus=1)
+        found += [executor.next() for _ in range(12)]
+        assert 1 <= executor.num_lost <= 4
+        assert executor.capacity == 3
+    assert sorted((trial.number, trial.score) for trial in found) == [(i, i) for i in range(16)]
+
+
+def test_threads_and_gpus_decide_how_many_fit(ray_cluster: Any, planned: Any) -> None:
+    nodes = [node for node in ray_cluster.list_all_nodes() if node.is_head()]
+    assert nodes
+    for settings, capacity in (
+        ({"threads": 2}, 1),  # none fits: one waits for a larger node
+        ({"gpus": 0.5}, 1),
+    ):
+        with RayCluster(planned(), address=ray_cluster.address, **settings) as executor:
+            assert executor.capacity == capacity
+
+
+def test_what_ray_changes_is_changed_back(
+    ray_cluster: Any, planned: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its handler of SIGTERM, and what it prints to stdout."""
+    handler = signal.getsignal(signal.SIGTERM)
+    with RayCluster(planned(), address=ray_cluster.address):
+        assert signal.getsignal(signal.SIGTERM) is handler
+        print("said by a cluster")
+    captured = capfd.readouterr()
+    assert "said by a cluster" in captured.err and captured.out == ""
