@@ -85,9 +85,12 @@ def run_search(
                     executor.submit(*candidate)
                 if not store.pending:
                     break
-                store.tell(executor.next())
+                trial: Trial | None = executor.next()
+                while trial is not None:  # whatever else is finished, before the next ask
+                    store.tell(trial)
+                    progress.update()
+                    trial = executor.poll(wait=False)
                 _tell_finished(algorithm, store, batch_size)
-                progress.update()
                 progress.set_postfix(best=_best_score(store), refresh=False)
     best = store.best()
     if not best:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
@@ -49,8 +51,11 @@ class Executor(abc.ABC):
         """Takes a candidate on, which ``next`` will give back."""
 
     @abc.abstractmethod
-    def next(self) -> Trial:
-        """Waits for a candidate to be finished, which was submitted and not given back before.
+    def poll(self, *, wait: bool) -> Trial | None:
+        """A candidate that is finished, was submitted and not given back before; None without one.
+
+        Args:
+            wait: Whether to wait until something happens, which need not be the end of a candidate.
 
         Raises:
             ExecutorError: If no worker can be had.
@@ -60,6 +65,18 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Ends all workers; what they are measuring is lost."""
+
+    def next(self) -> Trial:
+        """Waits for a candidate to be finished.
+
+        Raises:
+            ExecutorError: If no worker can be had.
+            Exception: What measuring raised; the other candidates are not lost by it.
+        """
+        while True:
+            trial = self.poll(wait=True)
+            if trial is not None:
+                return trial
 
     def measure(self, candidates: Iterable[tuple[int, Architecture]]) -> Iterator[Trial]:
         """Measures candidates, given as numbers and architectures; gives back what is finished."""
@@ -101,6 +118,19 @@ def check_timeout(trial_timeout: float | None) -> None:
     """
     if trial_timeout is not None and not trial_timeout > 0:
         raise ValueError(f"trial_timeout must be positive, got {trial_timeout}.")
+
+
+def seconds_to_wait(deadlines: Iterable[float], wait: bool) -> float | None:
+    """How long to wait for candidates, None for as long as they take.
+
+    Args:
+        deadlines: Of each, by the monotonic clock; infinite for none.
+        wait: Whether to wait at all.
+    """
+    if not wait:
+        return 0.0
+    first = min(deadlines, default=math.inf)
+    return None if math.isinf(first) else max(first - time.monotonic(), 0.0)
 
 
 def failed(number: int, arch: Architecture, error: str, seconds: float = 0.0) -> Trial:

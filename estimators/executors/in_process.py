@@ -30,9 +30,9 @@ class InProcess(Executor):
         """Puts a candidate at the end of the queue."""
         self._waiting.append((number, arch))
 
-    def next(self) -> Trial:
-        """Measures the first candidate of the queue."""
-        return self._measure(*self._waiting.popleft())
+    def poll(self, *, wait: bool) -> Trial | None:
+        """Measures the first candidate of the queue, if there is time to wait for it."""
+        return self._measure(*self._waiting.popleft()) if wait else None
 
     def close(self) -> None:
         """Forgets what waits."""

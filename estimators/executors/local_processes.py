@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import multiprocessing
 import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from estimators.executors.base import (
     ExecutorError,
     Measure,
     check_timeout,
+    seconds_to_wait,
     timed_out,
 )
 from estimators.trials import Trial
@@ -74,25 +76,24 @@ class LocalProcesses(Executor):
         self._waiting.append((number, arch))
         self._hand_out()
 
-    def next(self) -> Trial:
-        """Waits for the first candidate that is finished, lost too often, or stopped."""
-        while True:
-            self._hand_out()
-            busy = {each.future: each for each in self._workers if each.future is not None}
-            assert busy, "nothing was submitted"
-            limit = min(each.deadline for each in self._workers)
-            timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
-            finished, _ = wait(busy, timeout, FIRST_COMPLETED)
-            for future in finished:
-                trial = self._end(busy[future], future)
-                if trial is not None:
-                    return trial
-            for each in self._workers:
-                if time.monotonic() >= each.deadline:
-                    assert each.candidate is not None and self._trial_timeout is not None
-                    number, arch = each.candidate
-                    each.restart()
-                    return timed_out(number, arch, self._trial_timeout)
+    def poll(self, *, wait: bool) -> Trial | None:
+        """The first candidate that is finished, lost too often, or stopped."""
+        self._hand_out()
+        busy = {each.future: each for each in self._workers if each.future is not None}
+        assert busy or not wait, "nothing was submitted"
+        timeout = seconds_to_wait((each.deadline for each in self._workers), wait)
+        finished, _ = concurrent.futures.wait(busy, timeout, FIRST_COMPLETED)
+        for future in finished:
+            trial = self._end(busy[future], future)
+            if trial is not None:
+                return trial
+        for each in self._workers:
+            if time.monotonic() >= each.deadline:
+                assert each.candidate is not None and self._trial_timeout is not None
+                number, arch = each.candidate
+                each.restart()
+                return timed_out(number, arch, self._trial_timeout)
+        return None
 
     def close(self) -> None:
         """Ends the processes; one that trains from scratch may write a checkpoint before."""

@@ -27,6 +27,7 @@ from estimators.executors.base import (
     Measure,
     check_timeout,
     failed,
+    seconds_to_wait,
     timed_out,
 )
 from estimators.executors.worker import read_measure, write_measure
@@ -155,22 +156,24 @@ class RayCluster(Executor):
         stream = self._task.remote(self._measure, self._key, self._threads, number, arch)
         self._running[stream] = _Running(number, arch)
 
-    def next(self) -> Trial:
-        """Waits for the first candidate that is finished, lost too often, or stopped."""
-        while True:
-            limit = min(each.deadline for each in self._running.values())
-            timeout = None if limit == float("inf") else max(limit - time.monotonic(), 0)
-            ready, _ = self._ray.wait(list(self._running), timeout=timeout)
-            for stream in ready:
-                trial = self._advance(stream)
-                if trial is not None:
-                    return trial
-            for stream, each in list(self._running.items()):
-                if time.monotonic() >= each.deadline:
-                    assert self._trial_timeout is not None
-                    del self._running[stream]
-                    self._ray.cancel(stream, force=True)
-                    return timed_out(each.number, each.arch, self._trial_timeout)
+    def poll(self, *, wait: bool) -> Trial | None:
+        """The first candidate that is finished, lost too often, or stopped."""
+        assert self._running or not wait, "nothing was submitted"
+        if not self._running:
+            return None
+        timeout = seconds_to_wait((each.deadline for each in self._running.values()), wait)
+        ready, _ = self._ray.wait(list(self._running), timeout=timeout)
+        for stream in ready:
+            trial = self._advance(stream)
+            if trial is not None:
+                return trial
+        for stream, each in list(self._running.items()):
+            if time.monotonic() >= each.deadline:
+                assert self._trial_timeout is not None
+                del self._running[stream]
+                self._ray.cancel(stream, force=True)
+                return timed_out(each.number, each.arch, self._trial_timeout)
+        return None
 
     def close(self) -> None:
         """Stops all tasks; one that trains from scratch may write a checkpoint before."""
@@ -227,9 +230,33 @@ def _measure_remotely(
     torch.set_num_threads(threads)
     if key not in _known:
         _known.clear()
-        _known[key] = read_measure(io.BytesIO(measure))
+        _known[key] = read_measure(io.BufferedReader(_View(memoryview(measure))))
     yield None
     yield _known[key](number, arch)
+
+
+class _View(io.RawIOBase):
+    """Reads bytes where they are: those of a node's object store are gigabytes, and for all."""
+
+    def __init__(self, source: memoryview) -> None:
+        self._source, self._position = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._source)}
+        self._position = start[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._source[self._position : self._position + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
 
 def _first_line(error: BaseException) -> str:

@@ -61,7 +61,9 @@ class Shuffling(Executor):
         self.in_flight.append((number, arch))
         self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
 
-    def next(self) -> Trial:
+    def poll(self, *, wait: bool) -> Trial | None:
+        if not self.in_flight or not wait and self._rng.random() < 0.5:
+            return None
         if self.num_finished == self._stop_after:
             raise KeyboardInterrupt
         self.num_finished += 1

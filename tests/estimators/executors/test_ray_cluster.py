@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,9 @@ def test_a_node_that_dies_and_one_that_joins(
         ray_cluster.add_node(num_cpus=1)
         found += [executor.next() for _ in range(12)]
         assert 1 <= executor.num_lost <= 4
+        deadline = time.monotonic() + 60  # Ray notes the death of a node a while later
+        while executor.capacity != 3 and time.monotonic() < deadline:
+            time.sleep(0.5)
         assert executor.capacity == 3
     assert sorted((trial.number, trial.score) for trial in found) == [(i, i) for i in range(16)]
 
