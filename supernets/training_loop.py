@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -223,7 +224,7 @@ class TrainingLoop:
                 initial=start,
                 desc=f"epoch {epoch + 1}/{self.epochs}",
                 unit="step",
-                disable=None if self.ranks.is_main else True,
+                disable=None if self.ranks.is_main and "TQDM_DISABLE" not in os.environ else True,
                 leave=epoch + 1 == self.epochs,
             )
             self.task.module.train()

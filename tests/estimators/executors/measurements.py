@@ -58,3 +58,17 @@ class Planned:
         except FileExistsError:
             return False
         return True
+
+
+class Unreadable:
+    """Cannot be read in another process."""
+
+    def __call__(self, number: int, arch: Architecture) -> Trial:
+        raise AssertionError("it was read")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("this cannot be read")

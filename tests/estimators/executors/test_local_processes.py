@@ -1,0 +1,115 @@
+"""Processes of this machine: how they end, and what they leave alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estimators.executors import ExecutorError, LocalProcesses, Measure
+from supernets.spaces import Architecture
+
+HERE = Path(__file__).parent
+MakeCandidates = Callable[[int], Sequence[tuple[int, Architecture]]]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_at_least_one_worker(planned: Callable[..., Measure]) -> None:
+    with pytest.raises(ValueError, match="num_workers must be at least 1, got 0"):
+        LocalProcesses(planned(), num_workers=0)
+
+
+@pytest.mark.slow
+def test_all_workers_measure(
+    planned: Callable[..., Measure], make_candidates: MakeCandidates
+) -> None:
+    with LocalProcesses(planned(seconds=0.3), num_workers=2) as executor:
+        # the second of them may start later than the first
+        pids = [int(trial.metrics["pid"]) for trial in executor.measure(make_candidates(40))]
+        assert os.getpid() not in pids and len(set(pids)) == 2
+    assert not any(map(is_running, pids))
+
+
+@pytest.mark.slow
+def test_one_that_ends_while_it_has_nothing_to_do(
+    planned: Callable[..., Measure], make_candidates: MakeCandidates
+) -> None:
+    first, second = make_candidates(2)
+    with LocalProcesses(planned(), num_workers=1) as executor:
+        executor.submit(*first)
+        pid = int(executor.next().metrics["pid"])
+        os.kill(pid, signal.SIGKILL)
+        while is_running(pid):
+            time.sleep(0.05)
+        executor.submit(*second)
+        assert executor.next().metrics["pid"] != pid
+        assert executor.num_lost <= 1
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start(
+    monkeypatch: pytest.MonkeyPatch, make_candidates: MakeCandidates
+) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    from measurements import Unreadable
+
+    with LocalProcesses(Unreadable(), num_workers=1) as executor:
+        executor.submit(*make_candidates(1)[0])
+        with pytest.raises(ExecutorError, match="ended 3 times before it was ready"):
+            executor.next()
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from measurements import Planned
+from estimators.executors import LocalProcesses
+from supernets.spaces import NASBench201Space
+
+if __name__ == "__main__":
+    space = NASBench201Space()
+    archs = space.architectures(space.all_choices()[:3])
+    with LocalProcesses(Planned(Path(sys.argv[2]), hangs=(1, 2)), num_workers=1) as executor:
+        for number, arch in enumerate(archs):
+            executor.submit(number, arch)
+        print(int(executor.next().metrics["pid"]), flush=True)
+        executor.next()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_process(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command: list[Any] = [sys.executable, tmp_path / "script.py", HERE, tmp_path]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        pid = int(process.stdout.readline())
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # Ctrl-C is for all processes of a terminal
+        else:
+            os.kill(process.pid, number)
+        process.wait(timeout=60)
+        errors = process.stderr.read()
+    deadline = time.monotonic() + 30
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(pid)
+    assert errors.count("KeyboardInterrupt") <= (number is signal.SIGINT), errors
