@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import signal
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
@@ -148,8 +149,13 @@ class _Worker:
             initargs=self._settings,
         )
         before = set(multiprocessing.active_children())
-        #: What it is doing: starting, which gives None, or measuring. None if it is free.
-        self.future: Future[Trial | None] | None = self._pool.submit(worker.is_ready)
+        # Ctrl-C is for the main process, which ends the others; they inherit that it is blocked
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            #: What it is doing: starting, which gives None, or measuring. None if it is free.
+            self.future: Future[Trial | None] | None = self._pool.submit(worker.is_ready)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         (self._process,) = set(multiprocessing.active_children()) - before
         self.candidate: tuple[int, Architecture] | None = None
         self.deadline = float("inf")

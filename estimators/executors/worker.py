@@ -27,7 +27,6 @@ def start(path: Path, threads: int, gpu: str | None) -> None:
         gpu: The only one it shall see, in CUDA's terms; None for those of this process.
     """
     global _measure
-    os.setpgrp()  # Ctrl-C is for the main process, which ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TQDM_DISABLE"] = "1"
     if gpu is not None:
