@@ -110,8 +110,7 @@ class FromScratchEstimator:
             )
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
-        self.supernet, self.loaders, self.config = supernet, loaders, config
-        self.output = output.absolute()  # also for workers that run in another folder
+        self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output
         self.score, self.checkpoint_minutes = score, checkpoint_minutes
         self.device = torch.device(device)
         #: All that decides the trainings, in one level of plain values.

@@ -192,8 +192,6 @@ def reopen_data(
     stored = checkpoint["data"]
     if data_dir is None and checkpoint["data_dir"] is not None:
         data_dir = Path(checkpoint["data_dir"])
-    if data_dir is not None:
-        data_dir = data_dir.absolute()  # also for workers that run in another folder
     is_timm = "augmentation" in stored
     loaders = create_loaders(
         stored["dataset"],

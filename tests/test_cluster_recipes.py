@@ -129,6 +129,7 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
         "SLURM_JOB_NODELIST": "nodes",
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_GPUS_ON_NODE": "1",
+        "MAX_RESTARTS": "0",
         "RAY_PORT": str(port),
         "RDZV_PORT": str(port),
         "OMP_NUM_THREADS": "1",

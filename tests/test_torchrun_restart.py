@@ -18,7 +18,7 @@ def test_torchrun_restarts_a_training_that_lost_a_rank(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "torchrun_restart.py"
     output = tmp_path / "result.json"
     done = subprocess.run(
-        [sys.executable, str(script), *"--kills 1 --epochs 10".split(), "--output", str(output)],
+        [sys.executable, str(script), *"--kills 1 --epochs 4".split(), "--output", str(output)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

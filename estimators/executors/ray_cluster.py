@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,8 @@ class RayCluster(Executor):
 
     def submit(self, number: int, arch: Architecture) -> None:
         """Makes a task of a candidate; Ray puts it on a node."""
-        stream = self._task.remote(self._measure, self._key, self._threads, number, arch)
+        settings = self._key, self._threads, os.getcwd()
+        stream = self._task.remote(self._measure, settings, number, arch)
         self._running[stream] = _Running(number, arch)
 
     def poll(self, *, wait: bool) -> Trial | None:
@@ -223,11 +224,14 @@ class _Running:
 
 
 def _measure_remotely(
-    measure: Any, key: str, threads: int, number: int, arch: Architecture
+    measure: Any, settings: tuple[str, int, str], number: int, arch: Architecture
 ) -> Iterator[Trial | None]:
     """The task: None when it is ready to measure, then the trial."""
+    key, threads, folder = settings
     os.environ["TQDM_DISABLE"] = "1"
     torch.set_num_threads(threads)
+    with suppress(FileNotFoundError):  # paths that are relative are so to the driver's folder
+        os.chdir(folder)
     if key not in _known:
         _known.clear()
         _known[key] = read_measure(io.BufferedReader(_View(memoryview(measure))))

@@ -18,13 +18,14 @@
 set -euo pipefail
 
 GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-8}
+MAX_RESTARTS=${MAX_RESTARTS:-3}
 MAX_REQUEUES=20
 PORT=${RDZV_PORT:-29500}
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # restarted ranks must not read addresses of before
 
 status=0
-srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "$GPUS_PER_NODE" --max-restarts 3 \
+srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "$GPUS_PER_NODE" --max-restarts "$MAX_RESTARTS" \
     --rdzv-backend c10d --rdzv-endpoint "$first:$PORT" --rdzv-id "$SLURM_JOB_ID" \
     train_supernet.py "$@" --auto-resume || status=$?
 if [ "$status" -ne 0 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$MAX_REQUEUES" ]; then

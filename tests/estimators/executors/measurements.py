@@ -50,7 +50,8 @@ class Planned:
         if number in self.fails:
             raise ZeroDivisionError(f"number {number}")
         time.sleep(self.seconds)
-        return Trial(number, arch, float(number), {"pid": float(os.getpid())}, 0.5, None)
+        metrics = {"pid": float(os.getpid()), "is_here": float(Path("here").exists())}
+        return Trial(number, arch, float(number), metrics, 0.5, None)
 
     def _is_first(self, number: int) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,20 @@ def test_trials_are_those_of_this_process(
     for trial in found:
         assert trial.arch == expected[trial.number].arch
         assert trial.curves == expected[trial.number].curves and trial.seconds > 0
+
+
+def test_relative_paths_are_as_here(
+    make_executor: MakeExecutor,
+    planned: Callable[..., Measure],
+    make_candidates: Callable[[int], Candidates],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    with make_executor(planned()) as executor:
+        (trial,) = executor.measure(make_candidates(1))
+    assert trial.metrics["is_here"] == 1.0
 
 
 def test_submitting_while_others_are_measured(
