@@ -59,16 +59,16 @@ def start_process_group(ranks: Ranks, device: torch.device) -> None:
     store, rank, world_size = next(rendezvous("env://"))
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore(_attempt(ranks), store),  # type: ignore[attr-defined]
+        store=dist.PrefixStore(name_of_attempt(ranks), store),  # type: ignore[attr-defined]
         rank=rank,
         world_size=world_size,
     )
 
 
-def _attempt(ranks: Ranks) -> str:
+def name_of_attempt(ranks: Ranks) -> str:
     """What start of the ranks this is, by a name that all of them have.
 
-    Only on one machine does torchrun count its restarts for all ranks.
+    Only on one machine does torchrun count its restarts for all ranks; on several it may warn.
     """
     environment = os.environ
     if environment.get("LOCAL_WORLD_SIZE") == str(ranks.world_size):

@@ -21,14 +21,14 @@ def add_executor_options(group: argparse._ArgumentGroup) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="measure in N processes of this machine, spread over its GPUs, with --threads each "
-        "(default: in this process)",
+        help="measure in N processes of this machine, spread over its GPUs, with --threads each, 1 "
+        "if not given (default: in this process)",
     )
     add(
         "--ray",
         metavar="ADDRESS",
-        help="measure on a Ray cluster, auto for that of this machine; --threads is cores of each "
-        "candidate (default: no)",
+        help="measure on a Ray cluster, auto for that of this machine; each candidate takes "
+        "--threads cores, 1 if not given, and with --device cuda a GPU (default: no)",
     )
     add(
         "--trials-per-gpu",

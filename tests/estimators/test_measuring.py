@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from estimators.base import Estimate, EstimateError
 from estimators.measuring import measure_all, trial_of_estimate
@@ -67,3 +68,50 @@ def test_a_store_of_other_architectures_is_refused(
         measure_all([first], store, measure, description="test")
         with pytest.raises(ValueError, match="holds other architectures; use a new --output"):
             measure_all([second], store, measure, description="test")
+
+
+def _allocate_too_much() -> None:
+    torch.empty(2**59)
+
+
+def _run_out(error: Exception) -> Callable[[], None]:
+    def run_out() -> None:
+        raise error
+
+    return run_out
+
+
+class Calls:
+    """Measures by a call."""
+
+    name = "calls"
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        self.call()
+        raise AssertionError("the call was to fail")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        _allocate_too_much,
+        _run_out(MemoryError("no room")),
+        _run_out(torch.OutOfMemoryError("CUDA out of memory.")),
+    ],
+)
+def test_too_little_memory_is_a_failed_trial(
+    make_space: Callable[..., SearchSpace], call: Callable[[], None]
+) -> None:
+    trial = trial_of_estimate(Calls(call), 7, make_space(3).architecture([0]))
+    assert trial.number == 7 and trial.score is None
+    assert trial.error is not None and trial.error.startswith("Out of memory: ")
+
+
+def test_another_error_is_not_the_candidates(make_space: Callable[..., SearchSpace]) -> None:
+    with pytest.raises(RuntimeError, match="something else"):
+        trial_of_estimate(
+            Calls(_run_out(RuntimeError("something else"))), 0, make_space(3).architecture([0])
+        )

@@ -25,6 +25,7 @@ from supernets.distributed import (
     all_reduce_gradients,
     average_buffers,
     broadcast_weights,
+    name_of_attempt,
     ranks_from_environment,
     start_process_group,
     stop_process_group,
@@ -423,3 +424,34 @@ def test_ranks_are_those_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     assert ranks_from_environment() == Ranks(5, 1, 8)
     assert not ranks_from_environment().is_main
+
+
+@pytest.mark.parametrize(
+    ("local", "share", "restarts", "name", "warns"),
+    [
+        ("8", "True", "3", "attempt 2", False),
+        ("4", "True", "3", "attempt", True),
+        ("4", "False", "3", "attempt", False),
+        ("4", "True", "0", "attempt", False),
+    ],
+)
+def test_ranks_meet_by_the_name_of_their_attempt(
+    local: str,
+    share: str,
+    restarts: str,
+    name: str,
+    warns: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On one machine by the restarts torchrun counts, which on several differ."""
+    for variable, value in (
+        ("LOCAL_WORLD_SIZE", local),
+        ("TORCHELASTIC_RESTART_COUNT", "2"),
+        ("TORCHELASTIC_MAX_RESTARTS", restarts),
+        ("TORCHELASTIC_USE_AGENT_STORE", share),
+    ):
+        monkeypatch.setenv(variable, value)
+    assert name_of_attempt(Ranks(0, 0, 8)) == name
+    assert ("set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) == warns
+    assert name_of_attempt(Ranks(7, 3, 8)) == name
