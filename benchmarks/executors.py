@@ -4,9 +4,9 @@
 For each supernet one search by WeakNAS with TSE, by ``supernet-search`` itself:
 
 - in this process, in 1 and in 4 workers: the same trials, and how long they take;
-- on a Ray cluster of two nodes with a core each, started by Ray's own utility on this machine. Once
-  a third of the trials is there, all of a node but its driver's is killed with SIGKILL, and another
-  node joins. In the end all trials must be there once, and be those of the search in this process.
+- on a Ray cluster of two nodes with a core each, started by Ray's own utility on this machine.
+  After a third of the trials the node without the search is killed with SIGKILL, while it measures,
+  and another joins. In the end all trials must be there once, and be those of this process.
 
 What a candidate costs beyond its measurement (to hand it out, get its trial back) is measured one
 by one, with the real measurement, weights and minibatches; what the weights cost, once a worker, is
@@ -119,11 +119,11 @@ def search_on_dying_nodes(command: list[str], output: Path, num_trials: int) -> 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     node = cluster.add_node(num_cpus=1)
     process = start([*command, "--ray", cluster.address], output)
-    while count_trials(output) < num_trials // 3:
+    while count_trials(output) < num_trials // 3 + 3:  # within a batch: both nodes are busy
         if process.poll() is not None:
             raise RuntimeError(f"The search ended: {log_of(output).read_text()}")
         time.sleep(0.05)
-    os.kill(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid, signal.SIGKILL)
+    kill_node(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
     trials_before = count_trials(output)
     cluster.add_node(num_cpus=1)
     process.wait()
@@ -136,6 +136,13 @@ def search_on_dying_nodes(command: list[str], output: Path, num_trials: int) -> 
         "nodes_that_joined": 1,
         **found,
     }
+
+
+def kill_node(raylet: int) -> None:
+    """Kills all processes of a node at once, as the end of a machine would."""
+    workers = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    for pid in [raylet, *map(int, workers)]:
+        os.kill(pid, signal.SIGKILL)
 
 
 def start(command: list[str], output: Path) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""The README's commands parse with the real parsers, and its first job is the demo."""
+"""The commands of README and docs parse with the real parsers, and its first job is the demo."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import supernets.retrain_options
 import supernets.train_options
 
 ROOT = Path(__file__).parents[1]
+TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PARSERS = {
     "train_supernet.py": supernets.train_options.build_parser,
     "search.py": search.search_options.build_parser,
@@ -28,8 +29,8 @@ PARSERS = {
 
 
 def commands() -> list[list[str]]:
-    """All lines of the README's bash blocks, continued lines joined."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """All lines of the bash blocks of README and docs, continued lines joined."""
+    text = "".join(path.read_text(encoding="utf-8") for path in TEXTS)
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
@@ -68,8 +69,8 @@ def test_make_demo_runs_the_first_two_commands() -> None:
         assert arguments[arguments.index("--config") + 1] in makefile
 
 
-def test_linked_files_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)]+)\)", text):
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_linked_files_exist(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (path.parent / target).exists(), target

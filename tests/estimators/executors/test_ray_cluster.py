@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,10 +29,13 @@ def test_a_node_that_dies_and_one_that_joins(
     found = []
     with RayCluster(planned(seconds=0.5), address=ray_cluster.address) as executor:
         assert executor.capacity == 4
-        for candidate in make_candidates(16):
+        for candidate in make_candidates(24):
             executor.submit(*candidate)
-        found += [executor.next() for _ in range(4)]
-        os.kill(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid, signal.SIGKILL)
+        found += [executor.next() for _ in range(12)]  # by now all nodes measure
+        raylet = node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid
+        workers = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+        for pid in [raylet, *map(int, workers)]:  # all at once, as the end of a machine would
+            os.kill(pid, signal.SIGKILL)
         ray_cluster.add_node(num_cpus=1)
         found += [executor.next() for _ in range(12)]
         assert 1 <= executor.num_lost <= 4
@@ -39,7 +43,7 @@ def test_a_node_that_dies_and_one_that_joins(
         while executor.capacity != 3 and time.monotonic() < deadline:
             time.sleep(0.5)
         assert executor.capacity == 3
-    assert sorted((trial.number, trial.score) for trial in found) == [(i, i) for i in range(16)]
+    assert sorted((trial.number, trial.score) for trial in found) == [(i, i) for i in range(24)]
 
 
 def test_threads_and_gpus_decide_how_many_fit(ray_cluster: Any, planned: Any) -> None:
