@@ -48,6 +48,7 @@ from supernets.checkpoint import read_training_checkpoint, reopen_data, trained_
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
+PARTS = ("local", "ray")
 #: Candidates whose overhead is measured.
 NUM_CANDIDATES = 30
 
@@ -56,6 +57,13 @@ def main() -> int:
     """Runs everything; gives back 0 if every comparison held."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--supernets", nargs="+", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=PARTS,
+        help="beside this process (default: all)",
+    )
     parser.add_argument("--trials", type=int, default=60, help="of a search (default: 60)")
     parser.add_argument("--tse-batches", type=int, default=20, help="(default: 20)")
     parser.add_argument("--output", type=Path, help="JSON file for the result (default: none)")
@@ -79,21 +87,30 @@ def compare(supernet: Path, folder: Path, args: argparse.Namespace) -> dict[str,
     command = [sys.executable, str(ROOT / "search.py"), "--supernet", str(supernet.absolute())]
     command += flags.split()
     found: dict[str, Any] = {"flags": flags}
-    for name, more in (("in process", ""), ("1 worker", "1"), ("4 workers", "4")):
-        workers = ["--workers", more] if more else []
-        print(f"{supernet}: {name}", file=sys.stderr)
-        found[name] = search([*command, *workers], folder / name)
-    found["ray"] = search_on_dying_nodes(command, folder / "ray", args.trials)
-    expected = found["in process"].pop("rows")
-    others = [found[name].pop("rows") for name in ("1 worker", "4 workers", "ray")]
-    found["all_trials_identical"] = all(rows == expected for rows in others)
+    found["in process"] = search(command, folder / "in process")
+    if "local" in args.parts:
+        found |= search_locally(command, folder)
+        found["overhead"] = overheads(supernet, args.tse_batches, folder)
+    if "ray" in args.parts:
+        found["ray"] = search_on_dying_nodes(command, folder / "ray", args.trials)
+    searches = [each for each in found.values() if isinstance(each, dict) and "rows" in each]
+    all_rows = [each.pop("rows") for each in searches]
+    found["all_trials_identical"] = all(rows == all_rows[0] for rows in all_rows)
+    return found
+
+
+def search_locally(command: list[str], folder: Path) -> dict[str, Any]:
+    """Runs a search in 1 and in 4 workers."""
+    found: dict[str, Any] = {}
+    for number in (1, 4):
+        name = "1 worker" if number == 1 else f"{number} workers"
+        found[name] = search([*command, "--workers", str(number)], folder / name)
     found["seconds_of_1_worker_over_4"] = round(
         found["1 worker"]["seconds"] / found["4 workers"]["seconds"], 2
     )
     found["seconds_of_measuring_1_worker_over_4"] = round(
         found["1 worker"]["seconds_of_trials"] / found["4 workers"]["seconds_of_trials"], 2
     )
-    found["overhead"] = overheads(supernet, args.tse_batches, folder)
     return found
 
 
@@ -119,11 +136,12 @@ def search_on_dying_nodes(command: list[str], output: Path, num_trials: int) -> 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     node = cluster.add_node(num_cpus=1)
     process = start([*command, "--ray", cluster.address], output)
-    while count_trials(output) < num_trials // 3 + 3:  # within a batch: both nodes are busy
+    raylet = node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid
+    while count_trials(output) < num_trials // 3 or not is_measuring(raylet):
         if process.poll() is not None:
             raise RuntimeError(f"The search ended: {log_of(output).read_text()}")
         time.sleep(0.05)
-    kill_node(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
+    kill_node(raylet)
     trials_before = count_trials(output)
     cluster.add_node(num_cpus=1)
     process.wait()
@@ -140,9 +158,20 @@ def search_on_dying_nodes(command: list[str], output: Path, num_trials: int) -> 
 
 def kill_node(raylet: int) -> None:
     """Kills all processes of a node at once, as the end of a machine would."""
-    workers = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
-    for pid in [raylet, *map(int, workers)]:
+    for pid in [raylet, *workers_of(raylet)]:
         os.kill(pid, signal.SIGKILL)
+
+
+def is_measuring(raylet: int) -> bool:
+    """Whether a candidate is measured on a node; Ray's workers are called what they do."""
+    names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers_of(raylet)]
+    return any(b"_measure_remotely" in name for name in names)
+
+
+def workers_of(raylet: int) -> list[int]:
+    """The processes that a node has started."""
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text()
+    return [int(pid) for pid in children.split()]
 
 
 def start(command: list[str], output: Path) -> subprocess.Popen[bytes]:

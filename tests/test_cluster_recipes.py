@@ -112,7 +112,7 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
     folder.mkdir()
     srun = '#!/bin/bash\nwhile [[ "$1" == --* ]]; do shift; done\nexec "$@"\n'
     scontrol = (
-        '#!/bin/bash\nif [ "$1" = show ]; then hostname -i; '
+        '#!/bin/bash\nif [ "$1" = show ]; then echo 127.0.0.1; '
         f'else echo "$@" >> {tmp_path / "asked"}; fi\n'
     )
     for name, text in (("srun", srun), ("scontrol", scontrol)):
