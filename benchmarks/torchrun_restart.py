@@ -81,7 +81,7 @@ def run(output: Path, args: argparse.Namespace, num_kills: int = 0) -> list[dict
     ):
         for number in range(num_kills):
             rank = number % args.ranks
-            before = wait_for_checkpoints(process, output, NUM_CHECKPOINTS)
+            wait_for_checkpoints(process, output, NUM_CHECKPOINTS)
             os.kill(pid_of_rank(process.pid, rank), signal.SIGKILL)
             # read after the kill: nothing can be written between
             before, stamp = step(output), (output / "args.json").stat().st_mtime_ns

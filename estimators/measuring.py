@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from estimators.base import EstimateError, Estimator
 from estimators.executors import Executor, InProcess, Measure
+from estimators.executors.base import failed
 from estimators.from_scratch import FromScratchEstimator
 from estimators.one_pass import OnePassEstimator
 from estimators.trials import Trial, TrialStore
@@ -50,16 +51,7 @@ def measure_all(
         store.ask(archs)
     elif set(known) != set(archs):
         raise ValueError(f"{store.path} holds other architectures; use a new --output.")
-    total, done = len(archs), len(store.trials)
-    if not store.pending:
-        return store.trials
-    with (
-        tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
-        make_executor(measure) as executor,
-    ):
-        for trial in executor.measure(store.pending):
-            store.tell(trial)
-            progress.update()
+    _measure_missing(store.pending, measure, store.tell, len(archs), description, make_executor)
     return store.trials
 
 
@@ -82,17 +74,31 @@ def train_all(
     measure = partial(trial_of_estimate, trainer)
     candidates = list(enumerate(archs))
     missing = [(i, arch) for i, arch in candidates if not trainer.is_finished(arch)]
-    trials = {i: measure(i, arch) for i, arch in candidates if (i, arch) not in missing}
-    if missing:
-        total, done, description = len(archs), len(trials), "training from scratch"
-        with (
-            tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
-            make_executor(measure) as executor,
-        ):
-            for trial in executor.measure(missing):
-                trials[trial.number] = trial
-                progress.update()
-    return tuple(trials[i] for i, _ in candidates)
+    trials = [measure(i, arch) for i, arch in candidates if (i, arch) not in missing]
+    description = "training from scratch"
+    _measure_missing(missing, measure, trials.append, len(archs), description, make_executor)
+    return tuple(sorted(trials, key=lambda trial: trial.number))
+
+
+def _measure_missing(
+    missing: Sequence[tuple[int, Architecture]],
+    measure: Measure,
+    receive: Callable[[Trial], None],
+    total: int,
+    description: str,
+    make_executor: Callable[[Measure], Executor],
+) -> None:
+    """Measures what is missing of ``total``; no worker is started where nothing is."""
+    if not missing:
+        return
+    done = total - len(missing)
+    with (
+        tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
+        make_executor(measure) as executor,
+    ):
+        for trial in executor.measure(missing):
+            receive(trial)
+            progress.update()
 
 
 def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:
@@ -102,9 +108,8 @@ def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> 
         with _short_of_memory_is_its_fault():
             estimate = estimator.estimate(arch)
     except EstimateError as error:
-        seconds = time.perf_counter() - start
         message = str(error) or type(error).__name__
-        return Trial(number, arch, None, metrics={}, seconds=seconds, error=message)
+        return failed(number, arch, message, time.perf_counter() - start)
     return Trial(
         number,
         arch,
@@ -138,8 +143,7 @@ def trial_of_pass(one_pass: OnePassEstimator, number: int, arch: Architecture) -
         with _short_of_memory_is_its_fault():
             record = one_pass.measure(arch)
     except EstimateError as failure:
-        seconds = time.perf_counter() - start
-        return Trial(number, arch, None, metrics={}, seconds=seconds, error=str(failure))
+        return failed(number, arch, str(failure), time.perf_counter() - start)
     seconds = time.perf_counter() - start
     score = one_pass.score.of(record.metrics, record.curves)
     error = None
