@@ -134,7 +134,7 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     try:
         supernet.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        raise ValueError(f"The weights in {path} do not fit: {_first_line(error)}") from error
+        raise ValueError(f"The weights in {path} do not fit: {first_line(error)}") from error
     return supernet
 
 
@@ -236,6 +236,7 @@ def weights_digest(supernet: Supernet) -> str:
     return digest.hexdigest()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Of what an error says, or the name of its type if it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

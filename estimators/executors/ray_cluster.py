@@ -32,6 +32,7 @@ from estimators.executors.base import (
 )
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials import Trial
+from supernets.checkpoint import first_line
 from supernets.spaces import Architecture
 
 HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --workers on one machine."
@@ -94,7 +95,7 @@ def _check_reachable(address: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> ValueError:
     return ValueError(
-        f"There is no Ray cluster at {address!r} ({_first_line(error)}); start one with ray start "
+        f"There is no Ray cluster at {address!r} ({first_line(error)}); start one with ray start "
         "--head, or give the address it printed."
     )
 
@@ -196,14 +197,14 @@ class RayCluster(Executor):
             said = self._ray.get(next(stream))
         except errors.OutOfMemoryError as error:
             del self._running[stream]
-            return failed(each.number, each.arch, f"Out of memory: {_first_line(error)}")
+            return failed(each.number, each.arch, f"Out of memory: {first_line(error)}")
         except errors.RayError as error:
             del self._running[stream]
             if isinstance(error, errors.RayTaskError):
                 # a worker that was asked to stop, and not by us, is lost as one that was killed is
                 if not isinstance(error.cause, errors.TaskCancelledError):
                     raise (error.cause or error) from error
-            trial = self._lose(each.number, each.arch, _first_line(error))
+            trial = self._lose(each.number, each.arch, first_line(error))
             if trial is None:
                 self.submit(each.number, each.arch)
             return trial
@@ -261,8 +262,3 @@ class _View(io.RawIOBase):
         buffer[: len(part)] = part
         self._position += len(part)
         return len(part)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
