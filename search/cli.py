@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from estimators.options import (
 )
 from estimators.scores import Score
 from estimators.scratch_options import scratch_estimator
-from estimators.trials import Trial, TrialStore
-from search.base import SearchAlgorithm, StarvedError
+from estimators.trials import TrialStore
+from search.base import StarvedError
 from search.cheap_scores import CheapScores
 from search.constraints import explained_starvation
 from search.differentiable.cli import main as search_by_gradients
@@ -37,10 +36,7 @@ from search.factory import (
     algorithm_settings,
     create_algorithm,
 )
-from search.held_out_results import held_out_results
-from search.neural_predictor import NeuralPredictorSearch
 from search.recorded_runs import read_run
-from search.report import plot_trials
 from search.report_groups import group_runs
 from search.report_page import write_search_report
 from search.runner import SearchError, check_search, check_store, run_search
@@ -53,9 +49,8 @@ from search.search_options import (
     constraints_of,
     given_options,
 )
+from search.search_result import NUM_BEST, Job, Trained, finish_search
 from search.stand_ins import stand_in_supernet
-from search.weaknas import WeakNAS
-from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import (
     read_training_checkpoint,
@@ -74,42 +69,11 @@ from supernets.command_line import (
     write_args,
 )
 from supernets.cost import Constraint, CostModel, feasibility_check
-from supernets.data import Loaders
 from supernets.device import resolve_device
-from supernets.export import check_export_target, check_space, export_subnet, export_summary
+from supernets.export import check_export_target, check_space
 from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
 from supernets.spaces import Architecture, SearchSpace
-
-#: Trials in ``best.json`` and in the JSON block.
-NUM_BEST = 5
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """What the search reads of a trained supernet."""
-
-    supernet: Supernet
-    loaders: Loaders
-    digest: str
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A search, ready to run."""
-
-    algorithm: SearchAlgorithm
-    batch_size: int
-    estimator: Estimator
-    store: TrialStore
-    header: Mapping[str, Any]
-    cost_model: CostModel | None
-    constraints: Sequence[Constraint]
-    trained: _Trained | None
-    device: torch.device
-    executors: ExecutorOptions
-    #: By which the result is judged; the search does not see them.
-    test_values: Mapping[Architecture, float] | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +140,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
             device=device,
             num_workers=args.num_workers,
         )
-        trained = _Trained(supernet, loaders, weights_digest(supernet))
+        trained = Trained(supernet, loaders, weights_digest(supernet))
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
     estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
@@ -205,7 +169,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
     except ValueError:
         store.close()
         raise
-    job = _Job(
+    job = Job(
         algorithm,
         batch_size,
         estimator,
@@ -252,7 +216,7 @@ def _create_estimator(
     args: argparse.Namespace,
     measuring: EstimatorOptions,
     space: SearchSpace,
-    trained: _Trained | None,
+    trained: Trained | None,
     device: torch.device,
 ) -> tuple[Estimator, dict[str, Any]]:
     """With its settings for the header of the trials."""
@@ -267,7 +231,7 @@ def _create_estimator(
 
 
 def _proxies(
-    names: Sequence[str], trained: _Trained, device: torch.device
+    names: Sequence[str], trained: Trained, device: torch.device
 ) -> Callable[[Architecture], Mapping[str, float]]:
     """Measures zero-cost proxies on the first minibatch of the train split."""
     one_pass = create_one_pass(
@@ -294,7 +258,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _search(args: argparse.Namespace, job: _Job) -> int:
+def _search(args: argparse.Namespace, job: Job) -> int:
     algorithm, store, cost_model = job.algorithm, job.store, job.cost_model
     write_args(args.output, vars(args))
     if isinstance(job.estimator, TSEEstimator):
@@ -325,73 +289,10 @@ def _search(args: argparse.Namespace, job: _Job) -> int:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")
-        best = [_describe(trial, algorithm.space, cost_model) for trial in store.best(NUM_BEST)]
-        trials = store.trials
-        best_arch = store.best()[0].arch
-        num_failed = sum(trial.score is None for trial in trials)
-    result: dict[str, Any] = {
-        "status": "finished",
-        "space": algorithm.space.name,
-        "estimator": job.header["estimator"],
-        "trials": args.num_trials,
-        "failed": num_failed,
-        **job.executors.lost_workers,
-        "best": best,
-    }
-    arch = None
-    if isinstance(algorithm, WeakNAS | NeuralPredictorSearch) and algorithm.can_predict:
-        arch, score = algorithm.predict_best()
-        result["predicted_best"] = {
-            "architecture": algorithm.space.format(arch),
-            "predicted_score": score,
-        }
-    if job.test_values is not None:
-        result["tested"] = {
-            "column": args.test_column,
-            **asdict(held_out_results(trials, arch, job.test_values)),
-        }
-    plot_trials(
-        trials,
-        args.output / "search.png",
-        score_name=job.estimator.name,
-        macs=None if cost_model is None else lambda arch: cost_model.measure(arch).macs,
-    )
-    with atomic_write(args.output / "best.json") as file:
-        file.write(json.dumps(result, indent=2) + "\n")
-    if args.report:
-        write_search_report([read_run(args.output)], args.output / "report.html")
-    if args.export is not None:
-        assert job.trained is not None
-        provenance = {
-            "supernet": str(args.supernet),
-            "supernet_digest": job.trained.digest,
-            "search": str(args.output),
-            "trial": best[0],
-        }
-        record = export_subnet(
-            job.trained.supernet,
-            best_arch,
-            job.trained.loaders,
-            args.export,
-            device=job.device,
-            provenance=provenance,
-        )
-        result["export"] = {"subnet": str(args.export), **export_summary(record)}
+        trials, best = store.trials, store.best(NUM_BEST)
+    result = finish_search(args, job, trials, best)
     print_result({**result, "files": args.output})
     return 0
-
-
-def _describe(trial: Trial, space: SearchSpace, cost_model: CostModel | None) -> dict[str, Any]:
-    described = {
-        "number": trial.number,
-        "architecture": space.format(trial.arch),
-        "score": trial.score,
-        "metrics": dict(trial.metrics),
-    }
-    if cost_model is not None:
-        cost = asdict(cost_model.measure(trial.arch))
-        described["cost"] = {name: value for name, value in cost.items() if value is not None}
-    return described
 
 
 def _explained(

@@ -19,8 +19,8 @@ import pytest
 import torch
 from PIL import Image
 
-import search.cli
 import search.search_options
+import search.search_result
 import supernets.cli
 from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator
 from search import TrialStore
@@ -80,7 +80,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def search_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the table, so that most trials of a random search fail; draws no plots."""
-    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -108,7 +108,7 @@ def search_tse(checkpoint: Path) -> Command:
 @pytest.fixture
 def search_elastic(elastic_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the MobileNetV3 supernet by accuracy on few images; draws no plots."""
-    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -166,7 +166,7 @@ def test_digits_from_search_to_subnet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     weights_alone = partial(export_subnet, formats=())  # other formats take long to write
-    monkeypatch.setattr(search.cli, "export_subnet", weights_alone)
+    monkeypatch.setattr(search.search_result, "export_subnet", weights_alone)
     output, subnet = tmp_path / "search", tmp_path / "subnet"
     assert search_tse(output, "--export", str(subnet)) == 0
     block = json.loads(capsys.readouterr().out)
@@ -676,7 +676,7 @@ def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
     search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = "--num-trials 5 --max-params 6000".split()  # a small part of the space ranks faster
-    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
     assert search_tse(tmp_path / "whole", *few) == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, TSEEstimator, 5, press_ctrl_c)  # the second that WeakNAS chose
@@ -1148,7 +1148,7 @@ def test_proxies_need_a_supernet(
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, num_trials: int, *flags: str) -> list[tuple[str, float]]:
         given = ["--supernet", str(checkpoint), "--algorithm", "random", "--output", str(output)]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import search.cli
+import search.search_result
 from search.cli import main
 from supernets import create_space
 
@@ -37,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the table at random; draws no plots."""
-    monkeypatch.setattr(search.cli, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
     return partial(search_table, table)
 
 
