@@ -389,3 +389,7 @@ def _summary(result: Mapping[str, Any]) -> dict[str, Any]:
         "suggested_num_steps": result["suggested_num_steps"]
         and result["suggested_num_steps"]["num_steps"],
     }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

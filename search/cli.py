@@ -300,3 +300,7 @@ def _explained(
 ) -> AbstractContextManager[None]:
     """As ``explained_starvation``; without costs there is no constraint to explain."""
     return nullcontext() if cost_model is None else explained_starvation(cost_model, constraints)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -9,6 +9,7 @@ from supernets.latency import LatencyTable, build_latency_table
 from supernets.ofa_checkpoints import load_ofa_checkpoint
 from supernets.spaces import Architecture, Decision, SearchSpace
 from supernets.timing import measure_latency
+from supernets.version import __version__
 
 __all__ = [
     "SPACES",
@@ -20,6 +21,7 @@ __all__ = [
     "LatencyTable",
     "SearchSpace",
     "Supernet",
+    "__version__",
     "build_latency_table",
     "create_space",
     "create_supernet",

@@ -242,3 +242,7 @@ def _work(
         device=run.device,
         resumed_at=resumed_at,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

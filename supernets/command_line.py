@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from timm.utils import setup_default_logging
 from supernets.atomic import atomic_write
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
+from supernets.version import __version__
 
 #: Exit status for a user's mistake, as argparse has it.
 USAGE_ERROR = 2
@@ -186,9 +187,20 @@ def write_args(output: Path, args: Mapping[str, Any]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides results."""
-    names = ("paceline", "torch", "torchvision", "timm", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    """Versions of what decides results; "unknown" of a package without the record of an installer.
+
+    The own version is that of the code that runs, so a checkout need not be installed.
+    """
+    names = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
+    own = {"python": platform.python_version(), "paceline": __version__}
+    return {**own, **{name: _installed_version(name) for name in names}}
+
+
+def _installed_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # vendored, or a checkout on the path
+        return "unknown"
 
 
 def print_result(result: Mapping[str, Any]) -> None:

@@ -300,3 +300,7 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
 def export_summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``subnet.json`` worth printing."""
     return {key: record[key] for key in ("space", "architecture", "cost", "metrics")}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

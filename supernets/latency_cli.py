@@ -81,3 +81,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         return 0
 
     return work
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -339,3 +339,7 @@ def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:
     return write_subnet_folder(
         folder, subnet.cpu(), {**run.record, "metrics": metrics}, x, formats=run.formats
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,63 @@ def test_both_scripts_run_two_steps_from_any_folder(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["trials"] == 2
     assert "Warning" not in done.stderr
     assert (tmp_path / "found" / "best.json").is_file()
+
+
+@pytest.mark.slow
+def test_both_scripts_run_in_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
+    # site-packages are seen but nothing that installed this package into them
+    hide = """
+import importlib.metadata, runpy, sys
+found = importlib.metadata.Distribution.from_name.__func__
+def hidden(cls, name):
+    if name == "paceline":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(cls, name)
+importlib.metadata.Distribution.from_name = classmethod(hidden)
+script, sys.argv = sys.argv[1], sys.argv[1:]
+sys.path[0] = script.rpartition("/")[0]
+runpy.run_path(script, run_name="__main__")
+"""
+
+    def run(script: str, *flags: str) -> dict[str, Any]:
+        command = [sys.executable, "-c", hide, str(ROOT / script), *flags]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        block: dict[str, Any] = json.loads(done.stdout)
+        return block
+
+    flags = "--channels 4 --cells-per-stage 1 --epochs 1 --batch-size 600 --num-probes 0".split()
+    run("train_supernet.py", *flags, "--output", "run")
+    flags = "--num-trials 2 --num-initial 1 --tse-batches 2 --workers 1 --output found".split()
+    run("search.py", "--supernet", "run/last.pt", *flags)
+    for folder in ("run", "found"):
+        args = json.loads((tmp_path / folder / "args.json").read_text())
+        assert args["versions"]["paceline"] == supernets.__version__
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "supernets.cli",
+        "supernets.export",
+        "supernets.retrain",
+        "supernets.latency_cli",
+        "estimators.cli",
+        "search.cli",
+    ],
+)
+def test_every_command_can_be_run_as_a_module(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--threads", "1"])
+    path = ROOT / (module.replace(".", "/") + ".py")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(path), run_name="__main__")
+    assert caught.value.code == 2
+    assert " is required" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("script", PARSERS)

@@ -8,12 +8,14 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import supernets
 from supernets.command_line import (
     add_config_option,
     parse_args,
@@ -234,6 +236,16 @@ def test_args_json_holds_options_versions_and_commit(tmp_path: Path) -> None:
     assert record["versions"] == versions()
     assert {"python", "paceline", "torch", "timm", "numpy"} <= versions().keys()
     assert record["git_commit"] is None or len(record["git_commit"]) == 40
+
+
+def test_versions_need_no_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("supernets.command_line.version", missing)
+    found = versions()
+    assert found["paceline"] == supernets.__version__
+    assert found["torch"] == found["scikit-learn"] == "unknown"
 
 
 def test_no_git_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
