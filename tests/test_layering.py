@@ -33,6 +33,7 @@ JOBS = (
 #: What sees nothing but spaces, trials and files, so that a search of a table takes milliseconds.
 TORCH_FREE = (
     "supernets.atomic",
+    "supernets.folder_lock",
     "estimators.trials",
     "estimators.ranking",
     "estimators.curve_scores",
