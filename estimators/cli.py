@@ -93,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parse_args(build_parser(), arguments)
     command = shlex.join([PROGRAM, *arguments])
-    return run_command(PROGRAM, lambda: _prepare(args, command))
+    return run_command(
+        PROGRAM, lambda: _prepare(args, command), quiet=args.quiet, verbose=args.verbose
+    )
 
 
 def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:

@@ -17,6 +17,7 @@ from estimators.executors.base import failed
 from estimators.from_scratch import FromScratchEstimator
 from estimators.one_pass import OnePassEstimator
 from estimators.trials import Trial, TrialStore
+from supernets.progress import hides_bars
 from supernets.spaces import Architecture
 
 #: Before the name of a part, the metric of a trial that says how long the part took.
@@ -93,7 +94,9 @@ def _measure_missing(
         return
     done = total - len(missing)
     with (
-        tqdm(total=total, initial=done, unit="arch", desc=description) as progress,
+        tqdm(
+            total=total, initial=done, unit="arch", desc=description, disable=hides_bars()
+        ) as progress,
         make_executor(measure) as executor,
     ):
         for trial in executor.measure(missing):

@@ -14,20 +14,19 @@ from estimators.options import (
     flag,
 )
 from estimators.scores import SCORES
-from supernets.command_line import add_amp_option, add_config_option, add_machine_options
+from supernets.command_line import add_amp_option, add_machine_options
+from supernets.command_parser import command_parser
 
 PROGRAM = "supernet-rank"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-rank``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Compare cheap scores of subnets with what the subnets are truly worth. "
+    parser = command_parser(
+        PROGRAM,
+        "Compare cheap scores of subnets with what the subnets are truly worth. "
         "Ctrl-C stops; the same command again continues.",
-        allow_abbrev=False,
     )
-    add_config_option(parser)
     add = parser.add_argument_group("what to rank").add_argument
     add(
         "--supernet",

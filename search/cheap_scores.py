@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from estimators.scores import COST_SCORES, PROXY_SCORES
 from search.rows import are_new, first_copies
+from supernets.progress import hides_bars
 from supernets.spaces import Architecture, SearchSpace
 
 CHEAP_SCORES = (*COST_SCORES, *PROXY_SCORES)
@@ -92,7 +93,9 @@ class CheapScores:
         archs = self._space.architectures(choices)
         measured: list[list[float]] = []
         try:
-            for arch in tqdm(archs, desc="cheap scores", unit="arch", disable=not archs):
+            for arch in tqdm(
+                archs, desc="cheap scores", unit="arch", disable=not archs or hides_bars()
+            ):
                 found = measure(arch)
                 values = {name: float(found[name]) for name in self.proxies}
                 row = (self._space.format(arch), json.dumps(values))

@@ -83,8 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(build_parser(), argv)
     given = given_options(argv)
     if args.report_of is not None:
-        return run_command(PROGRAM, lambda: _prepare_report(args, given))
-    return run_command(PROGRAM, lambda: _prepare(args, given))
+        return run_command(
+            PROGRAM, lambda: _prepare_report(args, given), quiet=args.quiet, verbose=args.verbose
+        )
+    return run_command(
+        PROGRAM, lambda: _prepare(args, given), quiet=args.quiet, verbose=args.verbose
+    )
 
 
 def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:

@@ -13,6 +13,7 @@ from estimators.executors import Executor, InProcess, Measure
 from estimators.measuring import trial_of_estimate
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
+from supernets.progress import hides_bars
 from supernets.spaces import Architecture
 
 _logger = logging.getLogger(__name__)
@@ -69,7 +70,12 @@ def run_search(
     _tell_finished(algorithm, store, batch_size)
     if len(store.trials) < num_trials:
         with (
-            tqdm(total=num_trials, initial=len(store.trials), unit="trial") as progress,
+            tqdm(
+                total=num_trials,
+                initial=len(store.trials),
+                unit="trial",
+                disable=hides_bars(),
+            ) as progress,
             make_executor(partial(trial_of_estimate, estimator)) as executor,
         ):
             if batch_size == 1 and executor.capacity > 1:
@@ -88,6 +94,7 @@ def run_search(
                 trial: Trial | None = executor.next()
                 while trial is not None:  # whatever else is finished, before the next ask
                     store.tell(trial)
+                    _logger.debug("Trial %d: %s.", trial.number, trial.error or trial.score)
                     progress.update()
                     trial = executor.poll(wait=False)
                 _tell_finished(algorithm, store, batch_size)

@@ -34,26 +34,26 @@ from search.predictors import PREDICTORS
 from search.weaknas import ACQUISITIONS, KEEPS, SAMPLINGS
 from supernets.command_line import (
     add_amp_option,
-    add_config_option,
     add_machine_options,
     parse_args,
 )
+from supernets.command_parser import command_parser
 from supernets.cost import METRICS, Constraint
 from supernets.factory import SPACES, TABLE_SPACES
 from supernets.spaces import ENCODINGS
 
 PROGRAM = "supernet-search"
+#: Those that go with --report-of.
+REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-search``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Search a trained supernet, or a table, for architectures. "
+    parser = command_parser(
+        PROGRAM,
+        "Search a trained supernet, or a table, for architectures. "
         "Ctrl-C stops; the same command again continues.",
-        allow_abbrev=False,
     )
-    add_config_option(parser)
     add = parser.add_argument_group("what to search").add_argument
     add(
         "--supernet",
@@ -381,7 +381,7 @@ def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
     """
     if args.output is None:
         raise ValueError("--output is required: the folder for the report.")
-    others = [flag(name) for name in given if name not in ("report_of", "output", "config")]
+    others = [flag(name) for name in given if name not in REPORT_OPTIONS]
     if others:
         raise ValueError(
             f"--report-of searches nothing; leave {', '.join(others)} out, or search first."

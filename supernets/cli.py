@@ -61,7 +61,7 @@ from supernets.training_loop import TrainResult
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-train``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args))
+    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:

@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,23 @@ import yaml
 from timm.utils import setup_default_logging
 
 from supernets.atomic import atomic_write
+from supernets.command_parser import (
+    USAGE_ERROR,
+    CommandParser,
+    add_config_option,
+    did_you_mean,
+)
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
+from supernets.progress import without_bars
 from supernets.version import __version__
 
-#: Exit status for a user's mistake, as argparse has it.
-USAGE_ERROR = 2
+_logger = logging.getLogger(__name__)
+
+#: Our own packages, which ``--verbose`` is about.
+PACKAGES = ("supernets", "estimators", "search")
 #: Exit status of a run that was asked to stop and can be continued, as a shell reports Ctrl-C.
 INTERRUPTED = 130
-
-
-def add_config_option(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--config FILE``; its keys are the long option names, with dashes or underscores."""
-    parser.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="YAML file of options; flags given beside it win (default: none)",
-    )
 
 
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
@@ -70,12 +68,15 @@ def parse_args(
         argv: Arguments without the program's name; None for those of this process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    first = argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)
+    first = CommandParser(parser.prog, add_help=False)
     add_config_option(first)
     known, _ = first.parse_known_args(arguments)
     if known.config is None:
         return parser.parse_args(arguments)
-    return parser.parse_args([*_config_arguments(parser, known.config), *arguments])
+    configured = _config_arguments(parser, known.config)
+    if not {"--quiet", "--verbose"}.isdisjoint(arguments):  # either wins over both of the file
+        configured = [word for word in configured if word not in ("--quiet", "--verbose")]
+    return parser.parse_args([*configured, *arguments])
 
 
 def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
@@ -91,12 +92,15 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
         name.removeprefix("--").replace("-", "_"): (name, action)
         for action in parser._actions
         for name in action.option_strings
-        if name.startswith("--") and action.dest not in ("help", "config")
+        if name.startswith("--") and action.dest not in ("help", "config", "version")
     }
     arguments: list[str] = []
     for key, value in options.items():
         if str(key).replace("-", "_") not in actions:
-            parser.error(f"{path} has an unknown option {key!r}; see --help for those there are")
+            meant = did_you_mean(str(key), [*actions, *(n.replace("_", "-") for n in actions)])
+            parser.error(
+                f"{path} has an unknown option {key!r}; {meant or 'see --help for those there are'}"
+            )
         name, action = actions[str(key).replace("-", "_")]
         if value is None:
             continue
@@ -117,20 +121,28 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     return arguments
 
 
-def run_command(program: str, prepare: Callable[[], Callable[[], int]]) -> int:
+def run_command(
+    program: str,
+    prepare: Callable[[], Callable[[], int]],
+    *,
+    quiet: bool | None = None,
+    verbose: bool | None = None,
+) -> int:
     """Runs a command whose user errors all come from preparation, before any work starts.
 
     Args:
         program: Name for error messages.
         prepare: Checks and builds everything; raises ValueError for a user's mistake; gives back
             the work.
+        quiet: Whether to show no progress and log warnings only.
+        verbose: Whether to log in detail.
 
     Returns:
         The exit status: the work's, 2 after a one-line error, or 130 after a Ctrl-C or SIGTERM that
         the work did not turn into a stop of its own.
     """
     try:
-        with _console_logging(), sigterm_as_interrupt():
+        with _console_logging(quiet, verbose), sigterm_as_interrupt():
             try:
                 work = prepare()
             except ValueError as error:
@@ -144,20 +156,26 @@ def run_command(program: str, prepare: Callable[[], Callable[[], int]]) -> int:
 
 
 @contextmanager
-def _console_logging() -> Iterator[None]:
+def _console_logging(quiet: bool | None, verbose: bool | None) -> Iterator[None]:
     """Logs to stderr for as long as a command runs; a second one in this process starts afresh."""
-    root = logging.getLogger()
+    root, own = logging.getLogger(), [logging.getLogger(name) for name in PACKAGES]
     handlers, level = root.handlers[:], root.level
-    setup_default_logging()
+    setup_default_logging(logging.WARNING if quiet else logging.INFO)
+    for logger in own:
+        logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
     try:
-        yield
+        with without_bars() if quiet else nullcontext():
+            yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        for logger in own:
+            logger.setLevel(logging.NOTSET)
 
 
 def fail(program: str, error: Exception) -> int:
     """Prints a one-line error and gives back the exit status for a user's mistake."""
+    _logger.debug("Where the error comes from:", exc_info=error)
     print(f"{program}: error: {error}", file=sys.stderr)
     return USAGE_ERROR
 

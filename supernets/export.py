@@ -22,7 +22,6 @@ from supernets.checkpoint import (
     weights_digest,
 )
 from supernets.command_line import (
-    add_config_option,
     add_machine_options,
     parse_args,
     prepare_output,
@@ -31,6 +30,7 @@ from supernets.command_line import (
     set_threads,
     versions,
 )
+from supernets.command_parser import command_parser
 from supernets.cost import CostModel
 from supernets.data import Loaders
 from supernets.device import resolve_device
@@ -158,12 +158,10 @@ def data_record(loaders: Loaders) -> dict[str, Any]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-export``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Export a subnet of a trained supernet as an ordinary model.",
-        allow_abbrev=False,
+    parser = command_parser(
+        PROGRAM,
+        "Export a subnet of a trained supernet as an ordinary model.",
     )
-    add_config_option(parser)
     add = parser.add_argument
     add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train (required)")
     add(
@@ -195,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-export``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args))
+    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:

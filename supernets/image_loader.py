@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from supernets.progress import hides_bars
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 256  # images decoded per task of the thread pool
@@ -382,7 +384,8 @@ def read_all(
     executor = ThreadPoolExecutor(max(1, num_workers))
     try:
         read = executor.map(read_chunk, chunks)
-        for problems in tqdm(read, "Reading images", len(chunks), leave=False, disable=None):
+        disable = True if hides_bars() else None
+        for problems in tqdm(read, "Reading images", len(chunks), leave=False, disable=disable):
             for index, error in problems:
                 logger.warning("Left out: %s", error)
                 bad.append(index)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from supernets.checkpoint import load_supernet
 from supernets.command_line import (
-    add_config_option,
     parse_args,
     prepare_output,
     print_result,
     run_command,
     set_threads,
 )
+from supernets.command_parser import command_parser
 from supernets.device import resolve_device
 from supernets.latency import build_latency_table, check_table_target, latency_settings
 from supernets.timing import measurement_conditions
@@ -24,12 +24,10 @@ PROGRAM = "supernet-latency"
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-latency``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Measure on this machine a latency table of elastic MobileNetV3's subnets.",
-        allow_abbrev=False,
+    parser = command_parser(
+        PROGRAM,
+        "Measure on this machine a latency table of elastic MobileNetV3's subnets.",
     )
-    add_config_option(parser)
     add = parser.add_argument
     add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train (required)")
     add("--output", type=Path, metavar="FILE", help="the table, a JSON file (required)")
@@ -45,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-latency``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args))
+    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:

@@ -66,7 +66,7 @@ AUXILIARY = "skeleton.auxiliary."
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-retrain``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args))
+    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
 
 
 def _prepare(args: argparse.Namespace) -> Callable[[], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernets.command_line import add_config_option
+from supernets.command_parser import command_parser
 from supernets.data_options import add_data_options
 from supernets.export_formats import FORMATS
 from supernets.factory import SPACES
@@ -22,13 +22,11 @@ PROGRAM = "supernet-retrain"
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-retrain``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Train an exported subnet from scratch, or on from its inherited weights; or "
+    parser = command_parser(
+        PROGRAM,
+        "Train an exported subnet from scratch, or on from its inherited weights; or "
         "an architecture from scratch. Ctrl-C saves and exits; --resume continues.",
-        allow_abbrev=False,
     )
-    add_config_option(parser)
     add = parser.add_argument_group(
         "network",
         "A subnet or an architecture. Options of data that are not given are those the subnet was "

@@ -16,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from supernets.device import autocast
+from supernets.progress import hides_bars
 
 #: Clocks by the name that a measurement records. The time of a thread does not run while other work
 #: has its processor, so on a busy machine it is the better one for networks of one thread.
@@ -121,7 +122,8 @@ def time_calls(
             torch.cuda.synchronize(device)
 
     seconds = {name: np.zeros(repeats) for name in calls}
-    rounds = tqdm(range(-warmup, repeats), "Timing", unit="round", leave=False, disable=None)
+    disable = True if hides_bars() else None
+    rounds = tqdm(range(-warmup, repeats), "Timing", unit="round", leave=False, disable=disable)
     with torch.inference_mode(), autocast(device, amp):
         for i in rounds:
             for name, call in calls.items():

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from supernets.command_line import add_config_option
+from supernets.command_parser import command_parser
 from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, SPACES
 from supernets.nasbench201 import BN_MODES
@@ -58,12 +58,10 @@ _PHASE_OPTIONS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-train``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
-        allow_abbrev=False,
+    parser = command_parser(
+        PROGRAM,
+        "Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
     )
-    add_config_option(parser)
     defaults = TrainConfig()
     _add_supernet_options(parser)
     add_data_options(parser)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.interrupts import StopRequest
+from supernets.progress import hides_bars
 from supernets.training_log import TrainingLog
 
 _logger = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ class TrainingLoop:
                 initial=start,
                 desc=f"epoch {epoch + 1}/{self.epochs}",
                 unit="step",
-                disable=None if self.ranks.is_main and "TQDM_DISABLE" not in os.environ else True,
+                disable=None if self.ranks.is_main and not hides_bars() else True,
                 leave=epoch + 1 == self.epochs,
             )
             self.task.module.train()
@@ -337,6 +337,7 @@ class TrainingLoop:
             if self.ema is not None:
                 state["raw_state_dict"] = self.task.module.state_dict()
             self.task.save(self.output / "last.pt", self.averaged, **state)
+            _logger.debug("Wrote %s at step %d.", self.output / "last.pt", self.progress.step)
         if self.ranks.world_size > 1:
             dist.barrier()
 

@@ -18,7 +18,7 @@ from search.differentiable.search_config import (
     SearchConfig,
     Stage,
 )
-from supernets.command_line import add_config_option
+from supernets.command_parser import CommandParser, add_config_option, command_parser
 from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, RELAXED_SPACES
 from supernets.nasbench201 import BN_MODES
@@ -77,7 +77,7 @@ def is_asked_for(argv: Sequence[str] | None = None) -> bool:
     Args:
         argv: As for ``parse_args``.
     """
-    parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
+    parser = CommandParser(PROGRAM, add_help=False)
     add_config_option(parser)
     parser.add_argument("--algorithm")
     known, _ = parser.parse_known_args(argv)
@@ -92,13 +92,11 @@ def is_asked_for(argv: Sequence[str] | None = None) -> bool:
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``supernet-search`` with one of ``ALGORITHMS``."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Search by gradients of architecture parameters, which a network of all "
+    parser = command_parser(
+        PROGRAM,
+        "Search by gradients of architecture parameters, which a network of all "
         "operations is trained with. Ctrl-C stops; the same command again continues.",
-        allow_abbrev=False,
     )
-    add_config_option(parser)
     add = parser.add_argument_group("algorithm").add_argument
     add("--algorithm", choices=tuple(ALGORITHMS), default="darts", help="(default: darts)")
     add(

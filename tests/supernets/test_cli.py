@@ -166,7 +166,7 @@ def test_output_is_required(capsys: pytest.CaptureFixture[str]) -> None:
         (["--stem", "x"], "argument --stem: invalid choice: 'x'"),
         (["--macs-bins", "1", "2"], "argument --macs-bins: expected 3 arguments"),
         (["--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
-        (["--epoch", "1"], "unrecognized arguments: --epoch 1"),
+        (["--epoch", "1"], "unknown option --epoch; did you mean --epochs?"),
         (["--sched", "x"], "argument --sched: invalid choice"),
     ],
 )
@@ -461,7 +461,7 @@ def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for action in cli.build_parser()._actions:
-        if action.dest == "help":
+        if action.dest in ("help", "version"):
             continue
         assert action.help is not None
         assert re.search(r"\(default: [^)]+\)|\(required\)", action.help), action.dest

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -17,7 +18,6 @@ import torch
 
 import supernets
 from supernets.command_line import (
-    add_config_option,
     parse_args,
     prepare_output,
     print_result,
@@ -26,12 +26,14 @@ from supernets.command_line import (
     versions,
     write_args,
 )
+from supernets.command_parser import CommandParser, add_config_option, command_parser
 from supernets.device import resolve_device
 from supernets.image_loader import UnreadableImage
+from supernets.progress import hides_bars
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tool", allow_abbrev=False)
+    parser = CommandParser("tool")
     add_config_option(parser)
     parser.add_argument("--num-steps", type=int, default=7)
     parser.add_argument("--lr", type=float)
@@ -203,6 +205,97 @@ def test_logging_is_set_up_for_one_command_at_a_time(capsys: pytest.CaptureFixtu
         assert run_command("tool", lambda: work) == 5
         assert capsys.readouterr().err == "epoch 1\n"
     assert logging.getLogger().handlers == before
+
+
+def test_an_error_is_one_line_without_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, message in (
+        (["--num_steps", "3"], "unknown option --num_steps; did you mean --num-steps?"),
+        (["--sizs=3"], "unknown option --sizs; did you mean --sizes?"),
+        (["--nothing-like-it"], "unknown option --nothing-like-it; see --help"),
+        (["stray"], "unexpected argument 'stray'; see --help"),
+        (["--num-steps"], "argument --num-steps: expected one argument"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parse_args(build_parser(), flags)
+        assert caught.value.code == 2
+        assert capsys.readouterr().err == f"tool: error: {message}\n"
+
+
+def test_a_typo_in_a_key_or_a_choice_is_asked_about(
+    parse: Callable[..., argparse.Namespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("num-step: 3\n", "num_step: 3\n"):
+        with pytest.raises(SystemExit):
+            parse(text)
+        assert "; did you mean num" in capsys.readouterr().err
+    parser = CommandParser("tool")
+    parser.add_argument("--algorithm", choices=("random", "weaknas"))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--algorithm", "weaknaas"])
+    assert capsys.readouterr().err == (
+        "tool: error: argument --algorithm: invalid choice: 'weaknaas'; did you mean weaknas? "
+        "choose from random, weaknas\n"
+    )
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command_parser("tool", "A tool.").parse_args(["--version"])
+    assert caught.value.code == 0
+    assert supernets.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([], ["INFO", "WARNING"]),
+        (["--quiet"], ["WARNING"]),
+        (["--verbose"], ["DEBUG", "INFO", "WARNING"]),
+    ],
+)
+def test_quiet_and_verbose_decide_what_is_shown(
+    given: list[str], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = command_parser("tool", "A tool.").parse_args(given)
+    hidden = []
+
+    def work() -> int:
+        for name in ("DEBUG", "INFO", "WARNING"):
+            logging.getLogger("search.test").log(getattr(logging, name), "[%s]", name)
+        hidden.append(hides_bars())
+        logging.getLogger("PIL").debug("of others")
+        return 0
+
+    before = hides_bars()
+    run_command("tool", lambda: work, quiet=args.quiet, verbose=args.verbose)
+    captured = capsys.readouterr()
+    assert re.findall(r"\[(\w+)\]", captured.err) == shown
+    assert "of others" not in captured.err
+    assert hidden == [before or given == ["--quiet"]]
+    assert hides_bars() == before
+
+
+def test_verbose_says_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    def prepare() -> Callable[[], int]:
+        raise ValueError("lr must be positive, got 0.")
+
+    assert run_command("tool", prepare, verbose=True) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" in captured and "in prepare" in captured
+    assert captured.endswith("tool: error: lr must be positive, got 0.\n")
+
+
+def test_quiet_of_a_config_gives_way_to_a_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser, path = command_parser("tool", "A tool."), tmp_path / "run.yaml"
+    path.write_text("quiet: true\n")
+    assert parse_args(parser, ["-c", str(path)]).quiet is True
+    args = parse_args(parser, ["-c", str(path), "--verbose"])
+    assert (args.quiet, args.verbose) == (None, True)
+    with pytest.raises(SystemExit):
+        parse_args(parser, ["--quiet", "--verbose"])
+    assert "not allowed with argument --quiet" in capsys.readouterr().err
 
 
 def test_output_folders_are_made_and_left_empty(tmp_path: Path) -> None:
