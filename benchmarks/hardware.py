@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ import torch
 
 from supernets.atomic import atomic_write
 from supernets.command_line import versions
+
+#: A list of numbers or nulls in indented JSON; no string of it can hold a line break.
+_NUMBERS = re.compile(r"\[\n\s+(?:[-+.\deE]+|null)(?:,\n\s+(?:[-+.\deE]+|null))*\n\s+\]")
 
 
 def provenance() -> dict[str, Any]:
@@ -33,9 +37,13 @@ def provenance() -> dict[str, Any]:
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Writes ``result`` with its provenance as JSON, and prints it."""
+    """Writes ``result`` with its provenance as JSON, and prints it.
+
+    A list of numbers stands on one line.
+    """
     record = {**provenance(), **result}
     text = json.dumps(record, indent=2, default=str)
+    text = _NUMBERS.sub(lambda found: "[" + " ".join(found[0][1:-1].split()) + "]", text)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(text + "\n")

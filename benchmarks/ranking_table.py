@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Rankings of several training strategies in the layout of the TSE paper's Table 4, beside it.
 
-Strategies that the table does not have, such as those of other spaces, stand alone.
+Strategies that the table does not have, such as those of other spaces, stand alone. The result
+holds the scores of every cell, so that anything else can be computed from it, and the difference of
+TSE to every other score with its interval, paired by resampled cells.
 
 Paper: Speedy Performance Estimation for Neural Architecture Search (B = 100, NAS-Bench-201,
 CIFAR-10, 200 cells), https://arxiv.org/abs/2006.04492
@@ -16,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ PAPER = {
         "MultiPaths": ((0.74, 0.02), (92.43, 0.06)),
     },
 }
-VAL_ACC = "val_acc_after"
 TARGETS = (
     "TSE above val accuracy everywhere, interval of the difference above 0; "
     "FairNAS TSE at least 0.80; combined at least 0.88 and clear of MACs"
@@ -98,10 +98,14 @@ def summary(strategy: str, ranking: dict[str, Any]) -> dict[str, Any]:
         "command": ranking["command"],
         "num_supernets": len(ranking["supernets"]),
         "num_archs": ranking["num_archs"],
+        "settings": ranking["settings"],
+        "truth": ranking["truth"],
+        "noise_ceiling": ranking.get("noise_ceiling"),
         "scores": scores,
         "tse_minus": {
-            other: found and asdict(found)
-            for other in ("val_acc", VAL_ACC, "macs")
+            other: found and {key: getattr(found, key) for key in ("value", "low", "high")}
+            for other in scores
+            if other != "tse"
             for found in [difference(ranking, "tse", other)]
         },
         "combined": ranking["combined"],
@@ -109,7 +113,33 @@ def summary(strategy: str, ranking: dict[str, Any]) -> dict[str, Any]:
         "suggested_num_steps": ranking["suggested_num_steps"],
         "curves": ranking["curves"],
         "early": ranking["early"],
+        "cells": cells(ranking),
     }
+
+
+def cells(ranking: dict[str, Any]) -> dict[str, Any]:
+    """What is known of every architecture, in columns; scores are higher-is-better.
+
+    Scores, to 9 digits, are lists of one number an architecture, one list a supernet; null is what
+    diverged.
+    """
+    archs = ranking["archs"]
+    names = [each["name"] for each in ranking["estimators"]]
+    return {
+        **{key: [arch[key] for arch in archs] for key in ("architecture", "truth")},
+        "scores": {
+            name: [
+                [digits(arch["scores"][name][i]) for arch in archs]
+                for i in range(len(ranking["supernets"]))
+            ]
+            for name in names
+        },
+    }
+
+
+def digits(score: float | None) -> float | None:
+    """Nine digits of a score."""
+    return None if score is None else float(f"{score:.9g}")
 
 
 def markdown(strategies: dict[str, Any]) -> str:
@@ -117,15 +147,23 @@ def markdown(strategies: dict[str, Any]) -> str:
     names = list(strategies)
     rows = ["| score | " + " | ".join(names) + " | seconds |", "|---" * (len(names) + 2) + "|"]
     for score in next(iter(strategies.values()))["scores"]:
-        cells = [score]
+        texts = [score]
         for name in names:
             found = strategies[name]["scores"][score]
             value, paper = found["spearman"], found["paper"]
             spread = f" ± {value['sd']:.2f}" if value["sd"] is not None else ""
             text = f"{value['mean']:.2f}{spread} [{value['low']:.2f}, {value['high']:.2f}]"
-            cells.append(text + (f" ({paper['spearman'][0]:.2f})" if paper else ""))
-        cells.append(f"{strategies[names[0]]['scores'][score]['seconds']:.1f}")
-        rows.append("| " + " | ".join(cells) + " |")
+            texts.append(text + (f" ({paper['spearman'][0]:.2f})" if paper else ""))
+        texts.append(f"{strategies[names[0]]['scores'][score]['seconds']:.1f}")
+        rows.append("| " + " | ".join(texts) + " |")
+    rows += ["", "| TSE minus | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for other in strategies[names[0]]["tse_minus"]:
+        found = [strategies[name]["tse_minus"][other] for name in names]
+        differences = [
+            f"{each['value']:+.3f} [{each['low']:.3f}, {each['high']:.3f}]" if each else ""
+            for each in found
+        ]
+        rows.append("| " + " | ".join([other, *differences]) + " |")
     return "\n".join(rows)
 
 

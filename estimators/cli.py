@@ -21,20 +21,15 @@ from estimators.chosen_archs import choose_archs
 from estimators.combined import MIN_NUM_KNOWN
 from estimators.combined_estimator import Reference
 from estimators.comparison import compare_epochs, compare_scores, not_measured
-from estimators.curve_scores import GAMMA
 from estimators.executors import ExecutorError
 from estimators.executors.options import ExecutorOptions
 from estimators.factory import create_one_pass
 from estimators.features import combined_features
 from estimators.from_scratch import SCRATCH_BATCH_SIZE, SCRATCH_LR, FromScratchEstimator
+from estimators.inherited_options import chosen_scores, measuring_inputs, score_units
 from estimators.measuring import measure_all, train_all, trial_of_pass
 from estimators.one_pass import OnePassEstimator
-from estimators.options import (
-    BATCH_SIZE,
-    EstimatorOptions,
-    check_recalibration,
-    measuring_inputs,
-)
+from estimators.options import BATCH_SIZE, EstimatorOptions, check_recalibration
 from estimators.rank_options import PROGRAM, build_parser, check_args
 from estimators.report import write_csv, write_report
 from estimators.scores import Score
@@ -76,6 +71,7 @@ class _Subject:
     one_pass: OnePassEstimator
     store: TrialStore
     settings: Mapping[str, Any]
+    epoch_batches: int
 
 
 @dataclass(frozen=True)
@@ -100,14 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     measuring = check_args(args)
-    scores = [
-        Score(
-            name,
-            window=1 if args.tse_window is None else args.tse_window,
-            gamma=GAMMA if args.tse_gamma is None else args.tse_gamma,
-        )
-        for name in args.estimators
-    ]
     set_threads(args.threads)
     device = resolve_device(args.device)
     executors = ExecutorOptions(args, device)
@@ -136,11 +124,14 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     if args.truth_epochs is not None:
         truth = _training(args, supernets[0], data, device)
     amp = default_amp(space.name, device) if args.amp is None else args.amp
+    batch_size = measuring.tse_batch_size or BATCH_SIZE
+    loaders = [data.open(i, batch_size) for i in range(len(supernets))]
+    epochs = [len(each.train) for each in loaders]
+    scores = chosen_scores(args.estimators, measuring, epochs)
     subjects: list[_Subject] = []
     try:
         for i, supernet in enumerate(supernets):
-            loaders = data.open(i, measuring.tse_batch_size or BATCH_SIZE)
-            subjects.append(_subject(args, i, supernet, loaders, archs, measuring, device, amp))
+            subjects.append(_subject(args, i, supernet, loaders[i], archs, measuring, device, amp))
     except ValueError:
         for subject in subjects:
             subject.store.close()
@@ -240,7 +231,8 @@ def _subject(
     path = args.output / f"measurements-{digest[:12]}.db"
     store = TrialStore.open(path, header, supernet.space)
     source = args.supernet[i]
-    return _Subject(source.parent.name or source.stem, source, digest, one_pass, store, settings)
+    name = source.parent.name or source.stem
+    return _Subject(name, source, digest, one_pass, store, settings, len(loaders.train))
 
 
 def _rank(
@@ -320,7 +312,7 @@ def _rank(
             {"name": subject.name, "path": str(subject.path), "digest": subject.digest}
             for subject in subjects
         ],
-        "settings": subjects[0].settings,
+        "settings": {**subjects[0].settings, **score_units(scores, subjects[0].epoch_batches)},
         "not_measured": {cost_model.space.format(archs[i]): lost[i] for i in lost},
         **found,
         "early": early,

@@ -30,6 +30,7 @@ from estimators.scores import (
     Score,
 )
 from estimators.trials import Trial
+from estimators.windows import default_window
 
 #: Parts of a pass that each score has to wait for; a proxy for itself alone.
 PARTS = {
@@ -202,7 +203,7 @@ def _curves(
         kind: Any = "tse" if name == "sovl" else name
         options: dict[str, Any] = {}
         if name == "tse_e":
-            options["window"] = score.window
+            options["window"] = score.window or default_window(num_steps)
         if name == "tse_ema":
             options["gamma"] = score.gamma
         intervals = [

@@ -12,6 +12,11 @@ Differs from the authors' code:
 
 1. Scores of ``num_steps`` use steps 1 to ``num_steps``; theirs use ranges that differ by a step.
 2. ``tse_ema`` follows the paper's formula; what their code computes is ``variant="ref"``.
+3. ``gamma`` is per step of the curve. The paper's steps are epochs, whose 0.999 is 0.999 here as
+   well where the losses are means of epochs. For single minibatches the same number forgets faster,
+   as 0.68 per epoch of 391 would; converted it would be 0.9999974, by which ``tse_ema`` of 100
+   minibatches were ``tse`` to four digits.
+4. The window of ``tse_e`` counts steps of the curve too; see ``estimators.windows``.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from estimators.ranking import diverged_last, spearman
 CurveScore = Literal["tse", "tse_e", "tse_ema", "tlmini"]
 EMAVariant = Literal["paper", "ref"]
 
-#: The paper's gamma.
+#: The paper's gamma, which is of epochs.
 GAMMA = 0.999
 #: Weight of the newest loss in the authors' code.
 _REF_MU = 0.9
@@ -64,7 +69,8 @@ def tse_ema(
     Args:
         losses: Losses of shape (..., B).
         num_steps: T, how many of them to use.
-        gamma: What a step leaves of the losses before it, 0.999 unless given. Of ``"paper"`` only.
+        gamma: What a step of the curve, a minibatch or an epoch, leaves of the losses before it,
+            0.999 unless given. Of ``"paper"`` only.
         variant: ``"paper"`` is ``sum_{t<=T} gamma^(T-t) l_t``. ``"ref"`` is what the authors' code
             computes: ``e <- 0.1 e + 0.9 l_t``, started with the first loss.
 
@@ -97,8 +103,8 @@ def prefix_scores(
     Args:
         losses: Losses of shape (..., B).
         kind: The function of that name.
-        window: Of ``tse_e``, which needs it.
-        gamma: Of ``tse_ema``.
+        window: Of ``tse_e``, which needs it, in steps of the curve.
+        gamma: Of ``tse_ema``, per step of the curve.
         variant: Of ``tse_ema``.
 
     Returns:

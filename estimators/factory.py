@@ -19,6 +19,7 @@ from estimators.one_pass import OnePassEstimator
 from estimators.scores import CURVE_SCORES, PROXY_SCORES, SCORES, VAL_SCORES, Score
 from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
+from estimators.windows import window_in_batches
 from supernets.base import Supernet
 from supernets.cost import CostModel
 from supernets.data import Loaders
@@ -93,8 +94,8 @@ def create_estimator(
         num_batches: B, the extra steps; None for 100.
         lr: Their learning rate; None for 0.001.
         race_for: tse: how many of the best must be known exactly; None for all.
-        window: tse_e: how many of the last steps are summed; None for 1.
-        gamma: tse_ema: weight of a loss against the next; None for 0.999.
+        window: tse_e: how many of the last minibatches are summed; None for 0.3 of B.
+        gamma: tse_ema: weight of a minibatch's loss against the next; None for 0.999.
         loaders: from_scratch: what to learn from and to measure on.
         recipe: from_scratch: of its trainings, autocast included.
         output: from_scratch: an existing folder that keeps them.
@@ -175,7 +176,9 @@ def create_estimator(
     return create_one_pass(
         [name],
         Score(
-            name, window=1 if window is None else window, gamma=GAMMA if gamma is None else gamma
+            name,
+            window=window_in_batches(window, num_batches) if name == "tse_e" else None,
+            gamma=GAMMA if gamma is None else gamma,
         ),
         supernet=supernet,
         train_batches=train_batches or (),

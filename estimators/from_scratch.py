@@ -15,7 +15,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ class FromScratchEstimator:
             Parts that are for training alone, an auxiliary head or drop path, do not exist here.
         output: An existing folder. No two processes may train in it at once.
         score: One of ``SCRATCH_SCORES`` that a search goes by, of all epochs trained; the test
-            split is then not read. Those of TSE are of the mean training loss of each epoch, so
-            that window and gamma count epochs. None for the truth that rankings are compared with,
-            the accuracy on test.
+            split is then not read. Those of TSE are of the mean training loss of each epoch, as in
+            the paper, so that window and gamma count epochs; the window is 1 unless given. None for
+            the truth that rankings are compared with, the accuracy on test.
         device: Where to train; that of ``loaders``.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
@@ -111,6 +111,8 @@ class FromScratchEstimator:
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
         self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output
+        if score is not None and score.window is None:
+            score = replace(score, window=1)
         self.score, self.checkpoint_minutes = score, checkpoint_minutes
         self.device = torch.device(device)
         #: All that decides the trainings, in one level of plain values.

@@ -1,27 +1,20 @@
-"""The options of estimators on a command line, and what is recorded of them."""
+"""The options of estimators on a command line."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from estimators.base import Estimator
-from estimators.brief_training import LR, NUM_BATCHES
-from estimators.combined_estimator import CombinedEstimator, Reference
-from estimators.factory import TRAINS, VALIDATES, create_estimator, create_one_pass
+from estimators.brief_training import NUM_BATCHES
+from estimators.factory import TRAINS, create_estimator
 from estimators.from_scratch import SCRATCH_BATCH_SIZE
-from estimators.minibatches import rebatched
 from estimators.scores import PROXY_SCORES, VAL_SCORES
+from estimators.windows import window_argument, window_in_batches, window_in_epochs
 from supernets.base import Supernet
-from supernets.checkpoint import weights_digest
-from supernets.data import Loaders
 from supernets.spaces import SearchSpace
 
 #: The estimator that is fitted to a ranking.
@@ -49,9 +42,6 @@ USERS = {
 }
 #: Images per minibatch of train data, but for those of recalibration where a supernet needs it.
 BATCH_SIZE = 64
-#: Recalibration of supernets that need it: 2,000 images, as in OFA's code.
-RECALIBRATE_BATCHES = 10
-RECALIBRATE_BATCH_SIZE = 200
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ class EstimatorOptions:
     tse_batches: int | None = None
     tse_batch_size: int | None = None
     tse_lr: float | None = None
-    tse_window: int | None = None
+    tse_window: int | str | None = None
     tse_gamma: float | None = None
     race_for: int | None = None
     val_batches: int | None = None
@@ -89,8 +79,20 @@ def add_estimator_options(group: argparse._ArgumentGroup) -> None:
     add("--tse-batches", type=int, metavar="B", help="extra minibatches of tse (default: 100)")
     add("--tse-batch-size", type=int, metavar="N", help="images in each (default: 64)")
     add("--tse-lr", type=float, metavar="LR", help="learning rate of tse (default: 0.001)")
-    add("--tse-window", type=int, metavar="E", help="last minibatches of tse_e (default: 1)")
-    add("--tse-gamma", type=float, metavar="G", help="decay of tse_ema (default: 0.999)")
+    add(
+        "--tse-window",
+        type=window_argument,
+        metavar="E",
+        help="last minibatches that tse_e sums, such as 30, or epochs of them, such as 0.3epochs; "
+        "from_scratch: epochs (default: 0.3 of B, at most an epoch; from scratch 1 epoch)",
+    )
+    add(
+        "--tse-gamma",
+        type=float,
+        metavar="G",
+        help="decay of tse_ema per minibatch, from scratch per epoch as in the paper "
+        "(default: 0.999)",
+    )
     add("--val-batches", type=int, metavar="N", help="of 512 images for val_acc (default: all)")
     add(
         "--recalibrate-batches",
@@ -144,7 +146,6 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
     for option in (
         "tse_batches",
         "tse_batch_size",
-        "tse_window",
         "race_for",
         "val_batches",
         "scratch_epochs",
@@ -159,6 +160,8 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
         )
     if "from_scratch" in names:
         _check_scratch(options)
+    elif options.tse_window is not None and "epoch" not in str(options.tse_window):
+        window_in_batches(options.tse_window, options.tse_batches or NUM_BATCHES)
 
 
 def _check_scratch(options: EstimatorOptions) -> None:
@@ -179,10 +182,7 @@ def _check_scratch(options: EstimatorOptions) -> None:
             raise ValueError(
                 f"{flag(option)} needs --scratch-score {needed}; leave it out or choose that."
             )
-    if options.tse_window is not None and options.tse_window > epochs:
-        raise ValueError(
-            f"--tse-window must be at most the --scratch-epochs {epochs}, got {options.tse_window}."
-        )
+    window_in_epochs(options.tse_window, epochs)
 
 
 def flag(option: str) -> str:
@@ -241,158 +241,4 @@ def table_estimator(
         "table": options.table.name,
         "table_column": options.table_column,
         "arch_column": options.arch_column or "arch_str",
-    }
-
-
-def supernet_estimator(
-    name: str,
-    options: EstimatorOptions,
-    supernet: Supernet,
-    loaders: Loaders,
-    *,
-    device: torch.device,
-    amp: bool,
-) -> tuple[Estimator, dict[str, Any]]:
-    """Builds an estimator of subnets with inherited weights.
-
-    Args:
-        name: One of ``ESTIMATORS`` but "from_scratch" and "table".
-        options: The options.
-        supernet: Trained supernet; only read.
-        loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
-        device: Where to run.
-        amp: Whether to run in bfloat16 autocast.
-
-    Returns:
-        The estimator, and its settings for the header of the trials.
-
-    Raises:
-        ValueError: If an option is out of range.
-    """
-    if name == COMBINED:
-        return _combined_estimator(options, supernet, loaders, device=device, amp=amp)
-    inputs, settings = measuring_inputs([name], options, supernet, loaders)
-    chosen: dict[str, Any] = {
-        option: value
-        for option, value in (
-            ("race_for", options.race_for),
-            ("window", options.tse_window),
-            ("gamma", options.tse_gamma),
-        )
-        if value is not None
-    }
-    estimator = create_estimator(
-        name, supernet=supernet, **inputs, **chosen, device=device, amp=amp
-    )
-    return estimator, {"name": name, **settings, **chosen, "device": device.type, "amp": amp}
-
-
-def _combined_estimator(
-    options: EstimatorOptions,
-    supernet: Supernet,
-    loaders: Loaders,
-    *,
-    device: torch.device,
-    amp: bool,
-) -> tuple[Estimator, dict[str, Any]]:
-    """Measures as the reference was measured."""
-    assert options.reference is not None
-    reference = Reference.read(options.reference)
-    if reference.digest != weights_digest(supernet):
-        raise ValueError(
-            f"{options.reference} was measured with another supernet; rank architectures with "
-            "this one."
-        )
-    names = [score.name for score in reference.scores]
-    stored = reference.settings
-    recalibration = stored.get("recalibration")
-    measuring = EstimatorOptions(
-        tse_batches=stored.get("tse_batches"),
-        tse_lr=stored.get("tse_lr"),
-        val_batches=stored.get("val_batches"),
-        recalibrate_batches=None if recalibration is None else recalibration["num_batches"],
-    )
-    batch_size = stored.get("tse_batch_size", loaders.train.batch_size)
-    if batch_size != loaders.train.batch_size:
-        raise ValueError(
-            f"{options.reference} was measured with minibatches of {batch_size} images, this run "
-            f"has {loaders.train.batch_size}; give --tse-batch-size {batch_size}."
-        )
-    inputs, settings = measuring_inputs(names, measuring, supernet, loaders)
-    one_pass = create_one_pass(
-        names,
-        reference.scores[0],
-        supernet=supernet,
-        **{"train_batches": (), "val_batches": (), **inputs},
-        device=device,
-        amp=amp,
-    )
-    settings |= {"name": COMBINED, "reference": reference.truth.tolist(), "scores": names}
-    return CombinedEstimator(one_pass, reference), {**settings, "device": device.type, "amp": amp}
-
-
-def measuring_inputs(
-    names: Sequence[str], options: EstimatorOptions, supernet: Supernet, loaders: Loaders
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What estimators measure with.
-
-    Args:
-        names: Of ``ESTIMATORS`` but "from_scratch" and "table".
-        options: The options.
-        supernet: Trained supernet; only read.
-        loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
-
-    Returns:
-        Arguments of ``create_estimator`` and ``create_one_pass``, those that one of the names
-        needs; and plain settings that say what they are.
-    """
-    inputs: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    chosen = set(names)
-    num_batches = options.tse_batches or NUM_BATCHES
-    if chosen & {*TRAINS, *PROXY_SCORES}:
-        inputs["train_batches"] = list(
-            loaders.train.take(num_batches if chosen & set(TRAINS) else 1)
-        )
-        settings["tse_batch_size"] = options.tse_batch_size or BATCH_SIZE
-    if chosen & set(TRAINS):
-        inputs["num_batches"] = settings["tse_batches"] = num_batches
-        inputs["lr"] = settings["tse_lr"] = LR if options.tse_lr is None else options.tse_lr
-    if chosen & set(VALIDATES):
-        num_val = options.val_batches
-        inputs["val_batches"] = (
-            loaders.val if num_val is None else list(islice(loaders.val, num_val))
-        )
-        settings["val_batches"] = num_val
-    if chosen & set(VAL_SCORES):
-        recalibrate_batches, settings["recalibration"] = _recalibration(options, supernet, loaders)
-        if recalibrate_batches is not None:
-            inputs["recalibrate_batches"] = recalibrate_batches
-    return inputs, settings
-
-
-def _recalibration(
-    options: EstimatorOptions, supernet: Supernet, loaders: Loaders
-) -> tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]:
-    """The minibatches for the statistics of BatchNorm and what they are; None for neither.
-
-    A supernet that needs recalibration gets the augmented images it was trained on, as in OFA's
-    code; otherwise images are taken as they are.
-    """
-    needed = supernet.needs_recalibration
-    num_batches = options.recalibrate_batches
-    if num_batches is None:
-        num_batches = RECALIBRATE_BATCHES if needed else 0
-    if num_batches == 0:
-        return None, None
-    batch_size = RECALIBRATE_BATCH_SIZE if needed else loaders.train.batch_size
-    loader = loaders.train if needed else loaders.train_eval
-    enough = loader.take(num_batches * batch_size)  # read only as far as needed
-    batches = list(islice(rebatched(enough, batch_size), num_batches))
-    return batches, {
-        "split": "train",
-        "transforms": f"those of the {'train' if needed else 'test'} split",
-        "num_batches": num_batches,
-        "num_images": sum(len(y) for _, y in batches),
-        "seed": loaders.settings["seed"],
     }

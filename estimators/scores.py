@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from estimators.curve_scores import GAMMA, tlmini, tse, tse_e, tse_ema
+from estimators.windows import default_window
 
 #: Of the losses of the extra training steps.
 CURVE_SCORES = ("tse", "tse_e", "tse_ema", "tlmini", "sovl")
@@ -44,8 +45,9 @@ class Score:
     Args:
         name: One of ``SCORES``.
         num_steps: B, the steps that scores of curves look at; None for all that were recorded.
-        window: E of tse_e, the last steps it sums.
-        gamma: Of tse_ema, the weight of a loss against the next one's.
+        window: E of tse_e, the last steps of the curve that it sums; None for
+            ``estimators.windows.default_window`` of minibatches.
+        gamma: Of tse_ema, the weight of a loss against that of the next step of the curve.
 
     Raises:
         ValueError: If the name is unknown or a number is out of range.
@@ -53,7 +55,7 @@ class Score:
 
     name: str
     num_steps: int | None = None
-    window: int = 1
+    window: int | None = None
     gamma: float = GAMMA
 
     def __post_init__(self) -> None:
@@ -61,7 +63,7 @@ class Score:
             raise ValueError(f"Unknown score {self.name!r}; choose from {', '.join(SCORES)}.")
         if self.num_steps is not None and self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
-        if self.window < 1:
+        if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, got {self.gamma}.")
@@ -75,7 +77,7 @@ class Score:
 
         Raises:
             KeyError: If the record lacks what the score looks at.
-            ValueError: If it has fewer steps.
+            ValueError: If it has fewer steps, or fewer than the window.
         """
         if self.name in CURVE_SCORES:
             losses = np.array(curves[VAL_CURVE if self.name == "sovl" else TRAIN_CURVE])
@@ -89,7 +91,10 @@ class Score:
 
 def _of_curve(score: Score, losses: Any, num_steps: int) -> Any:
     if score.name == "tse_e":
-        return tse_e(losses, num_steps, min(score.window, num_steps))
+        window = default_window(num_steps) if score.window is None else score.window
+        if window > num_steps:
+            raise ValueError(f"window must be at most the {num_steps} steps, got {window}.")
+        return tse_e(losses, num_steps, window)
     if score.name == "tse_ema":
         return tse_ema(losses, num_steps, score.gamma)
     if score.name == "tlmini":

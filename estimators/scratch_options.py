@@ -16,6 +16,7 @@ from estimators.factory import create_estimator
 from estimators.from_scratch import SCRATCH_LR, SCRATCH_SCORES, FromScratchEstimator
 from estimators.options import EstimatorOptions, train_batch_size
 from estimators.scores import Score
+from estimators.windows import window_in_epochs
 from supernets.base import Supernet
 from supernets.data import Loaders
 from supernets.retrain_config import RetrainConfig
@@ -91,7 +92,7 @@ def scratch_estimator(
     )
     score = Score(
         options.scratch_score or "val_acc",
-        window=1 if options.tse_window is None else options.tse_window,
+        window=window_in_epochs(options.tse_window, epochs),
         gamma=GAMMA if options.tse_gamma is None else options.tse_gamma,
     )
     folder = options.scratch_dir or output / "scratch"
@@ -112,8 +113,8 @@ def scratch_estimator(
         ) from error
     assert isinstance(estimator, FromScratchEstimator)
     shape: dict[str, dict[str, Any]] = {
-        "tse_e": {"window": score.window},
-        "tse_ema": {"gamma": score.gamma},
+        "tse_e": {"window": score.window, "window_unit": "epochs"},
+        "tse_ema": {"gamma": score.gamma, "gamma_unit": "epoch"},
     }
     return estimator, {
         "name": "from_scratch",

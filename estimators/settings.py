@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,3 +19,25 @@ def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
         for name in dict.fromkeys([*given, *stored])
         if stored.get(name) != given.get(name)
     )
+
+
+def with_units(header: Mapping[str, str]) -> dict[str, str]:
+    """A header, values as JSON, that says in what unit its estimator's window or gamma is.
+
+    Headers of before left the units out, and what was not asked for: a window of one minibatch.
+    """
+    found = dict(header)
+    settings = json.loads(header.get("estimator", "null"))
+    if not isinstance(settings, dict):
+        return found
+    from_scratch = settings.get("name") == "from_scratch"
+    score = settings.get("score") if from_scratch else settings.get("name")
+    if score == "tse_e" and "window_unit" not in settings:
+        settings.setdefault("window", 1)
+        settings["window_unit"] = "epochs" if from_scratch else "minibatches"
+    elif score == "tse_ema" and "gamma_unit" not in settings:
+        settings.setdefault("gamma", 0.999)
+        settings["gamma_unit"] = "epoch" if from_scratch else "minibatch"
+    else:
+        return found
+    return {**found, "estimator": json.dumps(settings, sort_keys=True)}

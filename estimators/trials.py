@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from estimators.settings import changes
+from estimators.settings import changes, with_units
 from supernets.atomic import atomic_write
 from supernets.spaces import Architecture, SearchSpace
 
@@ -374,7 +374,7 @@ def _read_or_write_header(
         return
     if application_id != _APPLICATION_ID:
         raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
-    stored = dict(connection.execute("SELECT key, value FROM header"))
+    stored = with_units(dict(connection.execute("SELECT key, value FROM header")))
     differences = changes(stored, given)
     if differences:
         raise ValueError(

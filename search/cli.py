@@ -15,10 +15,10 @@ import torch
 from estimators import Estimator, TabularEstimator, TSEEstimator, create_one_pass
 from estimators.executors import ExecutorError
 from estimators.executors.options import ExecutorOptions
+from estimators.inherited_options import supernet_estimator
 from estimators.options import (
     EstimatorOptions,
     check_recalibration,
-    supernet_estimator,
     table_estimator,
     train_batch_size,
 )

@@ -132,6 +132,12 @@ def test_all_scores_are_compared_with_a_table(
         summary = next(each for each in result["estimators"] if each["name"] == name)
         assert curve["spearman"][-1] == pytest.approx(summary["metrics"]["spearman"]["mean"])
         assert curve["seconds"][-1] == pytest.approx(summary["seconds"])
+    settings = result["settings"]
+    assert (settings["tse_window"], settings["tse_window_unit"]) == (2, "minibatches")
+    assert (settings["tse_gamma"], settings["tse_gamma_unit"]) == (0.999, "minibatch")
+    assert settings["epoch_minibatches"] == 36  # of 32 images
+    both = [[arch["scores"][name][0] for arch in result["archs"]] for name in ("tse_e", "tlmini")]
+    assert all(a != b for a, b in zip(*both, strict=True) if a is not None)
     assert result["race"]["is_same_top"]
     assert 1 <= result["suggested_num_steps"]["num_steps"] <= 3
     assert result["combined"]["num_known"] == 10
@@ -187,6 +193,18 @@ def test_a_killed_run_continues_to_the_same_ranking(
     assert not set(measured) & set(again)
     assert len(measured) + len(again) == 14
     assert plain(read(tmp_path / "parts")) == plain(read(tmp_path / "whole"))
+
+
+def test_a_window_of_epochs_is_resolved_to_minibatches(rank: Command, tmp_path: Path) -> None:
+    scores = "--estimators tse_e tlmini --tse-batches 4 --tse-batch-size 32"
+    assert rank(tmp_path / "epochs", "--tse-window", "0.08epochs", scores=scores) == 0
+    assert rank(tmp_path / "batches", "--tse-window", "3", scores=scores) == 0
+    found = [read(tmp_path / name) for name in ("epochs", "batches")]
+    assert found[0]["settings"] == found[1]["settings"]
+    assert found[0]["settings"]["tse_window"] == 3
+    assert [arch["scores"] for arch in found[0]["archs"]] == [
+        arch["scores"] for arch in found[1]["archs"]
+    ]
 
 
 def test_several_supernets_have_a_mean_and_a_spread(
@@ -332,6 +350,14 @@ def test_unfit_files_of_architectures_are_refused(
             "--tse-window belongs to estimator tse_e, from_scratch; this run uses tse, val_acc",
         ),
         ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
+        (
+            "--estimators tse_e val_acc --tse-window 4 --tse-batches 3",
+            "at most the 3 minibatches that are measured, got 4;",
+        ),
+        (
+            "--estimators tse_e val_acc --tse-window 1epoch --tse-batches 3",
+            "at most the 3 minibatches that are measured, got 1epochs, which is ",
+        ),
         ("--estimators tse_ema val_acc --tse-gamma 0", "above 0 and at most 1, got 0.0."),
         ("--estimators tse_ema val_acc --tse-gamma 2", "above 0 and at most 1, got 2.0."),
         ("--arch-column nothing", "has no column 'nothing'"),

@@ -32,7 +32,7 @@ def test_every_option_is_of_some_estimator_and_on_the_command_line():
 @pytest.mark.parametrize("name", [*ESTIMATORS, COMBINED])
 def test_own_options_are_accepted_and_others_refused(name):
     given = {
-        "tse_batches": 1,
+        "tse_batches": 2,
         "tse_batch_size": 1,
         "tse_lr": 0.1,
         "tse_window": 2,
@@ -87,6 +87,14 @@ def test_options_of_trainings_from_scratch_go_together(given, message):
     options = EstimatorOptions(**{"scratch_epochs": 3, **given})
     with pytest.raises(ValueError, match=message):
         check_options(["from_scratch"], options)
+
+
+@pytest.mark.parametrize("window", [11, "11batches"])
+def test_a_window_beyond_the_minibatches_is_refused_before_any_data_is_opened(window):
+    options = EstimatorOptions(tse_batches=10, tse_window=window)
+    with pytest.raises(ValueError, match="at most the 10 minibatches that are measured, got 11"):
+        check_options(["tse_e"], options)
+    check_options(["tse_e"], EstimatorOptions(tse_batches=11, tse_window=window))
 
 
 def test_every_estimator_has_its_batch_size():

@@ -31,10 +31,10 @@ def test_the_proxies_are_those_that_exist() -> None:
     [
         ("tse", {}, -7.0),
         ("tse", {"num_steps": 2}, -6.0),
-        ("tse_e", {}, -1.0),
+        ("tse_e", {}, -3.0),
+        ("tse_e", {"window": 1}, -1.0),
         ("tse_e", {"window": 2}, -3.0),
         ("tse_e", {"window": 2, "num_steps": 2}, -6.0),
-        ("tse_e", {"window": 5}, -7.0),
         ("tse_ema", {"gamma": 0.5}, -(0.25 * 4 + 0.5 * 2 + 1)),
         ("tse_ema", {"gamma": 0.5, "num_steps": 1}, -4.0),
         ("tse_ema", {"gamma": 1.0}, -7.0),
@@ -77,6 +77,18 @@ def test_a_curve_that_fails_later_still_has_a_score() -> None:
 def test_more_steps_than_recorded_are_refused() -> None:
     with pytest.raises(ValueError, match="4"):
         Score("tse", num_steps=4).of(METRICS, CURVES)
+
+
+def test_a_window_beyond_the_steps_is_refused() -> None:
+    for settings in ({"window": 4}, {"window": 3, "num_steps": 2}):
+        with pytest.raises(ValueError, match="window must be at most the . steps, got"):
+            Score("tse_e", **settings).of(METRICS, CURVES)
+
+
+def test_tse_e_is_not_tlmini_by_default() -> None:
+    for num_steps in (2, 5, 10, 100):
+        curves = {"train_loss": tuple(1 + 1 / t for t in range(1, num_steps + 1))}
+        assert Score("tse_e").of({}, curves) != Score("tlmini").of({}, curves)
 
 
 @pytest.mark.parametrize(

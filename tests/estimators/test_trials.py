@@ -176,6 +176,14 @@ def test_other_header_is_refused_by_key(path, small_space):
     assert "space was" not in message and "new --output" in message
 
 
+def test_a_search_from_before_windows_had_units_goes_on(path, small_space):
+    TrialStore.open(path, {"estimator": {"name": "tse_e", "window": 10}}, small_space).close()
+    now = {"name": "tse_e", "window": 10, "window_unit": "minibatches"}
+    TrialStore.open(path, {"estimator": now}, small_space).close()
+    with pytest.raises(ValueError, match='is now .*"window": 30'):
+        TrialStore.open(path, {"estimator": {**now, "window": 30}}, small_space)
+
+
 @pytest.mark.parametrize(
     ("header", "match"), [({"format": 2}, "'format'"), ({"path": Path("x")}, "'path'.*JSON")]
 )
