@@ -111,6 +111,7 @@ def test_a_search_by_the_training_speed_of_early_epochs(
         "name": "from_scratch",
         "score": "tse_ema",
         "gamma": 0.5,
+        "gamma_unit": "epoch",
         "epochs": 2,
         "schedule_epochs": 4,
         "lr": 0.05,
