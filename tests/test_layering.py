@@ -40,6 +40,7 @@ TORCH_FREE = (
     "estimators.combined",
     "estimators.learning_curves",
     "estimators.scores",
+    "estimators.windows",
     "estimators.settings",
     "estimators.chosen_archs",
     "estimators.nasbench101",
