@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from supernets.spaces import Architecture, SearchSpace
+from supernets.text_files import read_text
 
 DEFAULT_NUM_ARCHS = 200
 MIN_NUM_ARCHS = 3
@@ -57,7 +58,7 @@ def choose_archs(
 
 def _read_archs(path: Path, space: SearchSpace) -> list[Architecture]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
     archs: dict[Architecture, int] = {}

@@ -21,6 +21,7 @@ from estimators.scores import Score
 from estimators.trials import Trial
 from supernets.atomic import atomic_write
 from supernets.spaces import Architecture
+from supernets.text_files import read_text
 
 FORMAT = "paceline-reference"
 
@@ -64,7 +65,7 @@ class Reference:
             ValueError: If the file is missing or something else.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {error}.") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:

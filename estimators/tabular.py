@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
+import logging
 import math
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +12,9 @@ from estimators.base import Estimate, EstimateError
 from estimators.nasbench101 import is_nasbench101, read_nasbench101
 from estimators.nats_bench import NATSBench, is_nats_bench
 from supernets.spaces import Architecture, SearchSpace
+from supernets.text_files import read_rows
+
+_logger = logging.getLogger(__name__)
 
 
 class TabularEstimator:
@@ -72,7 +73,7 @@ class TabularEstimator:
         arch_column: str = "arch_str",
         value_column: str,
     ) -> TabularEstimator:
-        """Reads a CSV file with a header, gzipped if its name ends in ``.gz``.
+        """Reads a CSV file with a header, gzipped or not, with or without a byte order mark.
 
         Args:
             path: The file.
@@ -88,32 +89,34 @@ class TabularEstimator:
         if not path.is_file():
             raise ValueError(f"There is no table at {path}.")
         values: dict[Architecture, float] = {}
-        try:
-            with _open(path) as file:
-                reader = csv.DictReader(file)
-                columns = reader.fieldnames or []
-                for column in (arch_column, value_column):
-                    if column not in columns:
-                        raise ValueError(
-                            f"{path} has no column {column!r}; it has {', '.join(columns)}."
-                        )
-                for row in reader:
-                    text = row[value_column]
-                    if text is None or not text.strip():
-                        continue
-                    try:
-                        arch, value = space.parse(row[arch_column] or ""), float(text)
-                        if arch in values:
-                            raise ValueError(f"it lists {row[arch_column]} a second time")
-                        if not math.isfinite(value):
-                            raise ValueError(f"{value_column} is {text}, not a finite number")
-                    except ValueError as error:
-                        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
-                    values[arch] = value
-        except (OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
-            raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+        lines: dict[Architecture, int] = {}
+        num_rows = 0
+        for line, row in read_rows(path, (arch_column, value_column)):
+            num_rows += 1
+            text = row[value_column]
+            if not text.strip():
+                continue
+            try:
+                arch, value = space.parse(row[arch_column].strip()), float(text)
+                if arch in values:
+                    raise ValueError(
+                        f"it lists {row[arch_column]} a second time, after line {lines[arch]}"
+                    )
+                if not math.isfinite(value):
+                    raise ValueError(f"{value_column} is {text}, not a finite number")
+            except ValueError as error:
+                raise ValueError(f"{path}, line {line}: {error}") from error
+            values[arch], lines[arch] = value, line
         if not values:
             raise ValueError(f"{path} holds no value in column {value_column!r}.")
+        if len(values) < num_rows:
+            _logger.warning(
+                "%s: %d of %d rows have no %s and are left out.",
+                path,
+                num_rows - len(values),
+                num_rows,
+                value_column,
+            )
         return cls(values, value_column)
 
     def estimate(self, arch: Architecture) -> Estimate:
@@ -127,9 +130,3 @@ class TabularEstimator:
         if value is None:
             raise EstimateError("The table does not list this architecture.")
         return Estimate(value, {self.value_name: value}, time.perf_counter() - started)
-
-
-def _open(path: Path):  # type: ignore[no-untyped-def]  # gzip's and the built-in's differ
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return open(path, encoding="utf-8", newline="")

@@ -28,6 +28,7 @@ from supernets.command_parser import (
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
 from supernets.progress import without_bars
+from supernets.text_files import read_text
 from supernets.version import __version__
 
 _logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def parse_args(
 
 def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        options = yaml.safe_load(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         parser.error(f"cannot read {path}: {' '.join(str(error).split())}")
     if options is None:

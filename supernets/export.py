@@ -45,6 +45,7 @@ from supernets.subnet_folder import (
     recorded_architecture,
     write_subnet_folder,
 )
+from supernets.text_files import read_text
 
 __all__ = [
     "build_parser",
@@ -288,7 +289,7 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
     if not text.endswith(".json"):
         return None, text, None
     try:
-        best = json.loads(Path(text).read_text(encoding="utf-8"))
+        best = json.loads(read_text(Path(text)))
         trial = best["best"][0]
         return best["space"], trial["architecture"], trial
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:

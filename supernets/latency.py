@@ -28,6 +28,7 @@ from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import ResizingNetwork
 from supernets.spaces import MobileNetV3Space
 from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS, NUM_STAGES
+from supernets.text_files import read_text
 from supernets.timing import CLOCKS, measurement_conditions, time_calls
 
 FORMAT = "paceline-latency-table"
@@ -338,7 +339,7 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a latency table: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

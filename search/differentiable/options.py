@@ -23,6 +23,7 @@ from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, RELAXED_SPACES
 from supernets.nasbench201 import BN_MODES
 from supernets.nasnet_subnet import STEMS
+from supernets.text_files import read_text
 from supernets.train_config import SCHEDULES, TrainConfig
 from supernets.training_command import add_run_options, check_run_options
 
@@ -84,7 +85,7 @@ def is_asked_for(argv: Sequence[str] | None = None) -> bool:
     name = known.algorithm
     if name is None and known.config is not None:
         try:
-            name = yaml.safe_load(known.config.read_text(encoding="utf-8"))["algorithm"]
+            name = yaml.safe_load(read_text(known.config))["algorithm"]
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
             return False  # whoever parses it says what is wrong
     return name in ALGORITHMS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,13 @@ def test_random_ones_of_a_table_are_drawn_without_replacement(make_space: MakeSp
     assert archs != list(table)
     first = choose_archs(space, table, path=None, num_archs=3, seed=0)
     assert first == archs[:3]
+
+
+def test_a_list_of_architectures_may_have_a_byte_order_mark(
+    make_space: MakeSpace, tmp_path: Path
+) -> None:
+    space = make_space(4, 4)
+    path = tmp_path / "archs.txt"
+    path.write_bytes(b"\xef\xbb\xbf0-1\r\n1-2\r\n2-3\r\n")
+    archs = choose_archs(space, None, path=path, num_archs=None, seed=0)
+    assert [arch.choices for arch in archs] == [(0, 1), (1, 2), (2, 3)]

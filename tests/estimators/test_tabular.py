@@ -55,6 +55,22 @@ def test_gzipped_tables_read_the_same(
     assert plain.values == zipped.values
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_column(
+    tmp_path: Path, space: SearchSpace
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + b"arch_str,top1\r\n0-1,61.5\r\n")
+    table = TabularEstimator.from_csv(path, space, value_column="top1")
+    assert list(table.values.values()) == [61.5]
+
+
+def test_rows_without_a_value_are_counted(
+    write_table: WriteTable, space: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    TabularEstimator.from_csv(write_table(TABLE), space, value_column="top1")
+    assert "1 of 3 rows have no top1 and are left out" in caplog.text
+
+
 def test_unlisted_architectures_cannot_be_scored(space: SearchSpace) -> None:
     arch = space.architecture([0, 0])
     table = TabularEstimator({arch: 0.0})
@@ -74,7 +90,8 @@ def test_later_changes_of_the_values_do_not_reach_the_table(space: SearchSpace) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "table.csv has no column 'arch_str'"),
+        ("", "table.csv is empty; expected .* columns arch_str, top1"),
+        ("arch_str,top1,top1\n0-1,5,6\n", "has 2 columns 'top1'"),
         ("arch_str,acc\n0-1,5\n", "no column 'top1'; it has arch_str, acc"),
         ("arch,top1\n0-1,5\n", "no column 'arch_str'; it has arch, top1"),
         ("arch_str,top1\n", "holds no value in column 'top1'"),
@@ -85,8 +102,11 @@ def test_later_changes_of_the_values_do_not_reach_the_table(space: SearchSpace) 
         ("arch_str,top1\n0-1,5\n1-1,high\n", "table.csv, line 3: could not convert.*'high'"),
         ("arch_str,top1\n0-1,nan\n", "table.csv, line 2: top1 is nan, not a finite number"),
         ("arch_str,top1\n0-1,5\n1-1,inf\n", "table.csv, line 3: top1 is inf, not a finite"),
-        ("arch_str,top1\n0-1,5\n1-1,6\n0-1,7\n", "table.csv, line 4: it lists 0-1 a second time"),
-        ("top1,arch_str\n5\n", "table.csv, line 2: "),
+        (
+            "arch_str,top1\n0-1,5\n1-1,6\n0-1,7\n",
+            "line 4: it lists 0-1 a second time, after line 2",
+        ),
+        ("top1,arch_str\n5\n", "table.csv, line 2: it has 1 cells, the header 2"),
     ],
 )
 def test_unreadable_tables_say_what_and_where(
@@ -106,7 +126,6 @@ def test_damaged_files_are_named(tmp_path: Path, space: SearchSpace) -> None:
     text = "arch_str,top1\n" + "0-1,\n" * 5000 + "1-1,5\n"
     zipped = gzip.compress(text.encode(), mtime=0)
     files = {
-        "not-gzip.csv.gz": b"arch_str,top1\n",
         "truncated.csv.gz": zipped[: len(zipped) // 2],
         "flipped.csv.gz": zipped[:20] + bytes(byte ^ 255 for byte in zipped[20:40]) + zipped[40:],
         "latin.csv": "arch_str,top1\n0-1,5\n# caf\xe9,\n".encode("latin-1"),
