@@ -141,7 +141,7 @@ class ReductionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2))."""
         out = self.conv_b(F.relu(self.conv_a(F.relu(x))))
-        return cast(Tensor, out + self.shortcut(F.avg_pool2d(x, 2, 2, ceil_mode=True)))
+        return cast(Tensor, out + self.shortcut(_halved(x)))
 
 
 class Skeleton(nn.Module):
@@ -188,6 +188,15 @@ class Skeleton(nn.Module):
         if dropout > 0:
             x = F.dropout(x, dropout, self.training)
         return cast(Tensor, self.classifier(x))
+
+
+def _halved(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)) by averages.
+
+    Nothing is padded, so ``count_include_pad`` changes nothing here; without it some runtimes
+    divide the windows at the border of an odd map by cells that lie outside of it.
+    """
+    return F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
 
 
 def _ops_of(choices: Sequence[int]) -> list[list[int]]:

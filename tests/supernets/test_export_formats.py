@@ -20,13 +20,21 @@ from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
-from supernets import create_supernet, export_formats, export_timm, load_subnet, save_supernet
+from supernets import (
+    create_space,
+    create_supernet,
+    export_formats,
+    export_timm,
+    load_subnet,
+    save_supernet,
+)
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.data import Loaders, create_loaders
 from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main
 from supernets.export_formats import check_logits, choose_formats
+from supernets.factory import create_subnet
 from supernets.spaces import Architecture
 from supernets.subnet_folder import read_subnet_record, write_subnet_folder
 
@@ -422,3 +430,28 @@ def test_what_can_be_written_is_chosen(
     assert "subnet.onnx is left out: ONNX needs" in caplog.text
     with pytest.raises(ValueError, match=message):
         choose_formats(["onnx"], "mobilenetv3")
+
+
+@MISSING_ONNX
+def test_averages_at_the_border_of_odd_maps_are_those_every_runtime_agrees_on(
+    tmp_path: Path,
+) -> None:
+    """Some runtimes divide such a window by all its cells if padding is to be included."""
+    import onnx
+
+    space = create_space("nasbench201")
+    arch = space.parse(
+        "|avg_pool_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+    )
+    sizes: dict[str, Any] = dict(num_classes=2, channels=4, cells_per_stage=1)
+    network = create_subnet(arch, input_size=(3, 15, 15), bn_mode="affine", **sizes).eval()
+    x = torch.randn(2, 3, 15, 15)
+    path = tmp_path / "odd.onnx"
+    torch.onnx.export(network, (x,), path, dynamo=True, verbose=False, external_data=False)
+    pools = [node for node in onnx.load(path).graph.node if node.op_type == "AveragePool"]
+    attributes = [
+        {each.name: onnx.helper.get_attribute_value(each) for each in pool.attribute}
+        for pool in pools
+    ]
+    assert sum(each.get("ceil_mode", 0) for each in attributes) == 2  # both reductions
+    assert not any(each.get("count_include_pad", 0) for each in attributes)
