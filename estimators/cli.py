@@ -108,11 +108,17 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     space = supernets[0].space
     for supernet in supernets:
         check_recalibration(args.estimators, measuring, supernet)
-    table = None
+    table, column = None, None
     if args.table is not None:
-        table = TabularEstimator.open(
-            args.table, space, arch_column=args.arch_column, value_column=args.table_column
-        ).values
+        found = TabularEstimator.open(
+            args.table,
+            space,
+            arch_column=args.arch_column,
+            value_column=args.table_column,
+            split="test",
+            trust_pickle=bool(args.trust_pickle),
+        )
+        table, column = found.values, found.column
     archs = choose_archs(space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed)
     if args.top_k >= len(archs):
         raise ValueError(
@@ -120,7 +126,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
         )
     prepare_output(args.output)
     data = _Data(args, checkpoints, device)
-    truth = _Truth(f"table {args.table}, column {args.table_column}", "", table, None)
+    truth = _Truth(f"table {args.table}, column {column}", "", table, None)
     if args.truth_epochs is not None:
         truth = _training(args, supernets[0], data, device)
     amp = default_amp(space.name, device) if args.amp is None else args.amp

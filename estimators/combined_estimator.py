@@ -20,6 +20,7 @@ from estimators.one_pass import OnePassEstimator
 from estimators.scores import Score
 from estimators.trials import Trial
 from supernets.atomic import atomic_write
+from supernets.digests import digest_of
 from supernets.spaces import Architecture
 from supernets.text_files import read_text
 
@@ -44,9 +45,18 @@ class Reference:
     features: Mapping[str, NDArray[np.float64]]
     truth: NDArray[np.float64]
 
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 of all that the combined score is fitted to."""
+        return digest_of(self._content())
+
     def write(self, path: Path) -> None:
         """Writes a JSON file, atomically."""
-        content = {
+        with atomic_write(path) as file:
+            file.write(json.dumps(self._content(), allow_nan=False) + "\n")
+
+    def _content(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "supernet": self.digest,
             "settings": self.settings,
@@ -54,8 +64,6 @@ class Reference:
             "features": {name: _plain(table) for name, table in self.features.items()},
             "truth": self.truth.tolist(),
         }
-        with atomic_write(path) as file:
-            file.write(json.dumps(content, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Reference:

@@ -54,6 +54,7 @@ _TAKES = {
     "window": ("tse_e",),
     "gamma": ("tse_ema",),
     "arch_column": ("table",),
+    "trust_pickle": ("table",),
     "space": SCORES,
 }
 
@@ -78,6 +79,7 @@ def create_estimator(
     arch_column: str | None = None,
     value_column: str | None = None,
     space: SearchSpace | None = None,
+    trust_pickle: bool | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> Estimator:
@@ -104,6 +106,7 @@ def create_estimator(
         arch_column: Column of architectures; None for ``"arch_str"``.
         value_column: Column of values; of NATS-Bench the data set.
         space: Parses the table's architectures.
+        trust_pickle: table: whether code that NATS-Bench's files hold may run; None for no.
         device: Where to run; the table ignores it.
         amp: Whether to compute in bfloat16 autocast; the table and "from_scratch" ignore it.
 
@@ -131,6 +134,7 @@ def create_estimator(
         "arch_column": arch_column,
         "value_column": value_column,
         "space": space,
+        "trust_pickle": trust_pickle,
     }
     missing = [key for key, users in _NEEDS.items() if name in users and given[key] is None]
     if missing:
@@ -145,7 +149,11 @@ def create_estimator(
     if name == "table":
         assert table is not None and value_column is not None and space is not None
         return TabularEstimator.open(
-            table, space, arch_column=arch_column, value_column=value_column
+            table,
+            space,
+            arch_column=arch_column,
+            value_column=value_column,
+            trust_pickle=bool(trust_pickle),
         )
     assert supernet is not None
     if name == "from_scratch":

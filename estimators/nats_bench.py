@@ -3,7 +3,7 @@
 Paper: NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size,
 https://arxiv.org/abs/2009.00437
 
-The package reads pickle files, which can run code: open only files from a source you trust.
+The package reads pickle files, which can run code: they are opened only where that is allowed.
 """
 
 from __future__ import annotations
@@ -13,55 +13,74 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from estimators.splits import Split
+from supernets.digests import digest_of, file_digest
 from supernets.spaces import Architecture, SearchSpace
 
 #: Data sets and what is trained on: "cifar10" on all train images, "cifar10-valid" on half of them.
 DATASETS = ("cifar10", "cifar10-valid", "cifar100", "ImageNet16-120")
+#: Accuracies by the splits they are of, as the package calls them.
+METRICS: Mapping[Split, str] = {"valid": "valid-accuracy", "test": "test-accuracy"}
 SPACE = "nasbench201"
 SUFFIX = ".pbz2"
 
 
 class NATSBench(Mapping[Architecture, float]):
-    """Mean test accuracy (percent) after 200 epochs, looked up when it is asked for.
+    """Mean accuracy (percent) after 200 epochs, looked up when it is asked for.
 
     Args:
         path: The benchmark as a folder with a file for each architecture, or as a single file.
         space: Notation of the architectures.
-        dataset: One of ``DATASETS``.
+        column: One of ``DATASETS``, or one with ``:valid`` or ``:test`` behind it.
+        split: The split of a column that does not say.
+        epochs: Length of the trainings, 12 or 200.
+        trust_pickle: Whether code that the files hold may run; without it nothing is opened.
 
     Raises:
-        ValueError: If the package is not installed, the files cannot be opened, or something is not
-            of the benchmark.
+        ValueError: If the files are not trusted, the package is not installed, the files cannot be
+            opened, or something is not of the benchmark.
     """
 
-    def __init__(self, path: Path, space: SearchSpace, dataset: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        space: SearchSpace,
+        column: str,
+        *,
+        split: Split = "valid",
+        epochs: int = 200,
+        trust_pickle: bool = False,
+    ) -> None:
         if space.name != SPACE:
             raise ValueError(f"NATS-Bench is of space {SPACE!r}, not {space.name!r}.")
-        if dataset not in DATASETS:
-            raise ValueError(
-                f"NATS-Bench has the data sets {', '.join(DATASETS)}; give one of them as the "
-                f"column, got {dataset!r}."
-            )
-        try:
-            package = importlib.import_module("nats_bench")
-        except ImportError as error:
-            raise ValueError(
-                f"{path} needs the package nats_bench; install it with pip install nats_bench."
-            ) from error
-        self._space, self._dataset = space, dataset
-        try:
-            self._api: Any = package.create(
-                str(path), "topology", fast_mode=path.is_dir(), verbose=False
-            )
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be opened as NATS-Bench: {error}.") from error
+        self.dataset, self.split = dataset_and_split(column, split)
+        self.path, self._space, self._epochs = path, space, epochs
+        self._api: Any = _open(path, trust_pickle)
+
+    @property
+    def column(self) -> str:
+        """The column with its split, such as ``cifar100:valid``."""
+        return f"{self.dataset}:{self.split}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the single file, or of a folder's meta file and the sizes of all others."""
+        if self.path.is_file():
+            return file_digest(self.path)
+        files = sorted(path for path in self.path.iterdir() if path.name.endswith(SUFFIX))
+        meta = [file_digest(path) for path in files if path.name.startswith("meta.")]
+        return digest_of([meta, [[path.name, path.stat().st_size] for path in files]])
 
     def __getitem__(self, arch: Architecture) -> float:
         if arch.space != SPACE:
             raise KeyError(arch)
         index = self._api.query_index_by_arch(self._space.format(arch))
-        info = self._api.get_more_info(index, self._dataset, hp="200", is_random=False)
-        return float(info["test-accuracy"])
+        if index < 0:
+            raise KeyError(arch)
+        info = self._api.get_more_info(index, self.dataset, hp=str(self._epochs), is_random=False)
+        if METRICS[self.split] not in info:
+            raise KeyError(arch)
+        return float(info[METRICS[self.split]])
 
     def __iter__(self) -> Iterator[Architecture]:
         return (self._space.parse(text) for text in self._api.meta_archs)
@@ -73,3 +92,46 @@ class NATSBench(Mapping[Architecture, float]):
 def is_nats_bench(path: Path) -> bool:
     """Whether a table is not a CSV file but files of the benchmark."""
     return path.is_dir() or path.name.endswith(SUFFIX)
+
+
+def dataset_and_split(column: str, split: Split) -> tuple[str, Split]:
+    """What a column of the benchmark means.
+
+    Trainings on all train images of CIFAR-10 have no validation accuracy; that of "cifar10" is
+    therefore of "cifar10-valid", as in the benchmark itself.
+
+    Args:
+        column: As of ``NATSBench``.
+        split: Of a column that does not say.
+
+    Raises:
+        ValueError: If it is not of the benchmark.
+    """
+    dataset, _, named = column.partition(":")
+    if dataset not in DATASETS or named not in ("", *METRICS):
+        raise ValueError(
+            f"NATS-Bench has the data sets {', '.join(DATASETS)}; give one of them as the column, "
+            f"with :valid or :test behind it for one accuracy, got {column!r}."
+        )
+    found: Split = split if named == "" else "test" if named == "test" else "valid"
+    return "cifar10-valid" if (dataset, found) == ("cifar10", "valid") else dataset, found
+
+
+def _open(path: Path, trust_pickle: bool) -> Any:
+    """The interface of the authors' package to the files."""
+    if not trust_pickle:
+        raise ValueError(
+            f"{path} is not a CSV table but NATS-Bench's pickle files, and opening those runs "
+            "whatever code they hold; add --trust-pickle (in Python trust_pickle=True) if you "
+            "trust where they come from."
+        )
+    try:
+        package = importlib.import_module("nats_bench")
+    except ImportError as error:
+        raise ValueError(
+            f"{path} needs the package nats_bench; install it with pip install nats_bench."
+        ) from error
+    try:
+        return package.create(str(path), "topology", fast_mode=path.is_dir(), verbose=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be opened as NATS-Bench: {error}.") from error

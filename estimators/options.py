@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,9 +14,13 @@ from estimators.brief_training import NUM_BATCHES
 from estimators.factory import TRAINS, create_estimator
 from estimators.from_scratch import SCRATCH_BATCH_SIZE
 from estimators.scores import PROXY_SCORES, VAL_SCORES
+from estimators.splits import test_warning
+from estimators.tabular import TabularEstimator
 from estimators.windows import window_argument, window_in_batches, window_in_epochs
 from supernets.base import Supernet
 from supernets.spaces import SearchSpace
+
+_logger = logging.getLogger(__name__)
 
 #: The estimator that is fitted to a ranking.
 COMBINED = "combined"
@@ -39,6 +44,7 @@ USERS = {
     "table": ("table",),
     "table_column": ("table",),
     "arch_column": ("table",),
+    "trust_pickle": ("table",),
 }
 #: Images per minibatch of train data, but for those of recalibration where a supernet needs it.
 BATCH_SIZE = 64
@@ -66,6 +72,7 @@ class EstimatorOptions:
     table: Path | None = None
     table_column: str | None = None
     arch_column: str | None = None
+    trust_pickle: bool | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> EstimatorOptions:
@@ -116,9 +123,16 @@ def add_table_options(group: argparse._ArgumentGroup) -> None:
         "--table-column",
         metavar="NAME",
         help="column of values, higher is better; validation or test of NAS-Bench-101; or "
-        "NATS-Bench's data set",
+        "NATS-Bench's data set, such as cifar100:valid or cifar100:test (default of a data set: "
+        "validation where a search goes by it, otherwise test)",
     )
     add("--arch-column", metavar="NAME", help="column of architectures (default: arch_str)")
+    add(
+        "--trust-pickle",
+        action="store_const",
+        const=True,
+        help="open NATS-Bench's files, which are pickles and may run code (default: refuse)",
+    )
 
 
 def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
@@ -235,10 +249,15 @@ def table_estimator(
         value_column=options.table_column,
         arch_column=options.arch_column,
         space=space,
+        trust_pickle=options.trust_pickle,
     )
+    assert isinstance(estimator, TabularEstimator)
+    if estimator.split == "test":
+        _logger.warning(test_warning(estimator.column))
     return estimator, {
         "name": "table",
         "table": options.table.name,
-        "table_column": options.table_column,
+        "table_digest": estimator.digest,
+        "table_column": estimator.column,
         "arch_column": options.arch_column or "arch_str",
     }

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from supernets.digests import by_content
+
 
 def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """What differs, as ``name was this and is now that; …``; empty if nothing does.
@@ -41,3 +43,14 @@ def with_units(header: Mapping[str, str]) -> dict[str, str]:
     else:
         return found
     return {**found, "estimator": json.dumps(settings, sort_keys=True)}
+
+
+def by_content_of_texts(
+    stored: Mapping[str, str], given: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """As ``by_content``, of headers whose values are JSON."""
+    old, new = (
+        {key: json.loads(value) for key, value in header.items()} for header in (stored, given)
+    )
+    found, unchecked = by_content(old, new)
+    return {key: json.dumps(value, sort_keys=True) for key, value in found.items()}, unchecked

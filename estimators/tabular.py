@@ -11,6 +11,8 @@ from pathlib import Path
 from estimators.base import Estimate, EstimateError
 from estimators.nasbench101 import is_nasbench101, read_nasbench101
 from estimators.nats_bench import NATSBench, is_nats_bench
+from estimators.splits import Split, split_of_name
+from supernets.digests import digest_of
 from supernets.spaces import Architecture, SearchSpace
 from supernets.text_files import read_rows
 
@@ -23,14 +25,34 @@ class TabularEstimator:
     Args:
         values: Value of each architecture; higher is better.
         value_name: What the values are, the key under which ``estimate`` reports them.
+        column: The column they are from, which says of which split; None for ``value_name``.
     """
 
     name = "table"
 
-    def __init__(self, values: Mapping[Architecture, float], value_name: str = "value") -> None:
+    def __init__(
+        self,
+        values: Mapping[Architecture, float],
+        value_name: str = "value",
+        *,
+        column: str | None = None,
+    ) -> None:
         is_lazy = isinstance(values, NATSBench)
         self.values = values if is_lazy else dict(values)
         self.value_name = value_name
+        self.column = value_name if column is None else column
+
+    @property
+    def split(self) -> Split | None:
+        """The split that the column says its accuracies are of; None where it does not say."""
+        return split_of_name(self.column)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all values, wherever and however they are written down."""
+        if isinstance(self.values, NATSBench):
+            return self.values.digest
+        return digest_of(sorted((arch.choices, value) for arch, value in self.values.items()))
 
     @classmethod
     def open(
@@ -40,6 +62,8 @@ class TabularEstimator:
         *,
         arch_column: str | None = None,
         value_column: str,
+        split: Split = "valid",
+        trust_pickle: bool = False,
     ) -> TabularEstimator:
         """Opens a CSV file, the record file of NAS-Bench-101, or the files of NATS-Bench.
 
@@ -47,22 +71,30 @@ class TabularEstimator:
             path: The file or folder.
             space: Parses the architectures.
             arch_column: Of a CSV file; None for ``"arch_str"``.
-            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``;
-                of NAS-Bench-101 ``"validation"`` or ``"test"``.
+            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``, perhaps
+                with its split, ``"cifar100:test"``; of NAS-Bench-101 ``"validation"`` or
+                ``"test"``.
+            split: What a data set of NATS-Bench means that does not name a split.
+            trust_pickle: Whether code that NATS-Bench's files hold may run.
 
         Raises:
             ValueError: As ``from_csv``, ``read_nasbench101`` and ``NATSBench``, or if a benchmark
-                is given an ``arch_column``.
+                is given an ``arch_column``, or ``trust_pickle`` where there are no pickles.
         """
         path = Path(path)
+        if trust_pickle and not is_nats_bench(path):
+            raise ValueError(f"{path} holds no pickles; leave --trust-pickle out.")
         if not (is_nats_bench(path) or is_nasbench101(path)):
             column = "arch_str" if arch_column is None else arch_column
             return cls.from_csv(path, space, arch_column=column, value_column=value_column)
         if arch_column is not None:
             raise ValueError(f"{path} has no columns of architectures; leave {arch_column} out.")
         if is_nasbench101(path):
-            return cls(read_nasbench101(path, space, value_column), f"{value_column}_accuracy")
-        return cls(NATSBench(path, space, value_column), f"{value_column}_test_top1")
+            values = read_nasbench101(path, space, value_column)
+            return cls(values, f"{value_column}_accuracy", column=value_column)
+        benchmark = NATSBench(path, space, value_column, split=split, trust_pickle=trust_pickle)
+        name = f"{benchmark.dataset}_{benchmark.split}_top1"
+        return cls(benchmark, name, column=benchmark.column)
 
     @classmethod
     def from_csv(

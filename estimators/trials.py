@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from estimators.settings import changes, with_units
+from estimators.settings import by_content_of_texts, changes, with_units
 from supernets.atomic import atomic_write
+from supernets.digests import unchecked_inputs
 from supernets.spaces import Architecture, SearchSpace
+
+_logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _APPLICATION_ID = 0x70616365  # "pace", in the SQLite file header
@@ -374,13 +378,20 @@ def _read_or_write_header(
         return
     if application_id != _APPLICATION_ID:
         raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
-    stored = with_units(dict(connection.execute("SELECT key, value FROM header")))
+    stored, unchecked = by_content_of_texts(
+        with_units(dict(connection.execute("SELECT key, value FROM header"))), given
+    )
     differences = changes(stored, given)
     if differences:
         raise ValueError(
             f"{path} was written with other settings: {differences}. "
             "Use a new --output, or the settings it was written with."
         )
+    if unchecked:
+        _logger.warning(unchecked_inputs(path, unchecked))
+        with connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.executemany("INSERT OR REPLACE INTO header VALUES (?, ?)", stored.items())
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,6 +44,7 @@ from search.search_options import (
     check_args,
     check_report_args,
     check_search_options,
+    check_test_column,
     constraints_of,
     given_options,
 )
@@ -70,6 +69,7 @@ from supernets.command_line import (
 )
 from supernets.cost import Constraint, CostModel, feasibility_check
 from supernets.device import resolve_device
+from supernets.digests import file_digest
 from supernets.export import check_export_target, check_space
 from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
@@ -148,15 +148,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
     estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
-    test_values = None
-    if args.test_column is not None:
-        assert measuring.table is not None
-        test_values = TabularEstimator.open(
-            measuring.table,
-            whole_space,
-            arch_column=measuring.arch_column,
-            value_column=args.test_column,
-        ).values
+    test_values = _test_values(args, measuring, whole_space, estimator_settings)
     header = {
         "space": whole_space.name,
         "resolution": args.resolution,
@@ -164,7 +156,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         "algorithm": {"name": args.algorithm, "batch_size": batch_size, **settings},
         "estimator": estimator_settings,
         "constraints": [asdict(constraint) for constraint in constraints],
-        "latency_table": None if latency is None else _digest(args.latency_table),
+        "latency_table": None if latency is None else file_digest(args.latency_table),
         "seed": args.seed,
     }
     store = TrialStore.open(args.output / "trials.db", header, whole_space)
@@ -187,6 +179,28 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         test_values,
     )
     return lambda: _search(args, job)
+
+
+def _test_values(
+    args: argparse.Namespace,
+    measuring: EstimatorOptions,
+    space: SearchSpace,
+    searched: Mapping[str, Any],
+) -> Mapping[Architecture, float] | None:
+    """What the result is looked up in, if anything."""
+    if args.test_column is None:
+        return None
+    assert measuring.table is not None
+    tested = TabularEstimator.open(
+        measuring.table,
+        space,
+        arch_column=measuring.arch_column,
+        value_column=args.test_column,
+        split="test",
+        trust_pickle=bool(measuring.trust_pickle),
+    )
+    check_test_column(tested, searched["table_column"])
+    return tested.values
 
 
 def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
@@ -256,10 +270,6 @@ def _searched_space(space: SearchSpace, resolution: int | None) -> SearchSpace:
         return space.restrict({"resolution": (str(resolution),)})
     except ValueError as error:
         raise ValueError(f"--resolution {resolution} does not apply: {error}") from error
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _search(args: argparse.Namespace, job: Job) -> int:

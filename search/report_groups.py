@@ -9,6 +9,7 @@ from typing import Any
 
 from estimators.report_html import flat
 from search.recorded_runs import Run
+from supernets.digests import without_labels
 
 #: What scores have to have in common to be compared.
 _MEASURED = ("space", "resolution", "supernet", "estimator")
@@ -69,7 +70,7 @@ def group_runs(runs: Sequence[Run]) -> list[Task]:
     """
     if not runs:
         raise ValueError("A report needs at least one run, got none.")
-    settings = [{key: run.header[key] for key in _MEASURED} for run in runs]
+    settings = [without_labels({key: run.header[key] for key in _MEASURED}) for run in runs]
     tasks = []
     for label, of_task in _sorted_by(runs, settings, _task_name):
         others = [_without_seed(run.header) for run in of_task]
@@ -82,7 +83,7 @@ def group_runs(runs: Sequence[Run]) -> list[Task]:
 
 
 def _without_seed(header: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in header.items() if key != "seed"}
+    return without_labels({key: value for key, value in header.items() if key != "seed"})
 
 
 def _by_seed(runs: Iterable[Run]) -> list[Run]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from estimators import ESTIMATORS
+from estimators import ESTIMATORS, TabularEstimator
 from estimators.executors.options import add_executor_options, is_elsewhere
 from estimators.options import (
     COMBINED,
@@ -276,11 +276,6 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
             raise ValueError(
                 "--estimator table looks values up at once; leave --workers and --ray out."
             )
-        if args.test_column is not None and args.test_column == args.table_column:
-            raise ValueError(
-                f"--test-column {args.test_column} is what the search sees; name another column, "
-                "or leave it out."
-            )
     elif args.test_column is not None:
         raise ValueError("--test-column is of --table; use --estimator table, or leave it out.")
     if args.estimator != "table" and args.supernet is None:
@@ -342,6 +337,23 @@ def check_search_options(
             f"{args.algorithm} begins with {num_random} random trials, which would be all of "
             f"--num-trials {args.num_trials}; ask for more of them, for fewer random ones, or for "
             "--algorithm random."
+        )
+
+
+def check_test_column(tested: TabularEstimator, searched: str) -> None:
+    """Makes sure that what the result is looked up in is not what the search sees.
+
+    Args:
+        tested: The table's values by ``--test-column``.
+        searched: The column that the search goes by, as ``tested`` names columns.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if tested.column == searched:
+        raise ValueError(
+            f"--test-column {tested.column} is what the search sees; name another column, or leave "
+            "it out."
         )
 
 

@@ -34,6 +34,7 @@ JOBS = (
 TORCH_FREE = (
     "supernets.atomic",
     "supernets.folder_lock",
+    "supernets.digests",
     "supernets.text_files",
     "estimators.trials",
     "estimators.ranking",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -34,10 +35,11 @@ from supernets.command_line import (
     versions,
 )
 from supernets.cost import CostModel
+from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
 from supernets.factory import create_relaxed_network, create_space, default_amp
 from supernets.relaxed import RelaxedNetwork
-from supernets.spaces import Architecture, CellSpace
+from supernets.spaces import CellSpace
 from supernets.training_command import (
     check_same_settings,
     device_of_rank,
@@ -45,6 +47,8 @@ from supernets.training_command import (
     run_training,
 )
 from supernets.training_loop import TrainResult
+
+_logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +67,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     weights_recipe = recipe(args, config, amp)
     prepare_output(args.output)
     checkpoint = _find_checkpoint(args.output)
-    true_values = _true_values(args)
+    truth = _truth(args)
     loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
     make_network = partial(
@@ -88,7 +92,8 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
                 "batch_size": args.batch_size,
                 "world_size": ranks.world_size,
                 "table": None if args.table is None else args.table.name,
-                "table_column": args.table_column,
+                "table_digest": None if truth is None else truth.digest,
+                "table_column": None if truth is None else truth.column,
             }
         )
     )
@@ -100,11 +105,14 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
         args.output,
         device=device,
         ranks=ranks,
-        true_values=true_values,
+        true_values=None if truth is None else truth.values,
         run_settings={"settings": settings, "versions": versions()},
     )
     if checkpoint is not None:
-        check_same_settings(args.output, checkpoint["settings"], settings)
+        stored, unchecked = by_content(checkpoint["settings"], settings)
+        check_same_settings(args.output, stored, settings)
+        if unchecked:
+            _logger.warning(unchecked_inputs(args.output / "last.pt", unchecked))
         search.restore(checkpoint)
 
     def train() -> TrainResult:
@@ -139,16 +147,17 @@ def _find_checkpoint(output: Path) -> dict[str, Any] | None:
     return read_search_checkpoint(path) if path.exists() else None
 
 
-def _true_values(args: argparse.Namespace) -> Mapping[Architecture, float] | None:
+def _truth(args: argparse.Namespace) -> TabularEstimator | None:
     if args.table is None:
         return None
-    table = TabularEstimator.open(
+    return TabularEstimator.open(
         args.table,
         create_space(args.space),
         arch_column=args.arch_column,
         value_column=args.table_column,
+        split="test",
+        trust_pickle=bool(args.trust_pickle),
     )
-    return table.values
 
 
 def _hand_over(args: argparse.Namespace, search: DifferentiableSearch) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def check_options(args: argparse.Namespace) -> None:
             f"--tse-batches is for gradients of TSE, not for {_gradient(args)}; leave it out, or "
             "choose --arch-gradient tse-joint."
         )
-    for name in ("table_column", "arch_column"):
+    for name in ("table_column", "arch_column", "trust_pickle"):
         if getattr(args, name) is not None and args.table is None:
             raise ValueError(f"{flag(name)} is of --table; give that too, or leave it out.")
     if args.table is not None and args.table_column is None:

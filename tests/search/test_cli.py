@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import itertools
 import json
 import os
@@ -749,6 +750,55 @@ def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
     assert "supernet was" in error_line(capsys)
 
 
+def test_another_table_of_the_same_name_is_refused_and_the_same_elsewhere_is_not(
+    search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    assert search_table(output) == 0
+    same = tmp_path / "moved.csv.gz"
+    same.write_bytes(gzip.compress(table.read_bytes()))
+    assert search_table(output, "--table", str(same)) == 0
+    other = tmp_path / table.name
+    other.write_text(table.read_text().replace(",5", ",6"))
+    capsys.readouterr()
+    assert search_table(output, "--table", str(other)) == 2
+    assert "was written with other settings" in error_line(capsys)
+
+
+def test_a_store_of_before_digests_goes_on_and_says_what_was_not_checked(
+    search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    assert search_table(output) == 0
+    header = header_of(output)
+    del header["estimator"]["table_digest"]
+    with sqlite3.connect(output / "trials.db") as connection:
+        text = json.dumps(header["estimator"], sort_keys=True)
+        connection.execute("UPDATE header SET value = ? WHERE key = 'estimator'", [text])
+    connection.close()
+    capsys.readouterr()
+    more = ("--num-trials", str(NUM_TABLE_TRIALS + 5))
+    assert search_table(output, *more) == 0
+    assert "does not say what was in its table" in capsys.readouterr().err
+    assert "table_digest" in header_of(output)["estimator"]
+    assert search_table(output, *more) == 0
+    assert "does not say" not in capsys.readouterr().err
+
+
+def test_a_search_by_test_accuracy_is_said_in_one_line(
+    search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "test.csv"
+    path.write_text(table.read_text().replace("accuracy", "cifar10_test_acc", 1))
+    flags = ("--table", str(path), "--table-column", "cifar10_test_acc")
+    assert search_table(tmp_path / "tested", *flags) == 0
+    captured = capsys.readouterr()
+    said = [line for line in captured.err.splitlines() if "by test accuracy" in line]
+    assert len(said) == 1 and "(cifar10_test_acc)" in said[0]
+    assert search_table(tmp_path / "plain") == 0
+    assert "by test accuracy" not in capsys.readouterr().err
+
+
 def test_two_searches_cannot_share_a_folder(
     search_table: Command,
     tmp_path: Path,
@@ -936,7 +986,7 @@ def test_more_trials_than_feasible_architectures_are_refused(
     ("content", "message"),
     [
         ("arch_str,accuracy\n", "holds no value in column 'accuracy'"),
-        ("", "has no column 'arch_str'"),
+        ("", "is empty; expected a CSV table"),
         ("arch_str,accuracy\n|x|,3\n", "'|x|' is not a NAS-Bench-201 architecture"),
         ("arch_str,accuracy\n{arch},many\n", "many"),
         ("arch_str,accuracy\n{arch},nan\n", "not a finite number"),
