@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -280,7 +280,14 @@ def _rank(
             ),
         )
     true = np.array([values[archs[i]] for i in known])
-    measured = [[trials[i] for i in known] for trials in measured]
+    # costs do not depend on when or where something was measured, so they are those of now
+    measured = [
+        [
+            replace(trials[i], metrics={**trials[i].metrics, **cost_model.metrics(archs[i])})
+            for i in known
+        ]
+        for trials in measured
+    ]
     notations = [cost_model.space.format(archs[i]) for i in known]
     num_known = _num_known(args, len(known))
     found = compare_scores(

@@ -22,6 +22,7 @@ from estimators.learning_curves import (
 from estimators.measuring import SECONDS
 from estimators.ranking import METRICS, Comparison, Summary, compare, rank_correlation_curve
 from estimators.scores import (
+    BENCHMARK_SCORES,
     COST_SCORES,
     CURVE_SCORES,
     PROXY_SCORES,
@@ -39,7 +40,7 @@ PARTS = {
     **dict.fromkeys(("val_acc", "val_loss"), ("extract", "val")),
     **dict.fromkeys(("val_acc_after", "val_loss_after"), ("extract", "train", "val_after")),
     **{name: (name,) for name in PROXY_SCORES},
-    **dict.fromkeys(COST_SCORES, ()),
+    **dict.fromkeys((*COST_SCORES, *BENCHMARK_SCORES), ()),
 }
 #: Numbers of steps at which correlations are drawn: of each power of ten 1, 2 and 5.
 GRID = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))

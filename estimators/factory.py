@@ -16,7 +16,14 @@ from estimators.from_scratch import FromScratchEstimator
 from estimators.inherited import ValAccuracyEstimator
 from estimators.minibatches import rebatched
 from estimators.one_pass import OnePassEstimator
-from estimators.scores import CURVE_SCORES, PROXY_SCORES, SCORES, VAL_SCORES, Score
+from estimators.scores import (
+    BENCHMARK_SCORES,
+    CURVE_SCORES,
+    PROXY_SCORES,
+    SCORES,
+    VAL_SCORES,
+    Score,
+)
 from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
 from estimators.windows import window_in_batches
@@ -232,6 +239,11 @@ def create_one_pass(
         ValueError: If a name is unknown, a number out of range, or there is too little data.
     """
     chosen = {Score(name).name for name in names}
+    if chosen & set(BENCHMARK_SCORES) and not supernet.has_benchmark_count:
+        raise ValueError(
+            f"Tables of space {supernet.space.name!r} count as we do; use macs or params instead "
+            f"of {', '.join(sorted(chosen & set(BENCHMARK_SCORES)))}."
+        )
     training = sovl_batches = val = proxy_batch = None
     train_batches = list(islice(train_batches, max(num_batches, 1)))
     if chosen & set(TRAINS):

@@ -26,7 +26,14 @@ from torch import Tensor, nn
 from estimators.base import Estimate, EstimateError
 from estimators.brief_training import BriefTraining, failure
 from estimators.inherited import ValAccuracyEstimator
-from estimators.scores import PROXY_SCORES, TRAIN_CURVE, VAL_CURVE, Score
+from estimators.scores import (
+    BENCHMARK_SCORES,
+    COST_SCORES,
+    PROXY_SCORES,
+    TRAIN_CURVE,
+    VAL_CURVE,
+    Score,
+)
 from estimators.zero_cost import measure_proxies
 from supernets.base import Supernet
 from supernets.cost import CostModel
@@ -134,8 +141,9 @@ class OnePassEstimator:
     def measure(self, arch: Architecture) -> Record:
         """One pass over the subnet of ``arch``."""
         seconds: dict[str, float] = {}
-        cost = self.cost_model.measure(arch)
-        metrics = {"params": float(cost.params), "macs": float(cost.macs)}
+        metrics = self.cost_model.metrics(arch)
+        if self.name not in BENCHMARK_SCORES:
+            metrics = {name: metrics[name] for name in COST_SCORES}
         curves: dict[str, tuple[float, ...]] = {}
         problem = None
         if self.training is not None or self.val is not None:

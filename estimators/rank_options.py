@@ -13,7 +13,7 @@ from estimators.options import (
     check_options,
     flag,
 )
-from estimators.scores import SCORES
+from estimators.scores import BENCHMARK_SCORES, SCORES
 from supernets.command_line import add_amp_option, add_machine_options
 from supernets.command_parser import command_parser
 
@@ -50,10 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--estimators",
         nargs="+",
-        choices=SCORES,
+        choices=(*SCORES, *BENCHMARK_SCORES),
         default=list(SCORES),
         metavar="NAME",
-        help=f"which to compare, of {', '.join(SCORES)} (default: all)",
+        help=f"which to compare, of {', '.join(SCORES)} (default: all), and "
+        f"{', '.join(BENCHMARK_SCORES)}, costs as the tables of NAS-Bench-201 have them",
     )
     add_estimator_options(group)
 

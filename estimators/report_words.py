@@ -8,7 +8,7 @@ from typing import Any
 from estimators.report_html import Difference, code, duration, marked, number, with_unit
 
 #: Scores that look at no data, which every other has to beat.
-BASELINES = ("macs", "params")
+BASELINES = ("macs", "params", "benchmark_macs", "benchmark_params")
 #: Below this, intervals are too wide to tell estimators apart.
 FEW_ARCHS = 30
 
@@ -68,6 +68,10 @@ SCORES = {
     "naswot": "How differently the images switch the activations on, at fresh weights.",
     "params": "The number of parameters.",
     "macs": "The number of multiply-accumulates.",
+    "benchmark_params": "The number of parameters as the benchmark's table has it, with those of "
+    "convolutions that the output does not need.",
+    "benchmark_macs": "The number of multiply-accumulates as the benchmark's table has it, with "
+    "those of convolutions that the output does not need.",
 }
 
 

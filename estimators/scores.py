@@ -24,8 +24,11 @@ CURVE_SCORES = ("tse", "tse_e", "tse_ema", "tlmini", "sovl")
 VAL_SCORES = ("val_acc", "val_loss", "val_acc_after", "val_loss_after")
 #: Of the stand-alone network with fresh weights and one minibatch.
 PROXY_SCORES = ("grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot")
+#: Of the network one gets.
 COST_SCORES = ("params", "macs")
 SCORES = (*CURVE_SCORES, *VAL_SCORES, *PROXY_SCORES, *COST_SCORES)
+#: Costs as the tables of a space have them, for comparison, where they count in another way.
+BENCHMARK_SCORES = ("benchmark_params", "benchmark_macs")
 
 #: The curves a pass records, by what they are of.
 TRAIN_CURVE, VAL_CURVE = "train_loss", "val_minibatch_loss"
@@ -43,7 +46,7 @@ class Score:
     """One way to look at a record; higher is better.
 
     Args:
-        name: One of ``SCORES``.
+        name: One of ``SCORES`` or ``BENCHMARK_SCORES``.
         num_steps: B, the steps that scores of curves look at; None for all that were recorded.
         window: E of tse_e, the last steps of the curve that it sums; None for
             ``estimators.windows.default_window`` of minibatches.
@@ -59,7 +62,7 @@ class Score:
     gamma: float = GAMMA
 
     def __post_init__(self) -> None:
-        if self.name not in SCORES:
+        if self.name not in (*SCORES, *BENCHMARK_SCORES):
             raise ValueError(f"Unknown score {self.name!r}; choose from {', '.join(SCORES)}.")
         if self.num_steps is not None and self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")

@@ -31,6 +31,8 @@ class Supernet(nn.Module, abc.ABC):
     needs_recalibration: bool = False
     #: Whether a second classifier halfway helps training; see ``forward_with_auxiliary``.
     has_auxiliary_head: bool = False
+    #: Whether tables of the space count costs in another way; see ``benchmark_count``.
+    has_benchmark_count: bool = False
 
     @abc.abstractmethod
     def forward(
@@ -91,3 +93,9 @@ class Supernet(nn.Module, abc.ABC):
         Returns:
             params and macs, each of shape (num_archs,).
         """
+
+    def benchmark_count(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As ``count``, in the convention of the tables of the space, where they have their own."""
+        return self.count(choices)

@@ -66,8 +66,7 @@ class Constraint:
 class CostModel:
     """Costs of a supernet's subnets, without building them.
 
-    ``params`` and ``macs`` are exact, in the counting convention of the space: see
-    ``Supernet.count``.
+    ``params`` and ``macs`` are exactly those of the network one gets: see ``Supernet.count``.
 
     Args:
         supernet: Any supernet; its weights are not looked at.
@@ -84,7 +83,9 @@ class CostModel:
         latency: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
     ) -> None:
         self.space = supernet.space if space is None else space
-        self._count = supernet.count
+        self._count, self._benchmark_count = supernet.count, supernet.benchmark_count
+        #: Whether tables of the space count in another way.
+        self.has_benchmark_costs = supernet.has_benchmark_count
         self._latency = latency
 
     @property
@@ -110,6 +111,29 @@ class CostModel:
         if self._latency is not None:
             costs["latency"] = self._latency(choices)
         return costs
+
+    def benchmark_costs(self, choices: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """``benchmark_params`` and ``benchmark_macs`` of many architectures, each (num_archs,).
+
+        These are the numbers of the tables of a space, for comparisons with what was published: see
+        ``Supernet.benchmark_count``.
+        """
+        params, macs = self._benchmark_count(choices)
+        return {"benchmark_params": params, "benchmark_macs": macs}
+
+    def metrics(self, arch: Architecture) -> dict[str, float]:
+        """All costs of ``arch`` but latency, by name; those of tables only where they differ.
+
+        Raises:
+            ValueError: If ``arch`` is of another space.
+        """
+        self.space.validate(arch)
+        choices = np.array([arch.choices])
+        params, macs = self._count(choices)
+        found = {"params": params, "macs": macs}
+        if self.has_benchmark_costs:
+            found |= self.benchmark_costs(choices)
+        return {name: float(values[0]) for name, values in found.items()}
 
 
 def feasibility_check(

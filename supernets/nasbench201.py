@@ -6,14 +6,17 @@ https://arxiv.org/abs/2001.00326
 Differs from the benchmark's own search networks:
 
 1. Convolutions never have a bias (theirs do where BatchNorm is not affine).
-2. ``none`` is skipped rather than computed as ``x * 0``, and so is every edge from whose target the
-   output cannot be reached; the logits are the same.
+2. Only live edges exist and are computed, those on a path from the input to the output that has no
+   ``none``. Edges that the output never reads do not change the logits. A convolution of a node
+   that nothing reaches sees only zeros, and its BatchNorm makes zeros of them; where BatchNorm is
+   affine, the benchmark's networks learn a constant there (its bias), which ours do not have.
 3. The edges leaving a node share one ReLU and one average pool of it; the values are the same.
+4. ``count`` counts what is computed; ``benchmark_count`` counts every edge, as the benchmark does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -32,6 +35,8 @@ from supernets.spaces.nasbench201 import (
     EDGES,
     NUM_NODES,
     SKIP,
+    live_edges,
+    only_live,
     useful_edges,
 )
 
@@ -97,17 +102,39 @@ class Cell(nn.Module):
 
     def __init__(self, channels: int, ops: Sequence[Sequence[int]], bn: BNSettings) -> None:
         super().__init__()
+        self._channels = channels
+        self._runs = live_edges
         self.edges = nn.ModuleList(
             nn.ModuleDict({str(op): ConvBN(channels, channels, KERNELS[op], bn) for op in edge_ops})
             for edge_ops in ops
         )
+
+    def keep_only(self, edges: Collection[int]) -> None:
+        """Drops the convolutions of all other edges."""
+        for i, ops in enumerate(self.edges):
+            if i not in edges:
+                cast(nn.ModuleDict, ops).clear()
+
+    def hold_all(self, choices: tuple[int, ...], bn: BNSettings, like: Tensor) -> None:
+        """Gets the convolutions of all edges, those it lacks with undefined weights as ``like``.
+
+        From then on also those that see only zeros are computed.
+        """
+        self._runs = useful_edges
+        for ops, op in zip(self.edges, choices, strict=True):
+            ops = cast(nn.ModuleDict, ops)
+            if op in KERNELS and str(op) not in ops:
+                with torch.device("meta"):
+                    missing = ConvBN(self._channels, self._channels, KERNELS[op], bn)
+                missing.to_empty(device=like.device).train(self.training)
+                ops[str(op)] = missing.to(like.dtype)
 
     def forward(self, x: Tensor, choices: tuple[int, ...]) -> Tensor:
         """(N, channels, H, W) to the same shape, along the operations of ``choices``."""
         nodes: list[Tensor | None] = [x] + [None] * (NUM_NODES - 1)  # None is an exact zero
         relus: dict[int, Tensor] = {}
         pools: dict[int, Tensor] = {}
-        for i in useful_edges(choices):
+        for i in self._runs(choices):
             source, target = EDGES[i]
             op, node = choices[i], nodes[source]
             if op in KERNELS:
@@ -199,12 +226,10 @@ def _halved(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
 
 
-def _ops_of(choices: Sequence[int]) -> list[list[int]]:
-    return [[op] if op in KERNELS else [] for op in choices]
-
-
 class NASBench201Subnet(nn.Module):
-    """The stand-alone network of one cell; a plain module with its operations fixed.
+    """The stand-alone network of one cell; a plain module with its live operations.
+
+    Fresh weights are those of the benchmark's whole network from the same generator.
 
     Args:
         arch: The cell.
@@ -228,19 +253,45 @@ class NASBench201Subnet(nn.Module):
         super().__init__()
         NASBench201Space().validate(arch)
         self.choices = arch.choices
+        self._cell_bn = BN_POLICIES[bn_mode].cell
         policy = BN_POLICIES[bn_mode]
+        ops = [[op] if op in KERNELS else [] for op in arch.choices]
         self.skeleton = Skeleton(
-            lambda width: Cell(width, _ops_of(arch.choices), policy.cell),
+            lambda width: Cell(width, ops, policy.cell),
             num_classes=num_classes,
             channels=channels,
             cells_per_stage=cells_per_stage,
             in_channels=input_size[0],
             bn_policy=policy,
         )
+        for cell in self._cells():
+            cell.keep_only(live_edges(self.choices))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) images to (N, num_classes) logits."""
         return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, self.choices)))
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As ``nn.Module``, and takes the weights of whole networks too: see ``make_room``."""
+        self.make_room(state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def make_room(self, state_dict: Mapping[str, Any]) -> None:
+        """Gets the convolutions that are not live where ``state_dict`` has weights for them.
+
+        Earlier versions trained and wrote networks of all the edges of a cell. What BatchNorm has
+        learned to make of zeros there is a part of what they compute.
+        """
+        dead = set(range(len(EDGES))) - set(live_edges(self.choices))
+        names = {f".edges.{i}.{self.choices[i]}." for i in dead if self.choices[i] in KERNELS}
+        if any(name in weight for weight in state_dict for name in names):
+            for cell in self._cells():
+                cell.hold_all(self.choices, self._cell_bn, self.skeleton.classifier.weight)
+
+    def _cells(self) -> list[Cell]:
+        return [block for block in self.skeleton.blocks if isinstance(block, Cell)]
 
 
 class NASBench201Supernet(Supernet):
@@ -265,6 +316,8 @@ class NASBench201Supernet(Supernet):
     Raises:
         ValueError: If a number is out of range or ``bn_mode`` is unknown.
     """
+
+    has_benchmark_count = True
 
     def __init__(
         self,
@@ -344,12 +397,20 @@ class NASBench201Supernet(Supernet):
         return standalone.train(subnet.training)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Exact params and macs of architectures' subnets in the benchmark's convention.
+        """Exact params and macs of architectures' stand-alone networks.
 
         ``params`` are all parameters, with affine BatchNorm whatever ``bn_mode`` is. ``macs`` are
         the multiply-accumulates of convolutions and the classifier, one more per logit for its
-        bias; BatchNorm, activations, pooling and sums are free. Edges the output never reads are
-        counted, as the benchmark does.
+        bias; BatchNorm, activations, pooling and sums are free.
+        """
+        return self.benchmark_count(only_live(choices))
+
+    def benchmark_count(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As ``count``, with every edge of the cells, as the benchmark's tables have it.
+
+        Edges that the output never reads and convolutions that see only zeros count as all others.
         """
         channels, cells = (
             self._network_settings["channels"],

@@ -233,7 +233,8 @@ class MultiPaths:
     """One path from each of several strata of equal size, ordered by parameter count.
 
     The TSE authors' code orders the strata by true benchmark accuracy, which leaks the answer into
-    training.
+    training. Parameters are counted as the tables of the space do (``Supernet.benchmark_count``),
+    so that trainings that were begun with these strata go on with them.
 
     Args:
         space: Where to draw from.
@@ -259,7 +260,8 @@ class MultiPaths:
         else:
             choices = space.sample_choices(NUM_STRATA_SAMPLES, np.random.default_rng(0))
             archs = space.architectures(choices)
-        order = np.argsort(cost_model.measure_all(choices)["params"], kind="stable")
+        params = cost_model.benchmark_costs(choices)["benchmark_params"]
+        order = np.argsort(params, kind="stable")
         self.strata = [[archs[i] for i in part] for part in np.array_split(order, num_paths)]
 
     def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:

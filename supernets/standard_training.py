@@ -29,6 +29,7 @@ from supernets.device import autocast
 from supernets.distributed import Ranks
 from supernets.evaluation import evaluate
 from supernets.interrupts import StopRequest
+from supernets.nasbench201 import NASBench201Subnet
 from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
 from supernets.training_loop import (
@@ -82,6 +83,8 @@ def train_network(
     """
     ranks = ranks or Ranks()
     check_trainable(network, loaders, config, ranks)
+    if resume_from is not None and isinstance(network, NASBench201Subnet):
+        network.make_room(resume_from["state_dict"])
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)

@@ -162,8 +162,7 @@ class NASBench201Space(CellSpace):
 def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
     """Indices of the edges that are not ``none`` and from whose target the output can be reached.
 
-    These are the edges a network has to compute. What an edge delivers to any other node is never
-    read.
+    What an edge delivers to any other node is never read.
     """
     useful_nodes = {NUM_NODES - 1}
     for i in reversed(
@@ -176,8 +175,13 @@ def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
     )
 
 
+@lru_cache(maxsize=32768)
 def live_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
-    """Indices of the edges on a path from input to output that has no ``none``."""
+    """Indices of the edges on a path from input to output that has no ``none``.
+
+    These are the edges that the network one gets consists of: the useful ones whose source is
+    reached by the input. The others would see nothing but zeros.
+    """
     reached, live = {0}, []
     for i in useful_edges(choices):
         source, target = EDGES[i]
@@ -185,3 +189,17 @@ def live_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
             reached.add(target)
             live.append(i)
     return tuple(live)
+
+
+def only_live(choices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cells (num_archs, 6) with ``none`` on every edge that is not live."""
+    there = choices != NONE
+    num_archs = len(choices)
+    reached, useful = np.zeros((2, num_archs, NUM_NODES), np.bool_)
+    reached[:, 0], useful[:, -1] = True, True
+    for i, (source, target) in enumerate(EDGES):  # ordered by target
+        reached[:, target] |= there[:, i] & reached[:, source]
+    for i, (source, target) in reversed(tuple(enumerate(EDGES))):
+        useful[:, source] |= there[:, i] & useful[:, target]
+    sources, targets = np.array(EDGES).T
+    return np.where(there & reached[:, sources] & useful[:, targets], choices, NONE)

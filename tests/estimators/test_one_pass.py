@@ -141,6 +141,30 @@ def test_parts_that_nothing_looks_at_are_left_out(
     assert set(proxy.measure(arch).seconds) == {"snip"}
 
 
+def test_costs_are_live_and_the_benchmarks_own_have_another_name(
+    make_supernet: Callable[..., Supernet], inputs: dict[str, Any]
+) -> None:
+    supernet = make_supernet()
+    arch = supernet.space.parse(
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
+    )
+    (params,), (macs,) = supernet.count(np.array([arch.choices]))
+    (bench_params,), (bench_macs,) = supernet.benchmark_count(np.array([arch.choices]))
+    expected = {
+        "params": params,
+        "macs": macs,
+        "benchmark_params": bench_params,
+        "benchmark_macs": bench_macs,
+    }
+    assert bench_params > params and bench_macs > macs
+    for name, value in expected.items():
+        one_pass = create_one_pass([name], Score(name), supernet=supernet, **inputs)
+        assert one_pass.estimate(arch).score == value
+    with pytest.raises(ValueError, match="count as we do; use macs or params instead of bench"):
+        other = make_supernet(space="nasnet")
+        create_one_pass(["benchmark_macs"], Score("benchmark_macs"), supernet=other, **inputs)
+
+
 def test_proxies_look_at_fresh_weights(
     make_supernet: Callable[..., Supernet], inputs: dict[str, Any]
 ) -> None:

@@ -17,7 +17,6 @@ from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.nasbench201 import NASBench201Supernet
 from supernets.nasnet import NASNetSupernet
 from supernets.spaces import Architecture, NASBench201Space, SearchSpace
-from supernets.spaces.nasbench201 import useful_edges
 
 SPACE = NASBench201Space()
 
@@ -84,18 +83,13 @@ def test_published_costs_with_other_heads_and_inputs(
     ids=["32x32", "28x28", "15x21", "4x5"],
 )
 def test_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None:
-    """Torch sees what is executed, so edges that the output never reads are taken out first."""
     rng = np.random.default_rng(settings["channels"])
     with torch.device("meta"):
         supernet = NASBench201Supernet(**settings)
         model = CostModel(supernet)
         image = torch.zeros(1, *settings["input_size"])
-        for _ in range(5):
-            drawn = SPACE.sample(rng)
-            useful = useful_edges(drawn.choices)
-            arch = SPACE.architecture(
-                [c if i in useful else 0 for i, c in enumerate(drawn.choices)]
-            )
+        for _ in range(8):
+            arch = SPACE.sample(rng)
             subnet = supernet.build_subnet(arch).eval()
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 subnet(image)
@@ -162,12 +156,28 @@ def test_costs_of_cells_equal_what_torch_counts(settings: dict[str, Any]) -> Non
             assert cost == (num_params, counter.get_total_flops() // 2)
 
 
-def test_edges_the_output_never_reads_are_counted(cifar10: CostModel) -> None:
-    text = "|nor_conv_3x3~0|+|none~0|none~1|+|{}~0|none~1|none~2|"
-    unread = cifar10.measure(SPACE.parse(text.format("none")))
-    read = cifar10.measure(SPACE.parse("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"))
-    assert unread == read
-    assert unread.macs > cifar10.measure(all_edges(0)).macs
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|",
+        "|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|",
+    ],
+    ids=["never-read", "sees-only-zeros"],
+)
+def test_costs_are_those_of_the_edges_on_a_path_from_input_to_output(
+    cifar10: CostModel, text: str
+) -> None:
+    arch = SPACE.parse(text)
+    assert cifar10.measure(arch) == cifar10.measure(all_edges(1)) == Cost(73_306, 7_783_050)
+
+
+def test_the_benchmarks_own_costs_count_every_edge(cifar10: CostModel) -> None:
+    text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
+    choices = np.array([SPACE.parse(text).choices, RESNET_LIKE.choices])
+    costs = cifar10.benchmark_costs(choices)
+    assert costs["benchmark_macs"].tolist() == [113_951_370, 78_561_930]
+    assert costs["benchmark_params"].tolist() == [802_426, 559_386]
+    assert cifar10.measure_all(choices)["macs"].tolist() == [7_783_050, 78_561_930]
 
 
 def test_policy_of_the_supernet_does_not_change_the_cost(

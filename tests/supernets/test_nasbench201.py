@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.base import Supernet
-from supernets.nasbench201 import BN_MODES, NASBench201Supernet
+from supernets.nasbench201 import (
+    BN_MODES,
+    BN_POLICIES,
+    Cell,
+    NASBench201Subnet,
+    NASBench201Supernet,
+    Skeleton,
+)
 from supernets.spaces import Architecture, NASBench201Space
 
 SPACE = NASBench201Space()
@@ -29,7 +36,7 @@ EDGE_CASES = [
     "+|nor_conv_1x1~0|nor_conv_1x1~1|nor_conv_1x1~2|",
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
     "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
-    # nodes fed by nothing: a convolution of zeros still has BatchNorm after it
+    # nodes fed by nothing: what BatchNorm makes of a convolution of zeros is left out
     "|none~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|",
     "|none~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|avg_pool_3x3~2|",
     "|none~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|",
@@ -49,6 +56,8 @@ def cells(num_random: int) -> list[Architecture]:
 
 class NaiveNetwork:
     """The benchmark's network, every edge computed on its own, from a supernet's weights.
+
+    Edges from nodes that nothing reaches are zero, also where BatchNorm would add its bias.
 
     Args:
         weights: The supernet's state.
@@ -89,17 +98,19 @@ class NaiveNetwork:
         )
 
     def cell(self, x: Tensor, ops: Mapping[tuple[int, int], str], name: str) -> Tensor:
-        nodes = [x]
+        nodes, reached = [x], {0}
         for target in (1, 2, 3):
             terms = [
                 self.edge(
                     nodes[source],
-                    ops[source, target],
+                    ops[source, target] if source in reached else "none",
                     f"{name}.edges.{EDGES.index((source, target))}",
                 )
                 for source in range(target)
             ]
             nodes.append(torch.stack(terms).sum(0))
+            if any(ops[source, target] != "none" for source in reached):
+                reached.add(target)
         return nodes[3]
 
     def reduction(self, x: Tensor, name: str) -> Tensor:
@@ -319,6 +330,76 @@ def test_input_size_read_from_a_file_as_a_list_is_stored_as_a_tuple(
 ) -> None:
     supernet = NASBench201Supernet(**{**tiny_settings, "input_size": [3, 8, 8]})
     assert supernet.settings["input_size"] == supernet.input_size == (3, 8, 8)
+
+
+@pytest.mark.parametrize("bn_mode", BN_MODES)
+def test_convolutions_that_are_not_live_are_in_no_subnet(
+    make_supernet: Callable[..., Supernet], images: Tensor, bn_mode: str
+) -> None:
+    supernet = make_supernet(bn_mode=bn_mode)
+    for text, names in {
+        # the first convolution sees zeros, so does the one after it; one more is never read
+        "|none~0|+|none~0|nor_conv_3x3~1|+|nor_conv_1x1~0|none~1|nor_conv_3x3~2|": {"3.2"},
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|": set(),
+    }.items():
+        arch = SPACE.parse(text)
+        extracted = supernet.extract(arch)
+        standalone = supernet.to_standalone(extracted)
+        for subnet in (extracted, standalone, supernet.build_subnet(arch)):
+            held = {name.split(".edges.")[1] for name in subnet.state_dict() if ".edges." in name}
+            assert {name[:3] for name in held} == names
+        assert torch.equal(extracted.train()(images), standalone.train()(images))
+
+
+def test_fresh_weights_are_those_of_the_whole_network() -> None:
+    settings: dict[str, Any] = {"num_classes": 3, "channels": 4, "cells_per_stage": 1}
+    arch = SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|nor_conv_1x1~0|none~1|none~2|")
+    torch.manual_seed(0)
+    state = NASBench201Subnet(arch, **settings).state_dict()
+    torch.manual_seed(0)
+    policy = BN_POLICIES["affine"]
+    whole = Skeleton(
+        lambda width: Cell(width, [[3], [3], [], [2], [], []], policy.cell),
+        **settings,
+        in_channels=3,
+        bn_policy=policy,
+    ).state_dict()
+    assert {f"skeleton.{name}" for name in whole} > state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor, whole[name.removeprefix("skeleton.")]), name
+
+
+def test_weights_of_whole_networks_of_earlier_versions_compute_what_they_did(
+    images: Tensor,
+) -> None:
+    settings: dict[str, Any] = {"num_classes": 3, "channels": 4, "cells_per_stage": 1}
+    arch = SPACE.parse("|none~0|+|none~0|nor_conv_3x3~1|+|nor_conv_1x1~0|none~1|skip_connect~2|")
+    policy = BN_POLICIES["affine"]
+    whole = Skeleton(
+        lambda width: Cell(width, [[], [], [3], [2], [], []], policy.cell),
+        **settings,
+        in_channels=3,
+        bn_policy=policy,
+    )
+    state = {f"skeleton.{name}": tensor for name, tensor in whole.state_dict().items()}
+    for name in state:
+        if ".edges.2.3.bn.bias" in name:  # what training made of it
+            state[name] = torch.full_like(state[name], 0.5)
+    subnet = NASBench201Subnet(arch, **settings, input_size=(3, 16, 16)).eval()
+    optimizable = len(list(subnet.parameters()))
+    subnet.load_state_dict(state)
+    assert subnet.state_dict().keys() == state.keys()
+    assert len(list(subnet.parameters())) == optimizable + 3 * 3
+    without = NASBench201Subnet(arch, **settings, input_size=(3, 16, 16)).eval()
+    live = {name: tensor for name, tensor in state.items() if ".edges.2." not in name}
+    without.load_state_dict(live)
+    assert not torch.allclose(subnet(images), without(images))
+    for name in state:
+        if ".edges.2.3.bn.bias" in name:
+            state[name].zero_()
+    subnet.load_state_dict(state)
+    assert torch.equal(subnet(images), without(images))
+    assert not any(module.training for module in subnet.modules())
 
 
 def test_standalone_network_resets_what_the_policy_left_out(

@@ -300,6 +300,31 @@ def test_count_gives_the_parameters_of_the_built_subnets(supernet: Supernet) -> 
     assert [supernet.count(np.array([arch.choices]))[1][0] for arch in archs] == macs.tolist()
 
 
+@pytest.mark.parametrize("kind", ["extracted", "standalone", "built"])
+def test_counted_macs_are_those_that_run(supernet: Supernet, images: Tensor, kind: str) -> None:
+    macs: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        macs.append(output[0].numel() * weight[0].numel())
+
+    archs = sample(supernet, 30)
+    _, counted = supernet.count(np.array([arch.choices for arch in archs]))
+    biases = supernet.num_classes if isinstance(supernet, NASBench201Supernet) else 0
+    for arch, expected in zip(archs, counted, strict=True):
+        network = supernet.build_subnet(arch) if kind == "built" else supernet.extract(arch)
+        if kind == "standalone":
+            network = supernet.to_standalone(network)
+        macs.clear()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(count)
+        with torch.no_grad():
+            network.eval()(images[:2])
+        assert sum(macs) + biases == expected
+
+
 def test_built_subnet_has_fresh_weights(supernet: Supernet) -> None:
     arch = sample(supernet, 1)[0]
     first, second = supernet.build_subnet(arch), supernet.build_subnet(arch)

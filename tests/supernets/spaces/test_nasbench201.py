@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from supernets.spaces import Architecture, NASBench201Space
-from supernets.spaces.nasbench201 import EDGES, OPS, UniqueRule, live_edges, useful_edges
+from supernets.spaces.nasbench201 import (
+    EDGES,
+    OPS,
+    UniqueRule,
+    live_edges,
+    only_live,
+    useful_edges,
+)
 
 SPACE = NASBench201Space()
 NONE, SKIP, CONV_1X1, CONV_3X3 = range(4)
@@ -125,6 +132,15 @@ def test_live_edges_are_those_on_an_unbroken_path(archs: list[Architecture]) -> 
     for arch in archs:
         unbroken = [path for path in PATHS if all(arch.choices[i] != NONE for i in path)]
         assert set(live_edges(arch.choices)) == {i for path in unbroken for i in path}
+
+
+def test_only_live_edges_are_kept_of_every_cell(archs: list[Architecture]) -> None:
+    choices = np.array([arch.choices for arch in archs])
+    kept = only_live(choices)
+    assert len(kept) == 15_625
+    for row, arch in zip(kept.tolist(), archs, strict=True):
+        live = live_edges(arch.choices)
+        assert row == [c if i in live else 0 for i, c in enumerate(arch.choices)]
 
 
 def test_useful_edges_are_those_the_output_reads(archs: list[Architecture]) -> None:
