@@ -391,16 +391,20 @@ def with_pair(position: int, pair: str) -> str:
         (with_fields(normal_concat="[2, 3, 4, 5, 5]"), "normal_concat is not"),
         (with_fields(normal_concat="['2', 3, 4, 5]"), "normal_concat is not"),
         (with_fields(normal_concat="5"), "normal_concat is not"),
-        (with_fields(normal_concat="list(range(2, 6))"), "normal_concat is not"),
         (with_fields(extra="1"), "it needs exactly"),
         (with_fields(reduce=None, **{"*": "1"}).replace("*=", "**"), "it needs exactly"),
         (with_fields(reduce=None).replace(")]", ")], normal=[]"), "it needs exactly"),
-        (with_fields().replace("normal=", "", 1), "it needs exactly"),
-        (with_fields("genotypes.Genotype"), "it is no Genotype"),
+        (with_fields().replace("normal=", "", 1) + ", normal=[])", "it is no Genotype.* alone"),
+        (with_fields(normal_concat="range(2, 6), 1"), "Python can read: positional argument foll"),
+        (f"Genotype([], range(2, 6), normal={NORMAL})", "it needs exactly"),
+        (with_fields() + " " + with_fields(), "it holds 2 of Genotype.*; give one of them"),
+        (with_fields()[:-20], "a parenthesis is not closed, so its end is missing"),
+        (with_fields(normal_concat="[2, 3, 4]"), r"all nodes, but \[2, 3, 4\]"),
+        (with_fields(normal=with_pair(7, "(4, 0)")), r"\(4, 0\) in normal is not of the form"),
+        (with_fields("MyGenotype"), "it is no Genotype"),
         (with_fields("NASNet"), "it is no Genotype"),
         ("Genotype", "it is no Genotype"),
         ("Genotype(", "it is no Genotype"),
-        ("DARTS_V2 = " + with_fields(), "it is no Genotype"),
         (with_fields() + "; pass", "it is no Genotype"),
         ("[1, 2]", "it is no Genotype"),
     ],
@@ -409,6 +413,44 @@ def test_parse_errors_say_what_is_wrong(space: NASNetSpace, text: str, why: str)
     message = f"is not an architecture of space '{space.name}': .*{why}.*Expected, for example"
     with pytest.raises(ValueError, match=message):
         space.parse(text)
+
+
+_PAIR_OF_NUMPY = "(np.str_('sep_conv_3x3'), np.int64(0))"
+_TYPOGRAPHIC = with_fields().replace(", '", ", ‘").replace("('", "(‘").replace("',", "’,")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DARTS_V2 = " + with_fields(),
+        "DARTS_V2: Genotype = " + with_fields() + "  # 2.76 ± 0.09",
+        f"# from genotypes.py\nDARTS_V2 = {with_fields()}\n",
+        "2026-01-02 03:04:05,678 genotype = " + with_fields(),
+        "01/02 03:04:05 AM | genotype = " + with_fields() + "\r\n",
+        with_fields("genotypes.Genotype"),
+        "genotype=" + with_fields("models.cnn.genotypes.Genotype") + ",",
+        f"Genotype({', '.join(FIELDS.values())})",
+        f"Genotype({FIELDS['normal']}, range(2, 6), reduce_concat=[2, 3, 4, 5], reduce={REDUCE})",
+        with_fields().replace("', 0)", "', np.int64(0))"),
+        with_fields(normal=with_pair(0, _PAIR_OF_NUMPY)),
+        with_fields().replace("', 1)", "', numpy.int32(1))"),
+        with_fields().replace("', 1)", "', tensor(1))"),
+        with_fields(normal_concat="list(range(2, 6))", reduce_concat="np.arange(2, 6)"),
+        with_fields(normal_concat="[2, 3] + [4, 5]", reduce_concat="(5, 4, 3, 2)"),
+        with_fields(normal_concat="range(2, 6, 1)", reduce_concat="array([2, 3, 4, 5])"),
+        with_fields(reduce=f"{REDUCE[:2]} + {REDUCE[2:]}"),
+        with_fields(normal=str([tuple(NORMAL[i : i + 2]) for i in range(0, 8, 2)])),
+        with_fields().replace("'", '"'),
+        _TYPOGRAPHIC,
+        with_fields()
+        .replace(", ", " ,\n\t")
+        .replace("]", ",]  # the (cell\n")
+        .replace("(2", "( 2"),
+    ],
+)
+def test_genotypes_are_read_as_people_copy_them(space: NASNetSpace, text: str) -> None:
+    assert text != with_fields()
+    assert space.parse(text) == space.parse(with_fields())
 
 
 def test_order_of_fields_and_white_space_make_no_difference(space: NASNetSpace) -> None:
