@@ -32,6 +32,7 @@ from supernets.evaluation import evaluate
 from supernets.factory import SUPERNET_ONLY
 from supernets.interrupts import StopRequest
 from supernets.retrain_config import RetrainConfig
+from supernets.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.spaces import Architecture
 from supernets.standard_training import read_network_checkpoint, train_network
 from supernets.training_loop import TrainingError
@@ -108,6 +109,9 @@ class FromScratchEstimator:
                 f"channels, the data have {found['classes']} and {found['channels']}; use the data "
                 "it was trained on."
             )
+        check_supernet_single_images(
+            supernet, smallest_minibatch(loaders.train), option="the batch size of the trainings,"
+        )
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
         self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output

@@ -21,6 +21,7 @@ from estimators.windows import window_in_batches
 from supernets.base import Supernet
 from supernets.checkpoint import weights_digest
 from supernets.data import Loaders
+from supernets.single_images import check_supernet_single_images
 
 #: Recalibration of supernets that need it: 2,000 images, as in OFA's code.
 RECALIBRATE_BATCHES = 10
@@ -168,6 +169,9 @@ def measuring_inputs(
     Returns:
         Arguments of ``create_estimator`` and ``create_one_pass``, those that one of the names
         needs; and plain settings that say what they are.
+
+    Raises:
+        ValueError: If there is a minibatch of one image, too few for the supernet's BatchNorm.
     """
     inputs: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -191,6 +195,10 @@ def measuring_inputs(
         recalibrate_batches, settings["recalibration"] = _recalibration(options, supernet, loaders)
         if recalibrate_batches is not None:
             inputs["recalibrate_batches"] = recalibrate_batches
+    trained_on = [*inputs.get("train_batches", ()), *inputs.get("recalibrate_batches", ())]
+    if chosen & {*TRAINS, *VAL_SCORES} and trained_on:
+        smallest = min(len(y) for _, y in trained_on)
+        check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
     return inputs, settings
 
 

@@ -38,6 +38,7 @@ from supernets.progressive_shrinking import (
     phases_for,
     train_progressively,
 )
+from supernets.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.train_config import TrainConfig
 from supernets.train_options import (
     PROGRAM,
@@ -76,6 +77,12 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
     supernet = _create_supernet(args, loaders)
+    if args.epochs != 0:
+        check_supernet_single_images(
+            supernet,
+            smallest_minibatch(loaders.train, ranks.world_size),
+            auxiliary=args.aux_weight > 0,
+        )
     settings: dict[str, Any] = {
         "data": {**loaders.settings, "batch_size": args.batch_size},
         "paths": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -42,6 +43,8 @@ __all__ = [
 DATASETS = ("digits", "cifar10", "cifar100", "folder", "timm")
 STREAM_PREFIXES = ("wds/", "tfds/", "hfids/")
 PREFIXES = ("hfds/", "torch/", *STREAM_PREFIXES)
+
+logger = logging.getLogger(__name__)
 
 MEMORY_BUDGET = 4 * 2**30  # bytes of pixels; larger sets are read batch by batch
 
@@ -199,16 +202,24 @@ def create_loaders(
     # Images often come sorted by class. Mixed, any first minibatches stand for the whole split, and
     # so do the batch statistics of a BatchNorm that has no running ones.
     val_indices = np.random.default_rng(seed).permutation(splits["val"])
+    train = loader(
+        augmented,
+        indices=splits["train"],
+        batch_size=batch_size,
+        augmentation=images.augmentation,
+        shuffle=True,
+        rank=rank,
+        world_size=world_size,
+    )
+    if train.num_joining and rank == 0:
+        logger.info(
+            "Of %d train images %d would be a last minibatch too small for BatchNorm, and join the "
+            "one before.",
+            train.num_images,
+            train.num_joining,
+        )
     return Loaders(
-        train=loader(
-            augmented,
-            indices=splits["train"],
-            batch_size=batch_size,
-            augmentation=images.augmentation,
-            shuffle=True,
-            rank=rank,
-            world_size=world_size,
-        ),
+        train=train,
         train_eval=loader(pixels, indices=splits["train"], batch_size=batch_size, shuffle=True),
         val=loader(pixels, indices=val_indices, batch_size=eval_batch_size),
         test=loader(pixels, indices=splits["test"], batch_size=eval_batch_size),

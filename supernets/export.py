@@ -140,9 +140,9 @@ def export_subnet(
             "split": "train",
             "transforms": "those of the test split",
             "num_batches": num_batches,
-            "num_images": min(
-                num_batches * loaders.train_eval.batch_size, loaders.train_eval.num_images
-            ),
+            "num_images": loaders.train_eval.num_images
+            if num_batches == len(loaders.train_eval)
+            else num_batches * loaders.train_eval.batch_size,
             "seed": loaders.settings["seed"],
         },
         "provenance": dict(provenance or {}),

@@ -135,6 +135,9 @@ class ImageLoader(Loader):
     of all ranks together. So ``world_size`` ranks see together exactly the tensors that one process
     with ``world_size`` times the batch size sees, and an epoch can be entered at any batch.
 
+    A last minibatch that would leave a process with one image, of which BatchNorm on maps of 1x1
+    has no variance, joins the one before.
+
     Args:
         pixels: Where the images come from.
         labels: (num_images of the source,) int64, on the device.
@@ -147,7 +150,9 @@ class ImageLoader(Loader):
         seed: Of order and augmentation. At least 0.
         rank: This process among the ``world_size`` that share each batch.
         world_size: The number of such processes. They get equally many minibatches: a smaller last
-            batch is split evenly and, with fewer images than ranks, dropped.
+            batch is split evenly and, with fewer images than ranks, dropped. With less than two
+            images for each rank it joins the batch before, which one process with as large batches
+            does with one image alone.
 
     Raises:
         ValueError: If ``batch_size`` is less than 1, or there is not one image per rank.
@@ -190,7 +195,13 @@ class ImageLoader(Loader):
     def __len__(self) -> int:
         """The number of minibatches of an epoch, the same on every rank."""
         full, rest = divmod(self.num_images, self.batch_size * self._world_size)
-        return full + (rest >= self._world_size)
+        return full + (rest >= self._world_size and not self.num_joining)
+
+    @property
+    def num_joining(self) -> int:
+        """Images of all ranks that would be too small a last batch, and join the one before."""
+        full, rest = divmod(self.num_images, self.batch_size * self._world_size)
+        return rest if full and self._world_size <= rest < 2 * self._world_size else 0
 
     def over(self, indices: NDArray[np.int64]) -> ImageLoader:
         """The same loader over other images of the source.
@@ -236,11 +247,16 @@ class ImageLoader(Loader):
 
     def _bounds(self, batch: int) -> tuple[int, int, int]:
         """Positions in the epoch: start of all ranks' batch, start and end of this rank's part."""
-        size = self.batch_size * self._world_size
-        begin = batch * size
-        share, extra = divmod(min(size, self.num_images - begin), self._world_size)
+        begin = batch * self.batch_size * self._world_size
+        share, extra = divmod(self._size(batch), self._world_size)
         first = begin + self._rank * share + min(self._rank, extra)
         return begin, first, first + share + (self._rank < extra)
+
+    def _size(self, batch: int) -> int:
+        """Images of all ranks in a batch."""
+        size = self.batch_size * self._world_size
+        joining = self.num_joining if batch == len(self) - 1 else 0
+        return min(size + joining, self.num_images - batch * size)
 
     def _draw(self, epoch: int, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
         """For the images of all ranks in a batch: crop offsets (n,), (n,) and flips (n,).
@@ -248,8 +264,7 @@ class ImageLoader(Loader):
         With cutout also the row and the column (n,) of the square's centre.
         """
         assert self._augmentation is not None
-        size = self.batch_size * self._world_size
-        num_images = min(size, self.num_images - batch * size)
+        num_images = self._size(batch)
         (seed,) = np.random.SeedSequence((self._seed, epoch, batch)).generate_state(1)
         generator = torch.Generator().manual_seed(int(seed))  # on the CPU: the same on every device
         top, left = torch.randint(

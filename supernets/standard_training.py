@@ -32,6 +32,7 @@ from supernets.interrupts import StopRequest
 from supernets.nasbench201 import NASBench201Subnet
 from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
+from supernets.single_images import check_single_images, smallest_minibatch
 from supernets.training_loop import (
     StepLosses,
     TrainingLoop,
@@ -164,17 +165,19 @@ def check_trainable(
 
     Raises:
         ValueError: If the network lacks what the recipe is about, or a minibatch is too small for
-            the BatchNorm of its auxiliary head.
+            its BatchNorm.
     """
     has_head = isinstance(network, NASNetSubnet) and network.skeleton.auxiliary is not None
     if config.aux_weight > 0 and not has_head:
         raise ValueError("aux_weight needs a network with an auxiliary head; leave it out.")
-    last = loaders.train.num_images % (loaders.train.batch_size * ranks.world_size)
-    if config.aux_weight > 0 and 1 in (loaders.train.batch_size, last // ranks.world_size):
-        raise ValueError(
-            "A process gets a minibatch of 1 image, too few for the BatchNorm of the auxiliary "
-            f"head; use another --batch-size than {loaders.train.batch_size}."
-        )
+    check_single_images(
+        network,
+        loaders.input_size,
+        smallest_minibatch(loaders.train, ranks.world_size),
+        call=lambda trained, x: (
+            trained.forward_with_auxiliary(x) if config.aux_weight > 0 else trained(x)
+        ),
+    )
     if config.drop_path_ramp and not any(drop.drop_prob for drop in _drop_paths(network)):
         raise ValueError("drop_path_ramp needs a network with drop path; leave it out.")
 

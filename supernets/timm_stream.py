@@ -7,7 +7,7 @@ than with ``ImageLoader``:
    than a whole one: the minibatches before ``start`` are read and thrown away.
 2. The minibatches depend on ``num_workers``, since each worker reads shards of its own. A worker's
    part is filled up with repeated images to whole minibatches in training, and has a smaller last
-   minibatch of its own in evaluation.
+   minibatch of its own in evaluation; one of a single image joins the minibatch before.
 3. No val split can be drawn: all three splits have names.
 4. One process reads all; several that train together are refused.
 5. Unreadable images are left out or end the run, whichever the reader of timm does.
@@ -16,7 +16,7 @@ than with ``ImageLoader``:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,24 @@ class StreamLoader(Loader):
 
     def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         self._dataset.set_epoch(epoch)
-        for x, y in itertools.islice(self._loader, start, None):
+        for x, y in itertools.islice(without_single_images(self._loader), start, None):
             yield x.contiguous(memory_format=torch.channels_last), y
+
+
+def without_single_images(
+    minibatches: Iterable[tuple[Tensor, Tensor]],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Minibatches ``(x, y)`` of which those of one image join the one before, if there is one."""
+    waiting: tuple[Tensor, Tensor] | None = None
+    for x, y in minibatches:
+        if waiting is not None and len(y) == 1:
+            waiting = torch.cat([waiting[0], x]), torch.cat([waiting[1], y])
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = x, y
+    if waiting is not None:
+        yield waiting
 
 
 def open_streams(

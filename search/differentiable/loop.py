@@ -42,6 +42,7 @@ from supernets.distributed import Ranks, average_tensor
 from supernets.evaluation import evaluate
 from supernets.interrupts import StopRequest
 from supernets.relaxed import FixedMixture, RelaxedNetwork
+from supernets.single_images import check_single_images, smallest_minibatch
 from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
 from supernets.training_log import write_rows
@@ -77,8 +78,8 @@ class DifferentiableSearch:
         run_settings: Plain values stored in every checkpoint.
 
     Raises:
-        ValueError: If the data are a stream, the recipe has other epochs, or its optimizer is none
-            that the gradient can look through.
+        ValueError: If the data are a stream, the recipe has other epochs, its optimizer is none
+            that the gradient can look through, or a minibatch is too small for BatchNorm.
     """
 
     def __init__(
@@ -117,6 +118,13 @@ class DifferentiableSearch:
         self.relaxation = create_relaxation(config.relaxation)
         self.stage = 0
         self.network = self._build(None)
+        uniform = torch.full(self.network.alphas_shape, 1 / len(self.network.ops), device=device)
+        check_single_images(
+            self.network,
+            loaders.input_size,
+            min(smallest_minibatch(part, self.ranks.world_size) for part in (self.train, self.val)),
+            call=lambda network, x: network(x, uniform),
+        )
         first, num_ops = config.stages[0].keep_ops, len(self.network.ops)
         if first is not None and first < num_ops:
             raise ValueError(

@@ -97,9 +97,12 @@ def test_ranks_together_see_the_batches_of_one_process(
     whole = list(numbered_loader(num_images, 8 * world_size, cutout=cutout).epoch(1))
     ranks = [numbered_loader(num_images, 8, rank, world_size, cutout) for rank in range(world_size)]
     parts = [list(loader.epoch(1)) for loader in ranks]
-    if num_images % (8 * world_size) in range(1, world_size):  # too few images to go round
-        whole = whole[:-1]
-    assert {len(part) for part in parts} == {len(loader) for loader in ranks} == {len(whole)}
+    assert {len(part) for part in parts} == {len(loader) for loader in ranks}
+    if num_images % (8 * world_size) in range(1, 2 * world_size):  # too few images to go round
+        num_whole = num_images // (8 * world_size)
+        assert len(parts[0]) == num_whole
+        whole, parts = whole[: num_whole - 1], [part[:-1] for part in parts]
+    assert len(parts[0]) == len(whole)
     joined = [
         (torch.cat([x for x, _ in batch]), torch.cat([y for _, y in batch]))
         for batch in zip(*parts, strict=True)
@@ -108,6 +111,33 @@ def test_ranks_together_see_the_batches_of_one_process(
     for batch in zip(*parts, strict=True):
         sizes = [len(y) for _, y in batch]
         assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("num_images", "world_size", "sizes"),
+    [
+        (65, 1, [8] * 7 + [9]),
+        (66, 1, [8] * 8 + [2]),
+        (1, 1, [1]),  # there is none before
+        (65, 2, [8] * 4),  # not one for each
+        (66, 2, [8] * 3 + [9]),
+        (67, 2, [8] * 3 + [10]),
+        (68, 2, [8] * 4 + [2]),
+        (2, 2, [1]),
+    ],
+)
+def test_a_last_minibatch_of_one_image_joins_the_one_before(
+    num_images: int, world_size: int, sizes: list[int], assert_same: Callable[..., None]
+) -> None:
+    loaders = [numbered_loader(num_images, 8, rank, world_size) for rank in range(world_size)]
+    epochs = [list(loader.epoch(3)) for loader in loaders]
+    assert [len(y) for _, y in epochs[0]] == sizes
+    assert {len(loader) for loader in loaders} == {len(sizes)}
+    seen = sorted(int(label) for epoch in epochs for _, y in epoch for label in y)
+    assert len(set(seen)) == len(seen) == num_images - (num_images == 65 and world_size == 2)
+    start = len(sizes) - 1
+    for loader, epoch in zip(loaders, epochs, strict=True):
+        assert_same(loader.epoch(3, start), epoch[start:])
 
 
 @pytest.mark.parametrize("pad", [0, 1, 4])

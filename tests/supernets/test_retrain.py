@@ -618,7 +618,7 @@ def test_data_have_the_cutout_of_the_export_unless_another_is_asked_for(
         ("--finetune --channels 4 --stem cifar", "leave out --channels, --stem, or --finetune."),
         ("--aux-weight 0.4 --image-size 28", "The auxiliary head needs images of at least 29"),
         ("--image-size 96", "has stem cifar for images of 32 pixels, these have 96; pass --stem"),
-        ("--aux-weight 0.4 --batch-size 7", "gets a minibatch of 1 image, too few for"),
+        ("--aux-weight 0.4 --batch-size 1", "of 1 image are too small for the BatchNorm of this"),
         ("--drop-path-ramp", "--drop-path-ramp needs the rate it ends with; pass --drop-path."),
         ("--cutout 33", "cutout must be at most the 32 pixels of an image, got 33."),
     ],

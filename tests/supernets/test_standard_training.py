@@ -612,7 +612,7 @@ from supernets.retrain_config import RetrainConfig
 
 torch.set_num_threads(1)
 output, ranks, cpu = Path(sys.argv[1]), ranks_from_environment(), torch.device("cpu")
-loaders = create_loaders("digits", batch_size=191, rank=ranks.rank, world_size=ranks.world_size)
+loaders = create_loaders("digits", batch_size=190, rank=ranks.rank, world_size=ranks.world_size)
 start_process_group(ranks, cpu)
 real, count, stop_at = standard_training.training_loss, 0, None
 
@@ -668,7 +668,7 @@ def test_two_processes_do_what_one_does_with_the_doubled_minibatch(tmp_path: Pat
     (tmp_path / "two").mkdir()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    loaders = create_loaders("digits", batch_size=382)
+    loaders = create_loaders("digits", batch_size=380)
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 10)
