@@ -32,6 +32,7 @@ from estimators.one_pass import OnePassEstimator
 from estimators.options import BATCH_SIZE, EstimatorOptions, check_recalibration
 from estimators.rank_options import PROGRAM, build_parser, check_args
 from estimators.report import write_csv, write_report
+from estimators.revisions import revisions
 from estimators.scores import Score
 from estimators.tabular import TabularEstimator
 from estimators.trials import Trial, TrialStore
@@ -233,6 +234,7 @@ def _subject(
         "estimators": sorted(args.estimators),
         "settings": settings,
         "archs": [supernet.space.format(arch) for arch in archs],
+        **revisions(supernet.space.name, args.estimators),
     }
     path = args.output / f"measurements-{digest[:12]}.db"
     store = TrialStore.open(path, header, supernet.space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -14,9 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators.scores import COST_SCORES, PROXY_SCORES
+from estimators.settings import changes
 from search.rows import are_new, first_copies
+from supernets.digests import unchecked_inputs
 from supernets.progress import hides_bars
 from supernets.spaces import Architecture, SearchSpace
+
+_logger = logging.getLogger(__name__)
 
 CHEAP_SCORES = (*COST_SCORES, *PROXY_SCORES)
 #: Gives params and macs, by name, of choices (num_archs, num_decisions), each (num_archs,).
@@ -60,6 +65,31 @@ class CheapScores:
     def measure_with(self, measure: MeasureProxies) -> None:
         """Says how to measure the proxies; must be called before scores with proxies are asked."""
         self._measure = measure
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        """Makes sure that what the file holds was measured with the same inputs; keeps them there.
+
+        Args:
+            inputs: All that decides the proxies, plain values: weights, images, revisions.
+
+        Raises:
+            ValueError: If it was measured with others.
+        """
+        if not self.proxies:
+            return
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            self._create(connection)
+            stored = connection.execute("SELECT value FROM inputs").fetchone()
+            num_scores = connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0]
+            if stored is None:
+                connection.execute("INSERT INTO inputs VALUES (?)", [json.dumps(inputs)])
+                if num_scores:
+                    _logger.warning(unchecked_inputs(self._path, ["supernet and images"]))
+            elif differences := changes(json.loads(stored[0]), inputs):
+                raise ValueError(
+                    f"{self._path} holds scores measured with other inputs: {differences}. Use a "
+                    "new --output, or what it was written with."
+                )
 
     def __call__(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Scores of choices (num_archs, num_decisions).
@@ -111,9 +141,13 @@ class CheapScores:
         self, connection: sqlite3.Connection
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """What the file holds: architectures as choices, and their proxies."""
-        connection.execute("CREATE TABLE IF NOT EXISTS scores (arch TEXT PRIMARY KEY, value TEXT)")
+        self._create(connection)
         stored = list(connection.execute("SELECT arch, value FROM scores"))
         known = self._space.choices_of(self._space.parse(arch) for arch, _ in stored)
         values = (json.loads(value) for _, value in stored)
         table = [[each[name] for name in self.proxies] for each in values]
         return known, np.reshape(table, (len(stored), len(self.proxies)))
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE IF NOT EXISTS scores (arch TEXT PRIMARY KEY, value TEXT)")
+        connection.execute("CREATE TABLE IF NOT EXISTS inputs (value TEXT)")

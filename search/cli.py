@@ -20,6 +20,7 @@ from estimators.options import (
     table_estimator,
     train_batch_size,
 )
+from estimators.revisions import revisions
 from estimators.scores import Score
 from estimators.scratch_options import scratch_estimator
 from estimators.trials import TrialStore
@@ -69,7 +70,7 @@ from supernets.command_line import (
 )
 from supernets.cost import Constraint, CostModel, feasibility_check
 from supernets.device import resolve_device
-from supernets.digests import file_digest
+from supernets.digests import digest_of, file_digest
 from supernets.export import check_export_target, check_space
 from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
@@ -158,10 +159,13 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         "constraints": [asdict(constraint) for constraint in constraints],
         "latency_table": None if latency is None else file_digest(args.latency_table),
         "seed": args.seed,
+        **revisions(whole_space.name, _scores_used(args, constraints, estimator_settings)),
     }
     store = TrialStore.open(args.output / "trials.db", header, whole_space)
     try:
         check_store(store, num_trials=args.num_trials)
+        if cheap_scores is not None and trained is not None:
+            cheap_scores.check_inputs(_proxy_inputs(cheap_scores.proxies, trained))
     except ValueError:
         store.close()
         raise
@@ -261,6 +265,25 @@ def _proxies(
         device=device,
     )
     return lambda arch: one_pass.measure(arch).metrics
+
+
+def _proxy_inputs(names: Sequence[str], trained: Trained) -> dict[str, Any]:
+    """All that decides zero-cost proxies."""
+    loaders = trained.loaders
+    return {
+        "supernet": trained.digest,
+        "images": digest_of([loaders.settings, loaders.train.batch_size]),
+        **revisions(trained.supernet.space.name, names),
+    }
+
+
+def _scores_used(
+    args: argparse.Namespace, constraints: Sequence[Constraint], estimator: Mapping[str, Any]
+) -> list[str]:
+    """Names of all scores and costs that decide the trials."""
+    metrics = [constraint.metric for constraint in constraints]
+    combined = estimator.get("scores", ())
+    return [args.estimator, *combined, *(args.predictor_inputs or ()), *metrics]
 
 
 def _searched_space(space: SearchSpace, resolution: int | None) -> SearchSpace:

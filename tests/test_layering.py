@@ -42,6 +42,7 @@ TORCH_FREE = (
     "estimators.combined",
     "estimators.learning_curves",
     "estimators.scores",
+    "estimators.revisions",
     "estimators.windows",
     "estimators.settings",
     "estimators.chosen_archs",

@@ -110,3 +110,23 @@ def test_names_that_are_unknown_or_twice_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"distinct and of {', '.join(CHEAP_SCORES)}, got "):
         CheapScores(names, space, count=count, path=tmp_path / "scores.db")
+
+
+def test_scores_of_another_supernet_are_not_mixed_in(
+    space: SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def scores(**inputs: Any) -> CheapScores:
+        found = CheapScores(["snip"], space, count=count, path=tmp_path / "scores.db")
+        found.measure_with(Proxies())
+        if inputs:
+            found.check_inputs(inputs)
+        return found
+
+    scores()(np.array([(0, 1)]))  # a file of before says nothing of its inputs
+    scores(supernet="a", images="x")
+    assert "does not say what was in its supernet and images" in caplog.text
+    caplog.clear()
+    scores(images="x", supernet="a")(np.array([(1, 1)]))
+    assert not caplog.text
+    with pytest.raises(ValueError, match="other inputs: supernet was a and is now b"):
+        scores(supernet="b", images="x")
