@@ -25,17 +25,18 @@ from estimators.executors import ExecutorError
 from estimators.executors.options import ExecutorOptions
 from estimators.factory import create_one_pass
 from estimators.features import combined_features
-from estimators.from_scratch import SCRATCH_BATCH_SIZE, SCRATCH_LR, FromScratchEstimator
+from estimators.from_scratch import SCRATCH_BATCH_SIZE
 from estimators.inherited_options import chosen_scores, measuring_inputs, score_units
 from estimators.measuring import measure_all, train_all, trial_of_pass
 from estimators.one_pass import OnePassEstimator
 from estimators.options import BATCH_SIZE, EstimatorOptions, check_recalibration
 from estimators.rank_options import PROGRAM, build_parser, check_args
-from estimators.report import write_csv, write_report
+from estimators.ranking_facts import noise_ceiling, supernet_facts
+from estimators.report import summary, write_csv, write_report
 from estimators.revisions import revisions
 from estimators.scores import Score
-from estimators.tabular import TabularEstimator
 from estimators.trials import Trial, TrialStore
+from estimators.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.checkpoint import (
@@ -58,7 +59,6 @@ from supernets.cost import CostModel
 from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.factory import default_amp
-from supernets.retrain_config import RetrainConfig
 from supernets.spaces import Architecture
 
 
@@ -72,17 +72,17 @@ class _Subject:
     one_pass: OnePassEstimator
     store: TrialStore
     settings: Mapping[str, Any]
-    epoch_batches: int
+    history: Sequence[Mapping[str, Any]]
+    loaders: Loaders
 
-
-@dataclass(frozen=True)
-class _Truth:
-    """What the architectures are worth: from a table, or from trainings to come."""
-
-    source: str
-    unit: str
-    table: Mapping[Architecture, float] | None
-    trainer: FromScratchEstimator | None
+    @property
+    def num_val_images(self) -> int:
+        """Those that validation accuracies are of."""
+        num_images: int = self.loaders.val.num_images
+        num_batches: int | None = self.settings.get("val_batches")
+        if num_batches is None:
+            return num_images
+        return min(num_images, num_batches * self.loaders.val.batch_size)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,27 +109,20 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     space = supernets[0].space
     for supernet in supernets:
         check_recalibration(args.estimators, measuring, supernet)
-    table, column = None, None
-    if args.table is not None:
-        found = TabularEstimator.open(
-            args.table,
-            space,
-            arch_column=args.arch_column,
-            value_column=args.table_column,
-            split="test",
-            trust_pickle=bool(args.trust_pickle),
-        )
-        table, column = found.values, found.column
+    truth = None if args.table is None else truth_of_table(args, space)
+    table = None if truth is None else truth.table
     archs = choose_archs(space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed)
     if args.top_k >= len(archs):
         raise ValueError(
             f"--top-k must be less than the {len(archs)} architectures, got {args.top_k}."
         )
+    if truth is not None:
+        truth = checked_truth(truth, archs, is_asked_for=args.truth_test_size is not None)
     prepare_output(args.output)
     data = _Data(args, checkpoints, device)
-    truth = _Truth(f"table {args.table}, column {column}", "", table, None)
-    if args.truth_epochs is not None:
-        truth = _training(args, supernets[0], data, device)
+    if truth is None:
+        batch_size = args.truth_batch_size or SCRATCH_BATCH_SIZE
+        truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
     amp = default_amp(space.name, device) if args.amp is None else args.amp
     batch_size = measuring.tse_batch_size or BATCH_SIZE
     loaders = [data.open(i, batch_size) for i in range(len(supernets))]
@@ -138,7 +131,10 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
     subjects: list[_Subject] = []
     try:
         for i, supernet in enumerate(supernets):
-            subjects.append(_subject(args, i, supernet, loaders[i], archs, measuring, device, amp))
+            subject = _subject(
+                args, i, supernet, checkpoints[i], loaders[i], archs, measuring, device, amp
+            )
+            subjects.append(subject)
     except ValueError:
         for subject in subjects:
             subject.store.close()
@@ -191,24 +187,11 @@ class _Data:
         return loaders
 
 
-def _training(
-    args: argparse.Namespace, supernet: Supernet, data: _Data, device: torch.device
-) -> _Truth:
-    """The trainings from scratch, which go on from what their folder holds."""
-    folder = args.truth_dir or args.output / "truth"
-    folder.mkdir(parents=True, exist_ok=True)
-    lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
-    loaders = data.open(0, args.truth_batch_size or SCRATCH_BATCH_SIZE)
-    trainer = FromScratchEstimator(
-        supernet, loaders, RetrainConfig(epochs=args.truth_epochs, lr=lr), folder, device=device
-    )
-    return _Truth(f"trained from scratch for {args.truth_epochs} epochs", "%", None, trainer)
-
-
 def _subject(
     args: argparse.Namespace,
     i: int,
     supernet: Supernet,
+    checkpoint: Mapping[str, Any],
     loaders: Loaders,
     archs: Sequence[Architecture],
     measuring: EstimatorOptions,
@@ -240,14 +223,15 @@ def _subject(
     store = TrialStore.open(path, header, supernet.space)
     source = args.supernet[i]
     name = source.parent.name or source.stem
-    return _Subject(name, source, digest, one_pass, store, settings, len(loaders.train))
+    history = checkpoint.get("progress", {}).get("history", [])
+    return _Subject(name, source, digest, one_pass, store, settings, history, loaders)
 
 
 def _rank(
     args: argparse.Namespace,
     command: str,
     archs: Sequence[Architecture],
-    truth: _Truth,
+    truth: Truth,
     subjects: Sequence[_Subject],
     scores: Sequence[Score],
     cost_model: CostModel,
@@ -321,20 +305,37 @@ def _rank(
             "mean": float(true.mean()),
             "sd": float(true.std()),
             "best": float(true.max()),
+            "test_images": truth.test_images,
             "failed": [cost_model.space.format(t.arch) for t in trained if t.score is None],
         },
+        "noise_ceiling": noise_ceiling(
+            true,
+            test_images=truth.test_images,
+            repeats=[np.array([each[archs[i]] for i in known]) for each in truth.repeats],
+            seed=args.seed,
+        ),
         "supernets": [
-            {"name": subject.name, "path": str(subject.path), "digest": subject.digest}
-            for subject in subjects
+            {
+                "name": subject.name,
+                "path": str(subject.path),
+                "digest": subject.digest,
+                **supernet_facts(
+                    trials,
+                    subject.history,
+                    num_classes=subject.loaders.num_classes,
+                    num_val_images=subject.num_val_images,
+                ),
+            }
+            for subject, trials in zip(subjects, measured, strict=True)
         ],
-        "settings": {**subjects[0].settings, **score_units(scores, subjects[0].epoch_batches)},
+        "settings": {**subjects[0].settings, **score_units(scores, len(subjects[0].loaders.train))},
         "not_measured": {cost_model.space.format(archs[i]): lost[i] for i in lost},
         **found,
         "early": early,
     }
     _write(args.output, result, scores, measured[0], true, subjects[0])
     counted = executors.lost_workers
-    print_result({"status": "finished", **_summary(result), **counted, "files": args.output})
+    print_result({"status": "finished", **summary(result), **counted, "files": args.output})
     return 0
 
 
@@ -380,24 +381,6 @@ def _num_known(args: argparse.Namespace, num_archs: int) -> int:
         num_known: int = args.num_known
         return num_known
     return max(MIN_NUM_KNOWN, num_archs // 5)
-
-
-def _summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader of the terminal wants to know."""
-    return {
-        "space": result["space"],
-        "num_archs": result["num_archs"],
-        "truth": result["truth"]["source"],
-        "spearman": {
-            each["name"]: {
-                key: round(each["metrics"]["spearman"][key], 3) for key in ("mean", "low", "high")
-            }
-            for each in result["estimators"]
-        },
-        "combined": result["combined"] and result["combined"]["spearman"],
-        "suggested_num_steps": result["suggested_num_steps"]
-        and result["suggested_num_steps"]["num_steps"],
-    }
 
 
 if __name__ == "__main__":

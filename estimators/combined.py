@@ -25,6 +25,8 @@ from estimators.ranking import PERCENTILES, Interval, diverged_last, spearman
 
 #: With fewer known truths, the average of ranks is the better score of the two.
 MIN_NUM_KNOWN = 10
+#: With fewer left to rank, their correlation says nothing of a fit.
+MIN_NUM_UNKNOWN = 10
 #: Names under which ``held_out`` reports what is made of all features.
 FITTED, RANK_AVERAGE = "fitted", "rank_average"
 

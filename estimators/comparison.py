@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.combined import FITTED, MIN_NUM_KNOWN, RANK_AVERAGE, HeldOut, held_out
+from estimators.combined import (
+    FITTED,
+    MIN_NUM_KNOWN,
+    MIN_NUM_UNKNOWN,
+    RANK_AVERAGE,
+    HeldOut,
+    held_out,
+)
 from estimators.curve_scores import choose_num_batches, prefix_scores, race
 from estimators.features import combined_features, losses_of, scores_of
 from estimators.learning_curves import (
@@ -17,6 +25,7 @@ from estimators.learning_curves import (
     MIN_EPOCHS,
     early_correlations,
     effective_budget,
+    first_overfit,
     lc_svr_correlations,
 )
 from estimators.measuring import SECONDS
@@ -84,6 +93,8 @@ def compare_scores(
     curves = _curves(by_name, trials, truth, num_bootstrap, seed)
     losses = [losses_of(each, TRAIN_CURVE) for each in trials]
     has_curves = any(name in CURVE_SCORES for name in names)
+    features = [combined_features(scores, each) for each in trials]
+    problem = _combined_problem(len(features[0]), len(truth), num_known)
     return {
         "estimators": [
             {
@@ -99,9 +110,8 @@ def compare_scores(
         "curves": curves,
         "suggested_num_steps": _suggested(losses, stability) if has_curves else None,
         "race": _race(losses, top_k) if "tse" in names else None,
-        "combined": _combined(
-            [combined_features(scores, each) for each in trials], truth, num_known, seed
-        ),
+        "combined": _combined(features, truth, num_known, seed) if problem is None else None,
+        "combined_problem": problem,
         "archs": [
             {
                 "architecture": notation,
@@ -144,7 +154,7 @@ def compare_epochs(
     num_epochs = train_losses.shape[1]
     epochs = range(1, num_epochs + 1)
     found = early_correlations(train_losses, val_top1, truth, epochs)
-    if num_epochs >= MIN_EPOCHS and MIN_ARCHS <= num_known <= len(trials) - 2:
+    if num_epochs >= MIN_EPOCHS and MIN_ARCHS <= num_known <= len(trials) - MIN_NUM_UNKNOWN:
         found["LcSVR"] = lc_svr_correlations(
             val_top1, costs, truth, epochs, num_train_archs=num_known, seed=seed
         )
@@ -152,6 +162,7 @@ def compare_epochs(
         "epochs": list(epochs),
         "spearman": {name: _numbers(values) for name, values in found.items()},
         "effective_budget": effective_budget(train_losses),
+        "first_overfit": first_overfit(train_losses),
     }
 
 
@@ -167,20 +178,20 @@ def _diverged(comparison: Comparison, name: str, notations: Sequence[str]) -> li
 
 
 def _differences(comparison: Comparison, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Of all pairs, the better one first."""
+    """Of all pairs, the one of better Spearman first."""
     found = []
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            interval = comparison.difference(a, b, "spearman")
+    for metric in ("spearman", "top_k_mean"):
+        for a, b in combinations(names, 2):
+            interval = comparison.difference(a, b, metric)
             found.append(
                 {
                     "a": a,
                     "b": b,
-                    "metric": "spearman",
+                    "metric": metric,
                     "value": interval.value,
                     "low": interval.low,
                     "high": interval.high,
-                    "share_above": comparison.share_greater(a, b, "spearman"),
+                    "share_above": comparison.share_greater(a, b, metric),
                 }
             )
     return found
@@ -230,6 +241,7 @@ def _suggested(losses: Sequence[Floats], stability: float) -> dict[str, Any]:
     per_supernet = [choose_num_batches(each, stability) for each in losses]
     return {
         "num_steps": max(per_supernet),
+        "largest": losses[0].shape[1],
         "threshold": stability,
         "per_supernet": per_supernet,
     }
@@ -249,15 +261,28 @@ def _race(losses: Sequence[Floats], k: int) -> dict[str, Any]:
     }
 
 
+def _combined_problem(num_features: int, num_archs: int, num_known: int) -> str | None:
+    """Why there is no combined score, if there is none."""
+    if num_features < 2:
+        return "It needs two or more scores."
+    if num_known < MIN_NUM_KNOWN:
+        return f"A fit needs at least {MIN_NUM_KNOWN} known truths, it would have {num_known}."
+    num_unknown = max(0, num_archs - num_known)
+    if num_unknown < MIN_NUM_UNKNOWN:
+        return (
+            f"Fitted to {num_known} of {num_archs} architectures it would be judged on the other "
+            f"{num_unknown}, which are too few; {MIN_NUM_UNKNOWN} are needed."
+        )
+    return None
+
+
 def _combined(
     features: Sequence[Mapping[str, Floats]], truth: Floats, num_known: int, seed: int
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """A score fitted to the few whose truth is known, beside its parts, on all others.
 
     One is fitted for each supernet, to the same architectures; correlations are their means.
     """
-    if len(features[0]) < 2 or not MIN_NUM_KNOWN <= num_known <= len(truth) - 2:
-        return None
     per_supernet = [held_out(each, truth, num_known, NUM_SPLITS, seed) for each in features]
     found = HeldOut(
         num_known=num_known,
@@ -282,6 +307,7 @@ def _combined(
         )
     return {
         "num_known": num_known,
+        "num_unknown": len(truth) - num_known,
         "num_splits": NUM_SPLITS,
         "features": list(features[0]),
         "spearman": {

@@ -279,8 +279,21 @@ def effective_budget(losses: NDArray[np.float64], is_overfit: IsOverfit = nearly
     Raises:
         ValueError: If there are no losses.
     """
+    first = first_overfit(losses, is_overfit)
+    return max(1, 9 * (losses.shape[1] if first is None else first) // 10)
+
+
+def first_overfit(losses: NDArray[np.float64], is_overfit: IsOverfit = nearly_zero) -> int | None:
+    """The epoch, from 1, after which the first architecture overfits; None if none does.
+
+    Args:
+        losses: As of ``effective_budget``.
+        is_overfit: As of ``effective_budget``.
+
+    Raises:
+        ValueError: If there are no losses.
+    """
     if losses.ndim != 2 or losses.size == 0:
         raise ValueError(f"Expected losses (num_archs, num_epochs), got {losses.shape}.")
-    epochs = np.flatnonzero(is_overfit(losses).any(axis=0)) + 1
-    first = int(epochs[0]) if len(epochs) else losses.shape[1]
-    return max(1, 9 * first // 10)
+    epochs = np.flatnonzero(is_overfit(losses).any(axis=0))
+    return int(epochs[0]) + 1 if len(epochs) else None

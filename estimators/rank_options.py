@@ -75,6 +75,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where these trainings are kept for later comparisons (default: in --output)",
     )
+    add(
+        "--truth-test-size",
+        type=int,
+        metavar="N",
+        help="test images behind each accuracy of the table, for the noise ceiling (default: that "
+        "of NAS-Bench-101 and of columns named after CIFAR-10's test set, otherwise unknown)",
+    )
+    add(
+        "--truth-seed-columns",
+        nargs="+",
+        metavar="NAME",
+        help="columns of the table with the truths of single seeds, for the noise ceiling "
+        "(default: none)",
+    )
 
     add = parser.add_argument_group("comparison").add_argument
     add("--top-k", type=int, default=10, metavar="K", help="how many are the top (default: 10)")
@@ -130,11 +144,20 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
     for name in ("truth_lr", "truth_batch_size", "truth_dir"):
         if args.truth_epochs is None and getattr(args, name) is not None:
             raise ValueError(f"{flag(name)} needs --truth-epochs; leave it out.")
+    for name in ("truth_test_size", "truth_seed_columns"):
+        if args.table is None and getattr(args, name) is not None:
+            raise ValueError(f"{flag(name)} needs --table; leave it out.")
+    columns = args.truth_seed_columns
+    if columns is not None and (len(columns) < 2 or len(set(columns)) < len(columns)):
+        raise ValueError(
+            f"--truth-seed-columns must be two or more different columns, got {' '.join(columns)}."
+        )
     if args.archs is not None and args.num_archs is not None:
         raise ValueError("--archs says which architectures; leave --num-archs out.")
     for name, least in (
         ("truth_epochs", 1),
         ("truth_batch_size", 1),
+        ("truth_test_size", 1),
         ("num_archs", 3),
         ("top_k", 1),
         ("num_bootstrap", 1),

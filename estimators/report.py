@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from estimators.ranking import best_first
+from estimators.report_facts import supernet_facts_text, truth_facts_text
 from estimators.report_html import (
     Section,
     bullets,
@@ -42,7 +43,15 @@ from estimators.report_tables import (
     top_tables,
     truth_of,
 )
-from estimators.report_words import BASELINES, METRICS, SCORES, TERMS, headline
+from estimators.report_words import (
+    BASELINES,
+    METRICS,
+    SCORES,
+    TERMS,
+    clear_winner,
+    headline,
+    is_settled,
+)
 from supernets.atomic import atomic_write
 
 
@@ -118,14 +127,39 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
         writer.writerows(rows)
 
 
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of the terminal wants to know, as plain values."""
+    return {
+        "space": result["space"],
+        "num_archs": result["num_archs"],
+        "truth": result["truth"]["source"],
+        "spearman": {
+            each["name"]: {
+                key: round(each["metrics"]["spearman"][key], 3) for key in ("mean", "low", "high")
+            }
+            for each in result["estimators"]
+        },
+        "clearly_best": clear_winner(result),
+        "noise_ceiling": result["noise_ceiling"] and round(result["noise_ceiling"]["spearman"], 3),
+        "supernets": {
+            each["name"]: {key: each[key] for key in ("val_top1", "probe_val_top1", "chance")}
+            for each in result["supernets"]
+        },
+        "combined": result["combined"] and result["combined"]["spearman"],
+        "suggested_num_steps": result["suggested_num_steps"]["num_steps"]
+        if is_settled(result)
+        else None,
+    }
+
+
 def _cost(result: Mapping[str, Any]) -> str:
     estimators, curves = result["estimators"], result["curves"]
     plots = []
     if curves:
-        suggested = result["suggested_num_steps"]
+        suggested = result["suggested_num_steps"] if is_settled(result) else None
         num_steps = None if suggested is None else suggested["num_steps"]
         caption = "Bands are 95 % intervals" + (
-            "" if suggested is None else "; dotted: suggested B"
+            "" if suggested is None else "; dotted: where the order by tse has settled"
         )
         plots.append(figure(legend(curves) + plot_budgets(curves, num_steps), caption + "."))
     names = ", ".join(f"{place} {code(e['name'])}" for place, e in enumerate(estimators, 1))
@@ -170,10 +204,22 @@ def _early(result: Mapping[str, Any]) -> str:
     if found is None:
         return ""
     curves, effective = found["spearman"], found["effective_budget"]
-    plot = plot_early(found["epochs"], curves, effective)
+    first, num_epochs = found["first_overfit"], len(found["epochs"])
+    limit = effective if first is not None and effective < num_epochs else None
+    plot = plot_early(found["epochs"], curves, limit)
     caption = "How early in trainings from scratch their outcome can be told."
-    if effective is not None:
-        caption += f" Past {effective} epochs, dotted, training losses say less: some overfit."
+    if num_epochs == 1:
+        caption += " They have one epoch, so that nothing is early here."
+    elif first is None:
+        caption += (
+            f" No training loss falls below 0.1 nats within the {num_epochs} epochs: none is yet "
+            "known to overfit."
+        )
+    else:
+        caption += f" After epoch {first} a training loss is below 0.1 nats"
+        caption += (
+            "." if limit is None else f"; past epoch {limit}, dotted, training losses say less."
+        )
     return f'<div class="plots">{figure(legend(curves) + plot, caption)}</div>'
 
 
@@ -196,16 +242,13 @@ def _diverged(result: Mapping[str, Any]) -> str:
 
 
 def _measured(result: Mapping[str, Any]) -> str:
-    truth, unit = result["truth"], result["truth"]["unit"]
     facts = {
         "date": result["date"],
-        "truth": f"{truth['source']}: mean {with_unit(truth['mean'], unit)}, standard deviation "
-        f"{with_unit(truth['sd'], unit)}, best {with_unit(truth['best'], unit)}",
+        "truth": truth_facts_text(result),
         "resamples of a bootstrap": str(result["num_bootstrap"]),
     }
     for supernet in result["supernets"]:
-        key = f"supernet {supernet['name']}"
-        facts[key] = f"{supernet['path']} (digest {supernet['digest']})"
+        facts[f"supernet {supernet['name']}"] = supernet_facts_text(supernet)
     facts |= flat(result["settings"])
     return f"<pre>{escape(result['command'])}</pre>\n{settings_table(facts)}"
 

@@ -118,7 +118,7 @@ def top_tables(result: Mapping[str, Any]) -> str:
     averaged = " on average over supernets" if num_supernets > 1 else ""
     return (
         f"<p>The {k} best by truth, and the place each score gives them{averaged}. Marked: among "
-        f"its {k} best.</p>\n"
+        f"its {k} best. Equal scores are placed in the order of the list.</p>\n"
         + table("Best by truth", [*heads, *map(code, names)], by_truth, kind="archs")
         + f"\n<p>The {k} best by {code(best)} on supernet "
         f"{code(result['supernets'][0]['name'])}. Marked: among the true {k} best.</p>\n"
@@ -141,7 +141,8 @@ def combined_table(result: Mapping[str, Any]) -> str:
     note = (
         f"A regression on {', '.join(map(code, found['features']))}, fitted to the truth of "
         f"{found['num_known']} architectures and judged on the others: Spearman, mean of "
-        f"{found['num_splits']} random splits ± standard deviation over splits."
+        f"{found['num_splits']} random splits ± standard deviation over splits. In brackets lie "
+        "95 % of the splits, which share architectures: less than other architectures would change."
     )
     heads = ["Score", "Spearman", "Combined minus it"]
     return f"<p>{note}</p>\n{table('Combined score', heads, rows)}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from estimators.report_facts import supernets_sentence, truth_sentence
 from estimators.report_html import Difference, code, duration, marked, number, with_unit
 
-#: Scores that look at no data, which every other has to beat.
+#: Scores that look at no data and cost nothing, which every other has to beat.
 BASELINES = ("macs", "params", "benchmark_macs", "benchmark_params")
 #: Below this, intervals are too wide to tell estimators apart.
 FEW_ARCHS = 30
+#: Below this, resamples are too much alike for their intervals to tell anything.
+MIN_ARCHS = 10
 
 METRICS = {
     "spearman": "Spearman",
@@ -32,9 +35,9 @@ TERMS = {
     "Top-k regret": "How far the best of the k that the score ranks best lies below the best of "
     "all; 0 means that the best of all is among them.",
     "Mean truth of top k": "Average truth of the k architectures that the score ranks best.",
-    "[low, high]": "95 % interval of a bootstrap over the architectures: what other random "
-    "architectures of this space would have shown.",
-    "±": "Standard deviation over supernets: what training the supernet again would change.",
+    "[low, high]": "95 % interval of a bootstrap over the architectures: what other "
+    "architectures, drawn alike, would have shown.",
+    "±": "Standard deviation over supernets: what another of these supernets would change.",
     "Clear, within noise": "A difference is clear if its 95 % interval lies on one side of 0, "
     "otherwise within noise; both scores see the same resampled architectures. The best of many "
     "scores was chosen by these data and looks a little better here than it is.",
@@ -51,8 +54,9 @@ TERMS = {
 
 SCORES = {
     "tse": "Minus the sum of the training losses of B extra steps.",
-    "tse_e": "Like tse, of the last steps alone.",
-    "tse_ema": "Like tse, where earlier losses count less.",
+    "tse_e": "Like tse, of the last steps alone: the minibatches of the window in the settings.",
+    "tse_ema": "Like tse, where earlier losses count less: by the gamma of the settings for each "
+    "minibatch, while the paper's is for each epoch.",
     "tlmini": "Minus the training loss of the last of B extra steps.",
     "sovl": "Minus the sum of validation losses, of one minibatch after each of B extra steps.",
     "val_acc": "Validation accuracy with inherited weights.",
@@ -95,37 +99,88 @@ def difference(
 
 def headline(result: Mapping[str, Any]) -> list[str]:
     """The findings in order of importance, one sentence or two each, as HTML."""
-    ranked = [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
+    ranked = _ranked(result)
     if not ranked:
         return ["No estimator could rank these architectures."]
     best, others = ranked[0], [estimator["name"] for estimator in ranked[1:]]
-    found = [_best(result, best)]
-    named = others[:1]
-    if best["name"] in BASELINES:
-        named += [name for name in others if name not in BASELINES][:1]
-    named += [name for name in ("val_acc", "macs") if name in others]
-    found += [_against(result, best["name"], name, others) for name in dict.fromkeys(named)]
-    found += [_as_good(result, best, ranked[1:])] if others else []
-    found += [_combined(result, ranked), _top(result, best), _best_top(result, ranked)]
-    found += _budget(result)
-    found += _race(result)
+    winner = clear_winner(result)
+    found = [_best(result, best, others, winner)]
+    if _is_ordered(best):
+        named = others[:1] if winner is not None else []
+        if best["name"] in BASELINES:
+            named += [name for name in others if name not in BASELINES][:1]
+        named += [name for name in ("val_acc", *BASELINES) if name in others]
+        known = others[:1] if winner is None else []  # said already
+        for name in dict.fromkeys(named):
+            found += [] if name in known else [_against(result, best["name"], name, others)]
+        found += [_as_good(result, best, ranked[1:])] if others else []
+        found += [_combined(result, ranked), _top(result, best), _best_top(result, ranked)]
+        found += _budget(result, ranked)
+        found += _race(result)
+    found += [supernets_sentence(result), truth_sentence(result, best["metrics"]["spearman"])]
     return [sentence for sentence in [*found, *_caveats(result)] if sentence]
 
 
-def _best(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+def clear_winner(result: Mapping[str, Any]) -> str | None:
+    """The score that ranks best, if its lead over the next and over all that is free is clear."""
+    ranked = _ranked(result)
+    if len(ranked) < 2 or result["num_archs"] < MIN_ARCHS or not _is_ordered(ranked[0]):
+        return None
+    names: list[str] = [estimator["name"] for estimator in ranked]
+    rivals = [names[1], *(name for name in names[1:] if name in BASELINES)]
+    leads = [difference(result, names[0], name) for name in rivals]
+    is_clear = all(lead is not None and lead.verdict == "clear" for lead in leads)
+    return names[0] if is_clear else None
+
+
+def _ranked(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those estimators that have a correlation, best first."""
+    return [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
+
+
+def _is_ordered(estimator: Mapping[str, Any]) -> bool:
+    """Whether its order is clearly better than chance."""
+    low = estimator["metrics"]["spearman"]["low"]
+    return low is not None and low > 0
+
+
+def _best(
+    result: Mapping[str, Any], best: Mapping[str, Any], others: Sequence[str], winner: str | None
+) -> str:
     spearman, supernets = best["metrics"]["spearman"], len(result["supernets"])
     who = code(best["name"])
     if best["num_steps"] is not None:
         who += f" (B = {best['num_steps']})"
-    sentence = (
-        f"<strong>{who} ranks these {result['num_archs']} architectures best</strong>: Spearman "
-        f"{number(spearman['mean'])} [{number(spearman['low'])}, {number(spearman['high'])}]"
-    )
+    worth = f"{number(spearman['mean'])} [{number(spearman['low'])}, {number(spearman['high'])}]"
     if supernets > 1:
-        sentence += f", mean of {supernets} supernets (± {number(spearman['sd'])})"
-    sentence += f", at {duration(best['seconds'])} each."
-    if best["name"] in BASELINES:
-        sentence += " It is a baseline: no score that looks at data or weights ranks better."
+        worth += f", mean of {supernets} supernets (± {number(spearman['sd'])})"
+    archs = f"these {result['num_archs']} architectures"
+    if not _is_ordered(best):
+        only = "The only score here" if not others else "No score here"
+        sentence = f"<strong>{only} ranks {archs} clearly better than chance</strong>: "
+        if not others:
+            sentence = f"<strong>{who} ranks {archs} not clearly better than chance</strong>: "
+            return sentence + f"Spearman {worth}."
+        return sentence + f"the highest Spearman is that of {who}, {worth}."
+    worth += f", at {duration(best['seconds'])} each"
+    if not others:
+        return f"{who} ranks {archs} with a Spearman of {worth}."
+    if winner is not None:
+        sentence = f"<strong>{who} ranks {archs} best</strong>: Spearman {worth}."
+        if winner in BASELINES:
+            sentence += " It is a baseline: no score that looks at data or weights ranks better."
+        return sentence
+    sentence = (
+        f"<strong>No score is clearly best</strong>: {who} has the highest Spearman, {worth}."
+    )
+    lead = difference(result, best["name"], others[0])
+    if lead is not None:
+        is_free = ", which costs nothing" if others[0] in BASELINES else ""
+        too_few = result["num_archs"] < MIN_ARCHS and lead.verdict == "clear"
+        tail = ", but of too few architectures" if too_few else ""
+        sentence += (
+            f" Its lead over the next, {code(others[0])}{is_free}, is {lead}, {marked(lead)}{tail}."
+        )
     return sentence
 
 
@@ -134,6 +189,10 @@ def _against(result: Mapping[str, Any], best: str, name: str, others: Sequence[s
     if found is None:
         return ""
     who = code(name)
+    if name in BASELINES and best not in BASELINES:
+        who += ", which costs nothing"
+        if found.verdict != "clear":
+            return f"<strong>Not clearly better than {who}</strong>: {found}, {marked(found)}."
     if name == others[0]:
         who = f"the next, {who}"
     elif best in BASELINES and name not in BASELINES and name != "val_acc":
@@ -169,10 +228,12 @@ def _combined(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
         return ""
     best = max(parts, key=lambda part: part["mean"])
     gain = Difference(best["difference"], best["low"], best["high"])
+    always = {"clear": "better", "clearly worse": "worse"}.get(gain.verdict)
     return (
-        f"All scores combined, fitted to {found['num_known']} known truths, rank the others with "
-        f"{number(found['spearman']['mean'])}, against {code(best['name'])} alone {gain}, "
-        f"{marked(gain)}."
+        f"All scores combined, fitted to {found['num_known']} known truths, rank the other "
+        f"{found['num_unknown']} with {number(found['spearman']['mean'])}, against "
+        f"{code(best['name'])} alone {gain}, between which 95 % of {found['num_splits']} random "
+        "splits lie: " + ("sometimes better, sometimes worse" if always is None else always) + "."
     )
 
 
@@ -182,12 +243,15 @@ def _top(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if precision is None or regret is None:
         return ""
     unit = result["truth"]["unit"]
-    found = number(k * precision, 1).removesuffix(".0")
+    found, chance = (
+        number(value, 1).removesuffix(".0")
+        for value in (k * precision, k * k / result["num_archs"])
+    )
     average = " on average" if len(result["supernets"]) > 1 else ""
     distance = with_unit(regret, "points" if unit == "%" else unit)
     return (
-        f"Of the {k} it ranks best, {found} are among the true {k} best{average}, and the "
-        f"best of them lies {distance} below the best of all."
+        f"Of the {k} it ranks best, {found} are among the true {k} best{average}, where chance "
+        f"finds {chance}, and the best of them lies {distance} below the best of all."
     )
 
 
@@ -207,23 +271,48 @@ def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
         for top in (tops[name], tops[best])
     ]
     found = difference(result, name, best, "top_k_mean")
+    if found is None or found.verdict != "clear":
+        tail = "." if found is None else f": {found}, {marked(found)}."
+        return (
+            f"Nor is its top {result['top_k']} the best by its mean truth; that of {code(name)} is "
+            f"worth {worth[0]} against {worth[1]}{tail}"
+        )
     return (
         f"But the best top {result['top_k']} is that of {code(name)}, worth {worth[0]} on average "
-        f"against {worth[1]}" + ("." if found is None else f": {found}, {marked(found)}.")
+        f"against {worth[1]}: {found}, {marked(found)}."
     )
 
 
-def _budget(result: Mapping[str, Any]) -> list[str]:
+def _budget(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """From which B on the order by tse hardly changes; nothing where that order is chance."""
     found = result["suggested_num_steps"]
-    if found is None:
+    by_losses = [estimator for estimator in ranked if estimator["name"] == "tse"]
+    if found is None or not by_losses or not _is_ordered(by_losses[0]):
         return []
-    sentence = (
-        f"<strong>B = {found['num_steps']}</strong> is enough: the ranking then correlates "
-        f"{number(found['threshold'], 2)} or better with that of the largest B"
-    )
+    largest, threshold = found["largest"], number(found["threshold"], 2)
+    each = ""
     if len(found["per_supernet"]) > 1:
-        sentence += f" (of each supernet: {', '.join(map(str, found['per_supernet']))})"
-    return [sentence + "."]
+        each = f" (of each supernet: {', '.join(map(str, found['per_supernet']))})"
+    if not is_settled(result):
+        return [
+            f"The order by {code('tse')} goes on changing up to the largest B = {largest}: from "
+            f"B = {found['num_steps']} on it correlates {threshold} or better with the last"
+            f"{each}. More steps may rank otherwise."
+        ]
+    return [
+        f"<strong>B = {found['num_steps']}</strong> would have been enough: the order by "
+        f"{code('tse')} then correlates {threshold} or better with that of the largest, "
+        f"B = {largest}{each}. Whether more than {largest} rank better this cannot tell."
+    ]
+
+
+def is_settled(result: Mapping[str, Any]) -> bool:
+    """Whether the order by tse was settled long before the last of its steps.
+
+    Sums of more than half of the losses are much the same in any case.
+    """
+    found = result["suggested_num_steps"]
+    return found is not None and 2 * found["num_steps"] <= found["largest"]
 
 
 def _race(result: Mapping[str, Any]) -> list[str]:

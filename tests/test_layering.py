@@ -44,6 +44,7 @@ TORCH_FREE = (
     "estimators.scores",
     "estimators.revisions",
     "estimators.windows",
+    "estimators.noise_ceiling",
     "estimators.settings",
     "estimators.chosen_archs",
     "estimators.nasbench101",

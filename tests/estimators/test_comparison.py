@@ -84,8 +84,11 @@ def test_order_correlations_and_costs() -> None:
         "num_steps": 5,
         "threshold": 0.98,
         "per_supernet": [5, 5],
+        "largest": 7,
     }
-    pairs = {(each["a"], each["b"]): each["value"] for each in result["differences"]}
+    assert len(result["differences"]) == 12
+    assert {each["metric"] for each in result["differences"][6:]} == {"top_k_mean"}
+    pairs = {(each["a"], each["b"]): each["value"] for each in result["differences"][:6]}
     assert len(pairs) == 6 and min(pairs.values()) >= 0
     assert pairs["params", "macs"] == pytest.approx(1)
     assert result["race"]["is_same_top"] and len(result["race"]["share_saved"]) == 2
@@ -100,8 +103,19 @@ def test_combined_is_judged_beside_its_parts() -> None:
     assert parts["macs"]["mean"] == pytest.approx(-1)
     assert parts["macs"]["difference"] == pytest.approx(combined["spearman"]["mean"] + 1)
     assert combined["spearman"]["per_supernet"] == [combined["spearman"]["mean"]]
-    assert compared(["tse"], [trials_of(0)])["combined"] is None
-    assert compared(["tse", "macs"], [trials_of(0)], num_known=23)["combined"] is None
+    alone = compared(["tse"], [trials_of(0)])
+    assert (alone["combined"], alone["combined_problem"]) == (None, "It needs two or more scores.")
+
+
+@pytest.mark.parametrize(
+    ("num_known", "problem"),
+    [(22, "on the other 2, which are too few; 10 are needed."), (9, "at least 10 known truths")],
+)
+def test_a_combined_score_is_not_judged_on_a_handful(num_known: int, problem: str) -> None:
+    result = compared(["tse", "macs"], [trials_of(0)], num_known=num_known)
+    assert result["combined"] is None and problem in result["combined_problem"]
+    least = compared(["tse", "macs"], [trials_of(0)], num_known=14)
+    assert least["combined"]["num_unknown"] == 10 and least["combined_problem"] is None
 
 
 def test_combined_of_several_supernets_is_their_mean() -> None:
@@ -165,4 +179,6 @@ def test_epochs_of_trainings_from_scratch() -> None:
     assert found["spearman"]["LcSVR"][:2] == [None, None]
     assert found["effective_budget"] == 3
     json.dumps(found, allow_nan=False)
-    assert "LcSVR" not in compare_epochs(trials, costs, TRUTH, num_known=5, seed=0)["spearman"]
+    for num_known in (5, 15):  # too few to fit to, too few to rank
+        again = compare_epochs(trials, costs, TRUTH, num_known=num_known, seed=0)
+        assert "LcSVR" not in again["spearman"]

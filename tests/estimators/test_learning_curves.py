@@ -13,6 +13,7 @@ from estimators.learning_curves import (
     LcSVR,
     early_correlations,
     effective_budget,
+    first_overfit,
     lc_svr_correlations,
     nearly_zero,
     val_loss_rising,
@@ -244,3 +245,11 @@ def test_effective_budget_refuses_what_is_no_curve() -> None:
         effective_budget(np.ones(4))
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         val_loss_rising(0)
+
+
+def test_no_epoch_overfits_where_no_loss_is_nearly_zero() -> None:
+    assert first_overfit(np.full((3, 1), 2.0)) is None
+    assert effective_budget(np.full((3, 1), 2.0)) == 1
+    assert first_overfit(np.array([[2.0, 1.0, 0.5], [1.0, 0.05, 0.01]])) == 2
+    with pytest.raises(ValueError, match=r"losses \(num_archs, num_epochs\), got \(0,\)"):
+        first_overfit(np.zeros(0))

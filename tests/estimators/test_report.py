@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from estimators.report import write_csv, write_report
+from estimators.report import summary, write_csv, write_report
 from estimators.report_html import Difference, duration, number
 from estimators.report_plots import plot_scatter
-from estimators.report_words import METRICS, SCORES, difference, headline
+from estimators.report_words import METRICS, SCORES, clear_winner, difference, headline
 from estimators.scores import SCORES as ALL_SCORES
 
 GENOTYPE = (
@@ -85,11 +85,12 @@ def make_result(
     ]
     curve = {"num_steps": [1, 10, 100], "spearman": [0.5, 0.8, 0.9], "seconds": [0.05, 0.4, 3.2]}
     curve |= {"low": [0.4, 0.7, 0.85], "high": [0.6, 0.9, 0.95]}
-    suggested = {"num_steps": 37, "threshold": 0.98, "per_supernet": [35, 37]}
+    suggested = {"num_steps": 37, "threshold": 0.98, "per_supernet": [35, 37], "largest": 100}
     race = {"k": 10, "share_saved": [0.41, 0.45], "is_same_top": True}
     part = {"name": "tse", "mean": 0.9, "sd": 0.02, "difference": 0.03, "low": 0.01, "high": 0.05}
     combined = {
         "num_known": 8,
+        "num_unknown": 32,
         "num_splits": 20,
         "features": ["tse", "macs"],
         "spearman": {"mean": 0.93, "sd": 0.01},
@@ -99,7 +100,12 @@ def make_result(
         "epochs": [1, 2, 3],
         "spearman": {"TSE": [0.5, 0.6, 0.7], "LcSVR": [None, None, 0.6]},
         "effective_budget": 2,
+        "first_overfit": 3,
     }
+    quality = {"val_top1": 41.5, "best_val_top1": 60.25, "num_val_images": 5120, "epochs": 96}
+    quality |= {"probe_val_top1": 55.0, "chance": 10.0, "is_above_chance": True}
+    truth_facts = {"source": "table a.csv", "unit": "%", "mean": 87.0, "sd": 4.0, "best": 94.0}
+    ceiling = {"spearman": 0.97, "test_images": 10_000, "by_test_set": 0.97}
     return {
         "space": "nasbench201",
         "num_archs": num_archs,
@@ -107,8 +113,11 @@ def make_result(
         "num_bootstrap": 1000,
         "date": "2026-11-22",
         "command": "supernet-rank --output run",
-        "truth": {"source": "table a.csv", "unit": "%", "mean": 87.0, "sd": 4.0, "best": 94.0},
-        "supernets": [{"name": f"fair-{i}", "path": f"{i}.pt", "digest": "abc"} for i in singles],
+        "truth": {**truth_facts, "test_images": 10_000},
+        "noise_ceiling": {**ceiling, "num_seeds": 0, "by_seeds": None},
+        "supernets": [
+            {"name": f"fair-{i}", "path": f"{i}.pt", "digest": "abc", **quality} for i in singles
+        ],
         "settings": {"training": {"lr": 0.025, "batches": None}, "device": "cpu"},
         "estimators": estimators,
         "differences": differences,
@@ -307,21 +316,37 @@ def plain(result: dict[str, Any]) -> list[str]:
     return [unescape(re.sub("<[^>]*>", "", sentence)) for sentence in headline(result)]
 
 
+SUPERNETS = (
+    "The supernets' own accuracies (chance: 10 %): on 5,120 validation images these 40 subnets "
+    "have 41.50 and 41.50 % in the mean with the weights they inherit, and 60.25 and 60.25 % at "
+    "best; probes had 55.00 and 55.00 % after the last epoch of its training."
+)
+TRUTH = (
+    "The truth: table a.csv, of 10,000 test images. By the error of the finite test set even a "
+    "perfect score would reach a Spearman of only about 0.97; what training again with other seeds "
+    "would change comes on top."
+)
+
+
 def test_the_headline_of_a_clear_ranking() -> None:
     result = make_result()
+    assert clear_winner(result) == "tse"
     assert plain(result) == [
         "tse (B = 100) ranks these 40 architectures best: Spearman 0.900 [0.850, 0.950], mean of "
         "2 supernets (± 0.010), at 3.2 s each.",
         "Against the next, val_acc: +0.100 [0.060, 0.140], clear.",
-        "Against macs: +0.200 [0.160, 0.240], clear.",
+        "Against macs, which costs nothing: +0.200 [0.160, 0.240], clear.",
         "All others are clearly worse.",
-        "All scores combined, fitted to 8 known truths, rank the others with 0.930, against tse "
-        "alone +0.030 [0.010, 0.050], clear.",
-        "Of the 10 it ranks best, 6 are among the true 10 best on average, and the best of them "
-        "lies 0.25 points below the best of all.",
-        "B = 37 is enough: the ranking then correlates 0.98 or better with that of the largest B "
-        "(of each supernet: 35, 37).",
+        "All scores combined, fitted to 8 known truths, rank the other 32 with 0.930, against tse "
+        "alone +0.030 [0.010, 0.050], between which 95 % of 20 random splits lie: better.",
+        "Of the 10 it ranks best, 6 are among the true 10 best on average, where chance finds 2.5, "
+        "and the best of them lies 0.25 points below the best of all.",
+        "B = 37 would have been enough: the order by tse then correlates 0.98 or better with that "
+        "of the largest, B = 100 (of each supernet: 35, 37). Whether more than 100 rank better "
+        "this cannot tell.",
         "Racing for the 10 best would have saved 43 % of the training steps and found the same 10.",
+        SUPERNETS,
+        TRUTH,
     ]
 
 
@@ -329,11 +354,139 @@ def test_the_headline_of_a_clear_ranking() -> None:
 def test_the_headline_admits_noise(low: float, high: float) -> None:
     result = make_result()
     set_difference(result, 0.01, low, high)
+    assert clear_winner(result) is None
     sentences = plain(result)
-    assert sentences[1].endswith("within noise.")
-    assert sentences[3] == (
+    assert sentences[0] == (
+        "No score is clearly best: tse (B = 100) has the highest Spearman, 0.900 [0.850, 0.950], "
+        "mean of 2 supernets (± 0.010), at 3.2 s each. Its lead over the next, val_acc, is "
+        f"{Difference(0.01, low, high)}, within noise."
+    )
+    assert sentences[1] == "Against macs, which costs nothing: +0.200 [0.160, 0.240], clear."
+    assert sentences[2] == (
         "Not clearly worse: val_acc. Of all these the cheapest is val_acc: Spearman 0.800 at 2.5 s."
     )
+
+
+def test_a_lead_that_what_is_free_has_not_lost_to_is_no_win() -> None:
+    result = make_result(("tse", "val_acc", "macs", "params"))
+    for pair in result["differences"]:
+        if (pair["a"], pair["b"]) == ("tse", "params"):
+            pair |= {"value": 0.3, "low": -0.01, "high": 0.6}
+    assert clear_winner(result) is None
+    sentences = plain(result)
+    assert sentences[0].startswith("No score is clearly best: tse (B = 100) has the highest")
+    assert sentences[0].endswith("over the next, val_acc, is +0.100 [0.060, 0.140], clear.")
+    assert sentences[2] == (
+        "Not clearly better than params, which costs nothing: +0.300 [−0.010, 0.600], within noise."
+    )
+
+
+@pytest.mark.parametrize("num_archs", [3, 9])
+def test_a_handful_of_architectures_crowns_nothing(num_archs: int) -> None:
+    result = make_result(num_archs=num_archs, is_full=False)
+    assert clear_winner(result) is None
+    assert plain(result)[0].endswith(
+        "is +0.100 [0.060, 0.140], clear, but of too few architectures."
+    )
+
+
+def test_a_score_at_chance_is_said_to_be_at_chance() -> None:
+    result = make_result()
+    for estimator in result["estimators"]:
+        estimator["metrics"]["spearman"] |= {"low": -0.2}
+    assert clear_winner(result) is None
+    sentences = plain(result)
+    assert sentences == [
+        "No score here ranks these 40 architectures clearly better than chance: the highest "
+        "Spearman is that of tse (B = 100), 0.900 [−0.200, 0.950], mean of 2 supernets (± 0.010).",
+        SUPERNETS,
+        TRUTH,
+    ]
+    alone = make_result(["tse"], num_supernets=1, is_full=False)
+    assert plain(alone)[0] == (
+        "tse (B = 100) ranks these 40 architectures with a Spearman of 0.900 [0.850, 0.950], at "
+        "3.2 s each."
+    )
+    alone["estimators"][0]["metrics"]["spearman"] |= {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert plain(alone)[0].startswith("tse (B = 100) ranks these 40 architectures not clearly")
+
+
+def test_no_budget_is_enough_that_is_the_largest_or_whose_score_is_at_chance() -> None:
+    result = make_result()
+    result["suggested_num_steps"] |= {"num_steps": 10, "per_supernet": [10, 9], "largest": 10}
+    (sentence,) = [each for each in plain(result) if "B = 10 " in each]
+    assert sentence == (
+        "The order by tse goes on changing up to the largest B = 10: from B = 10 on it correlates "
+        "0.98 or better with the last (of each supernet: 10, 9). More steps may rank otherwise."
+    )
+    assert summary(result)["suggested_num_steps"] is None
+    result = make_result(("macs", "tse", "val_acc"))
+    assert any("would have been enough" in each for each in plain(result))
+    result["estimators"][1]["metrics"]["spearman"]["low"] = -0.1
+    assert not any("enough" in each or "goes on changing" in each for each in plain(result))
+    result = make_result(("tse_e", "macs"))  # nothing is known of the order by tse
+    assert not any("enough" in each for each in plain(result))
+
+
+def test_the_page_states_accuracy_of_the_supernets_and_chance() -> None:
+    result = make_result(num_supernets=1)
+    assert (
+        "The supernet's own accuracy (chance: 10 %): on 5,120 validation images these 40 subnets "
+        "have 41.50 % in the mean with the weights they inherit, and 60.25 % at best; probes had "
+        "55.00 % after the last epoch of its training." in plain(result)
+    )
+    result["supernets"][0] |= {"is_above_chance": False, "val_top1": 10.2, "probe_val_top1": None}
+    (sentence,) = [each for each in plain(result) if each.startswith("The supernet's own")]
+    assert "10.20 % in the mean" in sentence and "probes" not in sentence
+    assert sentence.endswith(
+        "That is no better than chance: what inherited weights say of subnets cannot be trusted "
+        "here."
+    )
+    result["supernets"][0]["val_top1"] = None
+    (sentence,) = [each for each in plain(result) if each.startswith("The supernet's own")]
+    assert sentence.endswith("was not measured; add the score val_acc (chance: 10 %).")
+
+
+def test_the_page_states_how_well_the_truth_can_be_ranked_at_all() -> None:
+    result = make_result()
+    result["noise_ceiling"] |= {"spearman": 0.94, "by_seeds": 0.96, "num_seeds": 3}
+    assert plain(result)[-1] == (
+        "The truth: table a.csv, of 10,000 test images. By the error of the finite test set and "
+        "the 3 seeds even a perfect score would reach a Spearman of only about 0.94, which the "
+        "interval of the best score here reaches."
+    )
+    result["noise_ceiling"] = result["truth"]["test_images"] = None
+    assert "so not how well it can be ranked at all (--truth-test-size" in plain(result)[-1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "first", "effective", "expected", "is_marked"),
+    [
+        ([1], None, 1, "They have one epoch, so that nothing is early here.", False),
+        ([1, 2, 3], None, 2, "within the 3 epochs: none is yet known to overfit.", False),
+        ([1, 2, 3], 3, 2, "After epoch 3 a training loss is below 0.1 nats; past epoch 2,", True),
+        ([1], 1, 1, "They have one epoch", False),
+    ],
+)
+def test_nothing_is_said_to_overfit_that_does_not(
+    epochs: list[int],
+    first: int | None,
+    effective: int,
+    expected: str,
+    is_marked: bool,
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    result = make_result()
+    result["early"] = {
+        "epochs": epochs,
+        "spearman": {"TSE": [0.5] * len(epochs)},
+        "effective_budget": effective,
+        "first_overfit": first,
+    }
+    text, _ = page_of(result)
+    section = text[text.index('<section id="early">') : text.index('<section id="diverged">')]
+    assert expected in " ".join(section.split())
+    assert ("T = " in section or "dotted" in section) == is_marked
 
 
 def test_the_headline_says_when_a_baseline_is_best() -> None:
@@ -354,7 +507,7 @@ def test_the_headline_names_who_finds_a_better_top() -> None:
         "But the best top 10 is that of val_acc, worth 93.50 % [93.20, 93.80] on average against "
         "93.00 % [92.70, 93.30]"
     )
-    assert f"{expected}." in plain(result)
+    assert any(each.startswith("Nor is its top 10 the best by its") for each in plain(result))
     pair = {"a": "tse", "b": "val_acc", "metric": "top_k_mean", "share_above": 0.1}
     result["differences"].append({**pair, "value": -0.5, "low": -0.9, "high": -0.1})
     assert f"{expected}: +0.500 [0.100, 0.900], clear." in plain(result)
@@ -374,6 +527,7 @@ def test_the_headline_passes_over_what_diverged() -> None:
     sentences = plain(CASES["the curve score diverged"])
     assert sentences[0].startswith("val_acc ranks these 40")
     assert "tse" not in " ".join(sentences)
+    assert clear_winner(CASES["all diverged"]) is None
     assert plain(CASES["all diverged"]) == ["No estimator could rank these architectures."]
 
 
