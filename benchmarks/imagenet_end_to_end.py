@@ -31,12 +31,10 @@ try:
     raise SystemExit("supernets can be imported")
 except ImportError:
     pass
-sys.path.insert(0, FOLDER)
-import os
+import os, runpy
 import numpy, onnxruntime, torch
 if os.path.exists(FOLDER + "/load_with_timm.py"):
-    from load_with_timm import load
-    network = load()
+    network = runpy.run_path(FOLDER + "/load_with_timm.py")["load"]()
 else:
     network = torch.export.load(FOLDER + "/subnet.pt2").module()
 record = json.load(open(FOLDER + "/subnet.json"))

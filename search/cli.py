@@ -49,7 +49,7 @@ from search.search_options import (
     constraints_of,
     given_options,
 )
-from search.search_result import NUM_BEST, Job, Trained, finish_search
+from search.search_result import NUM_BEST, Job, Trained, check_export, finish_search
 from search.stand_ins import stand_in_supernet
 from supernets.base import Supernet
 from supernets.checkpoint import (
@@ -131,10 +131,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
     check_search_options(args, algorithm, settings)
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
-    prepare_output(args.output)
-    if args.export is not None:
-        check_export_target(args.export)
-        prepare_output(args.export.parent)
+    _prepare_outputs(args)
     trained = None
     if supernet is not None and checkpoint is not None:
         loaders = reopen_data(
@@ -161,6 +158,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         "seed": args.seed,
         **revisions(whole_space.name, _scores_used(args, constraints, estimator_settings)),
     }
+    check_export(args, header)
     store = TrialStore.open(args.output / "trials.db", header, whole_space)
     try:
         check_store(store, num_trials=args.num_trials)
@@ -205,6 +203,13 @@ def _test_values(
     )
     check_test_column(tested, searched["table_column"])
     return tested.values
+
+
+def _prepare_outputs(args: argparse.Namespace) -> None:
+    if args.export is not None:
+        check_export_target(args.export, overwrite=True)  # whose export is there is asked later
+        prepare_output(args.export.parent)
+    prepare_output(args.output)
 
 
 def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:

@@ -117,6 +117,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="export the best subnet there, with inherited weights (default: no)",
     )
     add(
+        "--overwrite",
+        action="store_true",
+        help="replace an export in --export that is of another search, the files it is made of and "
+        "no others (default: no)",
+    )
+    add(
         "--test-column",
         metavar="NAME",
         help="column of a table that the search does not see: values of the best trial, of what "
@@ -291,6 +297,12 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
             "--export hands over weights inherited from the supernet, and from_scratch neither "
             "looks at those nor keeps its own; leave it out, then give best.json of --output to "
             "supernet-export --arch, and what that writes to supernet-retrain."
+        )
+    if args.overwrite and args.export is None:
+        raise ValueError("--overwrite is about the export; pass --export, or leave it out.")
+    if args.export is not None and args.export.resolve() == args.output.resolve():
+        raise ValueError(
+            f"--export {args.export} is --output, which holds the search; name another folder."
         )
     for name in ("min_latency", "max_latency"):
         if getattr(args, name) is not None and args.latency_table is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +26,8 @@ from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.cost import Constraint, CostModel
 from supernets.data import Loaders
-from supernets.export import export_subnet, export_summary
+from supernets.export import export_subnet, export_summary, read_subnet_record
+from supernets.export_files import ExportError, check_export_target, holds_export
 from supernets.spaces import Architecture, SearchSpace
 
 #: Trials in ``best.json`` and in the JSON block.
@@ -111,6 +114,35 @@ def finish_search(
     return result
 
 
+def _search_digest(header: Mapping[str, Any]) -> str:
+    """Tells searches apart by all that decides their trials but the number of these."""
+    text = json.dumps(header, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_export(args: argparse.Namespace, header: Mapping[str, Any]) -> None:
+    """Makes sure that the search may export where it was asked to, if it was.
+
+    What the same search exported before is replaced, as when it is continued with more trials.
+
+    Raises:
+        ValueError: If not.
+    """
+    if args.export is not None:
+        overwrite = args.overwrite or _is_export_of(args.export, header)
+        check_export_target(args.export, overwrite=overwrite)
+
+
+def _is_export_of(folder: Path, header: Mapping[str, Any]) -> bool:
+    """Whether the folder holds what the search with this header exported before."""
+    if not holds_export(folder):
+        return False
+    provenance = read_subnet_record(folder).get("provenance")
+    return isinstance(provenance, dict) and provenance.get("search_digest") == _search_digest(
+        header
+    )
+
+
 def _export(
     args: argparse.Namespace, job: Job, arch: Architecture, trial: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -120,16 +152,23 @@ def _export(
         "supernet": str(args.supernet),
         "supernet_digest": job.trained.digest,
         "search": str(args.output),
+        "search_digest": _search_digest(job.header),
         "trial": trial,
     }
-    record = export_subnet(
-        job.trained.supernet,
-        arch,
-        job.trained.loaders,
-        args.export,
-        device=job.device,
-        provenance=provenance,
-    )
+    try:
+        record = export_subnet(
+            job.trained.supernet,
+            arch,
+            job.trained.loaders,
+            args.export,
+            device=job.device,
+            provenance=provenance,
+            overwrite=args.overwrite or _is_export_of(args.export, job.header),
+        )
+    except ExportError as error:
+        raise ExportError(
+            f"{error} The search itself is finished; the same command again exports its best."
+        ) from error
     return {"subnet": str(args.export), **export_summary(record)}
 
 

@@ -25,6 +25,7 @@ from supernets.command_parser import (
     add_config_option,
     did_you_mean,
 )
+from supernets.export_files import ExportError
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
 from supernets.progress import without_bars
@@ -149,7 +150,7 @@ def run_command(
             except ValueError as error:
                 return fail(program, error)
             return work()
-    except UnreadableImage as error:
+    except (UnreadableImage, ExportError) as error:
         return fail(program, error)
     except KeyboardInterrupt:
         print_result({"status": "interrupted"})

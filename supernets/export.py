@@ -35,11 +35,11 @@ from supernets.cost import CostModel
 from supernets.data import Loaders
 from supernets.device import resolve_device
 from supernets.evaluation import evaluate
+from supernets.export_files import check_export_target
 from supernets.export_formats import FORMATS, choose_formats
 from supernets.factory import SPACES, SUPERNET_ONLY
 from supernets.spaces import Architecture, SearchSpace
 from supernets.subnet_folder import (
-    check_export_target,
     load_subnet,
     read_subnet_record,
     recorded_architecture,
@@ -91,6 +91,7 @@ def export_subnet(
     recalibrate_batches: int = 50,
     formats: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Writes the folder of a subnet with inherited weights, and proves that it loads.
 
@@ -101,12 +102,13 @@ def export_subnet(
         supernet: Trained supernet; only read.
         arch: What to export.
         loaders: Of the data the supernet was trained on.
-        output: The folder; an earlier export there is replaced, anything else is refused.
+        output: The folder, missing or empty.
         device: Where to run.
         recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
         formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
             that the space has and the installed packages write.
-        provenance: Plain values recorded in ``subnet.json``.
+        provenance: Plain values recorded in ``subnet.json``, absolute paths without their folders.
+        overwrite: Whether an export in ``output`` is replaced: the files it is made of, no others.
 
     Returns:
         What ``subnet.json`` holds.
@@ -116,7 +118,7 @@ def export_subnet(
             out of range.
         RuntimeError: If a reloaded network computes other logits.
     """
-    check_export_target(output)
+    check_export_target(output, overwrite=overwrite)
     formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)
     num_batches = min(recalibrate_batches, len(loaders.train_eval))
@@ -148,8 +150,9 @@ def export_subnet(
         "provenance": dict(provenance or {}),
         "versions": versions(),
     }
-    x = next(iter(loaders.test))[0][:8].cpu().contiguous()  # (8, C, H, W)
-    return write_subnet_folder(output, subnet, record, x, formats=formats)
+    return write_subnet_folder(
+        output, subnet, record, loaders.input_size, formats=formats, overwrite=overwrite
+    )
 
 
 def data_record(loaders: Loaders) -> dict[str, Any]:
@@ -171,6 +174,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="architecture in the space's notation, or a best.json of supernet-search (required)",
     )
     add("--output", type=Path, metavar="DIR", help="folder for the subnet (required)")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace an export in --output, the files it is made of and no others (default: no)",
+    )
     add("--space", choices=SPACES, help="checked against the supernet's (default: the supernet's)")
     add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
     add(
@@ -212,7 +220,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     supernet = supernet_from_checkpoint(checkpoint, args.supernet).to(device).eval()
     arch, trial = read_architecture(args.arch, supernet.space)
     formats = choose_formats(args.formats, supernet.space.name)
-    check_export_target(args.output)
+    check_export_target(args.output, overwrite=args.overwrite)
     prepare_output(args.output.parent)
     loaders = reopen_data(
         checkpoint,
@@ -237,6 +245,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             recalibrate_batches=args.recalibrate_batches,
             formats=formats,
             provenance=provenance,
+            overwrite=args.overwrite,
         )
         print_result({"status": "finished", "subnet": args.output, **export_summary(record)})
         return 0

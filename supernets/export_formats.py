@@ -4,7 +4,8 @@
 - ``onnx``: ``subnet.onnx``, one file, run by ONNX Runtime for the comparison;
 - ``timm``: ``config.json`` and ``load_with_timm.py``, for MobileNetV3; see ``export_timm``.
 
-All take any number of images.
+All take any number of images. They are made from made-up images and hold neither those nor the
+paths of the machine that made them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
-from supernets.export_timm import LOADER, logits_of_timm, write_timm_files
+from supernets.export_files import LOADER
+from supernets.export_timm import logits_of_timm, write_timm_files
 from supernets.spaces import Architecture
 
 FORMATS = ("pt2", "onnx", "timm")
@@ -79,7 +82,8 @@ def write_formats(
     Args:
         folder: An existing folder; for timm it holds the weights already.
         network: On the CPU, in eval mode.
-        x: Images (N, C, H, W) of the size the network is for, at least 2.
+        x: Made-up images (N, C, H, W) of the size the network is for, at least 2: of one a program
+            would be for one only.
         formats: What ``choose_formats`` gave.
         arch: The architecture of ``network``.
         settings: Those of the supernet.
@@ -99,6 +103,7 @@ def write_formats(
         program = torch.export.export(
             network, (x,), dynamic_shapes=({0: Dim("num_images", min=1)},)
         )
+        _forget_origin(program)
     if "pt2" in formats:
         path = folder / "subnet.pt2"
         torch.export.save(program, path)
@@ -120,6 +125,18 @@ def write_formats(
                 LOADER,
             )
     return facts
+
+
+def _forget_origin(program: ExportedProgram) -> None:
+    """Drops the example inputs, of which PyTorch stores all the memory behind them, and every stack
+    trace, which names files of this machine. Without example inputs a program also says plainly
+    which size it expected of an image, where with them it fails with the text of a guard.
+    """
+    program.example_inputs = None
+    for module in program.graph_module.modules():
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def check_logits(name: str, found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> float:
@@ -150,6 +167,7 @@ def check_logits(name: str, found: Tensor, expected: Tensor, tolerance: float = 
 def _write_onnx(
     path: Path, program: ExportedProgram, x: Tensor, expected: Tensor
 ) -> dict[str, Any]:
+    import onnx
     import onnxruntime
 
     with _quiet(_TALKATIVE):
@@ -164,6 +182,9 @@ def _write_onnx(
             external_data=False,
             verbose=False,
         )
+    model = onnx.load(path)
+    _clear_notes(model)  # the stack trace of every node among them
+    onnx.save(model, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -172,6 +193,17 @@ def _write_onnx(
         (found,) = session.run(["logits"], {"images": x[:size].numpy()})
         differences.append(check_logits(path.name, torch.from_numpy(found), expected[:size]))
     return {"max_difference": max(differences)}
+
+
+def _clear_notes(message: Any) -> None:
+    """Removes what an ONNX model says of where its parts come from; running it needs none."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else [value]:
+                _clear_notes(part)
 
 
 @contextmanager

@@ -21,23 +21,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from supernets.export_files import LOADER
 from supernets.mobilenetv3_subnet import timm_definition
 from supernets.spaces import Architecture
 
-LOADER = "load_with_timm.py"
 _DEFINING = ("num_classes", "width", "input_size", "resolutions", "strides")
 _PROGRAM = """
-import sys
+import runpy, sys
 for name in ("supernets", "estimators", "search"):
     sys.modules[name] = None  # importing it is an ImportError
-folder, images, logits, num_threads = sys.argv[1:]
-sys.path.insert(0, folder)
+loader, images, logits, num_threads = sys.argv[1:]
 import torch
-from load_with_timm import load
 from safetensors.torch import load_file, save_file
 torch.set_num_threads(int(num_threads))
 with torch.inference_mode():
-    save_file({"logits": load()(load_file(images)["images"])}, logits)
+    network = runpy.run_path(loader)["load"]()
+    save_file({"logits": network(load_file(images)["images"])}, logits)
 """
 
 
@@ -110,7 +109,7 @@ def logits_of_timm(folder: Path, x: Tensor) -> Tensor:
     with tempfile.TemporaryDirectory() as temporary:
         images, logits = Path(temporary, "images"), Path(temporary, "logits")
         save_file({"images": x.contiguous()}, images)
-        arguments = [folder.resolve(), images, logits, torch.get_num_threads()]
+        arguments = [folder.resolve() / LOADER, images, logits, torch.get_num_threads()]
         done = subprocess.run(
             # isolated from the environment and the working folder, and leaving no bytecode
             [sys.executable, "-I", "-B", "-c", _PROGRAM, *map(str, arguments)],

@@ -1,12 +1,14 @@
 """Loads the network of this folder with timm (1.0.16 or newer) and safetensors alone.
 
-    from load_with_timm import load
+    import runpy
+    load = runpy.run_path("FOLDER/load_with_timm.py")["load"]
     network = load()  # in eval mode, with its weights
 
-timm's own ``local-dir:`` reads this folder too, once this file is imported: no entry of timm takes
-the blocks of a network as an argument, so this file registers one that does.
+It is run by its path, so that nothing else in the folder can be imported in place of other modules.
+timm's own ``local-dir:`` reads this folder too, once this file has run: no entry of timm takes the
+blocks of a network as an argument, so this file registers one that does.
 
-    import load_with_timm, timm
+    import timm
     network = timm.create_model("local-dir:FOLDER", pretrained=True)
 """
 

@@ -33,6 +33,7 @@ from supernets.distributed import (
 )
 from supernets.evaluation import evaluate
 from supernets.export import data_record, export_summary
+from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
 from supernets.retrain_config import RetrainConfig
@@ -145,6 +146,8 @@ def _flags(names: Iterable[str]) -> str:
 def _find_checkpoint(args: argparse.Namespace) -> dict[str, Any] | None:
     path = args.output / "last.pt"
     if is_resumed(args, [path]):
+        if not holds_export(args.output / "subnet"):
+            check_export_target(args.output / "subnet")
         return read_network_checkpoint(path)
     if (args.output / "subnet").exists():
         raise already_trained(args.output)
@@ -304,7 +307,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
 
     def hand_over() -> dict[str, Any]:
         folder = args.output / "subnet"
-        record = read_subnet_record(folder) if folder.exists() else _hand_over(run, folder)
+        record = read_subnet_record(folder) if holds_export(folder) else _hand_over(run, folder)
         return {"subnet": folder, **export_summary(record)}
 
     return run_training(
@@ -335,9 +338,12 @@ def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:
         "test_loss": test.loss,
         "num_test_images": test.num_images,
     }
-    x = next(iter(run.loaders.val))[0][:8].cpu().contiguous()  # (8, C, H, W)
     return write_subnet_folder(
-        folder, subnet.cpu(), {**run.record, "metrics": metrics}, x, formats=run.formats
+        folder,
+        subnet.cpu(),
+        {**run.record, "metrics": metrics},
+        run.loaders.input_size,
+        formats=run.formats,
     )
 
 

@@ -1,6 +1,7 @@
 """The folder of an exported subnet: written and proven whole, read without the supernet.
 
-- ``subnet.json``: space, architecture, cost, metrics, where it came from, versions;
+- ``subnet.json``: space, architecture, cost, metrics, where it came from, versions, and the
+  checksums of all other files;
 - ``weights.safetensors``: the weights, for ``load_subnet`` and timm;
 - ``subnet.pt2``, ``subnet.onnx``, ``load_with_timm.py`` with ``config.json``: for PyTorch, ONNX
   Runtime and timm without this package; see ``export_formats``;
@@ -12,11 +13,8 @@ Where the resolution is a decision, the latter take images of the subnet's, ``in
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,24 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
+from supernets.export_files import (
+    FORMAT,
+    PICTURE,
+    RECORD,
+    WEIGHTS,
+    find_file,
+    new_export,
+    sha256,
+)
 from supernets.export_formats import check_logits, choose_formats, write_formats
 from supernets.factory import create_space, create_subnet
 from supernets.mobilenetv3_subnet import ResizingNetwork, resize
 from supernets.spaces import Architecture, CellSpace, SearchSpace
 
-FORMAT = "paceline-subnet"
 VERSION = 1
+_NUM_IMAGES = 8  # to compare logits on
 
 
 def load_subnet(folder: str | Path) -> nn.Module:
@@ -50,9 +57,9 @@ def load_subnet(folder: str | Path) -> nn.Module:
     try:
         subnet = create_subnet(recorded_architecture(record), **record["settings"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / 'subnet.json'} is damaged: {error}") from error
-    path = folder / "weights.safetensors"
-    if path.is_file() and _sha256(path) != record.get("weights_sha256"):
+        raise ValueError(f"{folder / RECORD} is damaged: {error}") from error
+    path = find_file(folder, WEIGHTS)
+    if path.is_file() and sha256(path) != record.get("weights_sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
     try:
         _stock_network(subnet).load_state_dict(load_file(path))
@@ -68,7 +75,7 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: If it is missing or was not written by an export.
     """
-    path = folder / "subnet.json"
+    path = find_file(folder, RECORD)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -98,62 +105,51 @@ def _recorded_space(record: Mapping[str, Any]) -> SearchSpace:
     return create_space(record["space"], resolutions=resolutions)
 
 
-def check_export_target(output: Path) -> None:
-    """Makes sure that an export may be written to ``output``.
-
-    Raises:
-        ValueError: If something is there that is no export.
-    """
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        try:
-            read_subnet_record(output)
-        except ValueError as error:
-            raise ValueError(
-                f"{output} exists and is no exported subnet; choose another folder."
-            ) from error
-
-
 def write_subnet_folder(
     output: Path,
     subnet: nn.Module,
     record: Mapping[str, Any],
-    x: Tensor,
+    input_size: Sequence[int],
     *,
     formats: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Writes into a temporary folder, checks what was written, and moves it into place.
+    """Writes a new folder, checks what was written, and moves it into place.
+
+    No image of the user's has a part in it: programs are made from made-up ones, and logits are
+    compared on these. Absolute paths in the record, which are those of this machine, become names.
 
     Args:
-        output: The folder; one that is there already is replaced.
+        output: The folder, as in ``check_export_target``.
         subnet: What ``create_subnet`` builds from the record, on the CPU, contiguous, in eval mode.
-        record: What ``subnet.json`` will hold besides ``input_size``, the checksum of the weights
+        record: What ``subnet.json`` will hold besides ``input_size``, the checksums of the files
             and what was found of each format: ``space``, ``architecture`` and ``settings`` of
             the subnet, ``mean``, ``std`` and ``class_names`` of its ``data``, and anything else.
-        x: Images (N, C, H, W) to compare logits on.
+        input_size: Channels, height and width of the images it was trained for.
         formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
             that the space has and the installed packages write.
+        overwrite: Whether an export in ``output`` is replaced.
 
     Returns:
         What ``subnet.json`` holds.
 
     Raises:
+        ExportError: If ``output`` may not be written to.
         ValueError: If a format cannot be written.
         RuntimeError: If a reloaded network computes other logits.
     """
     formats = choose_formats(formats, record["space"])
-    x = x if len(x) > 1 else torch.cat([x, x])  # of one image a program would be for one only
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(_NUM_IMAGES, *input_size, generator=generator)  # (N, C, H, W)
     network = _stock_network(subnet)
     resized = resize(x, subnet.resolution) if isinstance(subnet, ResizingNetwork) else x
     space = _recorded_space(record)
     arch = space.parse(record["architecture"])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    temporary.chmod(0o755)
-    try:
+    with new_export(output, overwrite=overwrite) as folder:
         weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors", metadata={"format": "pt"})
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
         written = write_formats(
-            temporary,
+            folder,
             network,
             resized,
             formats,
@@ -164,43 +160,38 @@ def write_subnet_folder(
         if isinstance(space, CellSpace):
             from supernets.cell_drawing import draw_cells  # loads matplotlib
 
-            draw_cells(space, arch, temporary / "cells.png")
+            draw_cells(space, arch, folder / PICTURE)
+        checksums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         complete = {
             "format": FORMAT,
             "version": VERSION,
-            **record,
+            **without_machine_paths(record),
             "input_size": list(resized.shape[1:]),
-            "weights_sha256": _sha256(temporary / "weights.safetensors"),
+            "weights_sha256": checksums[WEIGHTS],
             "formats": written,
+            "files": checksums,
         }
         text = json.dumps(complete, indent=2) + "\n"
-        (temporary / "subnet.json").write_text(text, encoding="utf-8")
+        (folder / RECORD).write_text(text, encoding="utf-8")
         with torch.inference_mode():
-            check_logits("weights.safetensors", load_subnet(temporary)(x), subnet(x))
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # safetensors makes its file unreadable for others
-            _sync(path)
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(temporary, output)
-        _sync(output.parent)
-        return complete
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            check_logits(WEIGHTS, load_subnet(folder)(x), subnet(x))
+    return complete
+
+
+def without_machine_paths(value: Any) -> Any:
+    """The same values, but of an absolute path its last part alone; names of classes are kept."""
+    if isinstance(value, str | Path):
+        return Path(value).name if os.path.isabs(value) else str(value)
+    if isinstance(value, Mapping):
+        return {
+            key: part if key == "class_names" else without_machine_paths(part)
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_machine_paths(part) for part in value]
+    return value
 
 
 def _stock_network(subnet: nn.Module) -> nn.Module:
     """The network without the resizing of its images."""
     return subnet.network if isinstance(subnet, ResizingNetwork) else subnet
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import shlex
 from pathlib import Path
@@ -60,6 +62,27 @@ def test_command_parses_and_its_config_exists(program: str, arguments: list[str]
     args = parser.parse_args(arguments)
     if args.config is not None:
         assert (ROOT / args.config).is_file()
+
+
+def python_blocks() -> list[str]:
+    text = "".join(path.read_text(encoding="utf-8") for path in TEXTS)
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("block", python_blocks(), ids=lambda block: block.split("\n")[0])
+def test_python_blocks_define_all_names_they_use(block: str) -> None:
+    known = set(vars(builtins))
+    for statement in ast.parse(block).body:
+        nodes = list(ast.walk(statement))
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        known |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+        known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+        assert used <= known, f"{used - known} in {ast.unparse(statement)!r}"
+
+
+def test_no_text_puts_an_exported_folder_on_the_module_path() -> None:
+    assert not [block for block in python_blocks() if "sys.path" in block]
 
 
 def test_make_demo_runs_the_first_two_commands() -> None:

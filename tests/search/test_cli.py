@@ -197,6 +197,39 @@ def test_digits_from_search_to_subnet(
     assert record["provenance"]["trial"] == best["best"][0]
     assert load_subnet(subnet)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
+    (subnet / "notes.txt").write_text("mine")
+    assert search_tse(output, "--export", str(subnet)) == 0  # replaces what it exported itself
+    capsys.readouterr()
+    another = ("--export", str(subnet), "--seed", "1")
+    assert search_tse(tmp_path / "another", *another) == 2
+    assert f"{subnet} holds an exported subnet; pass --overwrite" in error_line(capsys)
+    assert json.loads((subnet / "subnet.json").read_text()) == record
+    assert search_tse(tmp_path / "another", *another, "--overwrite") == 0
+    assert json.loads((subnet / "subnet.json").read_text())["provenance"]["search"] == "another"
+    assert (subnet / "notes.txt").read_text() == "mine"
+
+
+def test_a_finished_search_that_may_not_export_says_so_in_one_line(
+    search_tse: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Something was put there while it ran."""
+    output, subnet = tmp_path / "search", tmp_path / "subnet"
+    real = search.search_result.export_subnet
+
+    def export(*args: Any, **settings: Any) -> Any:
+        subnet.mkdir()
+        (subnet / "chapter1.txt").write_text("mine")
+        return real(*args, **settings)
+
+    monkeypatch.setattr(search.search_result, "export_subnet", export)
+    assert search_tse(output, "--export", str(subnet)) == 2
+    assert "choose another folder. The search itself is finished" in capsys.readouterr().err
+    assert files_below(subnet) == ["chapter1.txt"]
+    assert (output / "best.json").is_file()
+
 
 def test_val_acc_searches_too(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -1100,6 +1133,11 @@ def test_an_export_that_would_overwrite_something_is_refused_first(
     (tmp_path / "thesis" / "chapter1.txt").write_text("x")
     assert search_tse(tmp_path / "run", "--export", str(tmp_path / "thesis")) == 2
     assert "exists and is no exported subnet" in error_line(capsys)
+    assert files_below(tmp_path) == ["thesis/chapter1.txt"]
+    assert search_tse(tmp_path / "run", "--export", str(tmp_path / "run")) == 2
+    assert "is --output, which holds the search; name another folder" in error_line(capsys)
+    assert search_tse(tmp_path / "run", "--overwrite") == 2
+    assert "--overwrite is about the export; pass --export" in error_line(capsys)
     assert files_below(tmp_path) == ["thesis/chapter1.txt"]
 
 

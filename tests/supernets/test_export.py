@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from supernets import cli, create_space, load_subnet, load_supernet, subnet_folder
+from supernets import cli, create_space, export_files, load_subnet, load_supernet, subnet_folder
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import read_checkpoint, reopen_data
 from supernets.command_line import versions
+from supernets.data import Loaders
 from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main, read_architecture
 from supernets.subnet_folder import read_subnet_record
@@ -111,7 +113,7 @@ def test_the_record_says_what_it_is(checkpoint: Path, exported: Path) -> None:
     parameters = sum(p.numel() for p in load_subnet(exported).parameters())
     assert record["cost"]["params"] == parameters
     assert record["data"]["class_names"] == [str(i) for i in range(10)]
-    assert record["provenance"]["supernet"] == str(checkpoint)
+    assert record["provenance"]["supernet"] == checkpoint.name  # it was given by an absolute path
     assert record["versions"] == versions()
     assert sorted(path.name for path in exported.iterdir()) == FILES
     assert sorted(path.name for path in exported.parent.iterdir()) == ["subnet"]
@@ -170,12 +172,87 @@ def test_cells_without_weights_export_too(arch: str, checkpoint: Path, tmp_path:
         assert torch.allclose(program(x), load_subnet(tmp_path / "subnet")(x), atol=1e-5)
 
 
-def test_exporting_again_replaces_the_folder(
+def test_an_export_holds_no_image_and_no_path_of_this_machine(
+    checkpoint: Path,
+    exported: Path,
+    tmp_path: Path,
+    leaks: Callable[[Path, Loaders], list[str]],
+) -> None:
+    """All formats, though the supernet was named by its absolute path."""
+    loaders = reopen_data(read_checkpoint(checkpoint), checkpoint, device=CPU)
+    assert leaks(exported, loaders) == []
+    assert torch.export.load(exported / "subnet.pt2").example_inputs is None
+    x, _ = next(iter(loaders.test))
+    torch.save({"path": str(Path.cwd()), "one": x[:1]}, tmp_path / "leaky.pt")
+    found = leaks(tmp_path, loaders)  # PyTorch stores all memory behind a slice
+    assert len(found) > 500 and any(str(Path.cwd()) in line for line in found)
+
+
+def test_the_record_has_the_checksum_of_every_other_file(exported: Path) -> None:
+    record = read_subnet_record(exported)
+    assert record["files"] == {
+        name: export_files.sha256(exported / name) for name in FILES if name != "subnet.json"
+    }
+
+
+def test_a_program_says_which_images_it_expects(exported: Path) -> None:
+    assert read_subnet_record(exported)["input_size"] == [1, 8, 8]
+    program = torch.export.load(exported / "subnet.pt2").module()
+    with pytest.raises(RuntimeError, match=r"shape\[1\] to be equal to 1, but got 3"):
+        program(torch.zeros(2, 3, 8, 8))
+    with pytest.raises(RuntimeError, match=r"shape\[2\] to be equal to 8, but got 9"):
+        program(torch.zeros(2, 1, 9, 8))
+
+
+def test_exports_of_before_all_checksums_still_load(exported: Path, copy: Path) -> None:
+    record = json.loads((copy / "subnet.json").read_text())
+    del record["files"]
+    (copy / "subnet.json").write_text(json.dumps(record))
+    x = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        assert torch.equal(load_subnet(copy)(x), load_subnet(exported)(x))
+
+
+def test_an_existing_export_is_refused_before_any_work(
+    checkpoint: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert run(checkpoint, ARCH, copy, "--formats") == 2
+    assert f"{copy} holds an exported subnet; pass --overwrite to replace" in error_line(capsys)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert run(checkpoint, ARCH, copy, "--formats", "--overwrite") == 0
+    assert (copy / "notes.txt").read_text() == "mine"
+    assert load_subnet(copy)
+
+
+def test_an_export_that_is_being_moved_into_place_is_read_whole(
+    checkpoint: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends after the first file was moved: weights and record are of one export."""
+    other, real, moved = ARCH.replace("nor_conv_1x1", "none"), os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).parent == copy:
+            if len(moved) == 2:
+                raise KeyboardInterrupt
+            moved.append(Path(target).name)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert run(checkpoint, other, copy, "--formats", "--overwrite") == 130
+    assert moved == ["cells.png", "weights.safetensors"]
+    assert json.loads((copy / "subnet.json").read_text())["architecture"] == ARCH
+    assert read_subnet_record(copy)["architecture"] == other
+    assert load_subnet(copy)
+
+
+def test_exporting_again_with_overwrite_replaces_the_files(
     checkpoint: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = ARCH.replace("nor_conv_1x1", "none")
     before = (copy / "weights.safetensors").read_bytes()
-    assert run(checkpoint, other, copy, "--recalibrate-batches", "1", "--formats") == 0
+    assert run(checkpoint, other, copy, "--recalibrate-batches=1", "--formats", "--overwrite") == 0
     block = json.loads(capsys.readouterr().out)
     assert (block["status"], block["subnet"]) == ("finished", str(copy))
     record = read_subnet_record(copy)
@@ -264,7 +341,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
     removed = sorted(weights)[:2]
     save_file({name: weights[name] for name in weights if name not in removed}, path)
     record = json.loads((copy / "subnet.json").read_text())
-    record["weights_sha256"] = subnet_folder._sha256(path)
+    record["weights_sha256"] = export_files.sha256(path)
     (copy / "subnet.json").write_text(json.dumps(record))
     assert "cannot be loaded" in refusal(copy)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from supernets.batchnorm import recalibrate_bn
 from supernets.data import Loaders, create_loaders
 from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main
+from supernets.export_files import sha256
 from supernets.export_formats import check_logits, choose_formats
 from supernets.factory import create_subnet
 from supernets.spaces import Architecture
@@ -132,6 +134,19 @@ def test_the_record_is_of_the_resolution(
     assert record["formats"]["load_with_timm.py"]["conv_stem_stride"] == 1
 
 
+def test_an_export_holds_no_image_and_no_path_of_this_machine(
+    exported: Path, loaders: Loaders, leaks: Callable[[Path, Loaders], list[str]]
+) -> None:
+    assert leaks(exported, loaders) == []
+
+
+def test_the_record_has_the_checksum_of_the_files_that_run_code(exported: Path) -> None:
+    files = read_subnet_record(exported)["files"]
+    assert files.keys() == {path.name for path in exported.iterdir()} - {"subnet.json"}
+    for name in ("load_with_timm.py", "subnet.pt2", "config.json"):
+        assert files[name] == sha256(exported / name)
+
+
 def test_the_weights_have_the_names_of_timm(exported: Path) -> None:
     weights = load_file(exported / "weights.safetensors")
     assert weights.keys() == load_subnet(exported).network.state_dict().keys()  # type: ignore
@@ -190,8 +205,9 @@ except RuntimeError as error:
     assert "Unknown model (paceline_mobilenetv3)" in str(error), error
 else:
     raise AssertionError("timm knows the entry already")
-sys.path.insert(0, {str(exported)!r})
-from load_with_timm import load
+import runpy
+load = runpy.run_path({str(exported / "load_with_timm.py")!r})["load"]
+assert {str(exported)!r} not in sys.path
 network = timm.create_model(name, pretrained=True).eval()
 config = network.pretrained_cfg
 assert config["input_size"] == [1, 8, 8] and config["label_names"][3] == "3", config
@@ -224,7 +240,7 @@ def test_with_a_strided_stem_timm_needs_no_attribute_set(
         "settings": supernet.settings,
         "data": loaders.settings,
     }
-    write_subnet_folder(tmp_path / "subnet", subnet, record, images(2, 32), formats=["timm"])
+    write_subnet_folder(tmp_path / "subnet", subnet, record, (1, 32, 32), formats=["timm"])
     assert "conv_stem.stride" not in caplog.text
     arguments = json.loads((tmp_path / "subnet" / "config.json").read_text())["model_args"]
     assert arguments.pop("stem_stride") == 2
@@ -281,7 +297,7 @@ def test_timm_is_told_how_images_are_prepared(
 
 @pytest.fixture
 def write(supernet: Supernet, arch: Architecture, loaders: Loaders, tmp_path: Path) -> Any:
-    """Writes ``arch`` in one format; by default of two images."""
+    """Writes ``arch`` in one format."""
     subnet = supernet.extract(arch).eval()
     record = {
         "space": "mobilenetv3",
@@ -290,9 +306,8 @@ def write(supernet: Supernet, arch: Architecture, loaders: Loaders, tmp_path: Pa
         "data": loaders.settings,
     }
 
-    def write(name: str, num_images: int = 2) -> nn.Module:
-        x = images(num_images, 16)
-        write_subnet_folder(tmp_path / "subnet", subnet, record, x, formats=[name])
+    def write(name: str) -> nn.Module:
+        write_subnet_folder(tmp_path / "subnet", subnet, record, (1, 16, 16), formats=[name])
         return subnet
 
     return write
@@ -360,12 +375,6 @@ def test_a_folder_that_timm_cannot_load_is_not_kept(
     with pytest.raises(RuntimeError, match="fails in a process of its own; .*\nsize mismatch"):
         write("timm")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_one_image_is_enough_to_export_a_program_for_many(write: Any, tmp_path: Path) -> None:
-    subnet = write("pt2", num_images=1)
-    program = torch.export.load(tmp_path / "subnet" / "subnet.pt2").module()
-    assert torch.allclose(logits(program, images(3)), logits(subnet, images(3)), atol=1e-5)
 
 
 def test_a_best_json_with_a_resolution_is_exported(

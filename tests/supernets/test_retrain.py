@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from supernets import (
     cli,
     export,
+    export_files,
     load_subnet,
     retrain,
     standard_training,
@@ -127,7 +128,8 @@ def test_the_record_is_that_of_an_export_and_says_how_it_was_trained(
 ) -> None:
     source, record = read_subnet_record(exported), read_subnet_record(trained / "subnet")
     assert record["formats"].keys() == {"subnet.pt2"}
-    same = set(source) - {"metrics", "recalibration", "formats", "provenance", "weights_sha256"}
+    of_its_own = {"metrics", "recalibration", "formats", "provenance", "weights_sha256", "files"}
+    same = set(source) - of_its_own
     assert same >= {"format", "version", "space", "architecture", "settings", "cost", "data"}
     for name in same:
         assert record[name] == source[name], name
@@ -136,7 +138,7 @@ def test_the_record_is_that_of_an_export_and_says_how_it_was_trained(
     assert recipe["weights"] == "fresh" and recipe["batch_size"] == 64
     config = RetrainConfig(epochs=8, lr=0.05, warmup_epochs=1, ema_decay=0.9)
     assert {name: recipe[name] for name in vars(config)} == vars(config)
-    assert record["provenance"] == {"subnet": str(exported), "exported": source["provenance"]}
+    assert record["provenance"] == {"subnet": exported.name, "exported": source["provenance"]}
     assert sorted(path.name for path in (trained / "subnet").iterdir()) == [
         "cells.png",
         "subnet.json",
@@ -294,6 +296,18 @@ def test_killed_before_the_hand_over_is_finished_by_resuming(
     assert read_subnet_record(tmp_path / "subnet")["metrics"]["num_test_images"] == 360
 
 
+def test_a_users_folder_in_the_place_of_the_result_is_refused_before_it_is_resumed(
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(trained / "last.pt", tmp_path / "last.pt")
+    (tmp_path / "subnet").mkdir()
+    (tmp_path / "subnet" / "notes.txt").write_text("mine")
+    assert run(exported, tmp_path, "--resume") == 2
+    assert "exists and is no exported subnet" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "subnet"]
+    assert [path.name for path in (tmp_path / "subnet").iterdir()] == ["notes.txt"]
+
+
 def test_a_loss_that_is_not_finite_ends_in_one_line(
     exported: Path,
     tmp_path: Path,
@@ -442,14 +456,14 @@ def write_subnet(folder: Path, space_name: str, sizes: dict[str, Any], loaders: 
     network = create_subnet(arch, **settings)
     save_file(network.state_dict(), folder / "weights.safetensors")
     record = {
-        "format": subnet_folder.FORMAT,
+        "format": export_files.FORMAT,
         "version": subnet_folder.VERSION,
         "space": space_name,
         "architecture": space.format(arch),
         "settings": settings,
         "data": data_record(loaders),
         "provenance": {},
-        "weights_sha256": subnet_folder._sha256(folder / "weights.safetensors"),
+        "weights_sha256": export_files.sha256(folder / "weights.safetensors"),
     }
     (folder / "subnet.json").write_text(json.dumps(record))
 
