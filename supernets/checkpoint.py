@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ def reopen_data(
         ValueError: If the data is missing, has other classes, or gives other splits.
     """
     stored = checkpoint["data"]
+    given = data_dir or checkpoint.get("given_data_dir")
     if data_dir is None and checkpoint["data_dir"] is not None:
         data_dir = Path(checkpoint["data_dir"])
     is_timm = "augmentation" in stored
@@ -220,7 +222,11 @@ def reopen_data(
             f"The images of {data_dir or stored['dataset']} are not those {path} was trained on, "
             "so its train, val and test splits cannot be told apart; pass the same data."
         )
-    return loaders
+    return replace(
+        loaders,
+        data_dir=None if given is None else Path(given),
+        skip_bad_images=checkpoint["skip_bad_images"],
+    )
 
 
 def _some(names: list[str]) -> str:

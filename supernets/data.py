@@ -65,6 +65,8 @@ class Loaders:
     input_size: tuple[int, int, int]  # (channels, height, width)
     settings: dict[str, Any]  # plain types; split_digest is a sha256 over names and labels
     splits: dict[str, NDArray[np.int64]]  # those drawn from the same images; none of a stream
+    data_dir: Path | None = None  # as it was given
+    skip_bad_images: bool = False
 
 
 def create_loaders(
@@ -342,7 +344,10 @@ def _stream_loaders(
 ) -> Loaders:
     sizes = {f"num_{split}": loaders[split].num_images for split in ("train", "val", "test")}
     return Loaders(
-        **loaders,
+        train=loaders["train"],
+        train_eval=loaders["train_eval"],
+        val=loaders["val"],
+        test=loaders["test"],
         num_classes=len(class_names),
         class_names=class_names,
         input_size=(3, image_size, image_size),

@@ -156,8 +156,13 @@ def export_subnet(
 
 
 def data_record(loaders: Loaders) -> dict[str, Any]:
-    """What a record says of the data."""
-    return {key: loaders.settings[key] for key in DATA_KEYS if key in loaders.settings}
+    """What a record says of the data; of a folder only a name that means no single machine."""
+    record = {key: loaders.settings[key] for key in DATA_KEYS if key in loaders.settings}
+    if loaders.data_dir is not None and not loaders.data_dir.is_absolute():
+        record["data_dir"] = str(loaders.data_dir)
+    if loaders.skip_bad_images:
+        record["skip_bad_images"] = True
+    return record
 
 
 def build_parser() -> argparse.ArgumentParser:

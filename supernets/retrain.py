@@ -9,6 +9,7 @@ once, at the end. The result is a folder like that of an export.
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from supernets.export import data_record, export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
+from supernets.inherited_weights import are_other_classes, head_names, load_inherited
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
 from supernets.retrain_source import Source
@@ -55,13 +57,24 @@ from supernets.training_command import (
 )
 from supernets.training_loop import TrainResult
 
+_logger = logging.getLogger(__name__)
+
 #: Options that change which images are in which split.
 SPLIT_OPTIONS = ("val_fraction", "num_val", "split_seed", "train_split", "val_split", "test_split")
 
+#: What a record says of the data that is compared under another name, or decides no result.
+_NOT_COMPARED = (
+    "seed",
+    "mean",
+    "std",
+    "class_names",
+    "augmentation",
+    "timm_options",
+    "data_dir",
+    "skip_bad_images",
+)
 #: Options that change the size of the network; a space has some of them as settings.
 SIZE_OPTIONS = ("channels", "layers", "cells_per_stage", "stem")
-#: Names of the weights that are for training alone begin with this.
-AUXILIARY = "skeleton.auxiliary."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,7 +111,16 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     )
     if args.finetune:
         assert source.weights is not None
-        _load_without_auxiliary(network, source.weights)
+        fresh = set()
+        if record["recipe"].get("head") == "fresh":
+            fresh = head_names(recorded_architecture(record), record["settings"])
+            _logger.info(
+                "The data have %d classes that are not those of %s: the head of the network starts "
+                "from fresh weights, all others are inherited.",
+                loaders.num_classes,
+                args.subnet,
+            )
+        load_inherited(network, source.weights, fresh)
     check_trainable(network, loaders, config, ranks)
     run = _Run(ranks, network, loaders, config, device, record, formats)
     return lambda: _retrain(args, run, checkpoint)
@@ -162,18 +184,19 @@ def _open_data(
     filled = argparse.Namespace(**vars(args))
     if stored is not None:
         for name, value in _recorded_options(stored, args).items():
-            if vars(filled).get(name) is None:
+            given = vars(filled).get(name)
+            if given is None or given is False:
                 setattr(filled, name, value)
+        _check_folder(filled)
     loaders = open_data(filled, seed=filled.split_seed or 0, device=device, ranks=ranks)
-    found = {"classes": loaders.num_classes, "channels": loaders.input_size[0]}
-    network = source.settings
-    expected = {"classes": network["num_classes"], "channels": network["input_size"][0]}
-    if args.finetune and found != expected:
+    channels, expected = loaders.input_size[0], source.settings["input_size"][0]
+    if args.finetune and channels != expected:
         raise ValueError(
-            f"The weights of {args.subnet} are for {expected['classes']} classes and "
-            f"{expected['channels']} channels, the data have {found['classes']} and "
-            f"{found['channels']}; leave out --finetune."
+            f"The weights of {args.subnet} are for images of {expected} channels, the data have "
+            f"{channels}; leave out --finetune."
         )
+    if args.finetune and _has_fresh_head(source, loaders):
+        return loaders  # other data, of which the weights have seen no split
     if stored is not None and loaders.settings["split_digest"] != stored["split_digest"]:
         if not any(getattr(args, name) is not None for name in SPLIT_OPTIONS):
             raise ValueError(
@@ -188,6 +211,19 @@ def _open_data(
     return loaders
 
 
+def _has_fresh_head(source: Source, loaders: Loaders) -> bool:
+    return are_other_classes(source.data or {}, source.settings, loaders.class_names)
+
+
+def _check_folder(args: argparse.Namespace) -> None:
+    """Makes sure that the folder of an export's data is known, where there is one."""
+    if args.data_dir is None and args.dataset in ("cifar10", "cifar100", "folder", "timm"):
+        raise ValueError(
+            f"{args.subnet} does not say where its images lie ({args.dataset}), only names of "
+            "folders below the current one are kept; pass --data-dir."
+        )
+
+
 def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """The data options that open the data of a record again, by name."""
     if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
@@ -200,6 +236,8 @@ def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> di
         "num_val": stored.get("requested_num_val") if args.val_fraction is None else None,
         "split_seed": stored["seed"],
         "cutout": stored.get("cutout"),
+        "data_dir": Path(stored["data_dir"]) if stored.get("data_dir") is not None else None,
+        "skip_bad_images": bool(stored.get("skip_bad_images")),
         **stored.get("augmentation", {}),
         **stored.get("timm_options", {}),
     }
@@ -220,7 +258,13 @@ def _describe(
     with torch.device("meta"):  # no weights are needed to count
         supernet = create_supernet(source.space, **settings, **auxiliary)
     cost = CostModel(supernet).measure(supernet.space.parse(source.architecture))
-    inherited = {"inherited_weights_sha256": source.weights_sha256} if args.finetune else {}
+    inherited: dict[str, Any] = {}
+    provenance = dict(source.provenance)
+    if args.finetune:
+        inherited["inherited_weights_sha256"] = source.weights_sha256
+        if _has_fresh_head(source, loaders):
+            inherited["head"] = "fresh"
+            provenance["classes"] = list((source.data or {}).get("class_names", ()))
     return {
         "space": source.space,
         "architecture": source.architecture,
@@ -236,18 +280,14 @@ def _describe(
             "batch_size": args.batch_size,
             "world_size": ranks.world_size,
         },
-        "provenance": dict(source.provenance),
+        "provenance": provenance,
         "versions": versions(),
     }
 
 
 def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides the result of a training, in one level."""
-    data = {
-        name: value
-        for name, value in record["data"].items()
-        if name not in ("seed", "mean", "std", "class_names", "augmentation", "timm_options")
-    }
+    data = {name: value for name, value in record["data"].items() if name not in _NOT_COMPARED}
     return {
         **record["data"].get("augmentation", {}),
         **record["data"].get("timm_options", {}),
@@ -282,13 +322,6 @@ def _build(
             f"Networks of space {record['space']!r} do not have all of {', '.join(rates)}; "
             "leave out what they lack."
         ) from error
-
-
-def _load_without_auxiliary(network: nn.Module, source: nn.Module) -> None:
-    """Loads all weights but those of an auxiliary head, which only one of the networks has."""
-    found = network.load_state_dict(source.state_dict(), strict=False)
-    misfits = [*found.missing_keys, *found.unexpected_keys]
-    assert all(name.startswith(AUXILIARY) for name in misfits), misfits
 
 
 def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | None) -> int:
@@ -326,7 +359,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
 def _hand_over(run: _Run, folder: Path) -> dict[str, Any]:
     """Measures the trained network, on the test split for the first time, and writes its folder."""
     subnet = _build(run.record, {})  # in its own memory format, without what is for training alone
-    _load_without_auxiliary(subnet, run.network)
+    load_inherited(subnet, run.network)
     subnet.to(run.device)
     val = evaluate(subnet, run.loaders.val, device=run.device)
     test = evaluate(subnet, run.loaders.test, device=run.device)

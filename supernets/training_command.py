@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def open_data(
     Raises:
         ValueError: As ``data_arguments`` and ``create_loaders``.
     """
-    return create_loaders(
+    loaders = create_loaders(
         **data_arguments(args, args.dataset),
         batch_size=args.batch_size,
         seed=seed,
@@ -159,6 +160,7 @@ def open_data(
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
+    return replace(loaders, data_dir=args.data_dir, skip_bad_images=args.skip_bad_images)
 
 
 def device_of_rank(name: str, ranks: Ranks) -> torch.device:

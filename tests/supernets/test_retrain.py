@@ -24,6 +24,7 @@ from supernets import (
     cli,
     export,
     export_files,
+    inherited_weights,
     load_subnet,
     retrain,
     standard_training,
@@ -404,7 +405,7 @@ def test_other_data_may_have_other_classes_and_channels_from_scratch(
     data = ["--dataset", "folder", "--data-dir", str(photos), "--batch-size", "5"]
     output = tmp_path / "output"
     assert run(exported, output, *data, "--finetune") == 2
-    assert "are for 10 classes and 1 channels, the data have 2 and 3;" in capsys.readouterr().err
+    assert "are for images of 1 channels, the data have 3; leave" in capsys.readouterr().err
     assert run(exported, output, *data) == 0
     record = read_subnet_record(output / "subnet")
     assert record["settings"]["num_classes"] == 2
@@ -413,6 +414,81 @@ def test_other_data_may_have_other_classes_and_channels_from_scratch(
     parameters = sum(p.numel() for p in load_subnet(output / "subnet").parameters())
     assert record["cost"]["params"] == parameters
     assert parameters != read_subnet_record(exported)["cost"]["params"]
+
+
+@pytest.fixture
+def exported_photos(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A subnet of a supernet of the photos, one of them damaged, named below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (photos / "cat" / "3.png").write_bytes(b"no image")
+    data = "--dataset folder --data-dir photos --skip-bad-images --image-size 12".split()
+    tiny = "--channels 4 --cells-per-stage 1 --batch-size 5 --num-probes 0 --epochs 1 --no-amp"
+    assert cli.main([*tiny.split(), *data, "--output", "supernet"]) == 0
+    arguments = ["--supernet", "supernet/last.pt", "--arch", ARCH, "--formats"]
+    assert export.main([*arguments, "--output", "subnet"]) == 0
+    return tmp_path / "subnet"
+
+
+def test_finetuning_opens_the_data_of_the_export_with_all_its_options(
+    exported_photos: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
+) -> None:
+    stored = read_subnet_record(exported_photos)["data"]
+    assert (stored["data_dir"], stored["skip_bad_images"]) == ("photos", True)
+    loaders = capture(exported_photos, tmp_path / "fine", "--finetune", "--batch-size", "5")[
+        "loaders"
+    ]
+    assert loaders.settings["image_size"] == 12
+    assert loaders.settings["split_digest"] == stored["split_digest"]
+    assert data_record(loaders) == stored
+
+
+def test_a_folder_that_is_not_known_is_asked_for_before_any_work(
+    exported_photos: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = exported_photos / "subnet.json"
+    record = json.loads(path.read_text())
+    del record["data"]["data_dir"]
+    path.write_text(json.dumps(record))
+    capsys.readouterr()
+    assert run(exported_photos, tmp_path / "fine", "--finetune") == 2
+    assert "does not say where its images lie (folder)" in capsys.readouterr().err
+    moved = photos.rename(tmp_path / "moved")
+    flags = ["--finetune", "--data-dir", str(moved), "--batch-size", "5", "--epochs", "1"]
+    assert run(exported_photos, tmp_path / "fine", *flags) == 0
+    assert "data_dir" not in read_subnet_record(tmp_path / "fine" / "subnet")["data"]
+
+
+def test_finetuning_other_classes_starts_a_fresh_head_on_inherited_weights(
+    exported_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    for names in (["car", "bus"], ["a", "b", "c"]):
+        folder = tmp_path / f"other{len(names)}"
+        for name in names:
+            (folder / name).mkdir(parents=True)
+            for number in range(8):
+                pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{number}.png")
+        output = tmp_path / f"fine{len(names)}"
+        flags = f"--finetune --data-dir {folder} --batch-size 5 --epochs 1".split()
+        capsys.readouterr()
+        assert run(exported_photos, output, *flags) == 0
+        assert "the head of the network starts from fresh weights" in capsys.readouterr().err
+        record = read_subnet_record(output / "subnet")
+        assert record["recipe"]["weights"] == "inherited" and record["recipe"]["head"] == "fresh"
+        assert record["provenance"]["classes"] == ["cat", "dog"]
+        assert record["data"]["class_names"] == sorted(names)
+        assert record["data"]["image_size"] == 12
+        x = torch.zeros(1, 3, 12, 12)
+        assert load_subnet(output / "subnet")(x).shape == (1, len(names))
+
+
+def test_the_same_images_by_other_splits_are_still_refused(
+    exported_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(exported_photos, tmp_path / "fine", "--finetune", "--split-seed", "7") == 2
+    assert "have learned from other splits of these images" in capsys.readouterr().err
 
 
 def test_timm_augments_as_asked_or_as_recorded(
@@ -525,7 +601,7 @@ def test_a_larger_nasnet_is_trained_with_what_it_is_not_handed_over_with(
     recipe = record["recipe"]
     assert (recipe["aux_weight"], recipe["drop_path"], recipe["drop_path_ramp"]) == (0.4, 0.5, True)
     averaged = standard_training.read_network_checkpoint(whole / "last.pt")["state_dict"]
-    assert any(name.startswith(retrain.AUXILIARY) for name in averaged)
+    assert any(name.startswith(inherited_weights.AUXILIARY) for name in averaged)
     for name, tensor in subnet.state_dict().items():
         assert torch.equal(tensor, averaged[name]), name
 
@@ -556,7 +632,7 @@ def test_inherited_weights_get_a_fresh_auxiliary_head(
     network = capture(nasnet, tmp_path, "--finetune", "--aux-weight", "0.4")["network"]
     assert network.skeleton.auxiliary is not None
     for name, tensor in network.state_dict().items():
-        is_inherited = not name.startswith(retrain.AUXILIARY)
+        is_inherited = not name.startswith(inherited_weights.AUXILIARY)
         assert is_inherited == (name in inherited)
         assert not is_inherited or torch.equal(tensor, inherited[name]), name
     without = capture(nasnet, tmp_path, "--finetune")["network"]
