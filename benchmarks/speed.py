@@ -25,7 +25,8 @@ from estimators import TSEEstimator
 from search import Trial, create_algorithm
 from supernets import create_space, create_supernet
 from supernets.device import autocast, has_bfloat16
-from supernets.image_loader import Augmentation, ImageLoader, MemoryPixels
+from supernets.image_loader import Augmentation, ImageLoader
+from supernets.memory_pixels import MemoryPixels
 
 CPU = torch.device("cpu")
 #: A light, a middling and the heaviest cell.

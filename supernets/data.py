@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from supernets.image_loader import (
-    ImageLoader,
-    Loader,
-    MemoryPixels,
-    PixelSource,
-    read_all,
-)
+from supernets.data_summary import count_copies, data_found
+from supernets.image_loader import ImageLoader, Loader, PixelSource
 from supernets.image_sets import ImageSet, open_cifar, open_digits, open_folder, open_timm
+from supernets.memory_pixels import MemoryPixels, read_all
 from supernets.splits import draw_splits, split_digest
-from supernets.streamed_pixels import StreamedPixels
-from supernets.timm_data import TimmOptions
+from supernets.streamed_pixels import StreamedPixels, check_readable, no_readable_image
+from supernets.timm_options import TimmOptions
 from supernets.timm_stream import StreamLoader, open_streams
 from supernets.timm_transforms import MEAN, STD, TimmAugmentation
 
@@ -39,12 +36,15 @@ __all__ = [
     "create_loaders",
 ]
 
+logger = logging.getLogger(__name__)
+
 #: Names of data sets; other names begin with one of ``PREFIXES`` and are timm's.
 DATASETS = ("digits", "cifar10", "cifar100", "folder", "timm")
 STREAM_PREFIXES = ("wds/", "tfds/", "hfids/")
 PREFIXES = ("hfds/", "torch/", *STREAM_PREFIXES)
 
-logger = logging.getLogger(__name__)
+#: What settings say of the data beside what decides a result: two runs may differ in it.
+NOT_DECISIVE = ("found",)
 
 MEMORY_BUDGET = 4 * 2**30  # bytes of pixels; larger sets are read batch by batch
 
@@ -63,7 +63,8 @@ class Loaders:
     num_classes: int
     class_names: tuple[str, ...]
     input_size: tuple[int, int, int]  # (channels, height, width)
-    settings: dict[str, Any]  # plain types; split_digest is a sha256 over names and labels
+    #: Plain types; split_digest is a sha256 over names and labels, found says what was found.
+    settings: dict[str, Any]
     splits: dict[str, NDArray[np.int64]]  # those drawn from the same images; none of a stream
     data_dir: Path | None = None  # as it was given
     skip_bad_images: bool = False
@@ -197,7 +198,18 @@ def create_loaders(
         num_val=num_val,
         seed=seed,
     )
+    num_copies = None
+    if images.path is not None and rank == 0:
+        num_copies = count_copies(images.path, splits, images.labels)
+    num_images = sum(map(len, splits.values()))
     pixels, augmented, splits = _open_pixels(images, splits, device, num_workers, skip_bad_images)
+    passed_over = images.passed_over
+    if (num_bad := num_images - sum(map(len, splits.values()))) > 0:
+        passed_over = (passed_over or Counter()) + Counter({"unreadable": num_bad})
+    counts = {split: len(indices) for split, indices in splits.items()}
+    found = data_found(images.class_names, counts, passed_over, num_copies)
+    if rank == 0:
+        logger.info("%s", found["summary"])
     labels = torch.from_numpy(images.labels).to(device)
     loader = partial(ImageLoader, labels=labels, mean=images.mean, std=images.std, seed=seed)
     height, width, channels = images.reader.shape
@@ -236,6 +248,7 @@ def create_loaders(
             "split_digest": split_digest(splits, images.labels, images.reader.name),
             **{f"num_{split}": len(indices) for split, indices in splits.items()},
             "class_names": list(images.class_names),
+            "found": found,
         },
         splits={s: i for s, i in splits.items() if s != "test" or "test" not in images.splits},
     )
@@ -314,24 +327,25 @@ def _open_pixels(
     stream = partial(
         StreamedPixels, device=device, num_workers=num_workers, skip_bad_images=skip_bad_images
     )
-    if images.augmenting_reader is not None:
-        return stream(images.reader), stream(images.augmenting_reader), splits
-    if len(images.reader) * math.prod(images.reader.shape) > MEMORY_BUDGET:
+    if (
+        images.augmenting_reader is not None
+        or len(images.reader) * math.prod(images.reader.shape) > MEMORY_BUDGET
+    ):
+        if skip_bad_images:
+            check_readable(images.reader, splits, images.labels, images.class_names, num_workers)
         streamed = stream(images.reader)
-        return streamed, streamed, splits
+        augmenting = images.augmenting_reader
+        return streamed, streamed if augmenting is None else stream(augmenting), splits
     array, bad = read_all(images.reader, num_workers, skip_bad_images)
     lost = np.setdiff1d(
         images.labels[splits["train"]], images.labels[np.setdiff1d(splits["train"], bad)]
     )
     if len(lost):
-        raise ValueError(
-            f"Class {images.class_names[lost[0]]!r} has no readable train image; repair its files "
-            "or remove it."
-        )
+        raise no_readable_image(images.class_names[lost[0]])
     splits = {split: np.setdiff1d(indices, bad) for split, indices in splits.items()}
     for split, indices in splits.items():
         if not len(indices):
-            raise ValueError(f"The {split} split has no readable image; repair its files.")
+            raise no_readable_image(split=split)
     pixels = MemoryPixels(torch.from_numpy(array).to(device))
     return pixels, pixels, splits
 
@@ -342,7 +356,10 @@ def _stream_loaders(
     image_size: int,
     settings: dict[str, Any],
 ) -> Loaders:
-    sizes = {f"num_{split}": loaders[split].num_images for split in ("train", "val", "test")}
+    counts = {split: loaders[split].num_images for split in ("train", "val", "test")}
+    sizes = {f"num_{split}": count for split, count in counts.items()}
+    found = data_found(class_names, counts, passed_over=None, num_copies=None)
+    logger.info("%s", found["summary"])
     return Loaders(
         train=loaders["train"],
         train_eval=loaders["train_eval"],
@@ -360,6 +377,7 @@ def _stream_loaders(
             "split_digest": hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
             **sizes,
             "class_names": list(class_names),
+            "found": found,
         },
         splits={},
     )

@@ -1,13 +1,14 @@
 """Images in one folder per class: which there are, the split of each, and their pixels.
 
-Pixels are taken as they are stored: the rotation that EXIF data may ask for is not applied.
+Pixels are those that a viewer shows: turned as the EXIF data ask for, and what is transparent on
+white.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-logger = logging.getLogger(__name__)
+from supernets.image_scan import printable
+from supernets.image_tree import look_at
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+logger = logging.getLogger(__name__)
 
 #: What Pillow raises on files that are damaged, no images, or beyond its limit on pixels.
 DECODE_ERRORS = (
@@ -30,6 +32,19 @@ DECODE_ERRORS = (
     Image.DecompressionBombError,
 )
 
+_ORIENTATION = 0x0112  # the tag of EXIF
+#: What undoes each orientation of EXIF but the first.
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+
 
 @dataclass(frozen=True)
 class ImageFolder:
@@ -38,15 +53,20 @@ class ImageFolder:
     data_dir: Path
     names: list[str]  # relative to data_dir, with forward slashes
     labels: NDArray[np.int64]  # (num_images,)
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # in printable characters
     splits: dict[str, NDArray[np.int64]]  # "train" and, where they have folders, "val", "test"
+    passed_over: Counter[str]  # the number of files by reason
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.data_dir / self.names[index]
 
 
 def find_images(data_dir: Path) -> ImageFolder:
     """Lists the images of ``<class>/``, or of ``train/<class>/`` and ``test/<class>/``.
 
     ``val/<class>/`` is the val split or, without ``test``, as in ImageNet's official layout, the
-    test split. ``train`` may also stand alone.
+    test split. ``train`` may also stand alone. ``image_tree`` has all that counts as these.
 
     Args:
         data_dir: The folder.
@@ -57,59 +77,26 @@ def find_images(data_dir: Path) -> ImageFolder:
     Raises:
         ValueError: If the folders are missing, empty, of a single class or do not fit each other.
     """
-    if not data_dir.is_dir():
-        raise ValueError(f"Image folder {data_dir} does not exist; pass --data-dir.")
-    split_dirs = {"train": data_dir}
-    if (data_dir / "train").is_dir():
-        split_dirs = {s: data_dir / s for s in ("train", "val", "test") if (data_dir / s).is_dir()}
-        if len(split_dirs) == 1:
-            warn_of_missing_test(data_dir)
-        elif "test" not in split_dirs:
-            split_dirs["test"] = split_dirs.pop("val")
-    elif (data_dir / "test").is_dir() or (data_dir / "val").is_dir():
-        raise ValueError(f"{data_dir} has a folder test or val but no folder train; add it.")
-
-    class_names = _class_names(split_dirs["train"])
+    tree = look_at(data_dir)
+    if tree.has_split_folders and "test" not in tree.splits:
+        warn_of_missing_test(data_dir)
+    folders = sorted(tree.splits["train"])
     names: list[str] = []
     labels: list[int] = []
-    splits = {}
-    for split, split_dir in split_dirs.items():
-        unknown = sorted(set(_class_names(split_dir)) - set(class_names))
-        if unknown:
-            raise ValueError(
-                f"{split_dir} has the class {unknown[0]!r}, which {split_dirs['train']} lacks; "
-                "remove it or add train images."
-            )
+    splits: dict[str, NDArray[np.int64]] = {}
+    for split in ("train", "val", "test"):
+        if split not in tree.splits:
+            continue
         first = len(names)
-        for label, class_name in enumerate(class_names):
-            class_dir = split_dir / class_name
-            found = _image_names(class_dir, data_dir) if class_dir.is_dir() else []
-            if not found and (split == "train" or class_dir.is_dir()):
-                raise ValueError(
-                    f"{class_dir} holds no image ({', '.join(IMAGE_SUFFIXES)}); "
-                    "add some or remove it."
-                )
+        for label, class_dir in enumerate(folders):
+            found = sorted(tree.splits[split].get(class_dir, ()))
             names += found
             labels += [label] * len(found)
         splits[split] = np.arange(first, len(names))
-    return ImageFolder(data_dir, names, np.array(labels, np.int64), class_names, splits)
-
-
-def _class_names(split_dir: Path) -> tuple[str, ...]:
-    names = sorted(
-        entry.name for entry in split_dir.iterdir() if entry.is_dir() and entry.name[0] != "."
+    class_names = tuple(printable(name) for name in folders)
+    return ImageFolder(
+        data_dir, names, np.array(labels, np.int64), class_names, splits, tree.passed_over
     )
-    if not names:
-        raise ValueError(f"{split_dir} holds no class folders; expected {split_dir / '<class>'}.")
-    return tuple(names)
-
-
-def _image_names(class_dir: Path, data_dir: Path) -> list[str]:
-    found = []
-    for folder, _, names in os.walk(class_dir):
-        prefix = Path(folder).relative_to(data_dir).as_posix()
-        found += [f"{prefix}/{name}" for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    return sorted(found)
 
 
 class FolderReader:
@@ -122,7 +109,7 @@ class FolderReader:
 
     def __init__(self, folder: ImageFolder, image_size: int) -> None:
         self.shape = (image_size, image_size, 3)
-        self._data_dir = folder.data_dir
+        self.path = folder.path
         self._names = folder.names
 
     def __len__(self) -> int:
@@ -131,7 +118,7 @@ class FolderReader:
 
     def name(self, index: int) -> str:
         """The path below the data folder."""
-        return self._names[index]
+        return printable(self._names[index])
 
     def read(self, index: int, epoch: int = 0) -> NDArray[np.uint8]:
         """The (H, W, C) pixels of one image, the same in every epoch.
@@ -139,8 +126,7 @@ class FolderReader:
         Raises:
             ValueError: If the file cannot be read, naming it.
         """
-        path = self._data_dir / self._names[index]
-        size = self.shape[0]
+        path, size = self.path(index), self.shape[0]
         try:
             return fit_square(open_rgb(path, shrink_to=2 * size), size)
         except DECODE_ERRORS as error:
@@ -166,7 +152,7 @@ def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
     train = folder.splits["train"]
     for label in range(len(folder.class_names)):
         for index in train[folder.labels[train] == label]:
-            path = folder.data_dir / folder.names[index]
+            path = folder.path(int(index))
             try:
                 with Image.open(path) as image:
                     sizes.add(image.size)
@@ -181,11 +167,8 @@ def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
     return 224
 
 
-def open_rgb(file: Path | IO[bytes], shrink_to: int | None = None) -> Image.Image:
-    """Decodes an image of any mode to RGB.
-
-    16-bit greyscale is scaled to 8 bits, where Pillow would clip it. Transparency is dropped, which
-    shows the colour that lies beneath.
+def open_rgb(file: Path | str | IO[bytes], shrink_to: int | None = None) -> Image.Image:
+    """Decodes an image of any mode to RGB, as ``to_rgb`` does.
 
     Args:
         file: A path or an open file.
@@ -201,12 +184,43 @@ def open_rgb(file: Path | IO[bytes], shrink_to: int | None = None) -> Image.Imag
     with Image.open(file) as image:
         if shrink_to is not None:
             image.draft("RGB", (shrink_to, shrink_to))
-        if image.mode.startswith("I"):
-            levels = np.asarray(image, np.float64).clip(0, 65535)  # (H, W)
-            return Image.fromarray(np.rint(levels / 257).astype(np.uint8)).convert("RGB")
-        if image.mode == "P" and "transparency" in image.info:
-            return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
-        return image.convert("RGB")
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as a viewer shows it.
+
+    It is turned and mirrored as its EXIF data say. Transparent pixels are blended with white.
+    16-bit greyscale is scaled to 8 bits and floats from 0 to 1 to 0..255, where Pillow would clip
+    them; of several frames the first counts.
+
+    Raises:
+        DECODE_ERRORS: If the image is damaged.
+    """
+    image.load()  # which turns a TIFF, and reads what stands after the pixels
+    turn = _TURNS.get(_orientation(image))
+    if image.mode.startswith("I"):
+        levels = np.asarray(image, np.float64).clip(0, 65535)  # (H, W)
+        rgb = Image.fromarray(np.rint(levels / 257).astype(np.uint8)).convert("RGB")
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, np.float64))  # (H, W)
+        scale = 255 if values.max() <= 1 else 1
+        rgb = Image.fromarray(np.rint((values * scale).clip(0, 255)).astype(np.uint8))
+        rgb = rgb.convert("RGB")
+    elif image.mode in _ALPHA_MODES or "transparency" in image.info:
+        with_alpha = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        rgb = Image.alpha_composite(white, with_alpha).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except DECODE_ERRORS:  # viewers show an image with damaged EXIF data as it is
+        return None
 
 
 def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -233,7 +247,9 @@ def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 def unreadable(name: object, error: Exception) -> str:
     """What to say of an image file that gave one of ``DECODE_ERRORS``."""
-    return f"Cannot read image {name} ({error}); repair or remove it, or pass --skip-bad-images."
+    shown = printable(str(name))
+    why = printable(str(error))
+    return f"Cannot read image {shown} ({why}); repair or remove it, or pass --skip-bad-images."
 
 
 def warn_of_missing_test(data_dir: Path) -> None:

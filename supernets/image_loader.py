@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,13 +14,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
-
-from supernets.progress import hides_bars
-
-logger = logging.getLogger(__name__)
-
-_CHUNK = 256  # images decoded per task of the thread pool
 
 
 class UnreadableImage(ValueError):
@@ -112,7 +103,7 @@ class PixelSource(Protocol):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Per batch the pixels (n, H, W, C) and the positions (n,) within it they are of.
 
-        The pixels are as an ``ImageReader`` gives them.
+        The pixels are as an ``ImageReader`` gives them; n is 0 where none can be read.
         """
 
 
@@ -130,6 +121,9 @@ class Augmentation:
 
 class ImageLoader(Loader):
     """Minibatches of a split with random access to its images, on the device of the labels.
+
+    Unreadable images are missing from their minibatch. Of a minibatch without any other, nothing
+    is given or, if ``shuffle`` is set, so that all epochs have as many, the next that has some.
 
     The order is drawn from (seed, epoch), the augmentation from (seed, epoch, batch) for the batch
     of all ranks together. So ``world_size`` ranks see together exactly the tensors that one process
@@ -223,27 +217,53 @@ class ImageLoader(Loader):
         return self._minibatches(epoch, start)
 
     def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = self._indices
-        if self._shuffle:
-            order = order[np.random.default_rng((self._seed, epoch)).permutation(len(order))]
-        bounds = [self._bounds(batch) for batch in range(start, len(self))]
-        index_batches = [order[first:last] for _, first, last in bounds]
+        order = self._order(epoch)
+        numbers = range(start, len(self))
+        index_batches = [order[slice(*self._bounds(number)[1:])] for number in numbers]
+        for number, (pixels, kept) in zip(
+            numbers, self._pixels.batches(index_batches, epoch), strict=True
+        ):
+            if len(kept):
+                yield self._minibatch(epoch, number, order, pixels, kept)
+            elif self._shuffle:  # for training, where the steps of an epoch are counted
+                yield self._next_readable(epoch, number, order)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if not self._shuffle:
+            return self._indices
+        rng = np.random.default_rng((self._seed, epoch))
+        return self._indices[rng.permutation(len(self._indices))]
+
+    def _minibatch(
+        self, epoch: int, number: int, order: NDArray[np.int64], pixels: Tensor, kept: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A minibatch of an epoch out of the pixels at the positions ``kept`` (n,) of it."""
         device = self._labels.device
-        for offset, (pixels, kept) in enumerate(self._pixels.batches(index_batches, epoch)):
-            within, first, last = bounds[offset]
-            if self._augmentation is None:
-                x = self._normalise(pixels)
-            else:
-                height, width = pixels.shape[1:3]
-                mine = kept + (first - within)
-                drawn = self._draw(epoch, start + offset, height, width)  # for all ranks
-                top, left, flipped, *centre = (numbers[mine].to(device) for numbers in drawn)
-                pad, side = self._augmentation.pad, self._augmentation.cutout
-                x = self._normalise(crop_and_flip(pixels, top, left, flipped, pad))
-                if side > 0:
-                    cut_out(x, *centre, side=side)
-            indices = torch.from_numpy(index_batches[offset])[kept].to(device)  # (n,)
-            yield x, self._labels[indices]
+        within, first, last = self._bounds(number)
+        if self._augmentation is None:
+            x = self._normalise(pixels)
+        else:
+            height, width = pixels.shape[1:3]
+            mine = kept + (first - within)
+            drawn = self._draw(epoch, number, height, width)  # for all ranks
+            top, left, flipped, *centre = (numbers[mine].to(device) for numbers in drawn)
+            pad, side = self._augmentation.pad, self._augmentation.cutout
+            x = self._normalise(crop_and_flip(pixels, top, left, flipped, pad))
+            if side > 0:
+                cut_out(x, *centre, side=side)
+        indices = torch.from_numpy(order[first:last])[kept].to(device)  # (n,)
+        return x, self._labels[indices]
+
+    def _next_readable(
+        self, epoch: int, number: int, order: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """The minibatch of this process after ``number`` that has an image which can be read."""
+        for other in (*range(number + 1, len(self)), *range(number)):
+            _, first, last = self._bounds(other)
+            ((pixels, kept),) = self._pixels.batches([order[first:last]], epoch)
+            if len(kept):
+                return self._minibatch(epoch, other, order, pixels, kept)
+        raise UnreadableImage("No image of the train split can be read; repair its files.")
 
     def _bounds(self, batch: int) -> tuple[int, int, int]:
         """Positions in the epoch: start of all ranks' batch, start and end of this rank's part."""
@@ -344,68 +364,3 @@ def cut_out(x: Tensor, row: Tensor, column: Tensor, *, side: int) -> None:
 
     rows, columns = is_inside(row, x.shape[2]), is_inside(column, x.shape[3])
     x.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
-
-
-class MemoryPixels:
-    """A data set held as one uint8 tensor.
-
-    Args:
-        images: (num_images, H, W, C) uint8, on the device.
-    """
-
-    def __init__(self, images: Tensor) -> None:
-        self._images = images
-
-    def batches(
-        self, index_batches: Sequence[NDArray[np.int64]], epoch: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it: all."""
-        for indices in index_batches:
-            chosen = torch.from_numpy(indices).to(self._images.device)
-            yield self._images.index_select(0, chosen), torch.arange(len(indices))
-
-
-def read_all(
-    reader: ImageReader, num_workers: int, skip_bad_images: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Reads every image.
-
-    Args:
-        reader: The images.
-        num_workers: Threads; 0 and 1 are the same.
-        skip_bad_images: Report unreadable images, with one warning each, instead of raising.
-
-    Returns:
-        The pixels (num_images, H, W, C) and the indices of the unreadable images, left black.
-
-    Raises:
-        ValueError: If an image cannot be read and is not to be skipped.
-    """
-    pixels = np.zeros((len(reader), *reader.shape), np.uint8)
-
-    def read_chunk(first: int) -> list[tuple[int, ValueError]]:
-        problems = []
-        for index in range(first, min(first + _CHUNK, len(reader))):
-            try:
-                pixels[index] = reader.read(index)
-            except ValueError as error:
-                if not skip_bad_images:
-                    raise
-                problems.append((index, error))
-        return problems
-
-    chunks = range(0, len(reader), _CHUNK)
-    bad = []
-    executor = ThreadPoolExecutor(max(1, num_workers))
-    try:
-        read = executor.map(read_chunk, chunks)
-        disable = True if hides_bars() else None
-        for problems in tqdm(read, "Reading images", len(chunks), leave=False, disable=disable):
-            for index, error in problems:
-                logger.warning("Left out: %s", error)
-                bad.append(index)
-    finally:
-        executor.shutdown(cancel_futures=True)
-    if bad:
-        logger.warning("Left out %d unreadable images of %d.", len(bad), len(reader))
-    return pixels, np.array(bad, np.int64)

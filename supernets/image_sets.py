@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from supernets.image_folder import FolderReader, find_images, fit_square, guess_image_size
 from supernets.image_loader import Augmentation, ImageReader
-from supernets.timm_data import TimmOptions, TimmReader, open_images
+from supernets.timm_data import TimmReader, open_images
+from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import (
     MEAN,
     STD,
@@ -39,6 +42,8 @@ class ImageSet:
     std: tuple[float, ...] = STD
     augmentation: Augmentation | None = None  # of the minibatches of training
     augmenting_reader: ImageReader | None = None  # in its place: for training
+    path: Callable[[int], Path] | None = None  # the file of each image, where they have one
+    passed_over: Counter[str] | None = None  # the number of files not used, by reason
 
 
 def open_digits(image_size: int | None) -> ImageSet:
@@ -106,6 +111,8 @@ def open_folder(data_dir: Path, image_size: int | None, skip_bad_images: bool) -
         labels=folder.labels,
         class_names=folder.class_names,
         splits=folder.splits,
+        path=folder.path,
+        passed_over=folder.passed_over,
         augmentation=Augmentation(pad=image_size // 8, flip=True),
     )
 
@@ -132,6 +139,8 @@ def open_timm(
         labels=images.labels,
         class_names=images.class_names,
         splits=images.splits,
+        path=images.path if images.has_files else None,
+        passed_over=images.passed_over,
         augmenting_reader=TimmReader(images, image_size, augmented, seed),
     )
 

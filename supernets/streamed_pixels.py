@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -52,9 +53,12 @@ class StreamedPixels:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Per batch the pixels (n, H, W, C) and the positions (n,) of the readable images.
 
+        Where none of a batch is readable, n is 0 and the pixels have no other dimension.
+
         Raises:
-            ValueError: If an image cannot be read and is not to be skipped, or none of a batch can.
+            ValueError: If an image cannot be read and is not to be skipped.
         """
+        num_reported = len(self._reported)
         tasks = [np.array_split(indices, -(-len(indices) // _CHUNK)) for indices in index_batches]
         decoded = self._decode([(epoch, indices) for batch in tasks for indices in batch])
         for batch in tasks:
@@ -66,8 +70,11 @@ class StreamedPixels:
                     parts.append(pixels.to(self._device, non_blocking=True))
                     kept += [first + position for position in positions]
                 first += len(indices)
-            self._report(problems, must_raise=not kept)
-            yield torch.cat(parts), torch.tensor(kept)
+            self._report(problems)
+            pixels = torch.cat(parts) if parts else torch.empty(0, device=self._device)
+            yield pixels, torch.tensor(kept, dtype=torch.int64)
+        if len(self._reported) > num_reported:
+            logger.warning("Left out %d unreadable images so far.", len(self._reported))
 
     def _decode(self, requests: list[_Request]) -> Iterator[_Decoded]:
         if self._is_busy:  # this is a second iterator beside one that is midway
@@ -92,9 +99,9 @@ class StreamedPixels:
             generator=torch.Generator(),  # or it would advance the global one
         )
 
-    def _report(self, problems: list[str], must_raise: bool) -> None:
+    def _report(self, problems: list[str]) -> None:
         for problem in problems:
-            if must_raise or not self._skip_bad_images:
+            if not self._skip_bad_images:
                 raise UnreadableImage(problem)
             if problem not in self._reported:
                 self._reported.add(problem)
@@ -104,6 +111,59 @@ class StreamedPixels:
 def _leave_interrupts(worker: int) -> None:
     """A Ctrl-C reaches every process of a terminal; what to do is for the main process to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def check_readable(
+    reader: ImageReader,
+    splits: Mapping[str, NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    num_workers: int,
+) -> None:
+    """Makes sure that of each class a train image, and of each split an image, can be read.
+
+    Reads no more than that takes: one image each, unless it is unreadable.
+
+    Args:
+        reader: The images.
+        splits: Indices of "train" and the other splits.
+        labels: (num_images,)
+        class_names: One for each number in ``labels``.
+        num_workers: Threads; 0 and 1 are the same.
+
+    Raises:
+        ValueError: If all train images of a class, or all images of a split, are unreadable.
+    """
+
+    def has_readable(indices: NDArray[np.int64]) -> bool:
+        for index in indices:
+            try:
+                reader.read(int(index))
+            except ValueError:  # named when its minibatch comes
+                continue
+            return True
+        return False
+
+    train = splits["train"]
+    by_class = [train[labels[train] == label] for label in range(len(class_names))]
+    others = {split: indices for split, indices in splits.items() if split != "train"}
+    with ThreadPoolExecutor(max(1, num_workers)) as executor:
+        found = list(executor.map(has_readable, [*by_class, *others.values()]))
+    for name, indices, is_readable in zip(class_names, by_class, found, strict=False):
+        if len(indices) and not is_readable:
+            raise no_readable_image(name)
+    for split, is_readable in zip(others, found[len(by_class) :], strict=True):
+        if not is_readable:
+            raise no_readable_image(split=split)
+
+
+def no_readable_image(class_name: str | None = None, *, split: str = "train") -> ValueError:
+    """The error for a class, or a split, of damaged files only."""
+    if class_name is not None:
+        return ValueError(
+            f"Class {class_name!r} has no readable {split} image; repair its files or remove it."
+        )
+    return ValueError(f"The {split} split has no readable image; repair its files.")
 
 
 class _Decoder(Dataset[_Decoded]):

@@ -1,8 +1,10 @@
 """Data sets with random access that timm's readers open: folders, tar files, ``hfds/``, ``torch/``.
 
-timm's readers and transforms are used, but neither its ``ImageDataset`` nor its ``create_loader``.
-The former puts the next image in the place of one that it cannot read, and clips 16-bit images, so
-``image_folder`` decodes here. The latter has no entry for an order that begins midway, and seeds
+timm's readers and transforms are used, but not its reader of folders, whose classes are the
+innermost folders and whose images are PNG and JPEG alone (``image_tree`` lists them here), nor its
+``ImageDataset`` and ``create_loader``. The former puts the next image in the place of one that it
+cannot read, leaves photographs lying on their side, and clips 16-bit images, so ``image_folder``
+decodes here. The latter has no entry for an order that begins midway, and seeds
 its augmentation by worker: no epoch could be entered midway with the very same tensors.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,51 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from timm.data import create_dataset
-from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
 from supernets.image_folder import DECODE_ERRORS, open_rgb, unreadable, warn_of_missing_test
+from supernets.image_scan import Classes, natural_key, printable
+from supernets.image_tree import look_at
+from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import Transform, seeded
 
 logger = logging.getLogger(__name__)
 
 #: Of torchvision's sets in timm, those with one label per image and splits of their own.
 TORCH_SETS = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "imagenet")
-
-# timm's names of the split that is the test split here, since ImageNet's has no labels.
-_OFFICIAL_VAL = ("validation", "val", "valid", "eval")
-
-
-@dataclass(frozen=True)
-class TimmOptions:
-    """What timm's readers have to be told of a data set.
-
-    Args:
-        train_split: Name of the train split, or None for "train".
-        val_split: Name of the val split, or None to hold it out of the train split.
-        test_split: Name of the test split, or None for the official validation split. Folders
-            without that give ``test``, else a fifth of the train split.
-        num_classes: Of a data set that does not name its classes; checked of one that does.
-        crop_pct: Part of the shorter side of an image that is kept in evaluation, in (0, 1].
-
-    Raises:
-        ValueError: If a number is out of range, or a split is named twice.
-    """
-
-    train_split: str | None = None
-    val_split: str | None = None
-    test_split: str | None = None
-    num_classes: int | None = None
-    crop_pct: float = 0.875
-
-    def __post_init__(self) -> None:
-        """Checks the numbers."""
-        if self.num_classes is not None and self.num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}.")
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct}.")
-        named = [name for name in (self.train_split, self.val_split, self.test_split) if name]
-        if len(set(named)) < len(named):
-            raise ValueError(f"Each split must have another name, got {', '.join(named)}.")
 
 
 class TimmImages:
@@ -73,13 +41,21 @@ class TimmImages:
     Args:
         parts: The splits: "train", and "val" and "test" where the data have them.
         class_names: Those of the train split or, of data without names, the numbers.
+        passed_over: The number of files that are not read, by reason; None if that is not known.
 
     Raises:
         ValueError: If a split has an image without label, or of a class that "train" lacks.
     """
 
-    def __init__(self, parts: dict[str, _Part], class_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        parts: dict[str, _Part],
+        class_names: Sequence[str],
+        passed_over: Counter[str] | None = None,
+    ) -> None:
         self.class_names = tuple(class_names)
+        self.passed_over = passed_over
+        self.has_files = all(isinstance(part, _FolderPart) for part in parts.values())
         self._parts = list(parts.values())
         self._ends = np.cumsum([len(part.labels) for part in self._parts])  # of the parts' indices
         self.labels = np.concatenate([_map_labels(part, self.class_names) for part in self._parts])
@@ -96,6 +72,11 @@ class TimmImages:
         """What identifies the image, wherever the data lie."""
         part, within = self._find(index)
         return part.name(within)
+
+    def path(self, index: int) -> Path:
+        """The file of the image; only of data that have files."""
+        part, within = self._find(index)
+        return Path(part.path(within))
 
     def load(self, index: int) -> Image.Image:
         """Decodes an image to RGB.
@@ -165,15 +146,16 @@ def open_images(
     Raises:
         ValueError: If the data are missing, or unfit, or a split does not exist.
     """
+    passed_over = None
     if dataset == "timm":
         assert data_dir is not None
-        parts = _open_folder(data_dir, options)
+        parts, passed_over = _open_folder(data_dir, options)
     elif dataset.startswith("torch/"):
         parts = _open_torch(dataset, data_dir, options, download)
     else:
         parts = _open_hfds(dataset, data_dir, options)
     names = check_classes(parts["train"].class_names, options.num_classes, data_dir or dataset)
-    return TimmImages(parts, names)
+    return TimmImages(parts, names, passed_over)
 
 
 def check_classes(names: Sequence[str], num_classes: int | None, source: object) -> tuple[str, ...]:
@@ -234,75 +216,65 @@ def _map_labels(part: _Part, class_names: tuple[str, ...]) -> NDArray[np.int64]:
     return labels
 
 
-def _open_folder(data_dir: Path, options: TimmOptions) -> dict[str, _Part]:
+def _open_folder(
+    data_dir: Path, options: TimmOptions
+) -> tuple[dict[str, _Part], Counter[str] | None]:
     if not data_dir.exists():
         raise ValueError(f"Image folder or tar file {data_dir} does not exist; pass --data-dir.")
     if data_dir.is_file():
         if options.train_split or options.val_split or options.test_split:
             raise ValueError(f"{data_dir} is a single tar file; leave the names of splits out.")
-        return {"train": _FolderPart(data_dir, data_dir.parent)}
-    roots = _find_splits(data_dir, options)
-    splits = [split for split in ("train", "val", "test") if split in roots]
-    return {split: _FolderPart(roots[split], data_dir) for split in splits}
-
-
-def _find_splits(data_dir: Path, options: TimmOptions) -> dict[str, Path]:
-    """The folder or tar file of "train" and, where there are any, of "val" and "test"."""
-    roots = {}
+        return {"train": _TarPart(data_dir, data_dir.parent)}, None
     named = {"train": options.train_split, "val": options.val_split, "test": options.test_split}
-    for split, name in named.items():
-        if name is None:
-            continue
-        root = _find_root(data_dir, name)
-        if root is None:
-            raise ValueError(f"{data_dir} has neither a folder {name} nor {name}.tar; add it.")
-        roots[split] = root
-    if "test" not in roots:
-        found = [_find_root(data_dir, name) for name in (*_OFFICIAL_VAL, "test")]
-        unnamed = [root for root in found if root is not None and root not in roots.values()]
-        if unnamed:
-            roots["test"] = unnamed[0]
-        if len(unnamed) > 1:
-            logger.info("%s is the test split; %s is not used.", unnamed[0], unnamed[1])
-    if "train" not in roots:
-        root = _find_root(data_dir, "train")
-        if root is None and not roots:
-            return {"train": data_dir}
-        if root is None:
-            raise ValueError(f"{data_dir} has a folder val or test but no folder train; add it.")
-        roots["train"] = root
-    if "test" not in roots:
+    tree = look_at(data_dir, named, with_tars=True)
+    parts: dict[str, _Part] = {}
+    for split in ("train", "val", "test"):
+        if split in tree.splits:
+            parts[split] = _FolderPart(data_dir, tree.splits[split])
+        elif split in tree.tars:
+            parts[split] = _TarPart(tree.tars[split], data_dir)
+    if tree.has_split_folders and "test" not in parts:
         warn_of_missing_test(data_dir)
-    return roots
-
-
-def _find_root(data_dir: Path, name: str) -> Path | None:
-    """The folder or tar file of a split; timm's own search takes all of ``data_dir`` for want."""
-    candidates = (data_dir / name, data_dir / f"{name}.tar")
-    return next((root for root in candidates if root.exists()), None)
+    return parts, tree.passed_over
 
 
 class _FolderPart:
-    """A folder or tar file with images below folders of the classes' names."""
+    """The images below folders of the classes' names, in timm's order."""
+
+    def __init__(self, data_dir: Path, classes: Classes) -> None:
+        folders = sorted(classes, key=lambda name: (natural_key(name), name))
+        found = [(image, number) for number, name in enumerate(folders) for image in classes[name]]
+        found.sort(key=lambda pair: (natural_key(pair[0]), pair[0]))
+        self._data_dir = data_dir
+        self._images = [image for image, _ in found]
+        self.labels = np.array([number for _, number in found], np.int64)
+        self.class_names = tuple(printable(name) for name in folders)
+
+    def name(self, index: int) -> str:
+        return printable(self._images[index])
+
+    def path(self, index: int) -> str:
+        return str(self._data_dir / self._images[index])
+
+    def load(self, index: int) -> Image.Image:
+        return open_rgb(self.path(index))
+
+
+class _TarPart:
+    """A tar file with images below folders of the classes' names, read as timm does."""
 
     def __init__(self, root: Path, data_dir: Path) -> None:
-        reader = open_with_timm(root, "", root=str(root), search_split=False).reader
-        if isinstance(reader, ReaderImageInTar):
-            labels, numbers = reader.targets, reader.class_name_to_idx
-            self._parent = str(root) + os.sep  # of the paths in the tar file
-        else:
-            labels, numbers = [label for _, label in reader.samples], reader.class_to_idx
-            self._parent = ""
-        self._reader = reader
+        self._reader = open_with_timm(root, "", root=str(root), search_split=False).reader
         self._data_dir = str(data_dir) + os.sep
-        self.labels = np.array(labels, np.int64)
-        self.class_names = tuple(numbers)
-        if "" in numbers:
-            first = self.path(int(np.flatnonzero(self.labels == numbers[""])[0]))
+        self._parent = str(root) + os.sep  # of the paths in the tar file
+        self.labels = np.array(self._reader.targets, np.int64)
+        self.class_names = tuple(self._reader.class_name_to_idx)
+        if "" in self.class_names:
+            first = self.path(int(np.flatnonzero(self.labels == self.class_names.index(""))[0]))
             raise ValueError(f"{first} is in no class folder; expected {root / '<class>'}.")
 
     def name(self, index: int) -> str:
-        return self.path(index).removeprefix(self._data_dir).replace(os.sep, "/")
+        return printable(self.path(index).removeprefix(self._data_dir).replace(os.sep, "/"))
 
     def path(self, index: int) -> str:
         return f"{self._parent}{self._reader.filename(index, absolute=True)}"
@@ -336,6 +308,8 @@ class _TorchPart:
         self._images = open_with_timm(
             source, dataset, root=str(data_dir), split=split, download=download
         )
+        if dataset == "torch/imagenet":
+            self._images.loader = open_rgb  # torchvision's own shows photographs on their side
         self._source = f"{dataset}/{split}"
         self.labels = np.array(self._images.targets, np.int64)
         self.class_names = tuple(

@@ -25,7 +25,8 @@ from timm.data import create_loader
 from torch import Tensor
 
 from supernets.image_loader import Loader
-from supernets.timm_data import TimmOptions, check_classes, open_with_timm
+from supernets.timm_data import check_classes, open_with_timm
+from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import TimmAugmentation, eval_settings, train_settings
 
 

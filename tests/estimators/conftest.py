@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from supernets.base import Supernet
 from supernets.data import ImageLoader, Loaders
-from supernets.image_loader import Augmentation, MemoryPixels
+from supernets.image_loader import Augmentation
+from supernets.memory_pixels import MemoryPixels
 from supernets.spaces import Architecture, SearchSpace
 
 Batches = list[tuple[Tensor, Tensor]]

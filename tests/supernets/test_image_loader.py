@@ -12,7 +12,8 @@ import torch
 from torchvision.transforms import functional as reference
 
 from supernets.data import ImageLoader
-from supernets.image_loader import Augmentation, MemoryPixels, crop_and_flip, cut_out
+from supernets.image_loader import Augmentation, crop_and_flip, cut_out
+from supernets.memory_pixels import MemoryPixels
 
 
 def numbered_loader(
