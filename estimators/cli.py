@@ -56,7 +56,7 @@ from supernets.command_line import (
     write_args,
 )
 from supernets.cost import CostModel
-from supernets.data import Loaders
+from supernets.data import NOT_DECISIVE, Loaders
 from supernets.device import resolve_device
 from supernets.factory import default_amp
 from supernets.spaces import Architecture
@@ -171,7 +171,8 @@ class _Data:
             ValueError: As ``reopen_data``.
         """
         checkpoint = self._checkpoints[i]
-        key = (checkpoint["data"], checkpoint["data_dir"], batch_size)
+        decisive = {k: v for k, v in checkpoint["data"].items() if k not in NOT_DECISIVE}
+        key = (decisive, checkpoint["data_dir"], batch_size)
         for known, loaders in self._opened:
             if known == key:
                 return loaders

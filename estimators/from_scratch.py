@@ -27,7 +27,7 @@ from estimators.scores import CURVE_SCORES, Score
 from estimators.settings import changes
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
-from supernets.data import Loaders
+from supernets.data import NOT_DECISIVE, Loaders
 from supernets.evaluation import evaluate
 from supernets.factory import SUPERNET_ONLY
 from supernets.interrupts import StopRequest
@@ -219,7 +219,10 @@ def _settings(
     """All that decides the result of an architecture, in one level, as it comes back from JSON."""
     parts = {
         "network": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
-        "data": {**loaders.settings, "batch_size": loaders.train.batch_size},
+        "data": {
+            **{k: v for k, v in loaders.settings.items() if k not in NOT_DECISIVE},
+            "batch_size": loaders.train.batch_size,
+        },
         "recipe": asdict(config),
     }
     settings = {"space": supernet.space.name, "split": split} | {

@@ -16,6 +16,7 @@ from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 from supernets.factory import SPACES, create_supernet
+from supernets.timm_options import as_before_val_beside_test
 
 FORMAT = "paceline-supernet"
 VERSION = 1
@@ -195,6 +196,9 @@ def reopen_data(
     if data_dir is None and checkpoint["data_dir"] is not None:
         data_dir = Path(checkpoint["data_dir"])
     is_timm = "augmentation" in stored
+    options = TimmOptions(**stored["timm_options"]) if is_timm else None
+    if options is not None and stored["dataset"] == "timm" and "found" not in stored:
+        options = as_before_val_beside_test(options, data_dir)
     loaders = create_loaders(
         stored["dataset"],
         data_dir=data_dir,
@@ -208,7 +212,7 @@ def reopen_data(
         skip_bad_images=checkpoint["skip_bad_images"],
         cutout=stored.get("cutout", 0),
         augmentation=TimmAugmentation(**stored["augmentation"]) if is_timm else None,
-        timm_options=TimmOptions(**stored["timm_options"]) if is_timm else None,
+        timm_options=options,
     )
     found = loaders.settings
     if found["class_names"] != stored["class_names"]:

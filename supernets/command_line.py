@@ -146,7 +146,8 @@ def run_command(
     try:
         with _console_logging(quiet, verbose), sigterm_as_interrupt():
             try:
-                work = prepare()
+                with _data_told_at_the_end():
+                    work = prepare()
             except ValueError as error:
                 return fail(program, error)
             return work()
@@ -173,6 +174,26 @@ def _console_logging(quiet: bool | None, verbose: bool | None) -> Iterator[None]
         root.setLevel(level)
         for logger in own:
             logger.setLevel(logging.NOTSET)
+
+
+@contextmanager
+def _data_told_at_the_end() -> Iterator[None]:
+    """Holds back the line on opened data until no error can follow, which is to be the only one."""
+    held: list[logging.LogRecord] = []
+    logger = logging.getLogger("supernets.data")
+
+    def hold(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.INFO:
+            held.append(record)
+        return record.levelno != logging.INFO
+
+    logger.addFilter(hold)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hold)
+    for record in held:
+        logger.handle(record)
 
 
 def fail(program: str, error: Exception) -> int:

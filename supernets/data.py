@@ -190,7 +190,7 @@ def create_loaders(
             dataset, data_dir, image_size or 224, augmentation, options, seed, download
         )
 
-    splits = draw_splits(
+    drawn = draw_splits(
         images.splits,
         images.labels,
         images.class_names,
@@ -198,18 +198,8 @@ def create_loaders(
         num_val=num_val,
         seed=seed,
     )
-    num_copies = None
-    if images.path is not None and rank == 0:
-        num_copies = count_copies(images.path, splits, images.labels)
-    num_images = sum(map(len, splits.values()))
-    pixels, augmented, splits = _open_pixels(images, splits, device, num_workers, skip_bad_images)
-    passed_over = images.passed_over
-    if (num_bad := num_images - sum(map(len, splits.values()))) > 0:
-        passed_over = (passed_over or Counter()) + Counter({"unreadable": num_bad})
-    counts = {split: len(indices) for split, indices in splits.items()}
-    found = data_found(images.class_names, counts, passed_over, num_copies)
-    if rank == 0:
-        logger.info("%s", found["summary"])
+    pixels, augmented, splits = _open_pixels(images, drawn, device, num_workers, skip_bad_images)
+    found = _found(images, drawn, splits, is_told=rank == 0)
     labels = torch.from_numpy(images.labels).to(device)
     loader = partial(ImageLoader, labels=labels, mean=images.mean, std=images.std, seed=seed)
     height, width, channels = images.reader.shape
@@ -348,6 +338,28 @@ def _open_pixels(
             raise no_readable_image(split=split)
     pixels = MemoryPixels(torch.from_numpy(array).to(device))
     return pixels, pixels, splits
+
+
+def _found(
+    images: ImageSet,
+    drawn: dict[str, NDArray[np.int64]],
+    splits: dict[str, NDArray[np.int64]],
+    *,
+    is_told: bool,
+) -> dict[str, Any]:
+    """What was found, which is logged as well if ``is_told``; ``splits`` lack unreadable images."""
+    num_copies = None
+    if images.path is not None and is_told:
+        num_copies = count_copies(images.path, drawn, images.labels)
+    counts = {split: len(indices) for split, indices in splits.items()}
+    passed_over = images.passed_over
+    num_unreadable = sum(map(len, drawn.values())) - sum(counts.values())
+    if num_unreadable > 0:
+        passed_over = (passed_over or Counter()) + Counter({"unreadable": num_unreadable})
+    found = data_found(images.class_names, counts, passed_over, num_copies)
+    if is_told:
+        logger.info("%s", found["summary"])
+    return found
 
 
 def _stream_loaders(

@@ -78,6 +78,7 @@ DATA_KEYS = (
     "cutout",
     "augmentation",
     "timm_options",
+    "found",
 )
 
 

@@ -123,7 +123,8 @@ class ImageLoader(Loader):
     """Minibatches of a split with random access to its images, on the device of the labels.
 
     Unreadable images are missing from their minibatch. Of a minibatch without any other, nothing
-    is given or, if ``shuffle`` is set, so that all epochs have as many, the next that has some.
+    is given; if ``shuffle`` is set, so that all epochs have as many, one of fewer than two images
+    is replaced by the next that has them.
 
     The order is drawn from (seed, epoch), the augmentation from (seed, epoch, batch) for the batch
     of all ranks together. So ``world_size`` ranks see together exactly the tensors that one process
@@ -223,7 +224,7 @@ class ImageLoader(Loader):
         for number, (pixels, kept) in zip(
             numbers, self._pixels.batches(index_batches, epoch), strict=True
         ):
-            if len(kept):
+            if self._is_enough(number, kept) or (len(kept) and not self._shuffle):
                 yield self._minibatch(epoch, number, order, pixels, kept)
             elif self._shuffle:  # for training, where the steps of an epoch are counted
                 yield self._next_readable(epoch, number, order)
@@ -261,9 +262,14 @@ class ImageLoader(Loader):
         for other in (*range(number + 1, len(self)), *range(number)):
             _, first, last = self._bounds(other)
             ((pixels, kept),) = self._pixels.batches([order[first:last]], epoch)
-            if len(kept):
+            if self._is_enough(other, kept):
                 return self._minibatch(epoch, other, order, pixels, kept)
-        raise UnreadableImage("No image of the train split can be read; repair its files.")
+        raise UnreadableImage("Too few train images can be read for a minibatch; repair the files.")
+
+    def _is_enough(self, number: int, kept: Tensor) -> bool:
+        """Whether a minibatch lacks no image that BatchNorm needs: two, where it has as many."""
+        _, first, last = self._bounds(number)
+        return len(kept) >= min(2, last - first)
 
     def _bounds(self, batch: int) -> tuple[int, int, int]:
         """Positions in the epoch: start of all ranks' batch, start and end of this rank's part."""

@@ -52,6 +52,12 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def is_passed_over(path: str) -> bool:
+    """Whether a path within an archive is hidden, or of a folder that a system adds."""
+    parts = [part for part in path.split("/") if part != "."]
+    return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in parts)
+
+
 def natural_key(name: str) -> list[str | int]:
     """Sorts ``2`` before ``10``, without regard to case, as timm does."""
     parts = re.split(r"(\d+)", name.lower())

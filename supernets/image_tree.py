@@ -153,6 +153,7 @@ def _by_split(tree: Scan, roles: dict[str, str], is_val_named: bool) -> ImageTre
     data_dir = tree.data_dir
     splits: dict[str, Classes] = {}
     tars = {split: tree.tars[name] for split, name in roles.items() if name in tree.tars}
+    outsides: dict[str, int] = {}
     for split, name in roles.items():
         if split in tars:
             continue
@@ -170,8 +171,7 @@ def _by_split(tree: Scan, roles: dict[str, str], is_val_named: bool) -> ImageTre
                 f"{data_dir / name} holds no class folders with images; "
                 f"expected {data_dir / name / '<class>'}."
             )
-        if classes and outside:
-            tree.passed[name, "outside of class folders"] += outside
+        outsides[name] = outside
     known = set(splits.get("train", ()))
     test = splits.get("test")
     if test is not None and known and not known & set(test) and _is_unlabelled("test", roles):
@@ -182,6 +182,9 @@ def _by_split(tree: Scan, roles: dict[str, str], is_val_named: bool) -> ImageTre
             data_dir / name,
             roles["train"],
         )
+    for name, outside in outsides.items():
+        if outside and name in roles.values():
+            tree.passed[name, "outside of class folders"] += outside
     if "test" not in roles and not is_val_named:
         if "val" in splits:
             splits["test"] = splits.pop("val")
@@ -233,7 +236,7 @@ def _name_the_empty(tree: Scan, found: ImageTree, roles: Mapping[str, str]) -> N
         ValueError: If a folder holds pictures of which Pillow decodes none.
     """
     train = found.splits.get("train", {})
-    tops = list(tree.tops) if not roles else []
+    tops = [top for top, images in tree.tops.items() if not roles or (split_of(top) and not images)]
     in_splits = [f"{top}/{name}" for top in roles.values() for name in sorted(tree.within(top))]
     used = {i for classes in found.splits.values() for images in classes.values() for i in images}
     with_images = {"/".join(i.split("/")[: depth + 1]) for i in used for depth in range(3)}
@@ -246,6 +249,11 @@ def _name_the_empty(tree: Scan, found: ImageTree, roles: Mapping[str, str]) -> N
             raise ValueError(
                 f"{tree.data_dir / folder} holds no image that can be read ({held}); convert its "
                 "files to JPEG or PNG, or remove it."
+            )
+        if len(train) == 1:
+            raise ValueError(
+                f"{tree.data_dir / folder} holds no image ({held}), and there is a single other "
+                f"class, {printable(next(iter(train)))!r}; add images."
             )
         logger.warning("%s holds no image (%s).", printable(str(tree.data_dir / folder)), held)
     for split, classes in found.splits.items():

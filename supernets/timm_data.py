@@ -11,7 +11,6 @@ its augmentation by worker: no epoch could be entered midway with the very same 
 from __future__ import annotations
 
 import logging
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
@@ -22,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from timm.data import create_dataset
+from timm.data.readers.img_extensions import get_img_extensions, set_img_extensions
 
 from supernets.image_folder import DECODE_ERRORS, open_rgb, unreadable, warn_of_missing_test
-from supernets.image_scan import Classes, natural_key, printable
+from supernets.image_scan import image_extensions
 from supernets.image_tree import look_at
+from supernets.timm_folders import FolderPart, TarPart
 from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import Transform, seeded
 
@@ -55,7 +56,7 @@ class TimmImages:
     ) -> None:
         self.class_names = tuple(class_names)
         self.passed_over = passed_over
-        self.has_files = all(isinstance(part, _FolderPart) for part in parts.values())
+        self.has_files = all(isinstance(part, FolderPart) for part in parts.values())
         self._parts = list(parts.values())
         self._ends = np.cumsum([len(part.labels) for part in self._parts])  # of the parts' indices
         self.labels = np.concatenate([_map_labels(part, self.class_names) for part in self._parts])
@@ -224,65 +225,30 @@ def _open_folder(
     if data_dir.is_file():
         if options.train_split or options.val_split or options.test_split:
             raise ValueError(f"{data_dir} is a single tar file; leave the names of splits out.")
-        return {"train": _TarPart(data_dir, data_dir.parent)}, None
+        part = _open_tar(data_dir, data_dir.parent)
+        return {"train": part}, part.passed_over
     named = {"train": options.train_split, "val": options.val_split, "test": options.test_split}
     tree = look_at(data_dir, named, with_tars=True)
     parts: dict[str, _Part] = {}
     for split in ("train", "val", "test"):
         if split in tree.splits:
-            parts[split] = _FolderPart(data_dir, tree.splits[split])
+            parts[split] = FolderPart(data_dir, tree.splits[split])
         elif split in tree.tars:
-            parts[split] = _TarPart(tree.tars[split], data_dir)
+            parts[split] = part = _open_tar(tree.tars[split], data_dir)
+            tree.passed_over += part.passed_over
     if tree.has_split_folders and "test" not in parts:
         warn_of_missing_test(data_dir)
     return parts, tree.passed_over
 
 
-class _FolderPart:
-    """The images below folders of the classes' names, in timm's order."""
-
-    def __init__(self, data_dir: Path, classes: Classes) -> None:
-        folders = sorted(classes, key=lambda name: (natural_key(name), name))
-        found = [(image, number) for number, name in enumerate(folders) for image in classes[name]]
-        found.sort(key=lambda pair: (natural_key(pair[0]), pair[0]))
-        self._data_dir = data_dir
-        self._images = [image for image, _ in found]
-        self.labels = np.array([number for _, number in found], np.int64)
-        self.class_names = tuple(printable(name) for name in folders)
-
-    def name(self, index: int) -> str:
-        return printable(self._images[index])
-
-    def path(self, index: int) -> str:
-        return str(self._data_dir / self._images[index])
-
-    def load(self, index: int) -> Image.Image:
-        return open_rgb(self.path(index))
-
-
-class _TarPart:
-    """A tar file with images below folders of the classes' names, read as timm does."""
-
-    def __init__(self, root: Path, data_dir: Path) -> None:
-        self._reader = open_with_timm(root, "", root=str(root), search_split=False).reader
-        self._data_dir = str(data_dir) + os.sep
-        self._parent = str(root) + os.sep  # of the paths in the tar file
-        self.labels = np.array(self._reader.targets, np.int64)
-        self.class_names = tuple(self._reader.class_name_to_idx)
-        if "" in self.class_names:
-            first = self.path(int(np.flatnonzero(self.labels == self.class_names.index(""))[0]))
-            raise ValueError(f"{first} is in no class folder; expected {root / '<class>'}.")
-
-    def name(self, index: int) -> str:
-        return printable(self.path(index).removeprefix(self._data_dir).replace(os.sep, "/"))
-
-    def path(self, index: int) -> str:
-        return f"{self._parent}{self._reader.filename(index, absolute=True)}"
-
-    def load(self, index: int) -> Image.Image:
-        file, _ = self._reader[index]
-        with file:
-            return open_rgb(file)
+def _open_tar(root: Path, data_dir: Path) -> TarPart:
+    usual = get_img_extensions()
+    set_img_extensions(tuple(image_extensions()))
+    try:
+        reader = open_with_timm(root, "", root=str(root), search_split=False).reader
+    finally:
+        set_img_extensions(usual)
+    return TarPart(reader, root, data_dir)
 
 
 def _open_torch(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,18 @@ class TimmOptions:
         named = [name for name in (self.train_split, self.val_split, self.test_split) if name]
         if len(set(named)) < len(named):
             raise ValueError(f"Each split must have another name, got {', '.join(named)}.")
+
+
+def as_before_val_beside_test(options: TimmOptions, data_dir: Path | None) -> TimmOptions:
+    """Options that find the splits of a version that took ``val`` for the test split in any case.
+
+    Args:
+        options: As that version recorded them.
+        data_dir: Folder of the data.
+    """
+    if options.val_split or options.test_split or data_dir is None:
+        return options
+    for name in ("validation", "val", "valid", "eval"):
+        if (data_dir / name).exists() or (data_dir / f"{name}.tar").exists():
+            return replace(options, test_split=name)
+    return options

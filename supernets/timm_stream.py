@@ -10,24 +10,33 @@ than with ``ImageLoader``:
    minibatch of its own in evaluation; one of a single image joins the minibatch before.
 3. No val split can be drawn: all three splits have names.
 4. One process reads all; several that train together are refused.
-5. Unreadable images are left out or end the run, whichever the reader of timm does.
+5. Unreadable images are left out or end the run, whichever the reader of timm does. After the
+   first whole epoch of training, classes are named of which no image came.
+6. Images of ``wds/`` and ``hfids/`` are turned and blended as all others are, see ``image_folder``;
+   those of ``tfds/`` come decoded, without EXIF data.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from timm.data import create_loader
 from torch import Tensor
 
+from supernets.image_folder import to_rgb
 from supernets.image_loader import Loader
+from supernets.image_scan import image_extensions
 from supernets.timm_data import check_classes, open_with_timm
 from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import TimmAugmentation, eval_settings, train_settings
+
+logger = logging.getLogger(__name__)
 
 
 class StreamLoader(Loader):
@@ -43,6 +52,7 @@ class StreamLoader(Loader):
         device: Where the minibatches go.
         num_workers: Processes that read and augment; 0 does so here, with the global generators.
         seed: Of the workers.
+        class_names: Those to be named if the first whole epoch has no image of them.
     """
 
     def __init__(
@@ -57,7 +67,9 @@ class StreamLoader(Loader):
         device: torch.device,
         num_workers: int,
         seed: int,
+        class_names: tuple[str, ...] = (),
     ) -> None:
+        self._device, self._class_names = device, class_names
         self.num_images = int(dataset.reader.num_samples)
         self.batch_size = batch_size
         self._dataset = dataset
@@ -74,6 +86,7 @@ class StreamLoader(Loader):
             device=device,
             **settings,
         )
+        dataset.transform = _AsShown(dataset.transform)
         # or the workers would be seeded by the global generator, and advance it
         self._loader.loader.generator = torch.Generator().manual_seed(seed)
 
@@ -88,8 +101,23 @@ class StreamLoader(Loader):
 
     def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         self._dataset.set_epoch(epoch)
+        counts = None
+        if self._class_names and start == 0:
+            counts = torch.zeros(len(self._class_names), dtype=torch.int64, device=self._device)
         for x, y in itertools.islice(without_single_images(self._loader), start, None):
+            if counts is not None:
+                counts.index_add_(0, y.clamp(0, len(counts) - 1), torch.ones_like(y))
             yield x.contiguous(memory_format=torch.channels_last), y
+        if counts is not None:
+            missing = [self._class_names[i] for i in (counts == 0).nonzero().flatten().tolist()]
+            if missing:
+                logger.warning(
+                    "No image of %d classes came in a whole epoch (%s): either they cannot be "
+                    "read or the data have none.",
+                    len(missing),
+                    ", ".join(missing[:5]) + (", …" if len(missing) > 5 else ""),
+                )
+            self._class_names = ()
 
 
 def without_single_images(
@@ -168,6 +196,7 @@ def open_streams(
             batch_size=batch_size if is_train else eval_batch_size,
             seed=seed,
             download=download,
+            **_decoding(dataset),
         )
         if not images.reader.num_samples:
             raise ValueError(
@@ -186,5 +215,28 @@ def open_streams(
             device=device,
             num_workers=num_workers,
             seed=seed,
+            class_names=class_names if split == "train" else (),
         )
     return loaders, class_names
+
+
+def _decoding(dataset: str) -> dict[str, str]:
+    """The settings of timm's reader by which images come as they are, whatever their format."""
+    if dataset.startswith("tfds/"):
+        return {}
+    usual = ("jpg", "png", "webp")  # what timm takes, first; or it would skip the others
+    others = sorted({extension[1:] for extension in image_extensions()} - set(usual))
+    settings = {"input_img_mode": ""}  # "RGB" would drop the alpha channel
+    if dataset.startswith("wds/"):
+        settings["input_key"] = ";".join([*usual, *others])
+    return settings
+
+
+class _AsShown:
+    """A transform of RGB images, for images as they were decoded."""
+
+    def __init__(self, transform: Callable[[Image.Image], Any]) -> None:
+        self._transform = transform
+
+    def __call__(self, image: Image.Image) -> Any:
+        return self._transform(to_rgb(image))

@@ -21,7 +21,7 @@ from supernets.command_line import (
     print_result,
     write_args,
 )
-from supernets.data import Loaders, create_loaders
+from supernets.data import NOT_DECISIVE, Loaders, create_loaders
 from supernets.data_options import data_arguments
 from supernets.device import resolve_device
 from supernets.distributed import Ranks, all_ranks_have, start_process_group, stop_process_group
@@ -212,7 +212,7 @@ def check_same_settings(folder: Path, stored: Mapping[str, Any], given: Mapping[
     differing = [
         f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
         for name in dict.fromkeys([*stored, *given])
-        if stored.get(name) != given.get(name)
+        if name not in NOT_DECISIVE and stored.get(name) != given.get(name)
     ]
     if differing:
         raise ValueError(

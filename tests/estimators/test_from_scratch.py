@@ -445,7 +445,9 @@ def test_a_folder_of_other_settings_is_refused(
     tmp_path: Path,
 ) -> None:
     make()
-    make()
+    loaders = make_loaders()
+    loaders.settings["found"] = {"summary": "one file more is passed over"}
+    make(loaders=loaders)
     changes: dict[str, dict[str, Any]] = {
         "recipe epochs was 2 and is now 3": {"config": RetrainConfig(epochs=3, lr=0.05)},
         "recipe stop_after was None and is now 1": {

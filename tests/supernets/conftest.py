@@ -39,7 +39,7 @@ def write_images() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def write_odd_images() -> Callable[[Path], dict[str, NDArray[np.uint8]]]:
-    """Writes readable files of unusual modes and sizes, and gives back their pixels as RGB."""
+    """Writes readable files of unusual modes and sizes, and returns what viewers show of them."""
 
     def write(class_dir: Path) -> dict[str, NDArray[np.uint8]]:
         rng = np.random.default_rng(0)
@@ -48,22 +48,26 @@ def write_odd_images() -> Callable[[Path], dict[str, NDArray[np.uint8]]]:
         colours = np.kron(rng.integers(0, 256, (2, 2, 3), dtype=np.uint8), np.ones((16, 16, 1)))
         colours = colours.astype(np.uint8)
         palette = Image.fromarray(colours).quantize(8)
+        alpha = rng.integers(0, 256, grey.shape, dtype=np.uint8)
+        indices, entries = np.asarray(palette), np.asarray(palette.convert("RGB"))
+        entry_alpha = np.array([0, 128, *[255] * 254], np.uint8)[indices]
         as_rgb = {
             "cmyk.jpg": colours,
             "grey.jpg": np.stack([corners] * 3, axis=2),
             "grey16.png": np.stack([grey] * 3, axis=2),
-            "grey_alpha.png": np.stack([grey] * 3, axis=2),
+            "floats.tiff": np.stack([grey] * 3, axis=2),
+            "grey_alpha.png": np.stack([on_white(grey, alpha)] * 3, axis=2),
             "one_pixel.png": np.array([[[1, 2, 3]]], np.uint8),
-            "palette_alpha.png": np.asarray(palette.convert("RGB")),
-            "rotated.jpg": colours,
+            "palette_alpha.png": on_white(entries, entry_alpha[:, :, None]),
+            "rotated.jpg": np.rot90(colours, -1),
         }
         class_dir.mkdir(parents=True, exist_ok=True)
         cmyk = Image.fromarray(colours).convert("CMYK")
         cmyk.save(class_dir / "cmyk.jpg", quality=100, subsampling=0)
         Image.fromarray(corners).save(class_dir / "grey.jpg", quality=100)
         Image.fromarray(grey.astype(np.uint16) * 257).save(class_dir / "grey16.png")
-        with_alpha = np.stack([grey, rng.integers(0, 256, grey.shape, dtype=np.uint8)], axis=2)
-        Image.fromarray(with_alpha).save(class_dir / "grey_alpha.png")
+        Image.fromarray(grey.astype(np.float32) / 255).save(class_dir / "floats.tiff")
+        Image.fromarray(np.stack([grey, alpha], axis=2)).save(class_dir / "grey_alpha.png")
         Image.new("RGB", (1, 1), (1, 2, 3)).save(class_dir / "one_pixel.png")
         palette.save(class_dir / "palette_alpha.png", transparency=bytes([0, 128, 255]))
         exif = Image.Exif()
@@ -74,6 +78,12 @@ def write_odd_images() -> Callable[[Path], dict[str, NDArray[np.uint8]]]:
         return as_rgb
 
     return write
+
+
+def on_white(colours: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    share = alpha / 255
+    blended: NDArray[np.uint8] = np.rint(colours * share + 255 * (1 - share)).astype(np.uint8)
+    return blended
 
 
 @pytest.fixture(scope="session")

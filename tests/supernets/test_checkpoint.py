@@ -221,3 +221,40 @@ def test_timm_data_are_reopened_as_they_were(
     assert larger.settings == {**loaders.settings, "image_size": 20}
     with pytest.raises(ValueError, match="image_size must be at least 1, got 0"):
         reopen(image_size=0)
+
+
+def test_what_is_passed_over_may_change_but_no_image(
+    tmp_path: Path, write_images: Callable[..., None]
+) -> None:
+    for name in ("cat", "dog"):
+        write_images(tmp_path / name, 10)
+    loaders = create_loaders("folder", data_dir=tmp_path, num_workers=0)
+    stored = {**loaders.settings, "batch_size": 3}
+    checkpoint = {"data": stored, "data_dir": str(tmp_path), "skip_bad_images": False}
+
+    def reopen() -> Loaders:
+        return reopen_data(checkpoint, Path("x"), device=torch.device("cpu"), num_workers=0)
+
+    (tmp_path / "cat/notes.txt").write_text("x")
+    assert reopen().settings["found"]["passed_over"] == {".txt": 1}
+    del stored["found"]  # as earlier versions had it
+    reopen()
+    (tmp_path / "cat/000.png").rename(tmp_path / "cat/100.png")
+    with pytest.raises(ValueError, match="are not those x was trained on"):
+        reopen()
+
+
+def test_timm_data_of_a_version_that_tested_on_val_beside_test_are_reopened(
+    tmp_path: Path, write_images: Callable[..., None]
+) -> None:
+    for name in ("cat", "dog"):
+        for split, count in (("train", 10), ("val", 3), ("test", 2)):
+            write_images(tmp_path / split / name, count)
+    then = create_loaders(
+        "timm", data_dir=tmp_path, num_workers=0, timm_options=TimmOptions(test_split="val")
+    )
+    stored = {**then.settings, "batch_size": 3, "timm_options": {"test_split": None}}
+    del stored["found"]
+    checkpoint = {"data": stored, "data_dir": str(tmp_path), "skip_bad_images": False}
+    again = reopen_data(checkpoint, Path("x"), device=torch.device("cpu"), num_workers=0)
+    assert [again.settings[f"num_{split}"] for split in ("train", "val", "test")] == [16, 4, 6]

@@ -416,7 +416,9 @@ def test_an_unreadable_image_met_while_training_is_one_line(
     bad.write_bytes(bad.read_bytes()[:60])
     flags = [*folder_flags(data_dir), "--num-workers", "0"]
     assert train(tmp_path / "run", *flags) == 2
-    assert f"Cannot read image {bad}" in error_line(capsys)
+    told, error = capsys.readouterr().err.splitlines()
+    assert told.startswith("2 classes (cat, dog): ")
+    assert f"Cannot read image {bad}" in error
     assert train(tmp_path / "run", *flags, "--skip-bad-images") == 0
 
 
@@ -469,3 +471,21 @@ def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[
         shown = re.search(r"\(default: ([^,;)]+)", action.help)
         if shown and isinstance(action.default, (int, float)) and type(action.default) is not bool:
             assert float(shown[1]) == action.default, action.dest
+
+
+def test_a_training_goes_on_where_more_files_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    flags = ("--dataset", "folder", "--data-dir", str(tmp_path / "data"), "--resume")
+    assert train(tmp_path / "run", *flags[:-1]) == 0
+    (tmp_path / "data/a/notes.txt").write_text("x")
+    capsys.readouterr()
+    assert train(tmp_path / "run", *flags) == 0
+    line = "2 classes (a, b): 12 train, 4 val, 4 test images; 1 file passed over: 1 .txt"
+    assert capsys.readouterr().err.count(line) == 1

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import functional as reference
 
 from supernets import data
 from supernets.data import Loaders, create_loaders
-from supernets.image_folder import FolderReader, find_images, fit_square, open_rgb
+from supernets.image_folder import FolderReader, find_images, fit_square, open_rgb, to_rgb
 from supernets.image_loader import Augmentation
 
 
@@ -262,8 +262,9 @@ def test_unreadable_images_while_streaming(
     batches = list(itertools.chain(lax.train, lax.val))
     assert sum(len(y) for _, y in batches) == 57
     list(itertools.chain(lax.train, lax.val))
-    messages = [record.message for record in caplog.records]
+    messages = [r.message for r in caplog.records if r.message.startswith("Left out: ")]
     assert len(messages) == 3  # one per file, not per epoch
+    assert "Left out 3 unreadable images so far." in [record.message for record in caplog.records]
     for name in BAD:
         assert sum(name in message for message in messages) == 1
 
@@ -297,41 +298,75 @@ def test_every_kind_of_damage_is_named_or_skipped(
 def test_odd_images_are_read_as_rgb(
     folder: Path, write_odd_images: Callable[[Path], dict[str, NDArray[np.uint8]]]
 ) -> None:
-    """Of every mode and size; the rotation that EXIF data ask for is left undone."""
+    """Of every mode and size, turned as EXIF data ask for, transparent ones on white."""
     expected = write_odd_images(folder / "train/ant")
     for name, pixels in expected.items():
         image = open_rgb(folder / "train/ant" / name)
         assert image.mode == "RGB"
         difference = np.asarray(image, np.int64) - pixels
-        assert np.abs(difference).max() <= (6 if name.endswith("jpg") else 0), name
+        assert np.abs(difference).max() <= (6 if name.endswith("jpg") else 1), name
     found = find_images(folder)
     reader = FolderReader(found, 8)
     for index, name in enumerate(found.names[: len(expected)]):
-        square = fit_square(Image.fromarray(expected[Path(name).name]), 8)
+        square = fit_square(Image.fromarray(np.ascontiguousarray(expected[Path(name).name])), 8)
         assert np.abs(reader.read(index).astype(int) - square).max() <= 6
     loaders = open_folder(folder)
-    assert sum(len(y) for _, y in itertools.chain(loaders.train, loaders.val)) == 67
+    assert sum(len(y) for _, y in itertools.chain(loaders.train, loaders.val)) == 68
 
 
-def test_minibatch_without_a_readable_image_is_refused(
-    damaged: Path, monkeypatch: pytest.MonkeyPatch
+def test_skipping_survives_minibatches_without_a_readable_image(
+    damaged: Path, monkeypatch: pytest.MonkeyPatch, assert_same: Callable[..., None]
 ) -> None:
     monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
     loaders = open_folder(
-        damaged, image_size=16, skip_bad_images=True, batch_size=1, eval_batch_size=1
+        damaged, image_size=16, skip_bad_images=True, batch_size=1, eval_batch_size=1, num_val=30
     )
-    with pytest.raises(ValueError, match="Cannot read image"):
-        list(itertools.chain(loaders.train, loaders.val))
+    epoch = list(loaders.train.epoch(1))
+    assert len(epoch) == len(loaders.train) == 30  # training counts its steps
+    assert sum(len(y) for _, y in itertools.chain(epoch, loaders.val)) == 60 - 3 + sum(
+        name.removeprefix("train/") in BAD for name in names_of(loaders, damaged, "train")
+    )
+    for start in range(30):
+        assert_same(itertools.islice(loaders.train.epoch(1, start), 1), [epoch[start]])
 
 
-def test_class_without_readable_images_is_refused(folder: Path) -> None:
+def names_of(loaders: Loaders, data_dir: Path, split: str) -> list[str]:
+    names = find_images(data_dir).names
+    return [names[index] for index in loaders.splits[split]]
+
+
+def test_ranks_get_equally_many_minibatches_whatever_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
+    for name in ("cat", "dog", "eel"):
+        for number in range(0, 20, 2):
+            (folder / "train" / name / f"{number:03}.png").write_bytes(b"")
+    for rank in range(2):
+        loaders = open_folder(
+            folder, image_size=16, skip_bad_images=True, batch_size=1, rank=rank, world_size=2
+        )
+        assert len(list(loaders.train)) == len(loaders.train) == 24
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_class_without_readable_images_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_streamed: bool
+) -> None:
+    if is_streamed:
+        monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
     for path in (folder / "train/dog").iterdir():
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="Class 'dog' has no readable train image"):
-        open_folder(folder, skip_bad_images=True)
+        open_folder(folder, image_size=16, skip_bad_images=True)
 
 
-def test_split_without_readable_images_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_split_without_readable_images_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_streamed: bool
+) -> None:
+    if is_streamed:
+        monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
     for path in (folder / "test").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="test split has no readable image"):
@@ -342,12 +377,12 @@ def test_split_without_readable_images_is_refused(folder: Path) -> None:
     ("counts", "message"),
     [
         ({}, "holds no class folders"),
-        ({"test/a": 4, "test/b": 4}, "has a folder test or val but no folder train"),
-        ({"val/a": 4, "val/b": 4}, "has a folder test or val but no folder train"),
+        ({"test/a": 4, "test/b": 4}, "has test, but no folder train"),
+        ({"val/a": 4, "val/b": 4}, "has val, but no folder train"),
         ({"a": 9}, "has the single class 'a'"),
         ({"train/a": 9, "test/a": 2}, "has the single class 'a'"),
-        ({"a": 9, "b": 0}, r"b holds no image \(\.jpg, .*\); add some or remove it"),
-        ({"train/a": 4, "train/b": 4, "test": 0}, "test holds no class folders"),
+        ({"a": 9, "b": 0}, r"b holds no image \(nothing\), and there is a single other class, 'a'"),
+        ({"train/a": 4, "train/b": 4, "test": 2}, "test holds no class folders"),
         ({"train/a": 4, "train/b": 4, "test/c": 4}, "has the class 'c', which .*train lacks"),
         ({"a": 2, "b": 2}, "test split of 1 of 4 images"),
     ],
@@ -360,3 +395,42 @@ def test_unfit_folders_are_refused(
     with pytest.raises(ValueError, match=message) as caught:
         open_folder(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_every_orientation_is_shown_as_viewers_do(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    corners = np.array([[0, 80], [160, 250]], np.uint8)
+    pixels = np.kron(corners, np.ones((24, 16), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(pixels).convert("RGB").save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.int64)
+    shown = np.asarray(open_rgb(path), np.int64)
+    assert shown.shape == expected.shape
+    assert np.abs(shown - expected).max() <= 8
+    first = {1: 0, 2: 80, 3: 250, 4: 160, 5: 0, 6: 160, 7: 250, 8: 80}[orientation]
+    assert abs(shown[4, 4, 0] - first) <= 12
+
+
+def test_damaged_exif_data_leave_an_image_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (16, 8)).save(path, exif=b"Exif\0\0no such thing")
+    assert open_rgb(path).size == (16, 8)
+
+
+def test_transparency_of_every_kind_is_blended_with_white(tmp_path: Path) -> None:
+    clear = {"RGBA": (10, 20, 30, 0), "LA": (10, 0)}
+    for mode, colour in clear.items():
+        assert to_rgb(Image.new(mode, (2, 2), colour)).getpixel((0, 0)) == (255, 255, 255)
+    half = to_rgb(Image.new("RGBA", (2, 2), (0, 0, 0, 128))).getpixel((0, 0))
+    assert half == (127, 127, 127)
+    red = Image.new("RGB", (2, 2), (255, 0, 0))
+    for image, transparent in ((red.quantize(2), 0), (red.convert("L"), 76), (red, (255, 0, 0))):
+        path = tmp_path / f"{image.mode}.png"
+        image.save(path, transparency=transparent)
+        assert open_rgb(path).getpixel((0, 0)) == (255, 255, 255), image.mode

@@ -134,6 +134,41 @@ def test_epochs_have_an_order_of_their_own(num_workers: int) -> None:
         assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_streamed_images_are_turned_and_blended(
+    monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[8:, :, 3] = 255  # black below nothing; upside down, nothing below black
+
+    def images(self: ShardReader) -> Iterator[tuple[Image.Image, int]]:
+        image = Image.fromarray(pixels)
+        image.getexif()[0x0112] = 3
+        yield from [(image, 0)] * 5
+
+    monkeypatch.setattr(ShardReader, "__iter__", images)
+    for loader in (open_stream(num_workers=num_workers).test,):
+        x = next(iter(loader))[0][0, 0]
+        assert x[0, 0] < 0 < x[-1, 0]
+
+
+def test_classes_of_which_no_image_comes_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def readable(self: ShardReader) -> Iterator[tuple[Image.Image, int]]:
+        for index in range(20):
+            yield Image.new("RGB", (16, 16)), 2 * (index % 2)
+
+    monkeypatch.setattr(ShardReader, "__iter__", readable)
+    loaders = open_stream()
+    list(loaders.train.epoch(0, 2))
+    assert not caplog.records
+    for epoch in (1, 2):
+        list(loaders.train.epoch(epoch))
+    (record,) = caplog.records
+    assert record.message.startswith("No image of 1 classes came in a whole epoch (dog)")
+
+
 def test_training_augments(assert_same: Callable[..., None]) -> None:
     erasing = TimmAugmentation(re_prob=1.0, re_mode="pixel", auto_augment="rand-m9")
     loaders = open_stream(augmentation=erasing)
