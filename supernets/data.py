@@ -107,10 +107,10 @@ def create_loaders(
             says how they differ. "digits" is scikit-learn's 8x8 set, with a fifth held out as test.
             "cifar10" and "cifar100" are torchvision's, with the official test split. "folder" is
             ``train/<class>/`` with ``test/<class>/`` or, in its place, ``val/<class>/``; one with
-            all three brings its val split. Of plain ``<class>/`` folders, or of ``train`` alone, a
-            fifth is held out as test. "timm" is such a folder, or ``train.tar`` and so on, or a tar
-            file of class folders; but there ``val`` is the test split even beside a ``test``, whose
-            labels ImageNet does not have, unless ``timm_options`` says otherwise.
+            all three brings its val split, unless ``test`` has no labels, as ImageNet's. Of plain
+            ``<class>/`` folders, or of ``train`` alone, a fifth is held out as test. ``image_tree``
+            says which names and files count. "timm" is such a folder, or ``train.tar`` and so on,
+            or a tar file of class folders; ``timm_options`` can name other splits.
         data_dir: Folder of the data; for all but the digits, and where ``hfds/``, ``hfids/`` and
             ``tfds/`` keep their data.
         image_size: Height and width in pixels, or None for 224 with timm and for those of the data
