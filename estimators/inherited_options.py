@@ -18,6 +18,7 @@ from estimators.minibatches import rebatched
 from estimators.options import BATCH_SIZE, COMBINED, EstimatorOptions
 from estimators.scores import PROXY_SCORES, VAL_SCORES, Score
 from estimators.windows import window_in_batches
+from estimators.zero_cost import COMPARES_IMAGES, distinct_images
 from supernets.base import Supernet
 from supernets.checkpoint import weights_digest
 from supernets.data import Loaders
@@ -195,8 +196,13 @@ def measuring_inputs(
         recalibrate_batches, settings["recalibration"] = _recalibration(options, supernet, loaders)
         if recalibrate_batches is not None:
             inputs["recalibrate_batches"] = recalibrate_batches
+    if chosen & set(COMPARES_IMAGES):
+        x, _ = inputs["train_batches"][0]
+        num_images = len(distinct_images(x))
+        if num_images < len(x):  # scores of files from before, if any, are then others
+            settings["distinct_images"] = num_images
     trained_on = [*inputs.get("train_batches", ()), *inputs.get("recalibrate_batches", ())]
-    if chosen & {*TRAINS, *VAL_SCORES} and trained_on:
+    if chosen & {*TRAINS, *VAL_SCORES, *PROXY_SCORES} - {"synflow"} and trained_on:
         smallest = min(len(y) for _, y in trained_on)
         check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
     return inputs, settings

@@ -7,6 +7,11 @@ Layers are convolutions and linear layers, and their weights alone count, not th
 is the cross-entropy, in nats, mean per image. A score is NaN where it is not finite; otherwise
 higher is better. The same network, images and labels get the same score on a CPU.
 
+A minibatch is needed by all but ``synflow``. Gradients of the loss take any: equal images, a single
+class, a single image where no BatchNorm sees maps of 1x1. ``jacob_cov`` and ``naswot`` compare the
+images with each other, so that they need two that differ; of equal ones, such as blank pages or
+frames, the first alone is looked at, by every network.
+
 Differs from the authors' code:
 
 1. Dropout and drop path are off, so that nothing is random; theirs are networks without. BatchNorm
@@ -16,7 +21,10 @@ Differs from the authors' code:
    ends at 709. A network whose output depends on no weight gets NaN, theirs 0.
 3. Their NAS-Bench-201 networks have biases in the cells' convolutions, which ``synflow`` counts as
    further inputs; ours have none. Other scores cannot see them: BatchNorm takes them out.
-4. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
+4. Equal images make the matrices of ``jacob_cov`` and ``naswot`` singular, whose determinants are
+   then rounding errors; here such images count once. Images that differ and switch all activations
+   alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0, without rounding.
+5. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
    several operations share counts once; theirs has one for each of them.
 """
 
@@ -39,6 +47,8 @@ from supernets.nasbench201 import ReductionBlock
 #: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.
 Proxy = Callable[[nn.Module, Tensor, Tensor], float]
 
+#: The scores that compare the images of the minibatch with each other.
+COMPARES_IMAGES = ("jacob_cov", "naswot")
 #: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
 EIGENVALUE_OFFSET = 1e-5
 #: Whose inputs make up the codes of ``naswot``.
@@ -46,19 +56,29 @@ ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.har
 
 
 def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``."""
+    """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``.
+
+    Any minibatch will do.
+
+    Raises:
+        ValueError: If there is no image, or one alone that BatchNorm cannot take statistics of.
+    """
     return _grad_norm(_LossGradients(network, x, y))
 
 
 def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``."""
+    """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``.
+
+    Any minibatch will do, as for ``grad_norm``.
+    """
     return _snip(_LossGradients(network, x, y))
 
 
 def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How removing weights changes the flow of gradients: ``-sum W * (H g)``.
 
-    H is the Hessian of the loss in the weights and ``g = dL/dW``.
+    H is the Hessian of the loss in the weights and ``g = dL/dW``. Any minibatch will do, as for
+    ``grad_norm``.
     """
     return _grasp(_LossGradients(network, x, y, twice=True))
 
@@ -66,7 +86,8 @@ def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Fisher information of the channels of all layers' outputs, times the weights of each.
 
-    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``.
+    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. Any minibatch will do, as
+    for ``grad_norm``.
     """
     return _fisher(_LossGradients(network, x, y, of_outputs=True))
 
@@ -101,10 +122,13 @@ def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How differently the logits depend on each image: ``-sum_i (log(v_i + k) + 1 / (v_i + k))``.
 
     v are the eigenvalues of the correlation matrix of the images' gradients of the sum of all
-    logits, and k is ``EIGENVALUE_OFFSET``. The labels are not used.
+    logits, and k is ``EIGENVALUE_OFFSET``. The labels are not used. Equal images count once.
+
+    Raises:
+        ValueError: If no two images differ.
     """
     network = _prepare(network)
-    x = x.detach().clone().requires_grad_()
+    x = distinct_images(x).detach().clone().requires_grad_()
     (gradient,) = _gradients(network(x).sum(), [x])
     rows = gradient.flatten(1).double().cpu()  # (N, C * H * W)
     rows = rows - rows.mean(dim=1, keepdim=True)
@@ -121,14 +145,38 @@ def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How differently the images switch the activations on: ``log |det K|``.
 
     ``K_ij`` counts the inputs of ReLU and hard swish that are positive for both images i and j or
-    for neither. The labels are not used.
+    for neither. The labels are not used. Equal images count once; NaN if others have equal codes.
+
+    Raises:
+        ValueError: If no two images differ.
     """
     network = _prepare(network)
+    x = distinct_images(x)
     with _Agreement(x) as agreement:
         logits = network(x)
     if not logits.isfinite().all():
         return math.nan
-    return _total([torch.linalg.slogdet(agreement.counts.cpu()).logabsdet])
+    counts = agreement.counts.cpu()
+    if (counts == counts.diagonal()).sum() > len(counts):  # two codes are equal at every unit
+        return math.nan
+    return _total([torch.linalg.slogdet(counts).logabsdet])
+
+
+def distinct_images(x: Tensor) -> Tensor:
+    """The images (N, ...) that differ from all before them, in their order; ``x`` if all do.
+
+    Raises:
+        ValueError: If there are not two.
+    """
+    rows = x.detach().flatten(1).cpu() + 0.0  # no minus zeros
+    first = {row.numpy().tobytes(): i for i, row in reversed(list(enumerate(rows)))}
+    if len(first) < 2:
+        raise ValueError(
+            f"{' and '.join(COMPARES_IMAGES)} compare images and need two that differ, got "
+            f"{len(x)} of which {len(first)} {'differs' if len(first) == 1 else 'differ'}; give a "
+            "larger minibatch (--tse-batch-size) or other images."
+        )
+    return x if len(first) == len(x) else x[sorted(first.values())]
 
 
 PROXIES: Mapping[str, Proxy] = {
@@ -218,8 +266,10 @@ class _LossGradients:
         if of_outputs:
             for layer in _layers(network):
                 layer.register_forward_hook(keep)
+        if not len(x):
+            raise ValueError("Gradients of the loss need one image or more, got none.")
         with _HardSigmoidByReLU6():
-            loss = F.cross_entropy(network(x), y)
+            loss = F.cross_entropy(_logits_of(network, x), y)
             found = _gradients(loss, [*self.weights, *self.outputs], create_graph=twice)
         self.of_weights = found[: len(self.weights)]
         self.of_outputs = found[len(self.weights) :]
@@ -266,6 +316,20 @@ def _prepare(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.train()
     return network
+
+
+def _logits_of(network: nn.Module, x: Tensor) -> Tensor:
+    """The logits, or an error in plain words where BatchNorm refuses a single image."""
+    try:
+        logits: Tensor = network(x)
+    except ValueError as error:
+        if len(x) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "BatchNorm sees maps of 1x1 in this network, which a single image has no statistics "
+            "of; give a minibatch of two images or more."
+        ) from error
+    return logits
 
 
 def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:

@@ -126,6 +126,17 @@ def test_every_space_has_every_score(space: str, make_supernet: Callable[..., Su
     assert all(seconds >= 0 for seconds in record.seconds.values())
 
 
+@pytest.mark.parametrize("name", ["naswot", "jacob_cov"])
+def test_images_that_are_all_equal_are_refused_before_any_work(
+    name: str, supernet: Supernet, inputs: dict[str, Any]
+) -> None:
+    x, y = inputs["train_batches"][0]
+    equal = {**inputs, "train_batches": [(x[:1].expand(len(x), *x.shape[1:]), y)]}
+    with pytest.raises(ValueError, match="need two that differ, got .* give a larger minibatch"):
+        create_one_pass([name], Score(name), supernet=supernet, **equal)
+    create_one_pass(["snip"], Score("snip"), supernet=supernet, **equal)
+
+
 def test_parts_that_nothing_looks_at_are_left_out(
     supernet: Supernet, inputs: dict[str, Any]
 ) -> None:

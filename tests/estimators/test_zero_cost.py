@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from estimators.zero_cost import (
     PROXIES,
+    distinct_images,
     fisher,
     grad_norm,
     grasp,
@@ -299,14 +301,15 @@ def test_jacob_cov_of_correlations_by_hand() -> None:
     network = Activation(lambda x: (weights * x).sum(dim=1, keepdim=True))
     k = 1e-5
     expected = -2 * (math.log(1 + k) + 1 / (1 + k))
-    assert jacob_cov(network, torch.zeros(2, 3), LABEL) == pytest.approx(expected)
+    images = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert jacob_cov(network, images, LABEL) == pytest.approx(expected)
     # opposite slopes: eigenvalues 2 and 0
     weights = torch.tensor([[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]])
     expected = -(math.log(2 + k) + 1 / (2 + k) + math.log(k) + 1 / k)
-    assert jacob_cov(network, torch.zeros(2, 3), LABEL) == pytest.approx(expected, rel=1e-6)
+    assert jacob_cov(network, images, LABEL) == pytest.approx(expected, rel=1e-6)
     # slopes that are equal everywhere have no correlation
     weights = torch.ones(2, 3)
-    assert math.isnan(jacob_cov(network, torch.zeros(2, 3), LABEL))
+    assert math.isnan(jacob_cov(network, images, LABEL))
 
 
 @pytest.mark.parametrize(
@@ -335,6 +338,92 @@ def test_naswot_of_known_codes(activation: nn.Module) -> None:
     agreement += np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]])  # codes 0, 1, 0
     expected = math.log(np.linalg.det(agreement))
     assert naswot(network, x.clone(), LABEL) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("proxy", [naswot, jacob_cov])
+@pytest.mark.parametrize("blank", [0.0, -2.0])
+def test_equal_images_count_once(proxy: Any, blank: float) -> None:
+    network, (x, y) = small_network(), small_batch()
+    x = torch.cat([x, x.flip(3)])
+    x[2] = x[5] = x[7] = blank
+    x[9] = x[0]
+    distinct = x[[0, 1, 2, 3, 4, 6, 8, 10, 11]]
+    found = proxy(network, x, y)
+    assert math.isfinite(found) and found == proxy(network, distinct, y)
+    x[5] *= -1  # minus zeros are zeros
+    assert blank != 0 or proxy(network, x, y) == found
+
+
+def test_the_order_of_cells_by_naswot_is_that_without_duplicates(
+    make_supernet: Callable[..., Supernet],
+) -> None:
+    supernet = make_supernet()
+    rng = np.random.default_rng(3)
+    space: Any = supernet.space
+    archs = [a for a in space.architectures(space.sample_choices(30, rng)) if space.is_connected(a)]
+    x, y = batch_for("nasbench201")
+    blank = x.clone()
+    blank[3] = blank[5] = -2.0
+    clean, found = (
+        [naswot(supernet.extract(arch), images, y) for arch in archs[:10]] for images in (x, blank)
+    )
+    both = [(a, b) for a, b in zip(clean, found, strict=True) if math.isfinite(a)]
+    assert len(both) >= 8 and all(math.isfinite(b) for _, b in both)
+    assert spearmanr(*zip(*both, strict=True)).statistic > 0.9
+
+
+def test_distinct_images_are_taken_as_they_are() -> None:
+    x, _ = small_batch()
+    assert distinct_images(x) is x
+    assert distinct_images(x.to(memory_format=torch.channels_last)).equal(x)
+
+
+@pytest.mark.parametrize("proxy", [naswot, jacob_cov])
+@pytest.mark.parametrize(
+    ("num_images", "message"),
+    [
+        (1, "got 1 of which 1 differs; give"),
+        (4, "got 4 of which 1 differs"),
+        (0, "got 0 of which 0"),
+    ],
+)
+def test_scores_that_compare_images_need_two_that_differ(
+    proxy: Any, num_images: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"need two that differ, {message}"):
+        proxy(small_network(), torch.ones(num_images, 2, 4, 4).double(), LABEL)
+
+
+@pytest.mark.parametrize("proxy", [grad_norm, snip, grasp, fisher])
+def test_gradients_of_the_loss_survive_degenerate_minibatches(proxy: Any) -> None:
+    network, (x, y) = small_network(), small_batch()
+    for images, labels in (
+        (x[:1], y[:1]),  # a single image
+        (x[:1].repeat(6, 1, 1, 1), y),  # equal images
+        (x, torch.zeros_like(y)),  # a single class
+        (torch.full_like(x, -2.0), y),  # blank images
+    ):
+        assert math.isfinite(proxy(network, images, labels))
+    with pytest.raises(ValueError, match="need one image or more, got none"):
+        proxy(network, x[:0], y[:0])
+    pixels = x[:, :, :1, :1]
+    assert math.isfinite(proxy(network, pixels, y))
+    with pytest.raises(ValueError, match="a single image has no statistics of; give a minibatch"):
+        proxy(network, pixels[:1], y[:1])
+
+
+def test_synflow_needs_no_more_than_a_shape() -> None:
+    x, y = small_batch()
+    assert synflow(small_network(), x[:1], y) == synflow(small_network(), x, y)
+
+
+def test_naswot_of_images_of_nearly_equal_codes_is_not_rounding() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=(40, 300)))
+    x[7] = 2 * x[3]  # another image with the same signs
+    assert math.isnan(naswot(nn.ReLU(), x, LABEL))
+    x[7, 0] *= -1
+    assert math.isfinite(naswot(nn.ReLU(), x, LABEL))
 
 
 def test_naswot_of_equal_codes_and_of_none_is_nan() -> None:
