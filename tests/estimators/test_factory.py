@@ -35,7 +35,7 @@ def inputs(
     supernet = make_one_weight_supernet(0.0, 1.0)
     return {
         "supernet": supernet,
-        "train_batches": make_pixels(*[[1.0]] * 100),
+        "train_batches": make_pixels([1.0, 2.0], *[[1.0]] * 99),
         "val_batches": make_pixels([1.0], [2.0]),
         "recalibrate_batches": make_pixels([1.0]),
         "num_batches": 2,
