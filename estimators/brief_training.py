@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import supernets.option_types as kinds
 from supernets.device import autocast
 
 #: B and learning rate of the TSE paper's one-shot experiments.
@@ -48,12 +49,9 @@ class BriefTraining:
     ) -> None:
         if num_batches < 1:
             raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
-        if not lr > 0:
-            raise ValueError(f"lr must be positive, got {lr}.")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be from 0 to less than 1, got {momentum}.")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, got {weight_decay}.")
+        kinds.POSITIVE.check("lr", lr)
+        kinds.RATE.check("momentum", momentum)
+        kinds.NON_NEGATIVE.check("weight_decay", weight_decay)
         self.batches = [(x.to(device), y.to(device)) for x, y in islice(batches, num_batches)]
         if len(self.batches) < num_batches:
             raise ValueError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import supernets.option_types as kinds
 from estimators.base import Estimator
 from estimators.brief_training import NUM_BATCHES
 from estimators.factory import TRAINS, create_estimator
@@ -83,9 +84,14 @@ class EstimatorOptions:
 def add_estimator_options(group: argparse._ArgumentGroup) -> None:
     """Adds the flags of what estimators measure with."""
     add = group.add_argument
-    add("--tse-batches", type=int, metavar="B", help="extra minibatches of tse (default: 100)")
-    add("--tse-batch-size", type=int, metavar="N", help="images in each (default: 64)")
-    add("--tse-lr", type=float, metavar="LR", help="learning rate of tse (default: 0.001)")
+    add(
+        "--tse-batches",
+        type=kinds.BATCH,
+        metavar="B",
+        help="extra minibatches of tse (default: 100)",
+    )
+    add("--tse-batch-size", type=kinds.BATCH, metavar="N", help="images in each (default: 64)")
+    add("--tse-lr", type=kinds.POSITIVE, metavar="LR", help="learning rate of tse (default: 0.001)")
     add(
         "--tse-window",
         type=window_argument,
@@ -95,15 +101,20 @@ def add_estimator_options(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--tse-gamma",
-        type=float,
+        type=kinds.SHARE,
         metavar="G",
         help="decay of tse_ema per minibatch, from scratch per epoch as in the paper "
         "(default: 0.999)",
     )
-    add("--val-batches", type=int, metavar="N", help="of 512 images for val_acc (default: all)")
+    add(
+        "--val-batches",
+        type=kinds.POSITIVE_INT,
+        metavar="N",
+        help="of 512 images for val_acc (default: all)",
+    )
     add(
         "--recalibrate-batches",
-        type=int,
+        type=kinds.NON_NEGATIVE_INT,
         metavar="N",
         help="train minibatches for val_acc's BatchNorm (default: 10 of 200 augmented images where "
         "the supernet needs it, otherwise 0)",
@@ -115,18 +126,24 @@ def add_table_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--table",
-        type=Path,
+        type=kinds.path,
         metavar="CSV",
         help="table of architectures and values, NAS-Bench-101's records, or NATS-Bench's files",
     )
     add(
         "--table-column",
+        type=kinds.name,
         metavar="NAME",
         help="column of values, higher is better; validation or test of NAS-Bench-101; or "
         "NATS-Bench's data set, such as cifar100:valid or cifar100:test (default of a data set: "
         "validation where a search goes by it, otherwise test)",
     )
-    add("--arch-column", metavar="NAME", help="column of architectures (default: arch_str)")
+    add(
+        "--arch-column",
+        type=kinds.name,
+        metavar="NAME",
+        help="column of architectures (default: arch_str)",
+    )
     add(
         "--trust-pickle",
         action="store_const",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+import supernets.option_types as kinds
 from estimators.executors.options import add_executor_options
 from estimators.options import (
     EstimatorOptions,
@@ -31,16 +31,26 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--supernet",
         nargs="+",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="checkpoints of supernet-train, such as those of several seeds (required)",
     )
-    add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
-    add("--num-archs", type=int, metavar="N", help="random architectures (default: 200)")
-    add("--seed", type=int, default=0, metavar="N", help="of architectures (default: 0)")
+    add(
+        "--data-dir",
+        type=kinds.path,
+        metavar="DIR",
+        help="where the data is (default: as in training)",
+    )
+    add(
+        "--num-archs",
+        type=kinds.Whole(3, kinds.POOL.most),
+        metavar="N",
+        help="random architectures (default: 200)",
+    )
+    add("--seed", type=kinds.SEED, default=0, metavar="N", help="of architectures (default: 0)")
     add(
         "--archs",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="text file of architectures, one a line, in place of random ones (default: none)",
     )
@@ -63,27 +73,30 @@ def build_parser() -> argparse.ArgumentParser:
     add = group.add_argument
     add(
         "--truth-epochs",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="N",
         help="instead of a table, train every architecture from scratch for N epochs",
     )
-    add("--truth-lr", type=float, metavar="LR", help="of these trainings (default: 0.1)")
-    add("--truth-batch-size", type=int, metavar="N", help="of these trainings (default: 64)")
+    add("--truth-lr", type=kinds.POSITIVE, metavar="LR", help="of these trainings (default: 0.1)")
+    add(
+        "--truth-batch-size", type=kinds.BATCH, metavar="N", help="of these trainings (default: 64)"
+    )
     add(
         "--truth-dir",
-        type=Path,
+        type=kinds.path,
         metavar="DIR",
         help="where these trainings are kept for later comparisons (default: in --output)",
     )
     add(
         "--truth-test-size",
-        type=int,
+        type=kinds.NON_NEGATIVE_INT,
         metavar="N",
         help="test images behind each accuracy of the table, for the noise ceiling (default: that "
         "of NAS-Bench-101 and of columns named after CIFAR-10's test set, otherwise unknown)",
     )
     add(
         "--truth-seed-columns",
+        type=kinds.name,
         nargs="+",
         metavar="NAME",
         help="columns of the table with the truths of single seeds, for the noise ceiling "
@@ -91,23 +104,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     add = parser.add_argument_group("comparison").add_argument
-    add("--top-k", type=int, default=10, metavar="K", help="how many are the top (default: 10)")
+    add(
+        "--top-k",
+        type=kinds.POSITIVE_INT,
+        default=10,
+        metavar="K",
+        help="how many are the top (default: 10)",
+    )
     add(
         "--num-bootstrap",
-        type=int,
+        type=kinds.BATCH,
         default=1000,
         metavar="N",
         help="resamples behind the 95%% intervals (default: 1000)",
     )
     add(
         "--num-known",
-        type=int,
+        type=kinds.AT_LEAST_TWO,
         metavar="N",
         help="architectures whose truth a combined score is fitted to (default: a fifth)",
     )
     add(
         "--stability",
-        type=float,
+        type=kinds.SHARE,
         default=0.98,
         metavar="R",
         help="rank correlation with the largest B at which a smaller one is enough (default: 0.98)",
@@ -115,7 +134,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("run")
     add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add(
+        "--output",
+        type=kinds.path,
+        metavar="DIR",
+        help="folder for all files of the run (required)",
+    )
     add_machine_options(group)
     add_amp_option(group)
     add_executor_options(parser.add_argument_group("workers"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import supernets.option_types as kinds
 from estimators.base import Estimator
 from estimators.curve_scores import GAMMA
 from estimators.factory import create_estimator
@@ -27,18 +28,23 @@ def add_scratch_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--scratch-epochs",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="T",
         help="from_scratch: train every candidate for so long from fresh weights (required by it)",
     )
     add(
         "--scratch-schedule-epochs",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="S",
         help="length of their learning rate schedule, which ends early after T (default: T)",
     )
-    add("--scratch-lr", type=float, metavar="LR", help="of these trainings (default: 0.1)")
-    add("--scratch-batch-size", type=int, metavar="N", help="of these trainings (default: 64)")
+    add("--scratch-lr", type=kinds.POSITIVE, metavar="LR", help="of these trainings (default: 0.1)")
+    add(
+        "--scratch-batch-size",
+        type=kinds.BATCH,
+        metavar="N",
+        help="of these trainings (default: 64)",
+    )
     add(
         "--scratch-score",
         choices=SCRATCH_SCORES,
@@ -47,7 +53,7 @@ def add_scratch_options(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--scratch-dir",
-        type=Path,
+        type=kinds.path,
         metavar="DIR",
         help="where the results of these trainings are kept, for later searches by any score too; "
         "not for two at once (default: OUTPUT/scratch)",

@@ -34,6 +34,7 @@ from search.base import FeasibilityCheck
 from search.pools import Pool, RankingSearch
 from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
 from search.rows import are_new
+from supernets.option_types import POSITIVE
 from supernets.spaces import Architecture, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -91,8 +92,7 @@ class ProxyBO(RankingSearch):
             pool=pool,
             pool_size=pool_size,
         )
-        if not tau0 > 0:
-            raise ValueError(f"tau0 must be above 0, got {tau0}.")
+        POSITIVE.check("tau0", tau0)
         if not 0 <= rand_prob <= 1:
             raise ValueError(f"rand_prob must be from 0 to 1, got {rand_prob}.")
         self.make_predictor = make_predictor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import supernets.option_types as kinds
 from estimators import ESTIMATORS, TabularEstimator
 from estimators.executors.options import add_executor_options, is_elsewhere
 from estimators.options import (
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("what to search").add_argument
     add(
         "--supernet",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="checkpoint of supernet-train; from_scratch takes networks and data from it, not "
         "weights",
@@ -67,20 +67,25 @@ def build_parser() -> argparse.ArgumentParser:
         choices=(*SPACES, *TABLE_SPACES),
         help="needed without --supernet (default: the supernet's)",
     )
-    add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
-    add("--resolution", type=int, metavar="PX", help="search this one only (default: all)")
+    add(
+        "--data-dir",
+        type=kinds.path,
+        metavar="DIR",
+        help="where the data is (default: as in training)",
+    )
+    add("--resolution", type=kinds.PIXELS, metavar="PX", help="search this one only (default: all)")
     for metric in METRICS:
         unit, example = ("MS", "milliseconds") if metric == "latency" else ("N", "such as 60e6")
         for bound, word in (("min", "least"), ("max", "most")):
             add(
                 f"--{bound}-{metric}",
-                type=float,
+                type=kinds.NON_NEGATIVE,
                 metavar=unit,
                 help=f"{word} {metric} of a subnet, {example} (default: any)",
             )
     add(
         "--latency-table",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="of supernet-latency; its prediction is a cost of the best (default: none)",
     )
@@ -93,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--estimator", choices=(*ESTIMATORS, COMBINED), default="tse", help="(default: tse)")
     add(
         "--race-for",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="K",
         help="stop a candidate of tse once it cannot be among the K best (default: never)",
     )
@@ -101,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_scratch_options(group)
     add(
         "--reference",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="reference.json of supernet-rank, which combined is fitted to",
     )
@@ -109,10 +114,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("run")
     add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add(
+        "--output",
+        type=kinds.path,
+        metavar="DIR",
+        help="folder for all files of the run (required)",
+    )
     add(
         "--export",
-        type=Path,
+        type=kinds.path,
         metavar="DIR",
         help="export the best subnet there, with inherited weights (default: no)",
     )
@@ -124,6 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--test-column",
+        type=kinds.name,
         metavar="NAME",
         help="column of a table that the search does not see: values of the best trial, of what "
         "its predictor puts first, and the best of all trials (default: none)",
@@ -137,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--report-of",
         nargs="+",
-        type=Path,
+        type=kinds.path,
         metavar="DIR",
         help="search nothing; write one report.html to --output over the searches in these folders",
     )
@@ -157,10 +168,16 @@ def _add_search_options(add: Callable[..., Any]) -> None:
         f"{', '.join(BY_GRADIENTS)} need no supernet and have options of their own, see "
         "--algorithm darts --help",
     )
-    add("--num-trials", type=int, default=100, metavar="N", help="in the end (default: 100)")
+    add(
+        "--num-trials",
+        type=kinds.POSITIVE_INT,
+        default=100,
+        metavar="N",
+        help="in the end (default: 100)",
+    )
     sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
-    add("--batch-size", type=int, metavar="M", help=f"asked for at once (default: {sizes})")
-    add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    add("--batch-size", type=kinds.BATCH, metavar="M", help=f"asked for at once (default: {sizes})")
+    add("--seed", type=kinds.SEED, default=0, metavar="N", help="(default: 0)")
     add(
         "--predictor",
         choices=PREDICTORS,
@@ -177,11 +194,16 @@ def _add_search_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--num-initial",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="N",
         help=f"random trials (default: {_defaults('num_initial')})",
     )
-    add("--top-n", type=int, metavar="N", help="weaknas draws from these (default: 100)")
+    add(
+        "--top-n",
+        type=kinds.POSITIVE_INT,
+        metavar="N",
+        help="weaknas draws from these (default: 100)",
+    )
     add(
         "--exclude-before-top",
         action="store_const",
@@ -196,7 +218,7 @@ def _add_search_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--pool-size",
-        type=int,
+        type=kinds.POOL,
         metavar="N",
         help=f"architectures of a pool (default: {_defaults('pool_size')})",
     )
@@ -216,24 +238,49 @@ def _add_search_options(add: Callable[..., Any]) -> None:
         help="weaknas ranks by the mean, or by expected improvement of several predictors "
         "(default: mean)",
     )
-    add("--num-members", type=int, metavar="N", help="predictors of --acquisition ei (default: 5)")
+    add(
+        "--num-members",
+        type=kinds.Whole(2, 100),
+        metavar="N",
+        help="predictors of --acquisition ei (default: 5)",
+    )
     add(
         "--tau0",
-        type=float,
+        type=kinds.POSITIVE,
         metavar="T",
         help="of proxybo: how evenly surrogate and proxies are weighed; lower trusts the best "
         "alone (default: 0.05)",
     )
     add(
         "--rand-prob",
-        type=float,
+        type=kinds.PROBABILITY,
         metavar="P",
         help="of bo and proxybo: share of trials drawn at random (default: 0)",
     )
-    add("--num-parents", type=int, metavar="N", help="best trials evolution uses (default: 10)")
-    add("--mutation-prob", type=float, metavar="P", help="of evolution, by decision (default: 0.1)")
-    add("--population-size", type=int, metavar="N", help="of regularized-evolution (default: 50)")
-    add("--tournament-size", type=int, metavar="N", help="of regularized-evolution (default: 10)")
+    add(
+        "--num-parents",
+        type=kinds.AT_LEAST_TWO,
+        metavar="N",
+        help="best trials evolution uses (default: 10)",
+    )
+    add(
+        "--mutation-prob",
+        type=kinds.PROBABILITY,
+        metavar="P",
+        help="of evolution, by decision (default: 0.1)",
+    )
+    add(
+        "--population-size",
+        type=kinds.BATCH,
+        metavar="N",
+        help="of regularized-evolution (default: 50)",
+    )
+    add(
+        "--tournament-size",
+        type=kinds.POSITIVE_INT,
+        metavar="N",
+        help="of regularized-evolution (default: 10)",
+    )
     add(
         "--two-stage",
         action="store_const",
@@ -243,17 +290,22 @@ def _add_search_options(add: Callable[..., Any]) -> None:
     )
     add(
         "--threshold-quantile",
-        type=float,
+        type=kinds.FRACTION,
         metavar="Q",
         help="of --two-stage: part of the random trials that is not good enough (default: 0.5)",
     )
     add(
         "--gamma",
-        type=float,
+        type=kinds.FRACTION,
         metavar="G",
         help="share of trials that tpe calls good (default: 0.25)",
     )
-    add("--num-candidates", type=int, metavar="N", help="draws of tpe for each trial (default: 24)")
+    add(
+        "--num-candidates",
+        type=kinds.BATCH,
+        metavar="N",
+        help="draws of tpe for each trial (default: 24)",
+    )
 
 
 def _defaults(option: str) -> str:

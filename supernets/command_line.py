@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from timm.utils import setup_default_logging
 
+import supernets.option_types as kinds
 from supernets.atomic import atomic_write
 from supernets.command_parser import (
     USAGE_ERROR,
@@ -25,11 +25,11 @@ from supernets.command_parser import (
     add_config_option,
     did_you_mean,
 )
+from supernets.config_file import read_boolean, read_config
 from supernets.export_files import ExportError
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
 from supernets.progress import without_bars
-from supernets.text_files import read_text
 from supernets.version import __version__
 
 _logger = logging.getLogger(__name__)
@@ -43,9 +43,23 @@ INTERRUPTED = 130
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
     """Adds what every command asks about the machine: workers, device, threads."""
     add = group.add_argument
-    add("--num-workers", type=int, default=2, metavar="N", help="for decoding (default: 2)")
-    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
+    add(
+        "--num-workers",
+        type=kinds.WORKERS,
+        default=2,
+        metavar="N",
+        help="for decoding (default: 2)",
+    )
+    add(
+        "--device",
+        type=kinds.name,
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, cuda:N (default: auto)",
+    )
+    add(
+        "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"
+    )
 
 
 def add_amp_option(group: argparse._ArgumentGroup) -> None:
@@ -83,13 +97,9 @@ def parse_args(
 
 def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     try:
-        options = yaml.safe_load(read_text(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        parser.error(f"cannot read {path}: {' '.join(str(error).split())}")
-    if options is None:
-        return []
-    if not isinstance(options, dict):
-        parser.error(f"{path} must hold 'option: value' lines, got a {type(options).__name__}")
+        options = read_config(path)
+    except ValueError as error:
+        parser.error(str(error))
     actions = {
         name.removeprefix("--").replace("-", "_"): (name, action)
         for action in parser._actions
@@ -98,26 +108,28 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     }
     arguments: list[str] = []
     for key, value in options.items():
-        if str(key).replace("-", "_") not in actions:
-            meant = did_you_mean(str(key), [*actions, *(n.replace("_", "-") for n in actions)])
+        if key.replace("-", "_") not in actions:
+            meant = did_you_mean(key, [*actions, *(n.replace("_", "-") for n in actions)])
             parser.error(
                 f"{path} has an unknown option {key!r}; {meant or 'see --help for those there are'}"
             )
-        name, action = actions[str(key).replace("-", "_")]
+        name, action = actions[key.replace("-", "_")]
         if value is None:
             continue
-        if isinstance(action, argparse.BooleanOptionalAction):
-            if not isinstance(value, bool):
+        if action.nargs == 0:
+            is_on = None if isinstance(value, list) else read_boolean(value)
+            if is_on is None:
                 parser.error(f"{path}: {key} must be true or false, got {value!r}")
-            arguments.append(name if value else name.replace("--", "--no-", 1))
-        elif action.nargs == 0:
-            if not isinstance(value, bool):
-                parser.error(f"{path}: {key} must be true or false, got {value!r}")
-            arguments.extend([name] if value else [])
+            if isinstance(action, argparse.BooleanOptionalAction):
+                arguments.append(name if is_on else name.replace("--", "--no-", 1))
+            else:
+                arguments.extend([name] if is_on else [])
         elif isinstance(value, list):
             if action.nargs is None:
                 parser.error(f"{path}: {key} takes one value, got {value}")
-            arguments.extend([name, *(str(item) for item in value)])
+            if any(item.startswith("--") for item in value):
+                parser.error(f"{path}: {key} must be a list of values, got options in {value}")
+            arguments.extend([name, *value])
         else:
             arguments.append(f"{name}={value}")
     return arguments

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
+import supernets.option_types as kinds
 from supernets.version import __version__
 
 #: Exit status for a user's mistake, as argparse has it.
 USAGE_ERROR = 2
 #: How alike a word and what may have been meant are, as ``difflib`` counts, from 0 to 1.
 _LIKENESS = 0.75
+#: How argparse begins what ``option_types`` have to say of a value.
+_OUT_OF_RANGE = re.compile(r"^argument (?:-\w/)?(--[\w-]+): must")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -31,6 +34,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with a one-line error."""
+        message = _OUT_OF_RANGE.sub(r"\1 must", message)
         self.exit(USAGE_ERROR, f"{self.prog}: error: {message}\n")
 
     def parse_args(  # type: ignore[override]
@@ -92,7 +96,7 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c",
         "--config",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="YAML file of options; flags given beside it win (default: none)",
     )

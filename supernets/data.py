@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import supernets.option_types as kinds
 from supernets.data_summary import count_copies, data_found
 from supernets.image_loader import ImageLoader, Loader, PixelSource
 from supernets.image_sets import ImageSet, open_cifar, open_digits, open_folder, open_timm
 from supernets.memory_pixels import MemoryPixels, read_all
+from supernets.option_types import check_settings
 from supernets.splits import draw_splits, split_digest
 from supernets.streamed_pixels import StreamedPixels, check_readable, no_readable_image
 from supernets.timm_options import TimmOptions
@@ -46,6 +48,17 @@ PREFIXES = ("hfds/", "torch/", *STREAM_PREFIXES)
 #: What settings say of the data beside what decides a result: two runs may differ in it.
 NOT_DECISIVE = ("found",)
 
+_KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "image_size": kinds.PIXELS,
+    "val_fraction": kinds.FRACTION,
+    "num_val": kinds.POSITIVE_INT,
+    "batch_size": kinds.BATCH,
+    "eval_batch_size": kinds.BATCH,
+    "seed": kinds.SEED,
+    "num_workers": kinds.WORKERS,
+    "cutout": kinds.Whole(0, kinds.PIXELS.most),
+    "world_size": kinds.POSITIVE_INT,
+}
 MEMORY_BUDGET = 4 * 2**30  # bytes of pixels; larger sets are read batch by batch
 
 
@@ -143,13 +156,20 @@ def create_loaders(
             unfit.
     """
     _check_source(dataset, data_dir, download, skip_bad_images)
-    _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
-    _check_at_least(1, image_size=image_size, world_size=world_size, num_val=num_val)
-    _check_at_least(0, num_workers=num_workers, cutout=cutout)
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction must be between 0 and 1, got {val_fraction}.")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be from 0 to 2**32 - 1, got {seed}.")
+    check_settings(
+        _KINDS,
+        {
+            "image_size": image_size,
+            "val_fraction": val_fraction,
+            "num_val": num_val,
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "seed": seed,
+            "num_workers": num_workers,
+            "cutout": cutout,
+            "world_size": world_size,
+        },
+    )
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be from 0 to world_size - 1 = {world_size - 1}, got {rank}.")
     device = torch.device(device)
@@ -271,12 +291,6 @@ def _check_source(
         raise ValueError(f"{dataset} has no image files to skip; leave out --skip-bad-images.")
     if skip_bad_images and _is_stream(dataset):
         raise ValueError("timm decides what a stream skips; leave out --skip-bad-images.")
-
-
-def _check_at_least(least: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 
 def _open_own(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
+import supernets.option_types as kinds
 from supernets.data import DATASETS, PREFIXES, TimmAugmentation, TimmOptions, is_timm_dataset
 
 _PLAIN = ("image_size", "val_fraction", "num_val", "cutout")
@@ -24,20 +24,31 @@ def add_data_options(parser: argparse.ArgumentParser, *, val_fraction: float = 0
     names = ", ".join(DATASETS)
     add(
         "--dataset",
+        type=kinds.name,
         metavar="NAME",
         help=f"{names}, or a name in timm's words beginning with {', '.join(PREFIXES)} "
         "(default: digits, built in)",
     )
-    add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: none)")
+    add("--data-dir", type=kinds.path, metavar="DIR", help="where the data is (default: none)")
     add("--download", action="store_true", help="fetch missing data to --data-dir (default: no)")
-    add("--image-size", type=int, metavar="PX", help="side of the images (default: the data's)")
+    add(
+        "--image-size",
+        type=kinds.PIXELS,
+        metavar="PX",
+        help="side of the images (default: the data's)",
+    )
     add(
         "--val-fraction",
-        type=float,
+        type=kinds.FRACTION,
         metavar="F",
         help=f"share of the training images held out as val (default: {val_fraction:g})",
     )
-    add("--num-val", type=int, metavar="N", help="the same as a number (default: none)")
+    add(
+        "--num-val",
+        type=kinds.POSITIVE_INT,
+        metavar="N",
+        help="the same as a number (default: none)",
+    )
     add(
         "--skip-bad-images",
         action="store_true",
@@ -45,29 +56,51 @@ def add_data_options(parser: argparse.ArgumentParser, *, val_fraction: float = 0
     )
     add(
         "--cutout",
-        type=int,
+        type=kinds.Whole(0, kinds.PIXELS.most),
         metavar="PX",
         help="side of a square cut out of each training image; not of timm data (default: 0, none)",
     )
     group = parser.add_argument_group("timm data", "for --dataset timm and names with a slash")
     add = group.add_argument
     for split, default in (("train", "train"), ("val", "held out"), ("test", "official val")):
-        add(f"--{split}-split", metavar="NAME", help=f"(default: {default})")
-    add("--num-classes", type=int, metavar="N", help="of data without class names (default: none)")
-    add("--crop-pct", type=float, metavar="P", help="kept of an image's side (default: 0.875)")
-    add("--scale", type=float, nargs=2, metavar="S", help="area of crops (default: 0.08 1)")
-    add("--hflip", type=float, metavar="P", help="of a flip (default: 0.5)")
+        add(f"--{split}-split", type=kinds.name, metavar="NAME", help=f"(default: {default})")
+    add(
+        "--num-classes",
+        type=kinds.NUM_CLASSES,
+        metavar="N",
+        help="of data without class names (default: none)",
+    )
+    add(
+        "--crop-pct", type=kinds.SHARE, metavar="P", help="kept of an image's side (default: 0.875)"
+    )
+    add("--scale", type=kinds.SHARE, nargs=2, metavar="S", help="area of crops (default: 0.08 1)")
+    add("--hflip", type=kinds.PROBABILITY, metavar="P", help="of a flip (default: 0.5)")
     add(
         "--color-jitter",
-        type=float,
+        type=kinds.STRENGTH,
         nargs="+",
         metavar="J",
         help="strength, in common or of brightness, contrast, saturation, hue (default: 0.4)",
     )
-    add("--auto-augment", metavar="POLICY", help="such as rand-m9-mstd0.5 (default: none)")
-    add("--re-prob", type=float, metavar="P", help="of random erasing (default: 0)")
-    add("--re-mode", metavar="MODE", help="of random erasing: const, rand, pixel (default: const)")
-    add("--interpolation", metavar="MODE", help="bilinear, bicubic, random (default: bilinear)")
+    add(
+        "--auto-augment",
+        type=kinds.name,
+        metavar="POLICY",
+        help="such as rand-m9-mstd0.5 (default: none)",
+    )
+    add("--re-prob", type=kinds.PROBABILITY, metavar="P", help="of random erasing (default: 0)")
+    add(
+        "--re-mode",
+        type=kinds.name,
+        metavar="MODE",
+        help="of random erasing: const, rand, pixel (default: const)",
+    )
+    add(
+        "--interpolation",
+        type=kinds.name,
+        metavar="MODE",
+        help="bilinear, bicubic, random (default: bilinear)",
+    )
 
 
 def data_arguments(args: argparse.Namespace, dataset: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import supernets.option_types as kinds
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import (
@@ -173,23 +174,34 @@ def build_parser() -> argparse.ArgumentParser:
         "Export a subnet of a trained supernet as an ordinary model.",
     )
     add = parser.add_argument
-    add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train (required)")
+    add(
+        "--supernet",
+        type=kinds.path,
+        metavar="FILE",
+        help="checkpoint of supernet-train (required)",
+    )
     add(
         "--arch",
+        type=kinds.architecture,
         metavar="ARCH",
         help="architecture in the space's notation, or a best.json of supernet-search (required)",
     )
-    add("--output", type=Path, metavar="DIR", help="folder for the subnet (required)")
+    add("--output", type=kinds.path, metavar="DIR", help="folder for the subnet (required)")
     add(
         "--overwrite",
         action="store_true",
         help="replace an export in --output, the files it is made of and no others (default: no)",
     )
     add("--space", choices=SPACES, help="checked against the supernet's (default: the supernet's)")
-    add("--data-dir", type=Path, metavar="DIR", help="where the data is (default: as in training)")
+    add(
+        "--data-dir",
+        type=kinds.path,
+        metavar="DIR",
+        help="where the data is (default: as in training)",
+    )
     add(
         "--recalibrate-batches",
-        type=int,
+        type=kinds.POSITIVE_INT,
         default=50,
         metavar="N",
         help="train minibatches for BatchNorm's statistics, at most an epoch (default: 50)",

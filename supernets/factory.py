@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+import supernets.option_types as kinds
 from supernets.base import Supernet
 from supernets.device import has_bfloat16
 from supernets.mobilenetv3 import MobileNetV3Supernet
@@ -17,6 +20,7 @@ from supernets.nasbench201_relaxed import RelaxedNASBench201
 from supernets.nasnet import NASNetSupernet
 from supernets.nasnet_relaxed import RelaxedNASNet
 from supernets.nasnet_subnet import NASNetSubnet
+from supernets.option_types import check_settings
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import (
     Architecture,
@@ -37,6 +41,17 @@ NASNET_SPACES = ("nasnet", "darts")
 RELAXED_SPACES = ("nasbench201", *NASNET_SPACES)
 #: Settings of supernets that their stand-alone subnets do not have.
 SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
+_SIZES: dict[str, kinds.Whole | kinds.Real] = {
+    "num_classes": kinds.NUM_CLASSES,
+    "channels": kinds.CHANNELS,
+    "layers": kinds.CELLS,
+    "cells_per_stage": kinds.CELLS,
+    "width": kinds.WIDTH,
+}
+_LISTS = {"input_size": kinds.PIXELS, "resolutions": kinds.PIXELS, "strides": kinds.Whole(1, 2)}
+#: Cells times squared channels of networks whose weights are counted before they are allocated.
+_LARGE = 1_000_000
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
@@ -72,13 +87,15 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     Raises:
         ValueError: If the name is unknown or a setting is out of range.
     """
-    if name == "nasbench201":
-        return NASBench201Supernet(**settings)
-    if name == "mobilenetv3":
-        return MobileNetV3Supernet(**settings)
-    if name in NASNET_SPACES:
-        return NASNetSupernet(distinct_inputs=name == "darts", **settings)
-    raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+    builders: dict[str, Callable[..., Supernet]] = {
+        "nasbench201": NASBench201Supernet,
+        "mobilenetv3": MobileNetV3Supernet,
+        "nasnet": partial(NASNetSupernet, distinct_inputs=False),
+        "darts": partial(NASNetSupernet, distinct_inputs=True),
+    }
+    if name not in builders:
+        raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+    return _built(partial(builders[name], **settings), settings)
 
 
 def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
@@ -92,9 +109,10 @@ def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
         ValueError: If the name is unknown or a setting is out of range.
     """
     if name == "nasbench201":
-        return RelaxedNASBench201(**settings)
+        return _built(partial(RelaxedNASBench201, **settings), settings)
     if name in NASNET_SPACES:
-        return RelaxedNASNet(distinct_inputs=name == "darts", **settings)
+        build = partial(RelaxedNASNet, distinct_inputs=name == "darts", **settings)
+        return _built(build, settings)
     raise ValueError(
         f"Space {name!r} has no relaxed network; choose from {', '.join(RELAXED_SPACES)}."
     )
@@ -127,10 +145,42 @@ def create_subnet(
     if with_auxiliary and arch.space not in NASNET_SPACES:
         raise ValueError(f"Networks of space {arch.space!r} have no auxiliary head; leave it out.")
     settings = {name: value for name, value in settings.items() if name not in SUPERNET_ONLY}
-    if arch.space == "nasbench201":
-        return NASBench201Subnet(arch, **settings)
-    if arch.space == "mobilenetv3":
-        return mobilenetv3_subnet(arch, **settings)
-    if arch.space in NASNET_SPACES:
-        return NASNetSubnet(arch, auxiliary=with_auxiliary, **settings)
-    raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")
+    builders: dict[str, Callable[..., nn.Module]] = {
+        "nasbench201": NASBench201Subnet,
+        "mobilenetv3": mobilenetv3_subnet,
+        **dict.fromkeys(NASNET_SPACES, partial(NASNetSubnet, auxiliary=with_auxiliary)),
+    }
+    if arch.space not in builders:
+        raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")
+    return _built(partial(builders[arch.space], arch, **settings), settings)
+
+
+def _built(build: Callable[[], _Network], settings: Mapping[str, Any]) -> _Network:
+    """What ``build`` makes of settings whose sizes this machine can hold.
+
+    Raises:
+        ValueError: If one is no number of its kind, or the weights are larger than the memory.
+    """
+    check_settings(_SIZES, {name: settings.get(name) for name in _SIZES})
+    for name, kind in _LISTS.items():
+        values = settings.get(name, ())
+        if not isinstance(values, list | tuple):
+            raise ValueError(f"{name} must be a list of numbers, got {values!r}.")
+        for value in values or ():
+            kind.check(name, value)
+    if len(settings.get("input_size", (3, 32, 32))) != 3:
+        raise ValueError(
+            f"input_size must be channels, height and width, got {settings['input_size']!r}."
+        )
+    cells = settings.get("layers") or 3 * (settings.get("cells_per_stage") or 1)
+    channels = settings.get("channels") or 16 * (settings.get("width") or 1)
+    if cells * channels**2 > _LARGE:
+        with torch.device("meta"):  # allocates nothing
+            size = sum(tensor.nbytes for tensor in build().state_dict().values())
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if size > memory:
+            raise ValueError(
+                f"The network must fit in the {memory / 1e9:.0f} GB of memory, and its weights "
+                f"alone are {size / 1e9:.0f} GB; choose fewer channels or cells."
+            )
+    return build()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+import supernets.option_types as kinds
 from supernets.checkpoint import load_supernet
 from supernets.command_line import (
     parse_args,
@@ -29,14 +29,33 @@ def build_parser() -> argparse.ArgumentParser:
         "Measure on this machine a latency table of elastic MobileNetV3's subnets.",
     )
     add = parser.add_argument
-    add("--supernet", type=Path, metavar="FILE", help="checkpoint of supernet-train (required)")
-    add("--output", type=Path, metavar="FILE", help="the table, a JSON file (required)")
-    add("--batch-size", type=int, default=1, metavar="N", help="images per call (default: 1)")
-    add("--repeats", type=int, default=50, metavar="N", help="timed rounds (default: 50)")
+    add(
+        "--supernet",
+        type=kinds.path,
+        metavar="FILE",
+        help="checkpoint of supernet-train (required)",
+    )
+    add("--output", type=kinds.path, metavar="FILE", help="the table, a JSON file (required)")
+    add(
+        "--batch-size",
+        type=kinds.BATCH,
+        default=1,
+        metavar="N",
+        help="images per call (default: 1)",
+    )
+    add("--repeats", type=kinds.BATCH, default=50, metavar="N", help="timed rounds (default: 50)")
     add("--amp", action="store_true", help="in bfloat16 autocast (default: float32)")
     add("--channels-last", action="store_true", help="memory format (default: contiguous)")
-    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N (default: auto)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: PyTorch's choice)")
+    add(
+        "--device",
+        type=kinds.name,
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, cuda:N (default: auto)",
+    )
+    add(
+        "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"
+    )
     return parser
 
 

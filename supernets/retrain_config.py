@@ -14,9 +14,25 @@ from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+import supernets.option_types as kinds
 from supernets.distributed import Ranks
 from supernets.mixing import Mixing
+from supernets.option_types import check_settings
 from supernets.train_config import TrainConfig, create_scheduler
+
+#: What the numbers are that a supernet's training does not have, or has otherwise.
+_KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "epochs": kinds.POSITIVE_INT,
+    "stop_after": kinds.POSITIVE_INT,
+    "opt_eps": kinds.NON_NEGATIVE,
+    "opt_alpha": kinds.RATE,
+    "warmup_lr": kinds.NON_NEGATIVE,
+    "aux_weight": kinds.NON_NEGATIVE,
+    "mixup_prob": kinds.PROBABILITY,
+    "mixup_switch_prob": kinds.PROBABILITY,
+    "mixup_off_epoch": kinds.POSITIVE_INT,
+    "seed": kinds.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -93,28 +109,20 @@ class RetrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(_KINDS, vars(self))
         self._train_config()  # checks what it has as well
         mixes = self.mixup > 0 or self.cutmix > 0
         both = self.mixup > 0 and self.cutmix > 0
         checks = (
-            (self.epochs >= 1, "epochs must be at least 1", self.epochs),
             (
                 self.stop_after is None or 1 <= self.stop_after <= self.epochs,
                 "stop_after must be from 1 to epochs",
                 self.stop_after,
             ),
-            (self.warmup_lr >= 0, "warmup_lr must not be negative", self.warmup_lr),
-            (self.aux_weight >= 0, "aux_weight must not be negative", self.aux_weight),
-            (0 <= self.mixup_prob <= 1, "mixup_prob must be from 0 to 1", self.mixup_prob),
             (
                 mixes or self.mixup_prob == 1,
                 "mixup_prob needs mixup or cutmix",
                 self.mixup_prob,
-            ),
-            (
-                0 <= self.mixup_switch_prob <= 1,
-                "mixup_switch_prob must be from 0 to 1",
-                self.mixup_switch_prob,
             ),
             (
                 both or self.mixup_switch_prob == 0.5,
@@ -131,11 +139,14 @@ class RetrainConfig:
                 "ema_warmup needs ema_decay",
                 self.ema_warmup,
             ),
-            (self.seed >= 0, "seed must be at least 0", self.seed),
         )
         for is_valid, expectation, value in checks:
             if not is_valid:
                 raise ValueError(f"{expectation}, got {value!r}.")
+        if not isinstance(self.opt_betas, tuple | list | None):
+            raise ValueError(f"opt_betas must be a tuple of numbers, got {self.opt_betas!r}.")
+        for beta in self.opt_betas or ():
+            kinds.RATE.check("opt_betas", beta)
         self._check_optimizer()
 
     def create_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+import supernets.option_types as kinds
 from supernets.command_parser import command_parser
 from supernets.data_options import add_data_options
 from supernets.export_formats import FORMATS
@@ -32,9 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
         "A subnet or an architecture. Options of data that are not given are those the subnet was "
         "exported with; with --arch they are the defaults shown.",
     ).add_argument
-    add("--subnet", type=Path, metavar="FOLDER", help="exported subnet (this or --arch)")
+    add("--subnet", type=kinds.path, metavar="FOLDER", help="exported subnet (this or --arch)")
     add(
         "--arch",
+        type=kinds.architecture,
         metavar="ARCH",
         help="architecture in the space's notation, or a best.json of supernet-search (this or "
         "--subnet)",
@@ -70,12 +71,23 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
         "these: with --arch it has width 1.0, strides for ImageNet and the resolution of the "
         "images; with others it is to be exported and passed as --subnet.",
     ).add_argument
-    add("--channels", type=int, metavar="C", help="first width (default: the subnet's, or 16)")
     add(
-        "--layers", type=int, metavar="N", help="nasnet, darts: cells (default: the subnet's, or 8)"
+        "--channels",
+        type=kinds.CHANNELS,
+        metavar="C",
+        help="first width (default: the subnet's, or 16)",
     )
     add(
-        "--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: the subnet's, or 5)"
+        "--layers",
+        type=kinds.CELLS,
+        metavar="N",
+        help="nasnet, darts: cells (default: the subnet's, or 8)",
+    )
+    add(
+        "--cells-per-stage",
+        type=kinds.CELLS,
+        metavar="N",
+        help="nasbench201 (default: the subnet's, or 5)",
     )
     add(
         "--stem",
@@ -90,23 +102,53 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     add_recipe_options(group, weight_decay=defaults.weight_decay, warmup_lr=defaults.warmup_lr)
     add = group.add_argument
-    add("--epochs", type=int, default=defaults.epochs, metavar="N", help="(default: 200)")
-    add("--opt-eps", type=float, metavar="E", help="its epsilon (default: the optimizer's)")
+    add(
+        "--epochs",
+        type=kinds.POSITIVE_INT,
+        default=defaults.epochs,
+        metavar="N",
+        help="(default: 200)",
+    )
+    add(
+        "--opt-eps",
+        type=kinds.NON_NEGATIVE,
+        metavar="E",
+        help="its epsilon (default: the optimizer's)",
+    )
     add(
         "--opt-betas",
-        type=float,
+        type=kinds.RATE,
         nargs="+",
         metavar="B",
         help="its betas (default: the optimizer's)",
     )
-    add("--opt-alpha", type=float, metavar="A", help="RMSProp's decay (default: the optimizer's)")
-    add("--momentum", type=float, metavar="M", help="(default: 0.9 where the optimizer has it)")
-    add("--lr", type=float, default=defaults.lr, metavar="LR", help="peak rate (default: 0.1)")
-    add("--min-lr", type=float, default=defaults.min_lr, metavar="LR", help="(default: 0)")
-    add("--warmup-epochs", type=int, default=0, metavar="N", help="(default: 0)")
+    add(
+        "--opt-alpha",
+        type=kinds.RATE,
+        metavar="A",
+        help="RMSProp's decay (default: the optimizer's)",
+    )
+    add(
+        "--momentum", type=kinds.RATE, metavar="M", help="(default: 0.9 where the optimizer has it)"
+    )
+    add(
+        "--lr",
+        type=kinds.POSITIVE,
+        default=defaults.lr,
+        metavar="LR",
+        help="peak rate (default: 0.1)",
+    )
+    add(
+        "--min-lr",
+        type=kinds.NON_NEGATIVE,
+        default=defaults.min_lr,
+        metavar="LR",
+        help="(default: 0)",
+    )
+    add("--warmup-epochs", type=kinds.NON_NEGATIVE_INT, default=0, metavar="N", help="(default: 0)")
     add(
         "--aux-weight",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         default=defaults.aux_weight,
         metavar="W",
         help="nasnet, darts: of the loss of an auxiliary head, which is not handed over "
@@ -117,26 +159,43 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the rates of --drop-path grow from 0 during the training (default: no)",
     )
-    add("--mixup-prob", type=float, default=1.0, metavar="P", help="of either (default: 1)")
+    add(
+        "--mixup-prob",
+        type=kinds.PROBABILITY,
+        default=1.0,
+        metavar="P",
+        help="of either (default: 1)",
+    )
     add(
         "--mixup-switch-prob",
-        type=float,
+        type=kinds.PROBABILITY,
         default=defaults.mixup_switch_prob,
         metavar="P",
         help="of CutMix where both are on (default: 0.5)",
     )
-    add("--mixup-off-epoch", type=int, metavar="N", help="epochs with either (default: all)")
+    add(
+        "--mixup-off-epoch",
+        type=kinds.POSITIVE_INT,
+        metavar="N",
+        help="epochs with either (default: all)",
+    )
     add(
         "--ema-warmup",
         action=argparse.BooleanOptionalAction,
         default=defaults.ema_warmup,
         help="let the average forget the first steps sooner (default: yes)",
     )
-    add("--batch-size", type=int, default=256, metavar="N", help="per process (default: 256)")
-    add("--seed", type=int, default=0, metavar="N", help="all but the splits (default: 0)")
+    add(
+        "--batch-size",
+        type=kinds.BATCH,
+        default=256,
+        metavar="N",
+        help="per process (default: 256)",
+    )
+    add("--seed", type=kinds.SEED, default=0, metavar="N", help="all but the splits (default: 0)")
     add(
         "--split-seed",
-        type=int,
+        type=kinds.SEED,
         metavar="N",
         help="of the splits (default: the subnet's, with --dataset or --arch 0)",
     )

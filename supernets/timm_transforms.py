@@ -15,6 +15,8 @@ from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
 from torch import Tensor
 
+from supernets.option_types import POSITIVE, PROBABILITY, STRENGTH
+
 MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN  # of RGB scaled to 0..1
 STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
@@ -63,13 +65,14 @@ class TimmAugmentation:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, limit in (("scale", 1.0), ("ratio", math.inf)):
             pair = getattr(self, name)
+            for number in pair:
+                POSITIVE.check(name, number)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= limit:
                 raise ValueError(
                     f"{name} must be two numbers, 0 < least <= largest <= {limit}, got {pair}."
                 )
         for name in ("hflip", "re_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}.")
+            PROBABILITY.check(name, getattr(self, name))
         for name, known in (("re_mode", ERASINGS), ("interpolation", INTERPOLATIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -82,6 +85,8 @@ class TimmAugmentation:
         if isinstance(jitter, tuple) and len(jitter) not in (3, 4):
             raise ValueError(f"color_jitter must be 1, 3 or 4 numbers, got {len(jitter)}.")
         strengths = jitter if isinstance(jitter, tuple) else (jitter or 0.0,)
+        for strength in strengths:
+            STRENGTH.check("color_jitter", strength)
         if not all(strength >= 0 for strength in strengths) or max(strengths[3:], default=0) > 0.5:
             raise ValueError(
                 f"color_jitter must be at least 0, of hue at most 0.5, got {self.color_jitter}."

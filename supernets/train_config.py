@@ -15,7 +15,32 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+import supernets.option_types as kinds
+from supernets.option_types import check_settings
+
 SCHEDULES = ("cosine", "tanh", "poly", "step", "multistep")
+#: What the numbers of recipes are, by the names they have in all of them.
+KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "epochs": kinds.NON_NEGATIVE_INT,
+    "lr": kinds.POSITIVE,
+    "min_lr": kinds.NON_NEGATIVE,
+    "momentum": kinds.RATE,
+    "weight_decay": kinds.NON_NEGATIVE,
+    "warmup_epochs": kinds.NON_NEGATIVE_INT,
+    "warmup_lr": kinds.NON_NEGATIVE,
+    "label_smoothing": kinds.RATE,
+    "mixup": kinds.ALPHA,
+    "cutmix": kinds.ALPHA,
+    "dropout": kinds.RATE,
+    "drop_path": kinds.RATE,
+    "kd_ratio": kinds.NON_NEGATIVE,
+    "aux_weight": kinds.NON_NEGATIVE,
+    "clip_grad": kinds.POSITIVE,
+    "clip_value": kinds.POSITIVE,
+    "ema_decay": kinds.FRACTION,
+    "num_probes": kinds.NON_NEGATIVE_INT,
+    "seed": kinds.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -85,44 +110,14 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(KINDS, vars(self))
         checks = (
-            (self.epochs >= 0, "epochs must not be negative", self.epochs),
-            (self.lr > 0, "lr must be positive", self.lr),
-            (0 <= self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
-            (0 <= self.momentum < 1, "momentum must be from 0 to less than 1", self.momentum),
-            (self.weight_decay >= 0, "weight_decay must not be negative", self.weight_decay),
+            (self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
             (
-                0 <= self.label_smoothing < 1,
-                "label_smoothing must be from 0 to less than 1",
-                self.label_smoothing,
-            ),
-            (
-                self.clip_grad is None or self.clip_grad > 0,
-                "clip_grad must be positive",
-                self.clip_grad,
-            ),
-            (
-                self.clip_value is None or self.clip_value > 0,
-                "clip_value must be positive",
-                self.clip_value,
-            ),
-            (self.mixup >= 0, "mixup must not be negative", self.mixup),
-            (self.cutmix >= 0, "cutmix must not be negative", self.cutmix),
-            (0 <= self.dropout < 1, "dropout must be from 0 to less than 1", self.dropout),
-            (0 <= self.drop_path < 1, "drop_path must be from 0 to less than 1", self.drop_path),
-            (self.kd_ratio >= 0, "kd_ratio must not be negative", self.kd_ratio),
-            (self.aux_weight >= 0, "aux_weight must not be negative", self.aux_weight),
-            (
-                self.ema_decay is None or 0 < self.ema_decay < 1,
-                "ema_decay must be between 0 and 1",
-                self.ema_decay,
-            ),
-            (
-                0 <= self.warmup_epochs < max(1, self.epochs),
+                self.warmup_epochs < max(1, self.epochs),
                 "warmup_epochs must be from 0 to less than epochs",
                 self.warmup_epochs,
             ),
-            (self.num_probes >= 0, "num_probes must not be negative", self.num_probes),
             (
                 self.inactive_grads in ("zero", "skip"),
                 "inactive_grads must be zero or skip",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+import supernets.option_types as kinds
 from supernets.command_parser import command_parser
 from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, SPACES
@@ -76,18 +76,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--macs-bins",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         nargs=3,
         metavar=("MIN", "MAX", "NUM"),
         help="of --paths macs-bins: NUM bins of equal width from MIN to MAX MACs (default: none)",
     )
-    add("--num-paths", type=int, metavar="K", help="paths per step (default: the sampler's)")
-    add("--epochs", type=int, metavar="N", help="(default: 100)")
-    add("--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)")
-    add("--lr", type=float, metavar="LR", help="peak rate (default: 0.025)")
-    add("--momentum", type=float, default=defaults.momentum, metavar="M", help="(default: 0.9)")
-    add("--min-lr", type=float, metavar="LR", help="(default: 0.001)")
-    add("--warmup-epochs", type=int, metavar="N", help="(default: 0)")
+    add(
+        "--num-paths", type=kinds.BATCH, metavar="K", help="paths per step (default: the sampler's)"
+    )
+    add("--epochs", type=kinds.NON_NEGATIVE_INT, metavar="N", help="(default: 100)")
+    add("--batch-size", type=kinds.BATCH, default=64, metavar="N", help="per process (default: 64)")
+    add("--lr", type=kinds.POSITIVE, metavar="LR", help="peak rate (default: 0.025)")
+    add(
+        "--momentum", type=kinds.RATE, default=defaults.momentum, metavar="M", help="(default: 0.9)"
+    )
+    add("--min-lr", type=kinds.NON_NEGATIVE, metavar="LR", help="(default: 0.001)")
+    add("--warmup-epochs", type=kinds.NON_NEGATIVE_INT, metavar="N", help="(default: 0)")
     add_recipe_options(group, weight_decay=defaults.weight_decay, warmup_lr=defaults.warmup_lr)
     add(
         "--inactive-grads",
@@ -97,19 +101,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--aux-weight",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         default=defaults.aux_weight,
         metavar="W",
         help="nasnet, darts: add an auxiliary head, whose loss has this weight (default: 0, none)",
     )
     add(
         "--num-probes",
-        type=int,
+        type=kinds.NON_NEGATIVE_INT,
         default=defaults.num_probes,
         metavar="N",
         help="architectures whose validation accuracy is logged per epoch (default: 4)",
     )
-    add("--seed", type=int, default=0, metavar="N", help="weights, paths, data (default: 0)")
+    add("--seed", type=kinds.SEED, default=0, metavar="N", help="weights, paths, data (default: 0)")
     _add_phase_options(parser)
     add_run_options(parser).add_argument(
         "--sync-bn", action="store_true", help="BatchNorm over all processes (default: no)"
@@ -122,30 +126,40 @@ def _add_supernet_options(parser: argparse.ArgumentParser) -> None:
     add("--space", choices=SPACES, default="nasbench201", help="(default: nasbench201)")
     add(
         "--channels",
-        type=int,
+        type=kinds.CHANNELS,
         metavar="C",
         help="nasbench201, nasnet, darts: width of the first cells (default: 16)",
     )
-    add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: 5)")
+    add("--cells-per-stage", type=kinds.CELLS, metavar="N", help="nasbench201 (default: 5)")
     add("--bn-mode", choices=BN_MODES, help="nasbench201: BatchNorm policy (default: ref)")
-    add("--layers", type=int, metavar="N", help="nasnet, darts: number of cells (default: 8)")
+    add(
+        "--layers",
+        type=kinds.CELLS,
+        metavar="N",
+        help="nasnet, darts: number of cells (default: 8)",
+    )
     add(
         "--stem",
         choices=STEMS,
         help="nasnet, darts: one convolution, or three that divide the sides by 8 (default: "
         "imagenet for images of 96 pixels and more, else cifar)",
     )
-    add("--width", type=float, metavar="M", help="mobilenetv3: width multiplier (default: 1.0)")
+    add(
+        "--width",
+        type=kinds.WIDTH,
+        metavar="M",
+        help="mobilenetv3: width multiplier (default: 1.0)",
+    )
     add(
         "--resolutions",
-        type=int,
+        type=kinds.PIXELS,
         nargs="+",
         metavar="PX",
         help="mobilenetv3: sides of the images to train and search (default: the images')",
     )
     add(
         "--strides",
-        type=int,
+        type=kinds.Whole(1, 2),
         nargs="+",
         metavar="S",
         help="mobilenetv3: of the stem and the five stages (default: 2 2 2 2 1 2; for 32 pixels "
@@ -158,7 +172,7 @@ def _add_supernet_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--from-ofa",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="mobilenetv3: start from released OFA weights (default: fresh weights)",
     )
@@ -170,15 +184,15 @@ def _add_phase_options(parser: argparse.ArgumentParser) -> None:
     )
     add = group.add_argument
     for name, kind, defaults in (
-        ("--phase-epochs", int, EPOCHS),
-        ("--phase-warmup-epochs", int, WARMUP_EPOCHS),
-        ("--phase-lrs", float, LRS),
+        ("--phase-epochs", kinds.NON_NEGATIVE_INT, EPOCHS),
+        ("--phase-warmup-epochs", kinds.NON_NEGATIVE_INT, WARMUP_EPOCHS),
+        ("--phase-lrs", kinds.POSITIVE, LRS),
     ):
         shown = " ".join(str(value) for value in defaults)
         add(name, type=kind, nargs="+", metavar="X", help=f"(default: {shown})")
     add(
         "--kd-ratio",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         metavar="R",
         help="weight of the teacher's labels after the first phase (default: 1)",
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import supernets.option_types as kinds
 from supernets.atomic import atomic_write
 from supernets.command_line import (
     INTERRUPTED,
@@ -40,10 +41,16 @@ def add_recipe_options(
         warmup_lr: Default of ``--warmup-lr``.
     """
     add = group.add_argument
-    add("--opt", default="sgd", metavar="NAME", help="timm optimizer (default: sgd)")
+    add(
+        "--opt",
+        type=kinds.name,
+        default="sgd",
+        metavar="NAME",
+        help="timm optimizer (default: sgd)",
+    )
     add(
         "--weight-decay",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         default=weight_decay,
         metavar="WD",
         help=f"(default: {weight_decay:g})",
@@ -57,32 +64,59 @@ def add_recipe_options(
     add("--sched", choices=SCHEDULES, default="cosine", help="schedule (default: cosine)")
     add(
         "--warmup-lr",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         default=warmup_lr,
         metavar="LR",
         help=f"where the warm-up starts (default: {warmup_lr:g})",
     )
-    add("--label-smoothing", type=float, default=0.0, metavar="S", help="(default: 0)")
-    add("--mixup", type=float, default=0.0, metavar="A", help="alpha of mixup (default: 0, off)")
-    add("--cutmix", type=float, default=0.0, metavar="A", help="alpha of CutMix (default: 0, off)")
+    add("--label-smoothing", type=kinds.RATE, default=0.0, metavar="S", help="(default: 0)")
+    add(
+        "--mixup",
+        type=kinds.ALPHA,
+        default=0.0,
+        metavar="A",
+        help="alpha of mixup (default: 0, off)",
+    )
+    add(
+        "--cutmix",
+        type=kinds.ALPHA,
+        default=0.0,
+        metavar="A",
+        help="alpha of CutMix (default: 0, off)",
+    )
     add(
         "--dropout",
-        type=float,
+        type=kinds.RATE,
         default=0.0,
         metavar="P",
         help="before the classifier; in a sandwich of the largest path only (default: 0)",
     )
     add(
         "--drop-path",
-        type=float,
+        type=kinds.RATE,
         default=0.0,
         metavar="P",
         help="of the last block, less in earlier ones, likewise; of all operations in nasnet and "
         "darts (default: 0)",
     )
-    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: none)")
-    add("--clip-value", type=float, metavar="V", help="largest gradient value (default: none)")
-    add("--ema-decay", type=float, metavar="D", help="average the weights (default: no average)")
+    add(
+        "--clip-grad",
+        type=kinds.POSITIVE,
+        metavar="NORM",
+        help="largest gradient norm (default: none)",
+    )
+    add(
+        "--clip-value",
+        type=kinds.POSITIVE,
+        metavar="V",
+        help="largest gradient value (default: none)",
+    )
+    add(
+        "--ema-decay",
+        type=kinds.FRACTION,
+        metavar="D",
+        help="average the weights (default: no average)",
+    )
 
 
 def add_run_options(
@@ -96,7 +130,12 @@ def add_run_options(
     """
     group = parser.add_argument_group("run")
     add = group.add_argument
-    add("--output", type=Path, metavar="DIR", help="folder for all files of the run (required)")
+    add(
+        "--output",
+        type=kinds.path,
+        metavar="DIR",
+        help="folder for all files of the run (required)",
+    )
     if with_resume:
         add("--resume", action="store_true", help="continue the run in --output (default: no)")
         add(
@@ -107,7 +146,7 @@ def add_run_options(
         )
     add(
         "--checkpoint-minutes",
-        type=float,
+        type=kinds.MINUTES,
         default=10.0,
         metavar="MIN",
         help="between checkpoints within an epoch (default: 10)",

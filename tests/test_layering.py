@@ -36,6 +36,7 @@ TORCH_FREE = (
     "supernets.folder_lock",
     "supernets.digests",
     "supernets.text_files",
+    "supernets.option_types",
     "estimators.trials",
     "estimators.ranking",
     "estimators.curve_scores",

@@ -7,6 +7,7 @@ import os
 
 import torch
 
+import supernets.option_types as kinds
 from estimators.executors.base import Executor, Measure
 from estimators.executors.in_process import InProcess
 from estimators.executors.local_processes import LocalProcesses
@@ -19,26 +20,27 @@ def add_executor_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--workers",
-        type=int,
+        type=kinds.THREADS,
         metavar="N",
         help="measure in N processes of this machine, spread over its GPUs, with --threads each, 1 "
         "if not given (default: in this process)",
     )
     add(
         "--ray",
+        type=kinds.name,
         metavar="ADDRESS",
         help="measure on a Ray cluster, auto for that of this machine; each candidate takes "
         "--threads cores, 1 if not given, and with --device cuda a GPU (default: no)",
     )
     add(
         "--trials-per-gpu",
-        type=int,
+        type=kinds.POSITIVE_INT,
         metavar="N",
         help="of --ray: candidates that share a GPU (default: 1)",
     )
     add(
         "--trial-timeout",
-        type=float,
+        type=kinds.SECONDS,
         metavar="S",
         help="of --workers and --ray: seconds after which a candidate is stopped and fails "
         "(default: none)",

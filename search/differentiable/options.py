@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
+import supernets.option_types as kinds
 from estimators.options import add_table_options, flag
 from search.differentiable.search_config import (
     GRADIENTS,
@@ -19,11 +18,11 @@ from search.differentiable.search_config import (
     Stage,
 )
 from supernets.command_parser import CommandParser, add_config_option, command_parser
+from supernets.config_file import read_config
 from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, RELAXED_SPACES
 from supernets.nasbench201 import BN_MODES
 from supernets.nasnet_subnet import STEMS
-from supernets.text_files import read_text
 from supernets.train_config import SCHEDULES, TrainConfig
 from supernets.training_command import add_run_options, check_run_options
 
@@ -85,10 +84,10 @@ def is_asked_for(argv: Sequence[str] | None = None) -> bool:
     name = known.algorithm
     if name is None and known.config is not None:
         try:
-            name = yaml.safe_load(read_text(known.config))["algorithm"]
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            name = read_config(known.config).get("algorithm")
+        except ValueError:
             return False  # whoever parses it says what is wrong
-    return name in ALGORITHMS
+    return isinstance(name, str) and name in ALGORITHMS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,14 +114,20 @@ def build_parser() -> argparse.ArgumentParser:
     defaults = SearchConfig()
     add(
         "--tse-batches",
-        type=int,
+        type=kinds.BATCH,
         metavar="K",
         help=f"of tse: minibatches per step of the parameters (default: {defaults.tse_batches})",
     )
-    add("--alpha-lr", type=float, default=defaults.alpha_lr, metavar="LR", help="(default: 0.0003)")
+    add(
+        "--alpha-lr",
+        type=kinds.POSITIVE,
+        default=defaults.alpha_lr,
+        metavar="LR",
+        help="(default: 0.0003)",
+    )
     add(
         "--alpha-betas",
-        type=float,
+        type=kinds.RATE,
         nargs=2,
         default=defaults.alpha_betas,
         metavar="B",
@@ -130,13 +135,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--alpha-weight-decay",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         metavar="WD",
         help="of Adam (default: 0.001; 0 with dirichlet-kl, which has a penalty in its place)",
     )
     add(
         "--macs-penalty",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         default=0.0,
         metavar="W",
         help="weight, in nats, of the expected MACs relative to those of the heaviest operations "
@@ -144,7 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--max-skips",
-        type=int,
+        type=kinds.NON_NEGATIVE_INT,
         metavar="N",
         help="skip connections that a derived cell may have; the lightest ones beyond make way "
         "(default: any number)",
@@ -156,7 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="nasbench201: keep the heaviest operation other than none on every edge, as darts and "
         "nasnet always do (default: none may win)",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of everything (default: 0)")
+    add("--seed", type=kinds.SEED, default=0, metavar="N", help="of everything (default: 0)")
     _add_stage_options(parser)
     _add_network_options(parser)
     add_data_options(parser, val_fraction=VAL_FRACTION)
@@ -176,21 +181,21 @@ def _add_stage_options(parser: argparse.ArgumentParser) -> None:
     ).add_argument
     add(
         "--epochs",
-        type=int,
+        type=kinds.POSITIVE_INT,
         nargs="+",
         metavar="N",
         help="(default: 50; 50 50 for drnas)",
     )
     add(
         "--partial-channels",
-        type=int,
+        type=kinds.POSITIVE_INT,
         nargs="+",
         metavar="K",
         help="one of every K channels goes through operations (default: 1; 4 2 for drnas)",
     )
     add(
         "--keep-ops",
-        type=int,
+        type=kinds.AT_LEAST_TWO,
         nargs="+",
         metavar="N",
         help="operations on every edge; all in the first stage (default: all; drnas in its second "
@@ -198,7 +203,7 @@ def _add_stage_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--freeze-epochs",
-        type=int,
+        type=kinds.NON_NEGATIVE_INT,
         nargs="+",
         metavar="N",
         help="first epochs of a stage that train weights alone (default: 0; a fifth for drnas)",
@@ -208,30 +213,52 @@ def _add_stage_options(parser: argparse.ArgumentParser) -> None:
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("network").add_argument
     add("--space", choices=RELAXED_SPACES, default="nasbench201", help="(default: nasbench201)")
-    add("--channels", type=int, metavar="C", help="width of the first cells (default: 16)")
-    add("--cells-per-stage", type=int, metavar="N", help="nasbench201 (default: 5)")
+    add(
+        "--channels",
+        type=kinds.CHANNELS,
+        metavar="C",
+        help="width of the first cells (default: 16)",
+    )
+    add("--cells-per-stage", type=kinds.CELLS, metavar="N", help="nasbench201 (default: 5)")
     add(
         "--bn-mode",
         choices=[mode for mode in BN_MODES if mode != "affine"],
         help="nasbench201: BatchNorm policy (default: ref)",
     )
-    add("--layers", type=int, metavar="N", help="nasnet, darts: number of cells (default: 8)")
+    add(
+        "--layers",
+        type=kinds.CELLS,
+        metavar="N",
+        help="nasnet, darts: number of cells (default: 8)",
+    )
     add("--stem", choices=STEMS, help="nasnet, darts (default: by the size of the images)")
 
 
 def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("weights").add_argument
-    add("--batch-size", type=int, default=64, metavar="N", help="per process (default: 64)")
-    add("--opt", default="momentum", metavar="NAME", help="timm optimizer (default: momentum)")
-    add("--lr", type=float, default=0.025, metavar="LR", help="peak rate (default: 0.025)")
-    add("--min-lr", type=float, default=0.001, metavar="LR", help="(default: 0.001)")
-    add("--momentum", type=float, default=0.9, metavar="M", help="(default: 0.9)")
-    add("--weight-decay", type=float, default=3e-4, metavar="WD", help="(default: 0.0003)")
+    add("--batch-size", type=kinds.BATCH, default=64, metavar="N", help="per process (default: 64)")
+    add(
+        "--opt",
+        type=kinds.name,
+        default="momentum",
+        metavar="NAME",
+        help="timm optimizer (default: momentum)",
+    )
+    add("--lr", type=kinds.POSITIVE, default=0.025, metavar="LR", help="peak rate (default: 0.025)")
+    add("--min-lr", type=kinds.NON_NEGATIVE, default=0.001, metavar="LR", help="(default: 0.001)")
+    add("--momentum", type=kinds.RATE, default=0.9, metavar="M", help="(default: 0.9)")
+    add(
+        "--weight-decay",
+        type=kinds.NON_NEGATIVE,
+        default=3e-4,
+        metavar="WD",
+        help="(default: 0.0003)",
+    )
     add("--sched", choices=SCHEDULES, default="cosine", help="over all stages (default: cosine)")
-    add("--warmup-epochs", type=int, default=0, metavar="N", help="(default: 0)")
+    add("--warmup-epochs", type=kinds.NON_NEGATIVE_INT, default=0, metavar="N", help="(default: 0)")
     add(
         "--clip-grad",
-        type=float,
+        type=kinds.NON_NEGATIVE,
         metavar="NORM",
         help=f"largest gradient norm; 0 for none (default: {_CLIP_GRAD:g}; none with tse)",
     )

@@ -8,7 +8,10 @@ Estimation for Neural Architecture Search (TSE), https://arxiv.org/abs/2006.0449
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+import supernets.option_types as kinds
+from supernets.option_types import check_settings
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
 GradientName = Literal[
@@ -22,6 +25,17 @@ GRADIENTS: tuple[GradientName, ...] = (
     "tse-joint",
     "tse-rollout",
 )
+_STAGE_KINDS: dict[str, kinds.Whole | kinds.Real] = dict.fromkeys(
+    ("epochs", "partial_channels", "keep_ops", "freeze_epochs"), kinds.NON_NEGATIVE_INT
+)
+_KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "tse_batches": kinds.BATCH,
+    "alpha_lr": kinds.POSITIVE,
+    "alpha_weight_decay": kinds.NON_NEGATIVE,
+    "macs_penalty": kinds.NON_NEGATIVE,
+    "max_skips": kinds.NON_NEGATIVE_INT,
+    "seed": kinds.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Stage:
     freeze_epochs: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(_STAGE_KINDS, vars(self))
         if self.epochs < 1:
             raise ValueError(f"The epochs of a stage must be at least 1, got {self.epochs}.")
         if self.partial_channels < 1:
@@ -100,31 +115,11 @@ class SearchConfig:
         ):
             if value not in known:
                 raise ValueError(f"Unknown {name} {value!r}; choose from {', '.join(known)}.")
-        first, second = self.alpha_betas
-        checks: tuple[tuple[bool, str, Any], ...] = (
-            (self.tse_batches >= 1, "tse_batches must be at least 1", self.tse_batches),
-            (self.alpha_lr > 0, "alpha_lr must be positive", self.alpha_lr),
-            (
-                0 <= first < 1 and 0 <= second < 1,
-                "alpha_betas must be from 0 to less than 1",
-                self.alpha_betas,
-            ),
-            (
-                self.alpha_weight_decay >= 0,
-                "alpha_weight_decay must not be negative",
-                self.alpha_weight_decay,
-            ),
-            (self.macs_penalty >= 0, "macs_penalty must not be negative", self.macs_penalty),
-            (
-                self.max_skips is None or self.max_skips >= 0,
-                "max_skips must not be negative",
-                self.max_skips,
-            ),
-            (len(self.stages) > 0, "there must be at least one stage", self.stages),
-        )
-        for is_valid, expectation, value in checks:
-            if not is_valid:
-                raise ValueError(f"{expectation}, got {value!r}.")
+        check_settings(_KINDS, vars(self))
+        for beta in self.alpha_betas:
+            kinds.RATE.check("alpha_betas", beta)
+        if not self.stages:
+            raise ValueError("There must be at least one stage, got none.")
         kept = [stage.keep_ops for stage in self.stages]
         for before, after in zip(kept, kept[1:], strict=False):
             if before is not None and (after is None or after > before):

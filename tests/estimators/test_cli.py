@@ -375,21 +375,14 @@ def test_unfit_files_of_architectures_are_refused(
         ("--truth-seed-columns a a", "must be two or more different columns, got a a."),
         ("--truth-seed-columns a b", "has no column 'a'"),
         ("--truth-dir x", "--truth-dir needs --truth-epochs; leave it out."),
-        ("--num-archs 2", "--num-archs must be at least 3, got 2."),
         ("--num-archs 99", "--num-archs is 99, but the table lists 60."),
-        ("--top-k 0", "--top-k must be at least 1, got 0."),
         ("--top-k 14", "--top-k must be less than the 14 architectures, got 14."),
-        ("--num-bootstrap 0", "--num-bootstrap must be at least 1, got 0."),
-        ("--num-known 1", "--num-known must be at least 2, got 1."),
-        ("--stability 0", "--stability must be above 0 and at most 1, got 0.0."),
-        ("--seed -1", "--seed must be at least 0, got -1."),
         ("--num-archs 5 --archs x", "--archs says which architectures; leave --num-archs out."),
         ("--archs none.txt", "none.txt cannot be read: "),
         (
             "--tse-window 2",
             "--tse-window belongs to estimator tse_e, from_scratch; this run uses tse, val_acc",
         ),
-        ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
         (
             "--estimators tse_e val_acc --tse-window 4 --tse-batches 3",
             "at most the 3 minibatches that are measured, got 4;",
@@ -398,11 +391,8 @@ def test_unfit_files_of_architectures_are_refused(
             "--estimators tse_e val_acc --tse-window 1epoch --tse-batches 3",
             "at most the 3 minibatches that are measured, got 1epochs, which is ",
         ),
-        ("--estimators tse_ema val_acc --tse-gamma 0", "above 0 and at most 1, got 0.0."),
-        ("--estimators tse_ema val_acc --tse-gamma 2", "above 0 and at most 1, got 2.0."),
         ("--arch-column nothing", "has no column 'nothing'"),
         ("--supernet none.pt", "There is no checkpoint at none.pt."),
-        ("--num-workers -1", "num_workers must be at least 0, got -1."),
     ],
 )
 def test_bad_options_are_one_line_and_write_nothing(

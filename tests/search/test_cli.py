@@ -862,11 +862,7 @@ def test_a_file_that_is_no_store_is_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--num-trials 0", "num_trials must be at least 1, got 0."),
-        ("--batch-size 0", "batch_size must be at least 1, got 0."),
         ("--num-trials 15626", "num_trials is 15626, but space 'nasbench201' has only 15625"),
-        ("--seed -1", "seed must not be negative, got -1."),
-        ("--threads 0", "--threads must be at least 1, got 0."),
         ("--table none.csv", "There is no table at none.csv."),
         ("--table-column nope", "has no column 'nope'; it has arch_str, accuracy, other."),
         ("--arch-column nope", "has no column 'nope'"),
@@ -878,18 +874,11 @@ def test_a_file_that_is_no_store_is_refused(
         ("--mutation-prob 0.2", "Algorithm 'random' has no option mutation_prob"),
         ("--population-size 5", "Algorithm 'random' has no option population_size"),
         ("--tournament-size 5", "Algorithm 'random' has no option tournament_size"),
-        ("--algorithm evolution --num-initial 0", "num_initial must be at least 1, got 0."),
-        ("--algorithm evolution --num-parents 1", "num_parents must be at least 2, as"),
-        ("--algorithm evolution --mutation-prob 2", "mutation_prob must be from 0 to 1, got 2.0."),
-        ("--algorithm regularized-evolution --population-size 0", "population_size must be at"),
         (
             "--algorithm regularized-evolution --tournament-size 51",
             "tournament_size must be from 1 to population_size=50, got 51.",
         ),
         ("--algorithm weaknas --encoding path", "has no encoding 'path'; choose from one-hot, in"),
-        ("--algorithm weaknas --num-initial 0", "num_initial must be at least"),
-        ("--algorithm weaknas --top-n 0", "top_n must be at least 1"),
-        ("--algorithm weaknas --pool-size 0", "pool_size must be at least"),
         ("--algorithm weaknas --pool fixed", "small enough to be ranked whole"),
         ("--algorithm bo --pool fresh", "--pool is for spaces too large to rank whole, and space"),
         (
@@ -927,7 +916,6 @@ def test_a_file_that_is_no_store_is_refused(
         ("--min-latency 5", "--min-latency needs --latency-table"),
         ("--latency-table none.json", "Latency tables are for space 'mobilenetv3'"),
         ("--min-params 5 --max-params 4", "The minimum of params (5) must not exceed"),
-        ("--max-params nan", "must not exceed"),
     ],
 )
 def test_bad_options_are_one_line_and_write_nothing(
@@ -945,13 +933,9 @@ def test_bad_options_are_one_line_and_write_nothing(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--tse-batches 0", "--tse-batches must be at least 1, got 0."),
-        ("--tse-batch-size 0", "--tse-batch-size must be at least 1, got 0."),
-        ("--tse-lr 0", "lr must be positive, got 0.0."),
         ("--table x.csv", "--table belongs to estimator table; this run uses tse"),
         ("--estimator val_acc", "--tse-batches belongs to estimator tse"),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
-        ("--num-workers -1", "num_workers must be at least 0, got -1."),
         ("--device tpu", "Unknown device 'tpu'"),
     ],
 )
@@ -1145,8 +1129,6 @@ def test_an_export_that_would_overwrite_something_is_refused_first(
     ("text", "message"),
     [
         ("trials: 3\n", "unknown option 'trials'"),
-        ("num-trials: many\n", "argument --num-trials: invalid int value: 'many'"),
-        ("exclude-before-top: 1\n", "exclude-before-top must be true or false, got 1"),
         ("algorithm: best\n", "argument --algorithm: invalid choice"),
     ],
 )

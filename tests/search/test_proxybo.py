@@ -370,8 +370,8 @@ def test_proxies_must_be_a_table(small_space, measure):
     ("wrong", "match"),
     [
         ({"num_initial": 0}, "num_initial must be at least 1, got 0"),
-        ({"tau0": 0.0}, "tau0 must be above 0, got 0.0"),
-        ({"tau0": math.nan}, "tau0 must be above 0, got nan"),
+        ({"tau0": 0.0}, "tau0 must be positive, got 0.0"),
+        ({"tau0": math.nan}, "tau0 must be positive, got nan"),
         ({"rand_prob": -0.1}, "rand_prob must be from 0 to 1, got -0.1"),
         ({"rand_prob": 1.1}, "rand_prob must be from 0 to 1, got 1.1"),
         ({"pool": "fixed"}, "small enough to be ranked whole"),

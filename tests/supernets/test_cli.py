@@ -114,29 +114,15 @@ def test_a_config_is_a_run_and_flags_beat_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--epochs -1", "epochs must not be negative, got -1."),
         ("--epochs 0", "--epochs 0 stores released weights as they are; it needs --from-ofa."),
         ("--momentum 0", "Optimizer 'sgd' cannot be used: Nesterov momentum requires"),
-        ("--lr -1", "lr must be positive, got -1.0."),
-        ("--lr nan", "lr must be positive, got nan."),
         ("--min-lr 1", "min_lr must be from 0 to lr, got 1.0."),
         ("--opt nonsense", "Optimizer 'nonsense' cannot be used"),
         ("--warmup-epochs 1", "warmup_epochs must be from 0 to less than epochs, got 1."),
-        ("--clip-grad 0", "clip_grad must be positive, got 0.0."),
-        ("--checkpoint-minutes 0", "--checkpoint-minutes must be positive, got 0.0."),
-        ("--checkpoint-minutes nan", "--checkpoint-minutes must be positive, got nan."),
-        ("--threads 0", "--threads must be at least 1, got 0."),
         ("--device tpu", "Unknown device 'tpu'"),
         ("--device meta", "Device 'meta' is not supported"),
         ("--sync-bn", "--sync-bn needs several processes; start them with torchrun."),
-        ("--channels 0", "channels must be at least 1, got 0."),
-        ("--cells-per-stage 0", "cells_per_stage must be at least 1, got 0."),
         ("--image-size 3", "the height of input_size must be at least 4, got 3."),
-        ("--batch-size 0", "batch_size must be at least 1, got 0."),
-        ("--num-workers -1", "num_workers must be at least 0, got -1."),
-        ("--val-fraction 0", "val_fraction must be between 0 and 1, got 0.0."),
-        ("--seed -1", "seed must be from 0"),
-        ("--num-paths 0", "num_paths must be at least 1, got 0."),
         ("--paths fair --num-paths 3", "so num_paths is 5, got 3"),
         ("--paths multi --num-paths 1", "num_paths must be from 2"),
         ("--data-dir somewhere", "leave out --data-dir somewhere."),
@@ -184,8 +170,6 @@ def test_argparse_refuses_as_usual(
     ("text", "message"),
     [
         ("epoch: 3\n", "unknown option 'epoch'"),
-        ("epochs: many\n", "argument --epochs: invalid int value: 'many'"),
-        ("amp: 3\n", "amp must be true or false, got 3"),
     ],
 )
 def test_bad_configs_are_refused(

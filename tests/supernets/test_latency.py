@@ -347,9 +347,6 @@ def test_the_command_writes_a_table_and_replaces_it(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
-        (["--repeats", "0"], "repeats must be at least 1, got 0"),
-        (["--threads", "0"], "--threads must be at least 1"),
         (["--device", "tpu"], "Unknown device 'tpu'"),
         (["--supernet", "none.pt"], "There is no checkpoint at none.pt"),
     ],

@@ -250,7 +250,6 @@ def test_a_mobilenetv3_has_the_resolution_of_its_images(
         (["--space", "nasbench201", "--finetune"], "--arch is an architecture without weights;"),
         (["--space", "nasbench201", "--layers", "4"], "have no --layers; leave it out."),
         (["--space", "nasbench201", "--aux-weight", "0.4"], "have no --aux-weight; leave it out."),
-        (["--space", "nasbench201", "--channels", "0"], "channels must be at least 1, got 0."),
         (["--space", "nasbench201", "--dataset", "cifar10"], "cifar10 needs the folder of its"),
         (["--space", "nasbench201", "--resume"], "There is no checkpoint at"),
         (["--subnet", "x"], "--subnet and --arch both say what to train; leave one of them out."),

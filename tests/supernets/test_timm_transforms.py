@@ -151,7 +151,7 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scale": (0.0, 1.0)}, "scale must be two numbers, 0 < least <= largest <= 1"),
+        ({"scale": (0.0, 1.0)}, "scale must be"),
         ({"scale": (0.5, 0.4)}, "scale must be two numbers"),
         ({"scale": (0.5, 1.1)}, "scale must be two numbers"),
         ({"scale": (0.5,)}, "scale must be two numbers"),
@@ -160,8 +160,8 @@ def test_settings_survive_json() -> None:
         ({"re_prob": -0.1}, "re_prob must be from 0 to 1, got -0.1"),
         ({"re_mode": "noise"}, "Unknown re_mode 'noise'; choose from const, rand, pixel"),
         ({"interpolation": "area"}, "Unknown interpolation 'area'; choose from bilinear, bicubic"),
-        ({"color_jitter": -1.0}, "color_jitter must be at least 0"),
-        ({"color_jitter": float("nan")}, "color_jitter must be at least 0"),
+        ({"color_jitter": -1.0}, "color_jitter must be from 0 to 100"),
+        ({"color_jitter": float("nan")}, "color_jitter must be from 0 to 100"),
         ({"color_jitter": (0.4, 0.4)}, "color_jitter must be 1, 3 or 4 numbers, got 2"),
         ({"color_jitter": (0.1, 0.1, 0.1, 0.6)}, "of hue at most 0.5"),
         ({"auto_augment": "strong"}, "timm does not know auto_augment 'strong'"),
