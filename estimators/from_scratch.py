@@ -10,10 +10,10 @@ https://arxiv.org/abs/2006.04492
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -148,8 +148,7 @@ class FromScratchEstimator:
                 _write_json(path, {"architecture": notation, **self._train(arch, folder, stop)})
             if stop.is_set:  # too late to stop the training, but more may be to come
                 raise KeyboardInterrupt
-        if folder.exists():
-            shutil.rmtree(folder)
+        _remove_training(folder)
         record = _read_json(path)
         if "error" in record:
             raise EstimateError(record["error"])
@@ -211,6 +210,20 @@ class FromScratchEstimator:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.config.seed)
             return self.supernet.build_subnet(arch)
+
+
+def _remove_training(folder: Path) -> None:
+    """Removes what a training wrote, and its folder unless something else lies there too."""
+    board = folder / "tensorboard"
+    for path in (
+        *(folder / "last.pt", folder / "summary.csv"),
+        *folder.glob(".*.tmp"),  # of a process that was killed
+        *board.glob("events.out.tfevents.*"),
+    ):
+        path.unlink(missing_ok=True)
+    for path in (board, folder):
+        with contextlib.suppress(OSError):  # missing, or not empty
+            path.rmdir()
 
 
 def _settings(

@@ -193,6 +193,18 @@ def test_all_architectures_see_the_same_minibatches(
     assert not torch.equal(first[0], first[STEPS_PER_EPOCH])
 
 
+def test_a_users_file_among_those_of_a_training_is_kept(
+    make: Callable[..., FromScratchEstimator], arch: Architecture
+) -> None:
+    estimator = make()
+    folder = estimator._folder_of(arch)
+    (folder / "tensorboard").mkdir(parents=True)
+    for name in ("tensorboard/events.out.tfevents.1.host", ".last.pt.1.tmp", "notes.txt"):
+        (folder / name).write_text("x")
+    estimator.estimate(arch)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_only_the_record_is_kept_and_read_again(
     make: Callable[..., FromScratchEstimator],
     make_supernet: Callable[..., Supernet],
