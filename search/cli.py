@@ -45,7 +45,6 @@ from search.search_options import (
     check_args,
     check_report_args,
     check_search_options,
-    check_test_column,
     constraints_of,
     given_options,
 )
@@ -142,7 +141,8 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
             device=device,
             num_workers=args.num_workers,
         )
-        trained = Trained(supernet, loaders, weights_digest(supernet))
+        history = checkpoint.get("progress", {}).get("history", ())
+        trained = Trained(supernet, loaders, weights_digest(supernet), history)
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
     estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
@@ -201,7 +201,11 @@ def _test_values(
         split="test",
         trust_pickle=bool(measuring.trust_pickle),
     )
-    check_test_column(tested, searched["table_column"])
+    if tested.column == searched["table_column"]:
+        raise ValueError(
+            f"--test-column {tested.column} is what the search sees; name another column, or leave "
+            "it out."
+        )
     return tested.values
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import supernets.option_types as kinds
-from estimators import ESTIMATORS, TabularEstimator
+from estimators import ESTIMATORS
 from estimators.executors.options import add_executor_options, is_elsewhere
 from estimators.options import (
     COMBINED,
@@ -43,6 +43,11 @@ from supernets.factory import SPACES, TABLE_SPACES
 from supernets.spaces import ENCODINGS
 
 PROGRAM = "supernet-search"
+#: Which subnet is exported. The default was measured, so that it is known to be good; a predictor
+#: of few trials may be wrong about what it puts first.
+EXPORT_CHOICES = ("measured", "predicted")
+#: Algorithms whose last predictor can put an architecture first.
+PREDICTING = ("weaknas", "neural-predictor")
 #: Those that go with --report-of.
 REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
 
@@ -131,6 +136,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="replace an export in --export that is of another search, the files it is made of and "
         "no others (default: no)",
+    )
+    add(
+        "--export-choice",
+        choices=EXPORT_CHOICES,
+        help="which subnet --export writes: the best measured one, or what the last predictor of "
+        f"{' or '.join(PREDICTING)} puts first, as WeakNAS's paper does; it may never have been "
+        "measured (default: measured)",
     )
     add(
         "--test-column",
@@ -339,6 +351,13 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
     if args.estimator != "table" and args.supernet is None:
         raise ValueError(f"--estimator {args.estimator} needs --supernet.")
     check_options([args.estimator], measuring)
+    if args.export_choice is not None and args.export is None:
+        raise ValueError("--export-choice is of --export; give that too, or leave it out.")
+    if args.export_choice == "predicted" and args.algorithm not in PREDICTING:
+        raise ValueError(
+            f"--export-choice predicted needs a predictor, which --algorithm {args.algorithm} does "
+            f"not fit to the end; use {' or '.join(PREDICTING)}, or measured."
+        )
     if args.race_for is not None and is_elsewhere(args):
         raise ValueError(
             "--race-for compares a candidate with all finished before it, and workers do not see "
@@ -401,23 +420,6 @@ def check_search_options(
             f"{args.algorithm} begins with {num_random} random trials, which would be all of "
             f"--num-trials {args.num_trials}; ask for more of them, for fewer random ones, or for "
             "--algorithm random."
-        )
-
-
-def check_test_column(tested: TabularEstimator, searched: str) -> None:
-    """Makes sure that what the result is looked up in is not what the search sees.
-
-    Args:
-        tested: The table's values by ``--test-column``.
-        searched: The column that the search goes by, as ``tested`` names columns.
-
-    Raises:
-        ValueError: If it is.
-    """
-    if tested.column == searched:
-        raise ValueError(
-            f"--test-column {tested.column} is what the search sees; name another column, or leave "
-            "it out."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from estimators import Estimator
+from estimators import Estimator, TabularEstimator
 from estimators.executors.options import ExecutorOptions
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
@@ -21,6 +22,7 @@ from search.neural_predictor import NeuralPredictorSearch
 from search.recorded_runs import read_run
 from search.report import plot_trials
 from search.report_page import write_search_report
+from search.verdict import Verdict, judge_search, next_commands
 from search.weaknas import WeakNAS
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
@@ -29,6 +31,8 @@ from supernets.data import Loaders
 from supernets.export import export_subnet, export_summary, read_subnet_record
 from supernets.export_files import ExportError, check_export_target, holds_export
 from supernets.spaces import Architecture, SearchSpace
+
+_logger = logging.getLogger(__name__)
 
 #: Trials in ``best.json`` and in the JSON block.
 NUM_BEST = 5
@@ -41,6 +45,8 @@ class Trained:
     supernet: Supernet
     loaders: Loaders
     digest: str
+    #: Of its training, a row per epoch.
+    history: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,11 @@ def finish_search(
             **asdict(held_out_results(trials, predicted, job.test_values)),
         }
     cost_model = job.cost_model
+    chosen, result["export_choice"] = _chosen(args, job, best[0], result.get("predicted_best"))
+    if result["export_choice"] is None:
+        del result["export_choice"]
+    verdict = _verdict(args, job, trials, best[0])
+    result["verdict"] = verdict.as_json()
     plot_trials(
         trials,
         args.output / "search.png",
@@ -110,7 +121,12 @@ def finish_search(
     if args.report:
         write_search_report([read_run(args.output)], args.output / "report.html")
     if args.export is not None:
-        result["export"] = _export(args, job, best[0].arch, described[0])
+        source = result["export_choice"]
+        if source["choice"] == "measured":
+            source = {**source, "trial": described[0]}
+        result["export"] = _export(args, job, chosen, source)
+    say = _logger.warning if verdict.doubts else _logger.info
+    say(verdict.line)
     return result
 
 
@@ -143,17 +159,70 @@ def _is_export_of(folder: Path, header: Mapping[str, Any]) -> bool:
     )
 
 
+def _chosen(
+    args: argparse.Namespace, job: Job, best: Trial, predicted: Mapping[str, Any] | None
+) -> tuple[Architecture, dict[str, Any] | None]:
+    """The architecture to export, and what is recorded of the choice where one is exported."""
+    if args.export is None:
+        return best.arch, None
+    space = job.algorithm.space
+    if args.export_choice == "predicted" and predicted is None:
+        _logger.warning(
+            "Too few trials have succeeded to fit a predictor; the best measured one is exported."
+        )
+    if args.export_choice != "predicted" or predicted is None:
+        return best.arch, {"choice": "measured", "architecture": space.format(best.arch)}
+    arch = space.parse(predicted["architecture"])
+    measured = {trial.arch: trial.score for trial in job.algorithm.trials}
+    if arch not in measured:
+        _logger.info("The exported subnet was predicted to be the best and never measured.")
+    return arch, {
+        "choice": "predicted",
+        **predicted,
+        "is_measured": arch in measured,
+        "score": measured.get(arch),
+    }
+
+
+def _verdict(args: argparse.Namespace, job: Job, trials: Sequence[Trial], best: Trial) -> Verdict:
+    """Whether the result is any good, and what to do with it."""
+    truth = job.test_values
+    if truth is None and isinstance(job.estimator, TabularEstimator):
+        truth = job.estimator.values
+    trained, is_table = job.trained, isinstance(job.estimator, TabularEstimator)
+    verdict = judge_search(
+        trials,
+        best,
+        job.algorithm.space,
+        cost_model=job.cost_model,
+        loaders=None if trained is None or is_table else trained.loaders,
+        history=() if trained is None or job.estimator.name == "from_scratch" else trained.history,
+        truth=truth if isinstance(truth, dict) else None,  # not a benchmark read file by file
+    )
+    verdict.next_commands = next_commands(
+        args.output, job.header["space"], supernet=args.supernet, exported=args.export
+    )
+    return verdict
+
+
 def _export(
-    args: argparse.Namespace, job: Job, arch: Architecture, trial: Mapping[str, Any]
+    args: argparse.Namespace, job: Job, arch: Architecture, source: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Writes the subnet of an architecture with inherited weights."""
+    """Writes the subnet of an architecture with inherited weights.
+
+    Args:
+        args: The options.
+        job: The search.
+        arch: The architecture.
+        source: How it was chosen.
+    """
     assert job.trained is not None
     provenance = {
         "supernet": str(args.supernet),
         "supernet_digest": job.trained.digest,
         "search": str(args.output),
         "search_digest": _search_digest(job.header),
-        "trial": trial,
+        **source,
     }
     try:
         record = export_subnet(

@@ -187,6 +187,10 @@ class ImageLoader(Loader):
             [-m / s for m, s in zip(mean, std, strict=True)], device=labels.device
         )  # (C,)
 
+    def label_counts(self) -> Tensor:
+        """How many images of the split each class has, from class 0 to the last it holds."""
+        return torch.bincount(self._labels[torch.from_numpy(self._indices).to(self._labels.device)])
+
     def __len__(self) -> int:
         """The number of minibatches of an epoch, the same on every rank."""
         full, rest = divmod(self.num_images, self.batch_size * self._world_size)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from timm.utils import random_seed
 
 from estimators import TabularEstimator
+from search.differentiable.derivation import entropy
 from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
 from search.differentiable.options import (
     PROGRAM,
@@ -24,6 +25,14 @@ from search.differentiable.options import (
     network_settings,
     recipe,
     search_config,
+)
+from search.verdict import (
+    Verdict,
+    chance_top1,
+    has_convolution,
+    judge_alphas,
+    judge_truth,
+    next_commands,
 )
 from supernets.atomic import atomic_write
 from supernets.cell_drawing import draw_cells
@@ -39,7 +48,7 @@ from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
 from supernets.factory import create_relaxed_network, create_space, default_amp
 from supernets.relaxed import RelaxedNetwork
-from supernets.spaces import CellSpace
+from supernets.spaces import Architecture, CellSpace
 from supernets.training_command import (
     check_same_settings,
     device_of_rank,
@@ -160,6 +169,27 @@ def _truth(args: argparse.Namespace) -> TabularEstimator | None:
     )
 
 
+def _verdict(args: argparse.Namespace, search: DifferentiableSearch, arch: Architecture) -> Verdict:
+    """Whether the result is any good, and what to do with it."""
+    network = search.network
+    num_alive = network.alive.sum(axis=2).ravel()
+    verdict = judge_alphas(entropy(search.mean_weights()), num_alive[num_alive > 0].tolist())
+    chance = verdict.facts["chance_top1"] = round(chance_top1(search.loaders), 2)
+    rows = search.last_rows
+    if rows:
+        accuracy = rows[-1]["mixture_val_top1"]
+        verdict.facts["mixture_val_top1"] = round(accuracy, 2)
+        verdict.said.append(
+            f"the mixture reaches {accuracy:.1f} % validation accuracy, chance is {chance:.1f} %"
+        )
+    if not has_convolution(network.space, arch):
+        verdict.doubts.append("the derived cell has no convolution that its output depends on")
+    if isinstance(search.true_values, dict):
+        judge_truth(verdict, arch, search.true_values)
+    verdict.next_commands = next_commands(args.output, args.space)
+    return verdict
+
+
 def _hand_over(args: argparse.Namespace, search: DifferentiableSearch) -> dict[str, Any]:
     """Writes ``best.json`` and a picture of the cells; what is printed of the search."""
     network, derived = search.network, search.derived()
@@ -179,6 +209,10 @@ def _hand_over(args: argparse.Namespace, search: DifferentiableSearch) -> dict[s
         "alpha_steps": search.alphas.steps,
         "best": [best],
     }
+    verdict = _verdict(args, search, derived.arch)
+    result["verdict"] = verdict.as_json()
+    say = _logger.warning if verdict.doubts else _logger.info
+    say(verdict.line)
     with atomic_write(args.output / "best.json") as file:
         file.write(json.dumps({"status": "finished", **result}, indent=2) + "\n")
     assert isinstance(network.space, CellSpace)

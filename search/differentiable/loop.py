@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class DifferentiableSearch:
         self.alphas = Alphas(initial_alphas(self.network, config.seed).to(device), config)
         #: After every epoch alphas and mean weights, (num_cells, num_edges, num_ops), and a row.
         self.history: list[dict[str, Any]] = []
+        #: A row per epoch, as in ``summary.csv``, of what has ended.
+        self.last_rows: Sequence[Mapping[str, float]] = ()
         self._checkpoint: Mapping[str, Any] | None = None
 
     def _build(self, alive: NDArray[np.bool_] | None) -> RelaxedNetwork:
@@ -181,6 +183,7 @@ class DifferentiableSearch:
                 result = loop.run(checkpoint_minutes, stop)
         if self.stage + 1 < num_stages:  # stopped at the end of a stage
             result = replace(result, is_finished=False)
+        self.last_rows = result.history
         if self.ranks.is_main and self.history:
             plot_search(
                 self.output / "search.png",

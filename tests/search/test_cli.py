@@ -783,6 +783,48 @@ def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
     assert "supernet was" in error_line(capsys)
 
 
+def test_the_predicted_best_is_exported_where_that_is_asked_for(
+    search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
+    exported: list[tuple[Architecture, Any]] = []
+
+    def export(supernet: Any, arch: Architecture, *args: Any, **settings: Any) -> dict[str, Any]:
+        exported.append((arch, settings["provenance"]))
+        return {}
+
+    monkeypatch.setattr(search.search_result, "export_subnet", export)
+    monkeypatch.setattr(search.search_result, "export_summary", lambda record: record)
+    output = tmp_path / "run"
+    for choice in ("measured", "predicted"):  # the second only goes on from the first
+        flags = ("--export", str(tmp_path / choice), "--export-choice", choice)
+        assert search_tse(output, *flags) == 0
+        best = json.loads((output / "best.json").read_text())
+        arch, provenance = exported.pop()
+        found = best["export_choice"]
+        assert found["choice"] == provenance["choice"] == choice
+        assert found["architecture"] == SPACE.format(arch)
+        if choice == "measured":
+            assert provenance["trial"]["architecture"] == best["best"][0]["architecture"]
+        else:
+            assert arch == SPACE.parse(best["predicted_best"]["architecture"])
+            told = {text for (text,) in rows(output, "arch")}
+            assert found["is_measured"] == (SPACE.format(arch) in told)
+            assert (found["score"] is not None) == found["is_measured"]
+
+
+def test_the_verdict_of_a_search_is_a_line_and_a_field(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_table(tmp_path / "run") == 0
+    captured = capsys.readouterr()
+    verdict = json.loads(captured.out)["verdict"]
+    assert verdict["text"] in captured.err
+    assert verdict["truth"]["rank"] >= 1
+    assert verdict["macs"]["num_trials"] > 1
+    assert verdict["next"][0].startswith("supernet-retrain --arch")
+
+
 def test_another_table_of_the_same_name_is_refused_and_the_same_elsewhere_is_not(
     search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -933,6 +975,11 @@ def test_bad_options_are_one_line_and_write_nothing(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ("--export-choice predicted", "--export-choice is of --export; give that too"),
+        (
+            "--export-choice predicted --export x --algorithm random",
+            "--export-choice predicted needs a predictor, which --algorithm random does not",
+        ),
         ("--table x.csv", "--table belongs to estimator table; this run uses tse"),
         ("--estimator val_acc", "--tse-batches belongs to estimator tse"),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),

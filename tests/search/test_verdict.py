@@ -1,0 +1,121 @@
+"""The line that says whether a result is any good, on results that are and are not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estimators.trials import Trial
+from search.stand_ins import stand_in_supernet
+from search.verdict import Verdict, chance_top1, judge_alphas, judge_search, next_commands
+from supernets import create_space
+from supernets.cost import CostModel
+from supernets.data import Loaders, create_loaders
+
+SPACE = create_space("nasbench201")
+SUPERNET = stand_in_supernet("nasbench201")
+assert SUPERNET is not None
+COSTS = CostModel(SUPERNET)
+HEAVY, LIGHT, SKIPS = (SPACE.architecture([op] * 6) for op in (3, 2, 1))
+#: A convolution that no path reaches.
+DEAD = SPACE.architecture([1, 0, 0, 1, 0, 3])
+
+
+def trials(*scores: tuple[Any, float], **metrics: float) -> list[Trial]:
+    return [Trial(i, arch, score, metrics, 0.0, None) for i, (arch, score) in enumerate(scores)]
+
+
+def judge(*scores: tuple[Any, float], **given: Any) -> Verdict:
+    told = trials(*scores)
+    best = max(told, key=lambda trial: trial.score or 0)
+    return judge_search(told, best, SPACE, **given)
+
+
+@pytest.fixture(scope="module")
+def loaders() -> Loaders:
+    return create_loaders("digits")
+
+
+def test_a_supernet_near_chance_is_doubted_and_set_beside_chance(loaders: Loaders) -> None:
+    history = [{"probe_val_top1": 90.0}, {"probe_val_top1": 37.0}]
+    verdict = judge((HEAVY, 37.0), (LIGHT, 30.0), loaders=loaders, history=history)
+    assert "random subnets of the supernet reach 37.0 % validation accuracy" in verdict.line
+    assert verdict.facts["chance_top1"] == pytest.approx(chance_top1(loaders), abs=0.01)
+    assert 10 <= verdict.facts["chance_top1"] < 15
+    assert any("so little was learned" in doubt for doubt in verdict.doubts)
+    assert not judge((HEAVY, 1.0), loaders=loaders, history=[{"probe_val_top1": 80.0}]).doubts
+
+
+def test_accuracies_of_trials_stand_in_for_those_of_training(loaders: Loaders) -> None:
+    told = trials((HEAVY, 60.0), (LIGHT, 50.0), val_top1=55.0)
+    verdict = judge_search(told, told[0], SPACE, loaders=loaders)
+    assert "the trials reach 55.0 % validation accuracy" in verdict.line
+
+
+@pytest.mark.parametrize("arch", [SKIPS, DEAD])
+def test_a_chosen_cell_without_a_convolution_is_named(arch: Any) -> None:
+    verdict = judge((arch, 2.0), (HEAVY, 1.0), cost_model=COSTS)
+    assert "no convolution" in verdict.line
+    assert "the fewest MACs of all trials" in verdict.line
+    assert not judge((HEAVY, 2.0), (arch, 1.0), cost_model=COSTS).doubts
+
+
+def test_equal_scores_are_an_arbitrary_choice() -> None:
+    assert "all 2 scores are equal" in judge((HEAVY, 1.0), (LIGHT, 1.0)).line
+
+
+def test_rank_and_regret_where_the_table_is_known() -> None:
+    truth = {HEAVY: 94.0, LIGHT: 92.0, SKIPS: 60.0, DEAD: 10.0}
+    verdict = judge((LIGHT, 2.0), (SKIPS, 1.0), truth=truth)
+    assert verdict.facts["truth"] == {
+        "value": 92.0,
+        "rank": 2,
+        "num_known": 4,
+        "best": 94.0,
+        "regret": 2.0,
+    }
+    assert "rank 2 of 4, 2 below its best" in verdict.line
+    assert not verdict.doubts
+
+
+def test_the_heaviest_trial_is_the_free_baseline() -> None:
+    truth = {HEAVY: 94.0, LIGHT: 92.0, SKIPS: 60.0}
+    verdict = judge((LIGHT, 2.0), (HEAVY, 1.0), truth=truth, cost_model=COSTS)
+    assert verdict.facts["macs"]["rank"] == 2
+    assert verdict.facts["macs"]["heaviest"]["truth"] == 94.0
+    assert "the heaviest trial is worth 94 and costs no search" in verdict.line
+    found = judge((LIGHT, 1.0), (HEAVY, 2.0), truth=truth, cost_model=COSTS)
+    assert "MACs alone would have chosen" in found.line and not found.doubts
+
+
+def test_alphas_that_are_still_uniform_have_learned_nothing() -> None:
+    rng = np.random.default_rng(0)
+
+    def entropy(spread: float) -> float:
+        weights = np.exp(spread * rng.standard_normal((6, 5)))
+        weights /= weights.sum(axis=1, keepdims=True)
+        return float(-(weights * np.log(weights)).sum(axis=1).mean())
+
+    assert "nothing was learned" in judge_alphas(entropy(1e-3), [5] * 6).line
+    assert not judge_alphas(entropy(0.5), [5] * 6).doubts
+    assert "nothing was learned" in judge_alphas(math.log(3), [3, 1, 3, 1][::2]).line
+    assert not judge_alphas(0.0, [1, 1]).doubts
+
+
+def test_what_to_do_next_is_commands() -> None:
+    output = Path("runs/my search")
+    export, retrain = next_commands(output, "nasbench201", supernet=Path("last.pt"))
+    assert export == (
+        "supernet-export --supernet last.pt --arch 'runs/my search/best.json' "
+        "--output 'runs/my search/subnet'"
+    )
+    assert retrain.startswith("supernet-retrain --subnet 'runs/my search/subnet'")
+    (retrain,) = next_commands(output, "nasbench201", exported=Path("best"))
+    assert retrain.startswith("supernet-retrain --subnet best")
+    (retrain,) = next_commands(output, "nasbench201")
+    assert "--arch 'runs/my search/best.json'" in retrain
+    assert next_commands(output, "nasbench101") == []
