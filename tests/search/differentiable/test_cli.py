@@ -197,6 +197,19 @@ def test_a_search_ends_with_an_architecture_and_its_record(
     # and another one is refused
     assert run(output, *flags, "--table-column", "top1", "--alpha-lr", "0.1") == 2
     assert "alpha_lr 0.0003 (now 0.1)" in error_line(capsys)
+    # four steps have taught the alphas nothing, which is said
+    assert "nothing was learned" in result["verdict"]["text"]
+    assert result["verdict"]["truth"]["value"] == best["true_accuracy"]
+    assert result["verdict"]["next"] == stored["verdict"]["next"]
+    # the same table elsewhere is the same, another of the same name is not
+    moved = table.rename(tmp_path / "moved.csv")
+    flags[-1] = str(moved)
+    assert run(output, *flags, "--table-column", "top1") == 0
+    table.write_text(moved.read_text().replace(",0.005", ",0.5"))
+    flags[-1] = str(table)
+    capsys.readouterr()
+    assert run(output, *flags, "--table-column", "top1") == 2
+    assert "table_digest" in error_line(capsys)
 
 
 def test_options_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
