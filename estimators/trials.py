@@ -74,6 +74,18 @@ class Trial:
             )
 
 
+def place(trial: Trial, tie_breaker: str | None = None) -> tuple[float, float]:
+    """What orders trials that have a score, the least first; the order of equals is theirs.
+
+    Args:
+        trial: Its score is not None.
+        tie_breaker: Metric of which the lower comes first among equal scores; None for none.
+    """
+    assert trial.score is not None
+    finer = math.inf if tie_breaker is None else trial.metrics.get(tie_breaker, math.inf)
+    return -trial.score, math.inf if math.isnan(finer) else finer
+
+
 class TrialStore:
     """The trials of one search, in one SQLite file.
 
@@ -185,16 +197,20 @@ class TrialStore:
             )
         self._told[trial.number] = trial
 
-    def best(self, k: int = 1) -> list[Trial]:
+    def best(self, k: int = 1, tie_breaker: str | None = None) -> list[Trial]:
         """The ``k`` highest scores, best first, the earlier of equals first; fewer if fewer exist.
+
+        Args:
+            k: How many.
+            tie_breaker: Metric of which the lower comes first among equal scores; None for none.
 
         Raises:
             ValueError: If ``k`` is less than 1.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
-        scored = [(-trial.score, trial) for trial in self.trials if trial.score is not None]
-        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])[:k]]
+        scored = [trial for trial in self.trials if trial.score is not None]
+        return sorted(scored, key=lambda trial: place(trial, tie_breaker))[:k]
 
     def write_csv(self, path: Path) -> None:
         """Writes the told trials as a table, replacing ``path`` in one step.

@@ -23,6 +23,7 @@ from estimators.options import (
 from estimators.revisions import revisions
 from estimators.scores import Score
 from estimators.scratch_options import scratch_estimator
+from estimators.ties import tie_breaker
 from estimators.trials import TrialStore
 from search.base import StarvedError
 from search.cheap_scores import CheapScores
@@ -335,7 +336,8 @@ def _search(args: argparse.Namespace, job: Job) -> int:
             return fail(PROGRAM, error)
         finally:
             store.write_csv(args.output / "trials.csv")
-        trials, best = store.trials, store.best(NUM_BEST)
+        trials = store.trials
+        best = store.best(NUM_BEST, tie_breaker(job.header["estimator"]))
     result = finish_search(args, job, trials, best)
     print_result({**result, "files": args.output})
     return 0

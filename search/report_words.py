@@ -19,7 +19,8 @@ from estimators.report_html import (
     number,
     short,
 )
-from estimators.trials import Trial
+from estimators.ties import tie_breaker
+from estimators.trials import Trial, place
 from search.recorded_runs import Run
 from search.report_groups import Group, Task
 from search.report_numbers import (
@@ -75,7 +76,11 @@ class Found(NamedTuple):
 
 
 def best_found(task: Task) -> list[Found]:
-    """All architectures that succeeded, best first; of each its best trial, of equals the first."""
+    """All architectures that succeeded, best first; of each its best trial.
+
+    Of equal scores that of the lower loss comes first, where they are accuracies, then the first.
+    """
+    breaker = tie_breaker(task.runs[0].header["estimator"])
     everything = [
         Found(trial, trial.score, group, run)
         for group in task.groups
@@ -83,7 +88,7 @@ def best_found(task: Task) -> list[Found]:
         for trial in run.trials
         if trial.score is not None
     ]
-    everything.sort(key=lambda found: (-found.score, found.query))
+    everything.sort(key=lambda found: (*place(found.trial, breaker), found.query))
     best: dict[Architecture, Found] = {}
     for found in everything:
         best.setdefault(found.trial.arch, found)

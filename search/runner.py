@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 from estimators.base import Estimator
 from estimators.executors import Executor, InProcess, Measure
+from estimators.from_scratch import FromScratchEstimator
 from estimators.measuring import trial_of_estimate
+from estimators.ties import TIE_BREAKERS
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
 from supernets.progress import hides_bars
@@ -58,7 +60,7 @@ def run_search(
         make_executor: Where to measure.
 
     Returns:
-        The trial with the best score.
+        The trial with the best score; of equal accuracies that of the lower loss.
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
@@ -99,12 +101,20 @@ def run_search(
                     trial = executor.poll(wait=False)
                 _tell_finished(algorithm, store, batch_size)
                 progress.set_postfix(best=_best_score(store), refresh=False)
-    best = store.best()
+    best = store.best(tie_breaker=_tie_breaker(estimator))
     if not best:
         raise SearchError(
             f"All {num_trials} trials failed; the last with: {store.trials[-1].error}"
         )
     return best[0]
+
+
+def _tie_breaker(estimator: Estimator) -> str | None:
+    """The metric that tells trials of equal score apart."""
+    name = estimator.name
+    if isinstance(estimator, FromScratchEstimator) and estimator.score is not None:
+        name = estimator.score.name
+    return TIE_BREAKERS.get(name)
 
 
 def _tell_finished(algorithm: SearchAlgorithm, store: TrialStore, batch_size: int) -> None:

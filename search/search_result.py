@@ -15,6 +15,7 @@ import torch
 
 from estimators import Estimator, TabularEstimator
 from estimators.executors.options import ExecutorOptions
+from estimators.ties import TIE_BREAKERS, num_tied, score_name, tie_breaker
 from estimators.trials import Trial, TrialStore
 from search.base import SearchAlgorithm
 from search.held_out_results import held_out_results
@@ -91,6 +92,7 @@ def finish_search(
         "failed": sum(trial.score is None for trial in trials),
         **job.executors.lost_workers,
         "best": described,
+        **_ties(job, trials),
     }
     predicted = None
     if isinstance(algorithm, WeakNAS | NeuralPredictorSearch) and algorithm.can_predict:
@@ -128,6 +130,29 @@ def finish_search(
     say = _logger.warning if verdict.doubts else _logger.info
     say(verdict.line)
     return result
+
+
+def _ties(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
+    """How many trials share the best score, and what one image is worth of an accuracy; logs it."""
+    settings = job.header["estimator"]
+    breaker, tied = tie_breaker(settings), num_tied(trials)
+    found: dict[str, Any] = {"tied": tied, "ties_broken_by": breaker}
+    worth = ""
+    if score_name(settings) in TIE_BREAKERS and job.trained is not None:
+        val = job.trained.loaders.val
+        num_images, num_batches = val.num_images, settings.get("val_batches")
+        if num_batches is not None:
+            num_images = min(num_images, num_batches * val.batch_size)
+        found["points_per_image"] = 100 / num_images
+        worth = (
+            f" One of the {num_images} validation images is worth {100 / num_images:.3g} points."
+        )
+    if tied > 1:
+        chosen = "the first of them" if breaker is None else f"the one of least {breaker}"
+        _logger.warning(
+            f"{tied} of {len(trials)} trials share the best score; {chosen} comes first.{worth}"
+        )
+    return found
 
 
 def _search_digest(header: Mapping[str, Any]) -> str:

@@ -45,6 +45,7 @@ TORCH_FREE = (
     "estimators.scores",
     "estimators.revisions",
     "estimators.windows",
+    "estimators.ties",
     "estimators.noise_ceiling",
     "estimators.settings",
     "estimators.chosen_archs",

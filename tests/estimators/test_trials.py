@@ -87,6 +87,18 @@ def test_best_orders_scores_and_skips_failures(path, small_space):
             store.best(0)
 
 
+def test_best_tells_equal_scores_apart_by_a_metric(path, small_space):
+    archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0", "0-1-0-0")
+    with TrialStore.open(path, HEADER, small_space) as store:
+        store.ask(archs)
+        for number, (score, loss) in enumerate(
+            ((90.0, 0.6), (90.0, 0.4), (80.0, 0.1), (90.0, 0.4))
+        ):
+            store.tell(Trial(number, archs[number], score, {"val_loss": loss}, 0.0, None))
+        assert [trial.number for trial in store.best(4, "val_loss")] == [1, 3, 0, 2]
+        assert [trial.number for trial in store.best(4)] == [0, 1, 3, 2]
+
+
 def test_csv_has_the_union_of_metrics(path, tmp_path, small_space):
     archs = _archs(small_space, "0-0-0-0", "1-0-0-0", "2-0-0-0")
     with TrialStore.open(path, HEADER, small_space) as store:

@@ -23,7 +23,13 @@ from PIL import Image
 import search.search_options
 import search.search_result
 import supernets.cli
-from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator
+from estimators import (
+    Estimate,
+    EstimateError,
+    TabularEstimator,
+    TSEEstimator,
+    ValAccuracyEstimator,
+)
 from search import TrialStore
 from search.cli import main
 from supernets import create_space, load_subnet, load_supernet
@@ -207,6 +213,40 @@ def test_digits_from_search_to_subnet(
     assert search_tse(tmp_path / "another", *another, "--overwrite") == 0
     assert json.loads((subnet / "subnet.json").read_text())["provenance"]["search"] == "another"
     assert (subnet / "notes.txt").read_text() == "mine"
+
+
+def test_equal_accuracies_are_counted_and_told_apart_by_loss(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = ValAccuracyEstimator.estimate
+
+    def coarse(self: ValAccuracyEstimator, arch: Architecture) -> Estimate:
+        found = real(self, arch)
+        return Estimate(50.0, {**found.metrics, "val_top1": 50.0}, found.seconds)
+
+    monkeypatch.setattr(ValAccuracyEstimator, "estimate", coarse)
+    weights_alone = partial(export_subnet, formats=())
+    monkeypatch.setattr(search.search_result, "export_subnet", weights_alone)
+    given = f"--supernet {checkpoint} --algorithm random --estimator val_acc --num-trials 6"
+    flags = ["--output", str(tmp_path / "run"), "--export", str(tmp_path / "subnet")]
+    assert main([*given.split(), *flags]) == 0
+    captured = capsys.readouterr()
+    block = json.loads(captured.out)
+    assert (block["tied"], block["ties_broken_by"]) == (6, "val_loss")
+    assert block["points_per_image"] == pytest.approx(100 / 288)
+    assert "6 of 6 trials share the best score; the one of least val_loss comes" in captured.err
+    assert "One of the 288 validation images is worth 0.347 points." in captured.err
+    losses = [trial["metrics"]["val_loss"] for trial in block["best"]]
+    assert losses == sorted(losses)
+    every = [json.loads(metrics)["val_loss"] for (metrics,) in rows(tmp_path / "run", "metrics")]
+    assert losses[0] == min(every)
+    assert block["export"]["architecture"] == block["best"][0]["architecture"]
+    assert main([*given.split(), *flags]) == 0  # the same again
+    again = json.loads(capsys.readouterr().out)
+    assert again["best"] == block["best"] and again["tied"] == 6
 
 
 def test_a_finished_search_that_may_not_export_says_so_in_one_line(

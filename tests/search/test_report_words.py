@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from estimators.trials import Trial
 from search.recorded_runs import Run
@@ -52,6 +53,17 @@ def test_the_best_of_an_architecture_that_several_found(make_run: MakeRun) -> No
         (3.0, 1, 1),
         (2.5, 1, 3),
     ]
+
+
+def test_equal_accuracies_are_listed_by_loss(make_run: MakeRun) -> None:
+    run = make_run([1.0, 1.0, 1.0], estimator="val_acc")
+    losses = (0.5, 0.3, 0.4)
+    trials = [
+        replace(trial, metrics={"val_loss": loss})
+        for trial, loss in zip(run.trials, losses, strict=True)
+    ]
+    (task,) = group_runs([replace(run, trials=tuple(trials))])
+    assert [found.query for found in best_found(task)] == [2, 3, 1]
 
 
 def test_what_scores_mean(make_run: MakeRun, small_space: SearchSpace) -> None:
