@@ -8,6 +8,7 @@ The package reads pickle files, which can run code: they are opened only where t
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +34,6 @@ class NATSBench(Mapping[Architecture, float]):
         space: Notation of the architectures.
         column: One of ``DATASETS``, or one with ``:valid`` or ``:test`` behind it.
         split: The split of a column that does not say.
-        epochs: Length of the trainings, 12 or 200.
         trust_pickle: Whether code that the files hold may run; without it nothing is opened.
 
     Raises:
@@ -48,13 +48,12 @@ class NATSBench(Mapping[Architecture, float]):
         column: str,
         *,
         split: Split = "valid",
-        epochs: int = 200,
         trust_pickle: bool = False,
     ) -> None:
         if space.name != SPACE:
             raise ValueError(f"NATS-Bench is of space {SPACE!r}, not {space.name!r}.")
         self.dataset, self.split = dataset_and_split(column, split)
-        self.path, self._space, self._epochs = path, space, epochs
+        self.path, self._space, self._epochs = path, space, 200
         self._api: Any = _open(path, trust_pickle)
 
     @property
@@ -70,6 +69,18 @@ class NATSBench(Mapping[Architecture, float]):
         files = sorted(path for path in self.path.iterdir() if path.name.endswith(SUFFIX))
         meta = [file_digest(path) for path in files if path.name.startswith("meta.")]
         return digest_of([meta, [[path.name, path.stat().st_size] for path in files]])
+
+    def with_column(self, column: str, epochs: int) -> NATSBench:
+        """Another column of the same files, which are not opened again.
+
+        Args:
+            column: As of the class; without a split it means validation.
+            epochs: Length of the trainings, 12 or 200.
+        """
+        other = copy.copy(self)
+        other.dataset, other.split = dataset_and_split(column, "valid")
+        other._epochs = epochs
+        return other
 
     def __getitem__(self, arch: Architecture) -> float:
         if arch.space != SPACE:
