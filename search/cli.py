@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -24,7 +25,7 @@ from estimators.revisions import revisions
 from estimators.scores import Score
 from estimators.scratch_options import scratch_estimator
 from estimators.ties import tie_breaker
-from estimators.trials import TrialStore
+from estimators.trials import TrialStore, read_header
 from search.base import StarvedError
 from search.cheap_scores import CheapScores
 from search.constraints import explained_starvation
@@ -35,6 +36,8 @@ from search.factory import (
     DEFAULT_BATCH_SIZES,
     algorithm_settings,
     create_algorithm,
+    fitting_options,
+    num_random_trials,
 )
 from search.recorded_runs import read_run
 from search.report_groups import group_runs
@@ -76,6 +79,8 @@ from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
 from supernets.spaces import Architecture, SearchSpace
 
+_logger = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-search``; gives back the exit status."""
@@ -93,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
-    options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
+    options = _algorithm_options(args)
     batch_size = args.batch_size
     if batch_size is None:
         batch_size = DEFAULT_BATCH_SIZES[args.algorithm]
@@ -128,9 +133,17 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         **options,
     )
     settings = algorithm_settings(args.algorithm, **options)
-    check_search_options(args, algorithm, settings)
+    check_search_options(args, given, algorithm, settings)
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
+    usual = num_random_trials(algorithm_settings(args.algorithm))
+    if num_random_trials(settings) < usual and {"num_initial", "population_size"}.isdisjoint(given):
+        _logger.info(
+            "%s begins with %d random trials, not %d, to leave some of so few to be chosen.",
+            args.algorithm,
+            num_random_trials(settings),
+            usual,
+        )
     _prepare_outputs(args)
     trained = None
     if supernet is not None and checkpoint is not None:
@@ -215,6 +228,18 @@ def _prepare_outputs(args: argparse.Namespace) -> None:
         check_export_target(args.export, overwrite=True)  # whose export is there is asked later
         prepare_output(args.export.parent)
     prepare_output(args.output)
+
+
+def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Those of the algorithm, with a number of random trials that leaves room for others."""
+    options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
+    path = args.output / "trials.db" if args.output is not None else None
+    stored = None
+    if path is not None and path.is_file():
+        stored = read_header(path).get("algorithm")
+    if stored is not None and stored.get("name") != args.algorithm:
+        stored = None
+    return fitting_options(args.algorithm, args.num_trials, options, stored)
 
 
 def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:

@@ -75,6 +75,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 #: Options that have an effect only beside a value of another one.
 _ONLY_WITH = {"num_members": ("acquisition", "ei"), "threshold_quantile": ("two_stage", True)}
 ALGORITHMS = tuple(_DEFAULTS)
+#: What an algorithm's number of random trials at the start is called.
+_RANDOM_TRIALS = ("num_initial", "population_size")
 #: All options of algorithms, by the names ``create_algorithm`` has for them.
 ALGORITHM_OPTIONS = tuple(
     dict.fromkeys(option for defaults in _DEFAULTS.values() for option in defaults)
@@ -214,7 +216,33 @@ def algorithm_settings(name: str, **given: Any) -> dict[str, Any]:
     return settings
 
 
+def fitting_options(
+    name: str, num_trials: int, given: Mapping[str, Any], stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Options of an algorithm, with fewer random trials where the defaults would leave no others.
+
+    Half of so few trials are random then, at least one. What was given is left as it is.
+
+    Args:
+        name: One of ``ALGORITHMS``.
+        num_trials: In the end.
+        given: Options of ``create_algorithm`` by name; None means not given.
+        stored: ``algorithm_settings`` of the search that is continued, whose numbers stay.
+    """
+    defaults, fitted = _DEFAULTS[name], dict(given)
+    option = next((option for option in _RANDOM_TRIALS if option in defaults), None)
+    if option is None or given.get(option) is not None:
+        return fitted
+    if stored is not None:
+        fitted[option] = stored.get(option)
+    elif 0 < num_trials <= defaults[option]:
+        fitted[option] = max(1, num_trials // 2)
+    if fitted.get(option) is not None and given.get("tournament_size") is None:
+        if "tournament_size" in defaults:
+            fitted["tournament_size"] = min(defaults["tournament_size"], fitted[option])
+    return fitted
+
+
 def num_random_trials(settings: Mapping[str, Any]) -> int:
     """How many random trials an algorithm of these ``algorithm_settings`` begins with."""
-    number: int = settings.get("num_initial", settings.get("population_size", 0))
-    return number
+    return next((int(settings[option]) for option in _RANDOM_TRIALS if option in settings), 0)

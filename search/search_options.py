@@ -396,12 +396,16 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
 
 
 def check_search_options(
-    args: argparse.Namespace, algorithm: SearchAlgorithm, settings: Mapping[str, Any]
+    args: argparse.Namespace,
+    given: Sequence[str],
+    algorithm: SearchAlgorithm,
+    settings: Mapping[str, Any],
 ) -> None:
     """Makes sure that nothing was given that has no effect on this search.
 
     Args:
         args: All options.
+        given: Names of those that were given.
         algorithm: Fresh.
         settings: Its ``algorithm_settings``.
 
@@ -415,7 +419,8 @@ def check_search_options(
                 f"{algorithm.space.name!r} is ranked whole; leave it out."
             )
     num_random = num_random_trials(settings)
-    if 0 < args.num_trials <= num_random:
+    is_asked_for = not {"num_initial", "population_size"}.isdisjoint(given)
+    if is_asked_for and 0 < args.num_trials <= num_random:
         raise ValueError(
             f"{args.algorithm} begins with {num_random} random trials, which would be all of "
             f"--num-trials {args.num_trials}; ask for more of them, for fewer random ones, or for "

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--paths",
         choices=(*PATHS, PROGRESSIVE),
         help="paths of a step (default: fair for nasbench201, sandwich for mobilenetv3, uniform "
-        "for nasnet and darts)",
+        "for others)",
     )
     add(
         "--macs-bins",
@@ -214,7 +214,7 @@ def check_options(args: argparse.Namespace) -> None:
             shown = f"{', '.join(others)} or {last}" if others else last
             raise ValueError(f"{_flag(name)} is for --space {shown}, not {args.space}.")
     if args.paths is None:
-        args.paths = _DEFAULT_PATHS[args.space]
+        args.paths = _DEFAULT_PATHS.get(args.space, "uniform")
     if args.inactive_grads is None:
         args.inactive_grads = "skip" if args.space in NASNET_SPACES else "zero"
     _check_macs_bins(args)

@@ -30,6 +30,7 @@ from estimators import (
     TSEEstimator,
     ValAccuracyEstimator,
 )
+from estimators.trials import read_header, read_trials
 from search import TrialStore
 from search.cli import main
 from supernets import create_space, load_subnet, load_supernet
@@ -782,6 +783,40 @@ def test_a_search_can_be_prolonged_but_not_shortened(
 
 
 @pytest.mark.parametrize(
+    ("algorithm", "option", "num_random"),
+    [
+        ("structural-bo", "num_initial", 2),
+        ("weaknas", "num_initial", 2),
+        ("neural-predictor", "num_initial", 2),
+        ("evolution", "num_initial", 2),
+        ("regularized-evolution", "population_size", 2),
+        ("tpe", "num_initial", 2),
+    ],
+)
+def test_few_trials_shrink_the_random_ones_of_the_defaults(
+    algorithm: str,
+    option: str,
+    num_random: int,
+    search_table: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--algorithm", algorithm, "--seed", "2"]
+    assert search_table(tmp_path, *flags, "--num-trials", "5") in (0, 2)  # 2: all trials failed
+    assert f"{algorithm} begins with {num_random} random trials, not" in capsys.readouterr().err
+    settings = read_header(tmp_path / "trials.db")["algorithm"]
+    assert settings[option] == num_random
+    if algorithm == "regularized-evolution":
+        assert settings["tournament_size"] == num_random
+    # the same again, and more of the same
+    for num_trials in ("5", "7"):
+        assert search_table(tmp_path, *flags, "--num-trials", num_trials) in (0, 2)
+        assert "was written" not in capsys.readouterr().err
+        assert read_header(tmp_path / "trials.db")["algorithm"] == settings
+    assert len(read_trials(tmp_path / "trials.db", SPACE)) == 7
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--seed", "1"], "seed was 0 and is now 1"),
@@ -970,7 +1005,7 @@ def test_a_file_that_is_no_store_is_refused(
         ("--algorithm weaknas --num-members 5", "num_members of algorithm 'weaknas' has no effect"),
         ("--algorithm neural-predictor --threshold-quantile 0.4", "no effect unless two_stage is"),
         (
-            "--algorithm evolution",
+            "--algorithm evolution --num-initial 50",
             "evolution begins with 50 random trials, which would be all of --num-trials 30; ask fo",
         ),
         ("--algorithm tpe --num-initial 30", "tpe begins with 30 random trials, which would be a"),

@@ -333,3 +333,10 @@ def test_released_weights_can_be_trained_further(
     assert torch.equal(starts[0], released["weights"]["conv_head.weight"])
     trained = load_supernet(tmp_path / "last.pt").state_dict()["conv_head.weight"]
     assert not torch.equal(trained, starts[0])
+
+
+def test_a_space_without_paths_of_its_own_is_trained_by_uniform_ones() -> None:
+    args = build_parser().parse_args(["--output", "run"])
+    args.space = "third-party"
+    check_options(args)
+    assert args.paths == "uniform"
