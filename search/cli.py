@@ -136,14 +136,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
     check_search_options(args, given, algorithm, settings)
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
-    usual = num_random_trials(algorithm_settings(args.algorithm))
-    if num_random_trials(settings) < usual and {"num_initial", "population_size"}.isdisjoint(given):
-        _logger.info(
-            "%s begins with %d random trials, not %d, to leave some of so few to be chosen.",
-            args.algorithm,
-            num_random_trials(settings),
-            usual,
-        )
+    _note_fewer_random(args.algorithm, settings, given)
     _prepare_outputs(args)
     trained = None
     if supernet is not None and checkpoint is not None:
@@ -240,6 +233,18 @@ def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
     if stored is not None and stored.get("name") != args.algorithm:
         stored = None
     return fitting_options(args.algorithm, args.num_trials, options, stored)
+
+
+def _note_fewer_random(name: str, settings: Mapping[str, Any], given: Sequence[str]) -> None:
+    """Says where a search begins with fewer random trials than its algorithm's default."""
+    number, usual = (num_random_trials(found) for found in (settings, algorithm_settings(name)))
+    if number < usual and {"num_initial", "population_size"}.isdisjoint(given):
+        _logger.info(
+            "%s begins with %d random trials, not %d, to leave some of so few to be chosen.",
+            name,
+            number,
+            usual,
+        )
 
 
 def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
