@@ -102,7 +102,7 @@ class BriefTraining:
             optimizer.step()
             if after_step is not None:
                 after_step(number)
-        losses: NDArray[np.float64] = torch.stack(recorded).double().cpu().numpy()
+        losses: NDArray[np.float64] = torch.stack(recorded).cpu().double().numpy()
         return losses
 
 

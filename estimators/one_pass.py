@@ -189,7 +189,7 @@ class OnePassEstimator:
         curves = {TRAIN_CURVE: tuple(losses.tolist())}
         if self.sovl_batches is not None:
             seconds["train"] -= seconds["sovl"]
-            curves[VAL_CURVE] = tuple(torch.stack(val_losses).double().tolist())
+            curves[VAL_CURVE] = tuple(torch.stack(val_losses).cpu().double().tolist())
         return curves, failure(losses)
 
     def _fresh_network(self, arch: Architecture) -> nn.Module:

@@ -130,7 +130,7 @@ def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
     network = _prepare(network)
     x = distinct_images(x).detach().clone().requires_grad_()
     (gradient,) = _gradients(network(x).sum(), [x])
-    rows = gradient.flatten(1).double().cpu()  # (N, C * H * W)
+    rows = gradient.flatten(1).cpu().double()  # (N, C * H * W)
     rows = rows - rows.mean(dim=1, keepdim=True)
     rows = rows / rows.norm(dim=1, keepdim=True)
     correlations = rows @ rows.T  # (N, N)

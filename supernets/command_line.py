@@ -55,7 +55,7 @@ def add_machine_options(group: argparse._ArgumentGroup) -> None:
         type=kinds.name,
         default="auto",
         metavar="NAME",
-        help="cpu, cuda, cuda:N (default: auto)",
+        help="cpu, cuda, cuda:N, mps, xpu … (default: auto)",
     )
     add(
         "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turns ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
+    """Turns ``"auto"``, or a name of PyTorch's such as ``"cuda:1"`` or ``"mps"``, into a device.
+
+    ``"auto"`` is CUDA where there is one, else another accelerator, else the CPU.
 
     Raises:
         ValueError: If the name is unknown or this machine has no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(_accelerator() or "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"Unknown device {name!r}; use auto, cpu, cuda or cuda:N.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"Device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"Unknown device {name!r}; this machine has {_present()}.") from error
+    if device.type != "cpu" and (device.index or 0) >= _count(device.type):
         raise ValueError(
-            f"Device {name!r} was asked for, but this machine has "
-            f"{torch.cuda.device_count()} CUDA devices."
+            f"Device {name!r} was asked for, but this machine has {_present()}; use one of these, "
+            "or auto."
         )
     return device
 
 
+def _accelerator() -> str | None:
+    """The type of the accelerator that is there, CUDA before others."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if not torch.accelerator.is_available():
+        return None
+    current = torch.accelerator.current_accelerator()
+    return None if current is None else current.type
+
+
+def _count(kind: str) -> int:
+    """The number of accelerators of a type."""
+    if kind == "cuda":
+        return torch.cuda.device_count()
+    return torch.accelerator.device_count() if kind == _accelerator() else 0
+
+
+def _present() -> str:
+    """What this machine has, for messages."""
+    kind = _accelerator()
+    return "cpu alone" if kind is None else f"cpu and {_count(kind)} of {kind}"
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until an accelerator has done what it was told; nothing to wait for on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` multiplies bfloat16 in hardware."""
+    """Whether ``device`` is known to multiply bfloat16 in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -36,6 +69,8 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def autocast(device: torch.device, amp: bool) -> torch.autocast:
+def autocast(device: torch.device, amp: bool) -> AbstractContextManager[None]:
     """Bfloat16 autocast for ``device``, or a context that changes nothing."""
+    if not amp and not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, enabled=amp, cache_enabled=False)

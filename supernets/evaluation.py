@@ -43,7 +43,9 @@ def evaluate(
     """
     module.eval()
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    # some accelerators have no float64
+    total = torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+    loss = torch.zeros((), dtype=total, device=device)
     num_images = 0
     for x, y in batches:
         with autocast(device, amp):

@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=kinds.name,
         default="auto",
         metavar="NAME",
-        help="cpu, cuda, cuda:N (default: auto)",
+        help="cpu, cuda, cuda:N, mps, xpu … (default: auto)",
     )
     add(
         "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"

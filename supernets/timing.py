@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from supernets.device import autocast
+from supernets.device import autocast, synchronise
 from supernets.progress import hides_bars
 
 #: Clocks by the name that a measurement records. The time of a thread does not run while other work
@@ -118,8 +118,7 @@ def time_calls(
     """
 
     def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
 
     seconds = {name: np.zeros(repeats) for name in calls}
     disable = True if hides_bars() else None

@@ -208,9 +208,15 @@ def device_of_rank(name: str, ranks: Ranks) -> torch.device:
     Raises:
         ValueError: If the name is unknown or this machine has no such device.
     """
-    if ranks.world_size > 1 and name in ("auto", "cuda") and resolve_device(name).type == "cuda":
-        name = f"cuda:{ranks.local_rank}"
-    return resolve_device(name)
+    device = resolve_device(name)
+    if ranks.world_size == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ValueError(
+            f"Several processes train together on cuda or cpu, not on {device.type}; use --device "
+            "cpu, or one process."
+        )
+    return resolve_device(f"cuda:{ranks.local_rank}") if name in ("auto", "cuda") else device
 
 
 def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:

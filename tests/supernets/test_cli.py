@@ -120,7 +120,7 @@ def test_a_config_is_a_run_and_flags_beat_it(tmp_path: Path) -> None:
         ("--opt nonsense", "Optimizer 'nonsense' cannot be used"),
         ("--warmup-epochs 1", "warmup_epochs must be from 0 to less than epochs, got 1."),
         ("--device tpu", "Unknown device 'tpu'"),
-        ("--device meta", "Device 'meta' is not supported"),
+        ("--device meta", "Device 'meta' was asked for, but this machine has"),
         ("--sync-bn", "--sync-bn needs several processes; start them with torchrun."),
         ("--image-size 3", "the height of input_size must be at least 4, got 3."),
         ("--paths fair --num-paths 3", "so num_paths is 5, got 3"),

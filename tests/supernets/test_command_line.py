@@ -373,7 +373,7 @@ def test_threads_are_set_or_left() -> None:
     ("name", "message"),
     [
         ("gpu", "Unknown device 'gpu'"),
-        ("meta", "Device 'meta' is not supported"),
+        ("meta", "Device 'meta' was asked for"),
         ("cuda:99", "this machine has"),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from supernets.device import autocast, has_bfloat16, resolve_device
+from supernets.device import autocast, has_bfloat16, resolve_device, synchronise
+from supernets.distributed import Ranks
+from supernets.training_command import device_of_rank
 
 
 def pretend_devices(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -32,14 +34,68 @@ def test_devices_this_machine_lacks_are_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, count: int
 ) -> None:
     pretend_devices(monkeypatch, count)
-    with pytest.raises(ValueError, match=f"{name!r} was asked for, but.* {count} CUDA devices"):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: count > 0)
+    present = f"and {count} of cuda" if count else "alone"
+    with pytest.raises(
+        ValueError, match=f"{name!r} was asked for, but this machine has cpu {present}"
+    ):
         resolve_device(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "mps", "meta"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x"])
 def test_unknown_devices_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="use auto, cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match="Unknown device .*; this machine has cpu") as caught:
         resolve_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def pretend_accelerator(monkeypatch: pytest.MonkeyPatch, kind: str, count: int = 1) -> None:
+    pretend_devices(monkeypatch, 0)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_other_accelerators_are_found_and_taken_by_name(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pretend_accelerator(monkeypatch, kind)
+    assert resolve_device("auto") == torch.device(kind)
+    for name in (kind, f"{kind}:0"):
+        assert resolve_device(name) == torch.device(name)
+    assert not has_bfloat16(torch.device(kind))  # no mixed precision unless it is asked for
+    for name in (f"{kind}:1", "hpu", "cuda"):
+        with pytest.raises(ValueError, match=f"{name}' was asked for, .* has cpu and 1 of {kind};"):
+            resolve_device(name)
+
+
+def test_cuda_goes_before_other_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_accelerator(monkeypatch, "xpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda")
+
+
+def test_an_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(str(device)))
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: waited.append(str(device)))
+    for name in ("cpu", "cuda:0", "mps"):
+        synchronise(torch.device(name))
+    assert waited == ["cuda:0", "mps"]
+
+
+def test_several_processes_train_on_cuda_or_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_accelerator(monkeypatch, "mps")
+    assert device_of_rank("auto", Ranks()).type == "mps"
+    assert device_of_rank("cpu", Ranks(1, 1, 2)).type == "cpu"
+    with pytest.raises(ValueError, match="on cuda or cpu, not on mps"):
+        device_of_rank("auto", Ranks(1, 1, 2))
+
+
+def test_a_device_without_autocast_computes_as_it_is() -> None:
+    with autocast(torch.device("meta"), False):
+        assert torch.empty(1, device="meta").dtype == torch.float32
 
 
 @pytest.mark.parametrize("avx512", [False, True])
