@@ -134,19 +134,20 @@ class Proxies:
     def __init__(self, path: Path, space: NASBench201Space) -> None:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        by_class = {space.unique_string(space.parse(row["arch_str"])): row for row in rows}
-        archs = list(space.enumerate())
-        classes = [space.unique_string(arch) for arch in archs]
-        missing = set(classes) - set(by_class)
+        scored = [space.parse(row["arch_str"]) for row in rows]
+        # by function; files scored by the benchmark's rule lack some, which have those of its class
+        row_of = {space.unique_string(arch): i for i, arch in reversed([*enumerate(scored)])}
+        row_of |= {space.function_string(arch): i for i, arch in reversed([*enumerate(scored)])}
+        self._rows: dict[tuple[int, ...], int] = {}
+        missing = 0
+        for arch in space.enumerate():
+            row = row_of.get(space.function_string(arch), row_of.get(space.unique_string(arch)))
+            missing += row is None
+            self._rows[arch.choices] = -1 if row is None else row
         if missing:
-            raise SystemExit(f"{path} lacks {len(missing)} classes of cells; score them all.")
-        names = list(by_class)
-        row_of_class = {name: row for row, name in enumerate(names)}
-        self._rows = {
-            arch.choices: row_of_class[name] for arch, name in zip(archs, classes, strict=True)
-        }
+            raise SystemExit(f"{path} lacks scores of {missing} cells; score them all.")
         self._columns = {
-            column: np.array([float(by_class[name][column]) for name in names])
+            column: np.array([float(row[column]) for row in rows])
             for column in rows[0]
             if column != "arch_str"
         }

@@ -3,9 +3,9 @@
 
 Scores cells as full-size networks with fresh weights on one minibatch of train images, and compares
 the ranks with a table of true accuracies: Spearman beside the published value, with bootstrap 95 %
-intervals, and the seconds per cell. The cells are those first in the table of each class of equals
-by the benchmark's own rule, 6,466 of 15,625, in a random order; all cells are compared too, with
-the scores of their classes. Resumes where it was stopped.
+intervals, and the seconds per cell. The cells are those first in the table of each function, 5,260
+of 15,625, in a random order; all cells are compared too, with the scores of their functions and
+their own costs as the benchmark counts them. Resumes where it was stopped.
 
     python benchmarks/zero_cost_nasbench201.py --dataset cifar10 --data-dir data \
         --table nasbench201.csv.gz --columns cifar10_test_acc_200ep \
@@ -13,7 +13,8 @@ the scores of their classes. Resumes where it was stopped.
         --file benchmarks/results/zero_cost_nasbench201.csv.gz
 
 Processes can share the work by ``--part 0 2`` and ``--part 1 2``; a last one, without, writes the
-result.
+result. With ``--recount`` nothing is scored: costs and comparisons of an earlier ``--output`` and
+``--file`` are computed anew from the scores in the file.
 """
 
 from __future__ import annotations
@@ -75,11 +76,12 @@ def main() -> None:
     """Scores the cells that have no scores yet, and compares."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--dataset", choices=("cifar10", "cifar100", "folder"), required=True)
-    add("--data-dir", type=Path, required=True)
+    add("--dataset", choices=("cifar10", "cifar100", "folder"))
+    add("--data-dir", type=Path)
     add("--table", type=Path, required=True)
     add("--columns", nargs="+", required=True, help="true accuracies")
-    add("--scores", type=Path, required=True, help="folder of the cells' scores, to resume from")
+    add("--scores", type=Path, help="folder of the cells' scores, to resume from")
+    add("--recount", action="store_true", help="only compare anew what --output and --file hold")
     add("--proxies", nargs="+", choices=tuple(PROXIES), default=list(PROXIES))
     add("--num-cells", type=int, help="how many (default: all)")
     add("--part", type=int, nargs=2, metavar=("I", "N"), help="only measures every Nth cell")
@@ -89,6 +91,11 @@ def main() -> None:
     add("--note", default="", help="what a reader must know, stored with the results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.recount:
+        recount(args)
+        return
+    if args.dataset is None or args.data_dir is None or args.scores is None:
+        parser.error("--dataset, --data-dir and --scores are required without --recount")
 
     loaders = create_loaders(args.dataset, data_dir=args.data_dir, batch_size=BATCH_SIZE)
     supernet = create_supernet(
@@ -98,11 +105,8 @@ def main() -> None:
         bn_mode="affine",  # that of the stand-alone networks
     )
     space = supernet.space
-    truths = {
-        column: TabularEstimator.from_csv(args.table, space, value_column=column).values
-        for column in args.columns
-    }
     assert isinstance(space, NASBench201Space)
+    truths = read_truths(args, space)
     cells = unique_cells(space, list(truths[args.columns[0]]))[: args.num_cells]
     x, y = next(iter(loaders.train))
     args.scores.mkdir(parents=True, exist_ok=True)
@@ -110,14 +114,12 @@ def main() -> None:
     score_cells(supernet, cells, args.proxies, x, y, args.scores, part=part, num_parts=num_parts)
     if args.part is not None:
         return
-    costs = CostModel(supernet)
     known = read_scores(args.scores, minibatch(x, y))
-    rows = []
-    for cell in tqdm(cells, "Costs", disable=None):
-        measured = known[space.format(cell)]
-        cost = costs.measure(cell)
-        scores = {proxy: measured[proxy]["score"] for proxy in args.proxies}
-        rows.append({**scores, "params": float(cost.params), "macs": float(cost.macs)})
+    scores = [
+        {proxy: known[space.format(cell)][proxy]["score"] for proxy in args.proxies}
+        for cell in cells
+    ]
+    rows = with_costs(supernet, cells, scores)
     if args.file is not None:
         write_file(args.file, [space.format(cell) for cell in cells], rows)
     if args.output is not None:
@@ -125,40 +127,100 @@ def main() -> None:
             proxy: float(np.mean([known[space.format(cell)][proxy]["seconds"] for cell in cells]))
             for proxy in args.proxies
         }
-        result = {"spearman": spearmans(rows, cells, truths)}
-        if args.num_cells is None:
-            row_of_class = {
-                space.unique_string(cell): row for cell, row in zip(cells, rows, strict=True)
-            }
-            everything = list(truths[args.columns[0]])
-            own_costs = costs.measure_all(space.choices_of(everything))
-            all_rows = [
-                {
-                    **row_of_class[space.unique_string(cell)],
-                    "params": float(own_costs["params"][i]),
-                    "macs": float(own_costs["macs"][i]),
-                }
-                for i, cell in enumerate(everything)
-            ]
-            result["spearman_of_all_cells"] = spearmans(all_rows, everything, truths)
         write_result(
             args.output,
             {
                 "note": args.note,
                 "data": loaders.settings,
                 "network": supernet.settings,
-                "num_cells": len(cells),
                 "mean_seconds_per_cell": seconds,
-                **result,
+                **comparisons(supernet, cells, rows, truths, with_all=args.num_cells is None),
             },
         )
 
 
+def read_truths(
+    args: argparse.Namespace, space: NASBench201Space
+) -> dict[str, Mapping[Architecture, float]]:
+    """Of every column of the table."""
+    return {
+        column: TabularEstimator.from_csv(args.table, space, value_column=column).values
+        for column in args.columns
+    }
+
+
+def recount(args: argparse.Namespace) -> None:
+    """Computes the costs and comparisons of an earlier result anew, from the scores in its file."""
+    earlier = json.loads(args.output.read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        supernet = create_supernet("nasbench201", **earlier["network"])
+    space = supernet.space
+    assert isinstance(space, NASBench201Space)
+    with gzip.open(args.file, "rt", encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    cells = [space.parse(row["arch_str"]) for row in found]
+    proxies = [name for name in found[0] if name in PROXIES]
+    scores = [{name: float(row[name]) for name in proxies} for row in found]
+    rows = with_costs(supernet, cells, scores)
+    write_file(args.file, [space.format(cell) for cell in cells], rows)
+    kept = ("data", "network", "mean_seconds_per_cell")
+    write_result(
+        args.output,
+        {
+            "note": args.note or earlier["note"],
+            "measured_by": earlier.get("measured_by", earlier["command"]),
+            "measured_on": earlier.get("measured_on", earlier["date"]),
+            **{name: earlier[name] for name in kept},
+            **comparisons(supernet, cells, rows, read_truths(args, space), with_all=True),
+        },
+    )
+
+
+def with_costs(
+    supernet: Supernet, cells: Sequence[Architecture], scores: Sequence[Mapping[str, float]]
+) -> list[dict[str, float]]:
+    """Scores of cells and their costs, of the network one gets and as the benchmark counts."""
+    costs = CostModel(supernet)
+    return [{**row, **costs.metrics(cell)} for cell, row in zip(cells, scores, strict=True)]
+
+
+def comparisons(
+    supernet: Supernet,
+    cells: Sequence[Architecture],
+    rows: Sequence[dict[str, float]],
+    truths: Mapping[str, Mapping[Architecture, float]],
+    *,
+    with_all: bool,
+) -> dict[str, Any]:
+    """The first scored cell of every function, and all cells whose function was scored."""
+    space = supernet.space
+    assert isinstance(space, NASBench201Space)
+    row_of: dict[str, dict[str, float]] = {}
+    unique = []
+    for cell, row in zip(cells, rows, strict=True):
+        name = space.function_string(cell)
+        if name not in row_of:
+            row_of[name] = row
+            unique.append(cell)
+    result: dict[str, Any] = {
+        "num_cells": len(unique),
+        "spearman": spearmans(list(row_of.values()), unique, truths),
+    }
+    if with_all:
+        cells = [
+            cell for cell in next(iter(truths.values())) if space.function_string(cell) in row_of
+        ]
+        rows = with_costs(supernet, cells, [row_of[space.function_string(cell)] for cell in cells])
+        result["num_all_cells"] = len(cells)
+        result["spearman_of_all_cells"] = spearmans(rows, cells, truths)
+    return result
+
+
 def unique_cells(space: NASBench201Space, cells: Sequence[Architecture]) -> list[Architecture]:
-    """The first of every class of equals, in a random order."""
+    """The first of every function, in a random order."""
     first: dict[str, Architecture] = {}
     for cell in cells:
-        first.setdefault(space.unique_string(cell), cell)
+        first.setdefault(space.function_string(cell), cell)
     order = np.random.default_rng(CELL_SEED).permutation(len(first))
     return [list(first.values())[i] for i in order]
 

@@ -105,8 +105,13 @@ class CheapScores:
         return np.where(np.isfinite(table), table, np.nan)
 
     def _proxies(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(num_archs, num_proxies), measured where they are not known yet."""
+        """(num_archs, num_proxies), measured where they are not known yet.
+
+        Fresh weights know nothing of how a network is written, so what is the same is measured once
+        and what stands for it has its scores.
+        """
         assert self._measure is not None, "measure_with was not called"
+        choices = self._space.first_of_functions(choices)
         with closing(sqlite3.connect(self._path)) as connection:
             if not self._is_read:
                 self._known, self._table = self._read(connection)
@@ -142,8 +147,10 @@ class CheapScores:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """What the file holds: architectures as choices, and their proxies."""
         self._create(connection)
-        stored = list(connection.execute("SELECT arch, value FROM scores"))
+        stored = list(connection.execute("SELECT arch, value FROM scores ORDER BY rowid"))
         known = self._space.choices_of(self._space.parse(arch) for arch, _ in stored)
+        # those of earlier versions are of architectures as they were asked for
+        known = self._space.first_of_functions(known)
         values = (json.loads(value) for _, value in stored)
         table = [[each[name] for name in self.proxies] for each in values]
         return known, np.reshape(table, (len(stored), len(self.proxies)))

@@ -121,6 +121,21 @@ class SearchSpace(abc.ABC):
         """
         return np.where(self.is_active(choices), choices, 0)
 
+    def first_of_functions(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For every architecture one that stands for all that are the same network as it.
+
+        The same network is what has the same costs, and the same score for fresh weights up to the
+        chance that draws them. Spaces whose canonical architectures may still be the same network
+        say which are.
+
+        Args:
+            choices: (num_archs, num_decisions), canonical.
+
+        Returns:
+            The same shape.
+        """
+        return choices
+
     def architecture(self, choices: Sequence[int]) -> Architecture:
         """Builds a validated, canonical architecture from option indices.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import product
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.cell_functions import name_function
 from supernets.spaces.cells import CellSpace, Edge
 
 #: Operations in the benchmark's own order; an architecture's choices index this tuple.
@@ -101,7 +103,11 @@ class NASBench201Space(CellSpace):
         return {"cell": edges}
 
     def unique_string(self, arch: Architecture, rule: UniqueRule = "benchmark") -> str:
-        """Names the isomorphism class of a cell.
+        """Names a cell as the benchmark does, to compare with what was published.
+
+        These are not names of networks: of the 6,466 that the benchmark's rule gives, 430 are of
+        several networks (one convolution that is read twice, and two of them, are written alike),
+        and 688 networks have several. ``function_string`` names networks.
 
         ``"benchmark"`` is the benchmark's own rule (6,466 classes): a ``none`` edge, and any edge
         from a node that is exactly the zero token, contributes the zero token; a skip contributes
@@ -130,6 +136,27 @@ class NASBench201Space(CellSpace):
                 summands = [summand for summand in summands if summand != zero] or [zero]
             terms.append(tuple(sorted(summands)))
         return text(NUM_NODES - 1)
+
+    def function_string(self, arch: Architecture) -> str:
+        """Names what the cell computes, with weights for its convolutions: 5,260 functions.
+
+        See ``supernets.spaces.cell_functions``. Cells of one name are one network for all that
+        fresh weights or costs decide. Weights inherited from a supernet belong to edges, so with
+        those they are different networks.
+        """
+        self.validate(arch)
+        return _function_string(arch.choices)
+
+    def first_of_functions(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For every cell the first, in the order of ``enumerate``, of the same function.
+
+        In a restricted space that may be one it does not offer, so each stands for itself there.
+        """
+        if self.size < len(OPS) ** len(EDGES):
+            return choices
+        codes = choices @ len(OPS) ** np.arange(len(EDGES) - 1, -1, -1)
+        first: NDArray[np.int64] = _first_cells()[codes]
+        return first
 
     def is_connected(self, arch: Architecture) -> bool:
         """Whether anything of the input reaches the output; 341 cells always output zero."""
@@ -189,6 +216,20 @@ def live_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
             reached.add(target)
             live.append(i)
     return tuple(live)
+
+
+@lru_cache(maxsize=32768)
+def _function_string(choices: tuple[int, ...]) -> str:
+    edges = [Edge(OPS[choices[i]], *EDGES[i]) for i in live_edges(choices)]
+    return name_function(edges, NUM_NODES)
+
+
+@lru_cache(maxsize=1)
+def _first_cells() -> NDArray[np.int64]:
+    """Of all cells in the order of their choices the first of the same function, (15625, 6)."""
+    first: dict[str, tuple[int, ...]] = {}
+    cells = product(range(len(OPS)), repeat=len(EDGES))
+    return np.array([first.setdefault(_function_string(cell), cell) for cell in cells], np.int64)
 
 
 def only_live(choices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from search.cheap_scores import CHEAP_SCORES, CheapScores
-from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces import Architecture, NASBench201Space, SearchSpace
 
 
 @pytest.fixture
@@ -95,6 +95,29 @@ def test_what_was_measured_before_ctrl_c_is_kept(space: SearchSpace, tmp_path: P
         again.measure_with(proxies := Proxies())
         assert again(choices)[:2].tolist() == [[1.0], [1.0]]
         assert proxies.measured == measured
+
+
+def test_cells_of_one_function_are_measured_once(tmp_path: Path) -> None:
+    cells = NASBench201Space()
+    texts = (  # an edge that is never read, one that sees only zeros, another node between
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|",
+        "|none~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|",
+        "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|",
+        "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|",
+    )
+    choices = np.array([cells.parse(text).choices for text in texts])
+    measured: list[Architecture] = []
+
+    def measure(arch: Architecture) -> dict[str, float]:
+        measured.append(arch)
+        return {"snip": float(len(measured))}
+
+    path = tmp_path / "scores.db"
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        scores = CheapScores(["snip"], cells, count=count, path=path)
+        scores.measure_with(measure)
+        assert scores(choices[order])[:, 0].tolist() == [[1, 1, 1, 2][i] for i in order]
+    assert len(measured) == 2
 
 
 def test_costs_need_no_file(space: SearchSpace, tmp_path: Path) -> None:
