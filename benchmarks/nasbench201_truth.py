@@ -195,7 +195,7 @@ def ranking(
     ok = [i for i in range(len(cells)) if all(runs[n][i]["score"] is not None for n in names)]
     true = np.array([truth[cells[i]] for i in ok])
     curves = np.array([runs["rank_tse"][i]["curves"]["train_loss"] for i in ok])
-    cost = [costs.measure(costs.space.parse(cells[i])) for i in ok]
+    cost = [costs.metrics(costs.space.parse(cells[i])) for i in ok]
     scores = {
         f"TSE, B={b}": -curves[:, :b].sum(axis=1)
         for b in (1, 10, 25, 50, 100)
@@ -206,8 +206,10 @@ def ranking(
         "val accuracy, BN recalibrated": np.array(
             [runs["rank_val_acc_bn"][i]["score"] for i in ok]
         ),
-        "MACs": np.array([c.macs for c in cost], dtype=float),
-        "params": np.array([c.params for c in cost], dtype=float),
+        "MACs": np.array([c["macs"] for c in cost]),
+        "params": np.array([c["params"] for c in cost]),
+        "benchmark MACs": np.array([c["benchmark_macs"] for c in cost]),
+        "benchmark params": np.array([c["benchmark_params"] for c in cost]),
         "random": np.random.default_rng(1).random(len(ok)),
     }
     seconds = {
