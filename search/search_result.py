@@ -29,6 +29,7 @@ from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.cost import Constraint, CostModel
 from supernets.data import Loaders
+from supernets.digests import without_labels
 from supernets.export import export_subnet, export_summary, read_subnet_record
 from supernets.export_files import ExportError, check_export_target, holds_export
 from supernets.spaces import Architecture, SearchSpace
@@ -157,7 +158,7 @@ def _ties(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
 
 def _search_digest(header: Mapping[str, Any]) -> str:
     """Tells searches apart by all that decides their trials but the number of these."""
-    text = json.dumps(header, sort_keys=True, default=str)
+    text = json.dumps(without_labels(header), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
