@@ -35,6 +35,7 @@ from estimators.ranking_facts import noise_ceiling, supernet_facts
 from estimators.report import summary, write_csv, write_report
 from estimators.revisions import revisions
 from estimators.scores import Score
+from estimators.scratch_options import own_scratch_folder
 from estimators.trials import Trial, TrialStore
 from estimators.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
 from supernets.atomic import atomic_write
@@ -49,7 +50,6 @@ from supernets.command_line import (
     INTERRUPTED,
     fail,
     parse_args,
-    prepare_output,
     print_result,
     run_command,
     set_threads,
@@ -59,6 +59,7 @@ from supernets.cost import CostModel
 from supernets.data import NOT_DECISIVE, Loaders
 from supernets.device import resolve_device
 from supernets.factory import default_amp
+from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture
 
 
@@ -91,11 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(build_parser(), arguments)
     command = shlex.join([PROGRAM, *arguments])
     return run_command(
-        PROGRAM, lambda: _prepare(args, command), quiet=args.quiet, verbose=args.verbose
+        PROGRAM,
+        lambda outputs: _prepare(args, outputs, command),
+        quiet=args.quiet,
+        verbose=args.verbose,
     )
 
 
-def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callable[[], int]:
     measuring = check_args(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
@@ -118,29 +122,54 @@ def _prepare(args: argparse.Namespace, command: str) -> Callable[[], int]:
         )
     if truth is not None:
         truth = checked_truth(truth, archs, is_asked_for=args.truth_test_size is not None)
-    prepare_output(args.output)
+    outputs.own(args.output)
     data = _Data(args, checkpoints, device)
-    if truth is None:
-        batch_size = args.truth_batch_size or SCRATCH_BATCH_SIZE
-        truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
     amp = default_amp(space.name, device) if args.amp is None else args.amp
     batch_size = measuring.tse_batch_size or BATCH_SIZE
     loaders = [data.open(i, batch_size) for i in range(len(supernets))]
     epochs = [len(each.train) for each in loaders]
     scores = chosen_scores(args.estimators, measuring, epochs)
+    if truth is None:
+        own_scratch_folder(outputs, args.truth_dir or args.output / "truth", option="--truth-dir")
+        batch_size = args.truth_batch_size or SCRATCH_BATCH_SIZE
+        truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
+    outputs.create()
     subjects: list[_Subject] = []
     try:
         for i, supernet in enumerate(supernets):
-            subject = _subject(
-                args, i, supernet, checkpoints[i], loaders[i], archs, measuring, device, amp
+            subjects.append(
+                _subject(
+                    args,
+                    outputs,
+                    i,
+                    supernet,
+                    checkpoints[i],
+                    loaders[i],
+                    archs,
+                    measuring,
+                    device,
+                    amp,
+                )
             )
-            subjects.append(subject)
-    except ValueError:
+    except BaseException:
         for subject in subjects:
             subject.store.close()
         raise
     cost_model = CostModel(supernets[0])
-    return lambda: _rank(args, command, archs, truth, subjects, scores, cost_model, executors)
+
+    def work() -> int:
+        with saying_what_is_safe(partial(_what_is_safe, args, subjects)):
+            return _rank(args, command, archs, truth, subjects, scores, cost_model, executors)
+
+    return work
+
+
+def _what_is_safe(args: argparse.Namespace, subjects: Sequence[_Subject]) -> str:
+    num_measured = sum(len(subject.store.finished) for subject in subjects)
+    return (
+        f"{num_measured} measurements and all finished trainings are safe in {args.output}. Free "
+        "space, or mend what is wrong there, and run the same command again."
+    )
 
 
 def _check_alike(supernets: Sequence[Supernet], paths: Sequence[Path]) -> None:
@@ -190,6 +219,7 @@ class _Data:
 
 def _subject(
     args: argparse.Namespace,
+    outputs: Outputs,
     i: int,
     supernet: Supernet,
     checkpoint: Mapping[str, Any],
@@ -221,6 +251,7 @@ def _subject(
         **revisions(supernet.space.name, args.estimators),
     }
     path = args.output / f"measurements-{digest[:12]}.db"
+    outputs.new_file(path)
     store = TrialStore.open(path, header, supernet.space)
     source = args.supernet[i]
     name = source.parent.name or source.stem
@@ -238,8 +269,8 @@ def _rank(
     cost_model: CostModel,
     executors: ExecutorOptions,
 ) -> int:
-    write_args(args.output, vars(args))
     try:
+        write_args(args.output, vars(args))
         trainer, create = truth.trainer, executors.create
         trained = () if trainer is None else train_all(archs, trainer, make_executor=create)
         measured = [_measure(subject, archs, executors) for subject in subjects]

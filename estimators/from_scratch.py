@@ -41,6 +41,8 @@ from supernets.training_loop import TrainingError
 SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
 #: The recipe and minibatches, unless others are asked for.
 SCRATCH_LR, SCRATCH_BATCH_SIZE = 0.1, 64
+#: Of a folder of trainings, what they were made with.
+SETTINGS_FILE = "settings.json"
 #: Columns of a training's table that are no curves.
 NO_CURVES = ("epoch", "step", "lr", "seconds")
 
@@ -121,7 +123,7 @@ class FromScratchEstimator:
         self.device = torch.device(device)
         #: All that decides the trainings, in one level of plain values.
         self.settings = _settings(supernet, loaders, config, "test" if score is None else "val")
-        _check_settings(output / "settings.json", self.settings)
+        _check_settings(output / SETTINGS_FILE, self.settings)
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Trains the network of ``arch``, or reads what its training gave before.

@@ -14,12 +14,18 @@ import supernets.option_types as kinds
 from estimators.base import Estimator
 from estimators.curve_scores import GAMMA
 from estimators.factory import create_estimator
-from estimators.from_scratch import SCRATCH_LR, SCRATCH_SCORES, FromScratchEstimator
+from estimators.from_scratch import (
+    SCRATCH_LR,
+    SCRATCH_SCORES,
+    SETTINGS_FILE,
+    FromScratchEstimator,
+)
 from estimators.options import EstimatorOptions, train_batch_size
 from estimators.scores import Score
 from estimators.windows import window_in_epochs
 from supernets.base import Supernet
 from supernets.data import Loaders
+from supernets.outputs import Outputs
 from supernets.retrain_config import RetrainConfig
 
 
@@ -60,6 +66,22 @@ def add_scratch_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def own_scratch_folder(outputs: Outputs, folder: Path, *, option: str) -> None:
+    """Makes the folder of trainings from scratch, which one run at a time uses.
+
+    Args:
+        outputs: Of the command.
+        folder: May be missing.
+        option: What names the folder, for messages.
+
+    Raises:
+        ValueError: If another run uses it, or it cannot be written.
+    """
+    outputs.own(folder, option=option)
+    outputs.create()
+    outputs.new_file(folder / SETTINGS_FILE)
+
+
 def scratch_estimator(
     options: EstimatorOptions,
     supernet: Supernet,
@@ -75,7 +97,8 @@ def scratch_estimator(
         options: The options; ``scratch_epochs`` is given.
         supernet: Says which networks to build; its weights are not used.
         loaders: Of its data, with minibatches of ``train_batch_size``.
-        output: The run's folder, where trainings are kept that have no folder of their own.
+        output: The run's folder, where trainings are kept that have no folder of their own; in
+            either case it exists, see ``own_scratch_folder``.
         device: Where to train.
         amp: Whether to train in bfloat16 autocast.
 
@@ -103,7 +126,6 @@ def scratch_estimator(
     )
     folder = options.scratch_dir or output / "scratch"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         estimator = create_estimator(
             "from_scratch",
             supernet=supernet,

@@ -77,9 +77,8 @@ def truth_of_table(args: argparse.Namespace, space: SearchSpace) -> Truth:
 def truth_of_trainings(
     args: argparse.Namespace, supernet: Supernet, loaders: Loaders, device: torch.device
 ) -> Truth:
-    """The trainings from scratch, which go on from what their folder holds."""
+    """The trainings from scratch, which go on from what their folder holds; it exists."""
     folder = args.truth_dir or args.output / "truth"
-    folder.mkdir(parents=True, exist_ok=True)
     lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
     recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
     trainer = FromScratchEstimator(supernet, loaders, recipe, folder, device=device)

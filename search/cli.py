@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from estimators.options import (
 )
 from estimators.revisions import revisions
 from estimators.scores import Score
-from estimators.scratch_options import scratch_estimator
+from estimators.scratch_options import own_scratch_folder, scratch_estimator
 from estimators.ties import tie_breaker
 from estimators.trials import TrialStore, read_header
 from search.base import StarvedError
@@ -65,7 +66,6 @@ from supernets.command_line import (
     INTERRUPTED,
     fail,
     parse_args,
-    prepare_output,
     print_result,
     run_command,
     set_threads,
@@ -77,6 +77,7 @@ from supernets.digests import digest_of, file_digest
 from supernets.export import check_export_target, check_space
 from supernets.factory import create_space, default_amp
 from supernets.latency import LatencyTable
+from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture, SearchSpace
 
 _logger = logging.getLogger(__name__)
@@ -90,14 +91,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = given_options(argv)
     if args.report_of is not None:
         return run_command(
-            PROGRAM, lambda: _prepare_report(args, given), quiet=args.quiet, verbose=args.verbose
+            PROGRAM,
+            lambda outputs: _prepare_report(args, outputs, given),
+            quiet=args.quiet,
+            verbose=args.verbose,
         )
     return run_command(
-        PROGRAM, lambda: _prepare(args, given), quiet=args.quiet, verbose=args.verbose
+        PROGRAM,
+        lambda outputs: _prepare(args, outputs, given),
+        quiet=args.quiet,
+        verbose=args.verbose,
     )
 
 
-def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -> Callable[[], int]:
     options = _algorithm_options(args)
     batch_size = args.batch_size
     if batch_size is None:
@@ -137,7 +144,7 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
     _note_fewer_random(args.algorithm, settings, given)
-    _prepare_outputs(args)
+    _name_outputs(args, outputs)
     trained = None
     if supernet is not None and checkpoint is not None:
         loaders = reopen_data(
@@ -152,6 +159,10 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         trained = Trained(supernet, loaders, weights_digest(supernet), history)
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
+    if args.estimator == "from_scratch":
+        own_scratch_folder(
+            outputs, args.scratch_dir or args.output / "scratch", option="--scratch-dir"
+        )
     estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
     test_values = _test_values(args, measuring, whole_space, estimator_settings)
     header = {
@@ -166,12 +177,11 @@ def _prepare(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int
         **revisions(whole_space.name, _scores_used(args, constraints, estimator_settings)),
     }
     check_export(args, header)
-    store = TrialStore.open(args.output / "trials.db", header, whole_space)
+    store = _open_store(args, outputs, header, whole_space)
     try:
-        check_store(store, num_trials=args.num_trials)
         if cheap_scores is not None and trained is not None:
             cheap_scores.check_inputs(_proxy_inputs(cheap_scores.proxies, trained))
-    except ValueError:
+    except BaseException:
         store.close()
         raise
     job = Job(
@@ -216,11 +226,11 @@ def _test_values(
     return tested.values
 
 
-def _prepare_outputs(args: argparse.Namespace) -> None:
+def _name_outputs(args: argparse.Namespace, outputs: Outputs) -> None:
     if args.export is not None:
         check_export_target(args.export, overwrite=True)  # whose export is there is asked later
-        prepare_output(args.export.parent)
-    prepare_output(args.output)
+        outputs.add(args.export.parent, option="--export")
+    outputs.own(args.output)
 
 
 def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -247,12 +257,29 @@ def _note_fewer_random(name: str, settings: Mapping[str, Any], given: Sequence[s
         )
 
 
-def _prepare_report(args: argparse.Namespace, given: Sequence[str]) -> Callable[[], int]:
+def _open_store(
+    args: argparse.Namespace, outputs: Outputs, header: Mapping[str, Any], space: SearchSpace
+) -> TrialStore:
+    outputs.create()
+    path = args.output / "trials.db"
+    outputs.new_file(path)
+    store = TrialStore.open(path, header, space)
+    try:
+        check_store(store, num_trials=args.num_trials)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _prepare_report(
+    args: argparse.Namespace, outputs: Outputs, given: Sequence[str]
+) -> Callable[[], int]:
     """A page over searches of earlier, in place of a search."""
     check_report_args(args, given)
     runs = [read_run(folder) for folder in args.report_of]
     group_runs(runs)  # refuses runs that are given twice
-    prepare_output(args.output)
+    outputs.own(args.output)
     path = args.output / "report.html"
 
     def write() -> int:
@@ -336,17 +363,31 @@ def _searched_space(space: SearchSpace, resolution: int | None) -> SearchSpace:
 
 
 def _search(args: argparse.Namespace, job: Job) -> int:
-    algorithm, store, cost_model = job.algorithm, job.store, job.cost_model
-    write_args(args.output, vars(args))
+    store = job.store
+
+    def describe() -> str:
+        return (
+            f"The {len(store.finished)} trials that were told are safe in {store.path}. Free space,"
+            " or mend what is wrong there, and run the same command again."
+        )
+
+    with store, saying_what_is_safe(describe):
+        write_args(args.output, vars(args))
+        return _run(args, job)
+
+
+def _run(args: argparse.Namespace, job: Job) -> int:
+    """Searches, and writes what was found."""
+    store = job.store
     if isinstance(job.estimator, TSEEstimator):
         job.estimator.note_finished(
             trial.metrics["tse"] for trial in store.trials if "tse" in trial.metrics
         )
-    with store:
+    with _table_in_any_case(store, args.output / "trials.csv"):
         try:
-            with _explained(cost_model, job.constraints):
+            with _explained(job.cost_model, job.constraints):
                 run_search(
-                    algorithm,
+                    job.algorithm,
                     job.estimator,
                     store,
                     num_trials=args.num_trials,
@@ -364,13 +405,22 @@ def _search(args: argparse.Namespace, job: Job) -> int:
             return INTERRUPTED
         except (SearchError, StarvedError, ExecutorError) as error:
             return fail(PROGRAM, error)
-        finally:
-            store.write_csv(args.output / "trials.csv")
-        trials = store.trials
-        best = store.best(NUM_BEST, tie_breaker(job.header["estimator"]))
-    result = finish_search(args, job, trials, best)
+    best = store.best(NUM_BEST, tie_breaker(job.header["estimator"]))
+    result = finish_search(args, job, store.trials, best)
     print_result({**result, "files": args.output})
     return 0
+
+
+@contextmanager
+def _table_in_any_case(store: TrialStore, path: Path) -> Iterator[None]:
+    """Writes the trials as a table at the end; after an error that one is not hidden by another."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            store.write_csv(path)
+        raise
+    store.write_csv(path)
 
 
 def _explained(

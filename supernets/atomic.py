@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+#: Names of temporary files, those of earlier versions among them.
+_UNFINISHED = re.compile(r"\.(.+)\.\d+\.paceline\.tmp|\.(last\.pt)\.\d+\.tmp")
 
 
 @contextmanager
@@ -16,8 +21,11 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Args:
         path: The file to write; its folder must exist.
         mode: ``"w"`` for text in UTF-8, line ends as they are written; ``"wb"`` for bytes.
+
+    Raises:
+        OSError: If it cannot be written; names ``path``, which is then as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.paceline.tmp")
     try:
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
@@ -25,10 +33,32 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
+    """Removes what killed processes left of files that they were writing.
+
+    Args:
+        folder: An existing folder.
+        name: The file that no other process is writing, see ``FolderLock.beside``; None for all
+            files in a folder that no other process is writing into, but those with a lock of
+            their own.
+    """
+    for path in folder.iterdir():
+        match = _UNFINISHED.fullmatch(path.name)
+        if match is None or not path.is_file() or path.is_symlink():
+            continue
+        target = match[1] or match[2]
+        if target == name if name is not None else not (folder / f".{target}.lock").exists():
+            path.unlink(missing_ok=True)

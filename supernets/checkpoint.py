@@ -6,9 +6,10 @@ import hashlib
 import pickle
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -38,8 +39,43 @@ def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None
         "state_dict": supernet.state_dict(),
         **training_state,
     }
+    write_dict(path, checkpoint)
+
+
+def write_dict(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Writes what ``read_dict`` reads, replacing the file whole.
+
+    Raises:
+        OSError: If it cannot be written; ``path`` is then as it was before.
+    """
     with atomic_write(path, "wb") as file:
-        torch.save(checkpoint, file)
+        target = _ErrorKeeper(file)
+        torch.save(checkpoint, cast(IO[bytes], target))
+        if target.error is not None:
+            raise target.error
+
+
+class _ErrorKeeper:
+    """A file that keeps the first error of writing.
+
+    PyTorch's archive writer would put an error of its own, of positions, in its place, or abort.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Writes bytes, or nothing once an error has come."""
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Leaves that to the file's owner."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from supernets.base import Supernet
 from supernets.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.command_line import (
     parse_args,
-    prepare_output,
     run_command,
     set_threads,
     versions,
@@ -29,6 +28,7 @@ from supernets.distributed import (
 from supernets.factory import create_supernet, default_amp
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import load_ofa_checkpoint
+from supernets.outputs import Outputs
 from supernets.path_sampling import create_path_sampler
 from supernets.progressive_shrinking import (
     EPOCHS,
@@ -62,10 +62,12 @@ from supernets.training_loop import TrainResult
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-train``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
+    return run_command(
+        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    )
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     check_options(args)
     set_threads(args.threads)
     ranks = ranks_from_environment()
@@ -73,7 +75,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     config = train_config(args, default_amp(args.space, device) if args.amp is None else args.amp)
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
-    prepare_output(args.output)
+    outputs.own(args.output, ranks=ranks)
     loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
     supernet = _create_supernet(args, loaders)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from supernets.config_file import read_boolean, read_config
 from supernets.export_files import ExportError
 from supernets.image_loader import UnreadableImage
 from supernets.interrupts import sigterm_as_interrupt
+from supernets.outputs import OutputError, Outputs, one_line
 from supernets.progress import without_bars
 from supernets.version import __version__
 
@@ -137,17 +139,20 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
 
 def run_command(
     program: str,
-    prepare: Callable[[], Callable[[], int]],
+    prepare: Callable[[Outputs], Callable[[], int]],
     *,
     quiet: bool | None = None,
     verbose: bool | None = None,
 ) -> int:
     """Runs a command whose user errors all come from preparation, before any work starts.
 
+    A preparation that fails or is interrupted leaves no file and no folder. The error of a file, at
+    any time, is one line.
+
     Args:
         program: Name for error messages.
-        prepare: Checks and builds everything; raises ValueError for a user's mistake; gives back
-            the work.
+        prepare: Checks and builds everything; names what will be written; raises ValueError for a
+            user's mistake; returns the work.
         quiet: Whether to show no progress and log warnings only.
         verbose: Whether to log in detail.
 
@@ -156,15 +161,23 @@ def run_command(
         the work did not turn into a stop of its own.
     """
     try:
-        with _console_logging(quiet, verbose), sigterm_as_interrupt():
+        with _console_logging(quiet, verbose), sigterm_as_interrupt(), Outputs() as outputs:
             try:
                 with _data_told_at_the_end():
-                    work = prepare()
+                    work = prepare(outputs)
+                outputs.create()
             except ValueError as error:
                 return fail(program, error)
+            outputs.keep()
             return work()
-    except (UnreadableImage, ExportError) as error:
+    except (UnreadableImage, ExportError, OutputError) as error:
         return fail(program, error)
+    except BrokenPipeError:  # nobody reads the result, as where `head` has ended
+        with suppress(OSError):  # Python would try to write what is left when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(program, OutputError("The result could not be printed; the work is done."))
+    except OSError as error:
+        return fail(program, OutputError(one_line(error)))
     except KeyboardInterrupt:
         print_result({"status": "interrupted"})
         return INTERRUPTED
@@ -213,23 +226,6 @@ def fail(program: str, error: Exception) -> int:
     _logger.debug("Where the error comes from:", exc_info=error)
     print(f"{program}: error: {error}", file=sys.stderr)
     return USAGE_ERROR
-
-
-def prepare_output(output: Path) -> None:
-    """Makes the output folder and proves that files can be written there.
-
-    Raises:
-        ValueError: If they cannot.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with atomic_write(output / ".writable"):
-            pass
-        (output / ".writable").unlink(missing_ok=True)  # another rank may have been faster
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write to --output {output}: {error.strerror}; choose another folder."
-        ) from error
 
 
 def write_args(output: Path, args: Mapping[str, Any]) -> None:

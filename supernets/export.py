@@ -25,7 +25,6 @@ from supernets.checkpoint import (
 from supernets.command_line import (
     add_machine_options,
     parse_args,
-    prepare_output,
     print_result,
     run_command,
     set_threads,
@@ -39,6 +38,7 @@ from supernets.evaluation import evaluate
 from supernets.export_files import check_export_target
 from supernets.export_formats import FORMATS, choose_formats
 from supernets.factory import SPACES, SUPERNET_ONLY
+from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture, SearchSpace
 from supernets.subnet_folder import (
     load_subnet,
@@ -220,10 +220,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-export``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
+    return run_command(
+        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    )
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     for name in ("supernet", "arch", "output"):
         if getattr(args, name) is None:
             raise ValueError(f"--{name} is required.")
@@ -239,7 +241,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     arch, trial = read_architecture(args.arch, supernet.space)
     formats = choose_formats(args.formats, supernet.space.name)
     check_export_target(args.output, overwrite=args.overwrite)
-    prepare_output(args.output.parent)
+    outputs.add(args.output.parent)
     loaders = reopen_data(
         checkpoint,
         args.supernet,
@@ -254,17 +256,18 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             "supernet_digest": weights_digest(supernet),
             **({"trial": trial} if trial else {}),
         }
-        record = export_subnet(
-            supernet,
-            arch,
-            loaders,
-            args.output,
-            device=device,
-            recalibrate_batches=args.recalibrate_batches,
-            formats=formats,
-            provenance=provenance,
-            overwrite=args.overwrite,
-        )
+        with saying_what_is_safe(lambda: f"{args.output} is as it was; run the command again."):
+            record = export_subnet(
+                supernet,
+                arch,
+                loaders,
+                args.output,
+                device=device,
+                recalibrate_batches=args.recalibrate_batches,
+                formats=formats,
+                provenance=provenance,
+                overwrite=args.overwrite,
+            )
         print_result({"status": "finished", "subnet": args.output, **export_summary(record)})
         return 0
 

@@ -50,21 +50,22 @@ class FolderLock:
     Args:
         folder: An existing folder.
         holder: Stored in the file beside the process's number, see ``holder_of``.
+        option: What named the folder, for messages.
     """
 
-    def __init__(self, folder: Path, *, holder: str = "") -> None:
+    def __init__(self, folder: Path, *, holder: str = "", option: str = "--output") -> None:
         self._target = folder
         self._file = folder / LOCK_FILE
-        self._holder = holder
+        self._holder, self._option = holder, option
         self._descriptor: int | None = None
 
     @classmethod
-    def beside(cls, path: Path) -> FolderLock:
+    def beside(cls, path: Path, *, option: str = "--output") -> FolderLock:
         """The right to write or replace ``path`` itself, a file or a folder; its parent exists.
 
         The lock file lies beside it, so that ``path`` may be missing, or be renamed meanwhile.
         """
-        lock = cls(path.parent)
+        lock = cls(path.parent, option=option)
         lock._target = path
         lock._file = path.with_name(f".{path.name}.lock")
         return lock
@@ -85,7 +86,7 @@ class FolderLock:
             if time.monotonic() >= deadline:
                 raise ValueError(
                     f"{self._target} is in use: {_who(self._file)} is writing there; let it end "
-                    "first, or choose another --output."
+                    f"first, or choose another {self._option}."
                 )
             time.sleep(_POLL)
         self._descriptor = descriptor
@@ -101,7 +102,7 @@ class FolderLock:
 
     def release(self) -> None:
         """Gives the lock back and removes its file; nothing to do if it is not held."""
-        if self._descriptor is None:
+        if self._descriptor not in _held:  # also in a forked child, where it is closed
             return
         with contextlib.suppress(OSError):  # the folder may be gone, and the lock ends all the same
             if _is_at(self._descriptor, self._file):

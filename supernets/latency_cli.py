@@ -9,7 +9,6 @@ import supernets.option_types as kinds
 from supernets.checkpoint import load_supernet
 from supernets.command_line import (
     parse_args,
-    prepare_output,
     print_result,
     run_command,
     set_threads,
@@ -17,6 +16,7 @@ from supernets.command_line import (
 from supernets.command_parser import command_parser
 from supernets.device import resolve_device
 from supernets.latency import build_latency_table, check_table_target, latency_settings
+from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.timing import measurement_conditions
 
 PROGRAM = "supernet-latency"
@@ -62,10 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-latency``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
+    return run_command(
+        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    )
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     for name in ("supernet", "output"):
         if getattr(args, name) is None:
             raise ValueError(f"--{name} is required.")
@@ -75,7 +77,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     latency_settings(supernet)
     measurement_conditions(device, batch_size=args.batch_size, repeats=args.repeats)
     check_table_target(args.output)
-    prepare_output(args.output.parent)
+    outputs.own_file(args.output)
 
     def work() -> int:
         table = build_latency_table(
@@ -86,7 +88,8 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
             amp=args.amp,
             channels_last=args.channels_last,
         )
-        table.save(args.output)
+        with saying_what_is_safe(lambda: f"{args.output} was not written; run the command again."):
+            table.save(args.output)
         print_result(
             {
                 "status": "finished",

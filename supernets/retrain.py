@@ -21,7 +21,6 @@ from torch import nn
 
 from supernets.command_line import (
     parse_args,
-    prepare_output,
     run_command,
     set_threads,
     versions,
@@ -38,6 +37,7 @@ from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
 from supernets.inherited_weights import are_other_classes, head_names, load_inherited
+from supernets.outputs import Outputs
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
 from supernets.retrain_source import Source
@@ -80,10 +80,12 @@ SIZE_OPTIONS = ("channels", "layers", "cells_per_stage", "stem")
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``supernet-retrain``; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
+    return run_command(
+        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    )
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     check_options(args)
     set_threads(args.threads)
     ranks = ranks_from_environment()
@@ -96,7 +98,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     config = retrain_config(args, amp)
     _check_network_options(args, source)
     formats = choose_formats(args.formats, source.space)
-    prepare_output(args.output)
+    outputs.own(args.output, ranks=ranks)
     checkpoint = _find_checkpoint(args)
     loaders = _open_data(args, source, device, ranks)
     record = _describe(args, source, loaders, config, ranks)

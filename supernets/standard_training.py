@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from supernets.atomic import atomic_write
-from supernets.checkpoint import read_dict
+from supernets.checkpoint import read_dict, write_dict
 from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
@@ -254,5 +253,4 @@ class _NetworkTask(TrainingTask):
             **state,
             **self.run_settings,
         }
-        with atomic_write(path, "wb") as file:
-            torch.save(checkpoint, file)
+        write_dict(path, checkpoint)

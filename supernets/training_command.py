@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from supernets.data import NOT_DECISIVE, Loaders, create_loaders
 from supernets.data_options import data_arguments
 from supernets.device import resolve_device
 from supernets.distributed import Ranks, all_ranks_have, start_process_group, stop_process_group
+from supernets.outputs import saying_what_is_safe
 from supernets.train_config import SCHEDULES
 from supernets.training_loop import TrainingError, TrainResult
 
@@ -298,11 +300,10 @@ def run_training(
         The exit status.
     """
     if ranks.is_main:
-        for unfinished in output.rglob(".last.pt.*.tmp"):  # of a process that was killed
-            unfinished.unlink()
-        write_args(output, args)
-        with atomic_write(output / "splits.npz", "wb") as file:
-            np.savez_compressed(file, **splits)  # type: ignore[arg-type]
+        with _saying_how_to_go_on(output, how_to_continue):
+            write_args(output, args)
+            with atomic_write(output / "splits.npz", "wb") as file:
+                np.savez_compressed(file, **splits)  # type: ignore[arg-type]
     start_process_group(ranks, device)
     try:
         if not all_ranks_have(tuple(resumed_at)):
@@ -313,7 +314,8 @@ def run_training(
                     "one folder that all machines share."
                 ),
             )
-        result = train()
+        with _saying_how_to_go_on(output, how_to_continue):
+            result = train()
     except TrainingError as error:
         return fail(program, error)
     finally:
@@ -329,6 +331,23 @@ def run_training(
         if not result.is_finished:
             block["continue"] = how_to_continue
         elif hand_over is not None:
-            block.update(hand_over())
+            with (
+                _saying_how_to_go_on(output, how_to_continue),
+                saying_what_is_safe(lambda: f"The training is finished: {result.checkpoint}."),
+            ):
+                block.update(hand_over())
         print_result(block)
     return 0 if result.is_finished else INTERRUPTED
+
+
+@contextmanager
+def _saying_how_to_go_on(output: Path, how_to_continue: str) -> Iterator[None]:
+    """Adds to the error of a file what continues the run once that is mended."""
+
+    def describe() -> str:
+        has_begun = any(output.glob("last.pt")) or any(output.glob("*/last.pt"))
+        command = how_to_continue if has_begun else "the same command again"
+        return f"Free space, or mend what is wrong there, and go on with {command}."
+
+    with saying_what_is_safe(describe):
+        yield

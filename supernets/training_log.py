@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from supernets.atomic import atomic_write
@@ -43,7 +45,16 @@ class TrainingLog:
                 self._board.add_scalar(name, value, history[-1]["epoch"])
             self._board.flush()
 
-    def close(self) -> None:
-        """Gives back what TensorBoard holds open."""
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes what TensorBoard holds open; its own errors do not hide an earlier one."""
         if self._board is not None:
-            self._board.close()
+            with nullcontext() if error is None else suppress(OSError):
+                self._board.close()

@@ -24,9 +24,11 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from supernets.atomic import remove_unfinished
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.interrupts import StopRequest
+from supernets.outputs import saying_what_is_safe
 from supernets.progress import hides_bars
 from supernets.training_log import TrainingLog
 
@@ -164,6 +166,7 @@ class TrainingLoop:
             self.ema = ModelEmaV3(task.module, decay=ema_decay, use_warmup=ema_warmup)
         self.progress = Progress()
         self.unread: list[tuple[int, float, StepLosses]] = []  # step, learning rate, losses
+        self._saved_step: int | None = None
 
     @property
     def averaged(self) -> nn.Module:
@@ -187,6 +190,7 @@ class TrainingLoop:
             raise ValueError(f"The checkpoint is of another network: {error}") from error
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.progress = Progress(**checkpoint["progress"])
+        self._saved_step = self.progress.step
 
     def run(self, checkpoint_minutes: float, stop: StopRequest | None = None) -> TrainResult:
         """Trains to the end or to a requested stop.
@@ -200,13 +204,14 @@ class TrainingLoop:
             TrainingError: If a loss or a weight is not finite; names the step, the learning rate
                 and what the task calls the loss.
         """
-        log = TrainingLog(self.output) if self.ranks.is_main else None
-        try:
-            with StopRequest() if stop is None else nullcontext(stop) as request:
-                is_finished = self._run(request, checkpoint_minutes, log)
-        finally:
-            if log is not None:
-                log.close()
+        if self.ranks.is_main:
+            remove_unfinished(self.output)
+        with (
+            saying_what_is_safe(self._last_good_state),
+            StopRequest() if stop is None else nullcontext(stop) as request,
+            TrainingLog(self.output) if self.ranks.is_main else nullcontext() as log,
+        ):
+            is_finished = self._run(request, checkpoint_minutes, log)
         history = self.progress.history
         return TrainResult(
             is_finished, len(history), self.progress.step, history, self.output / "last.pt"
@@ -329,7 +334,12 @@ class TrainingLoop:
             )
 
     def _last_good_state(self) -> str:
-        return f"{self.output / 'last.pt'} holds the last good state, if one was reached."
+        path = self.output / "last.pt"
+        if not path.exists():
+            return f"There is no checkpoint in {self.output}."
+        if self._saved_step is None:
+            return f"{path} holds what was reached before."
+        return f"{path} holds step {self._saved_step}."
 
     def _save(self) -> None:
         if self.ranks.is_main:
@@ -337,6 +347,7 @@ class TrainingLoop:
             if self.ema is not None:
                 state["raw_state_dict"] = self.task.module.state_dict()
             self.task.save(self.output / "last.pt", self.averaged, **state)
+            self._saved_step = self.progress.step
             _logger.debug("Wrote %s at step %d.", self.output / "last.pt", self.progress.step)
         if self.ranks.world_size > 1:
             dist.barrier()

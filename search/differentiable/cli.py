@@ -38,7 +38,6 @@ from supernets.atomic import atomic_write
 from supernets.cell_drawing import draw_cells
 from supernets.command_line import (
     parse_args,
-    prepare_output,
     run_command,
     set_threads,
     versions,
@@ -47,6 +46,7 @@ from supernets.cost import CostModel
 from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
 from supernets.factory import create_relaxed_network, create_space, default_amp
+from supernets.outputs import Outputs
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture, CellSpace
 from supernets.training_command import (
@@ -63,10 +63,12 @@ _logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-search`` with a differentiable algorithm; gives back the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(PROGRAM, lambda: _prepare(args), quiet=args.quiet, verbose=args.verbose)
+    return run_command(
+        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    )
 
 
-def _prepare(args: argparse.Namespace) -> Callable[[], int]:
+def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     check_options(args)
     set_threads(args.threads)
     ranks = ranks_from_environment()
@@ -74,7 +76,7 @@ def _prepare(args: argparse.Namespace) -> Callable[[], int]:
     amp = default_amp(args.space, device) if args.amp is None else args.amp
     config = search_config(args)
     weights_recipe = recipe(args, config, amp)
-    prepare_output(args.output)
+    outputs.own(args.output, ranks=ranks)
     checkpoint = _find_checkpoint(args.output)
     truth = _truth(args)
     loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)

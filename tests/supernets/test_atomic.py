@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,30 @@ def test_a_relative_name_is_written_to_the_current_folder(
     with atomic_write(Path("state")) as file:
         file.write("new")
     assert (tmp_path / "state").read_text() == "new"
+
+
+def test_an_error_of_the_disk_names_the_file_and_leaves_the_old_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "state"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device: .*state'") as caught:
+        with atomic_write(path) as file:
+            file.write("new")
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_first_error_is_told_where_the_temporary_file_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(RuntimeError, match="first"), atomic_write(tmp_path / "state"):
+        raise RuntimeError("first")

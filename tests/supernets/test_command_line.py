@@ -19,7 +19,6 @@ import torch
 import supernets
 from supernets.command_line import (
     parse_args,
-    prepare_output,
     print_result,
     run_command,
     set_threads,
@@ -29,6 +28,7 @@ from supernets.command_line import (
 from supernets.command_parser import CommandParser, add_config_option, command_parser
 from supernets.device import resolve_device
 from supernets.image_loader import UnreadableImage
+from supernets.outputs import OutputError, Outputs
 from supernets.progress import hides_bars
 
 
@@ -148,7 +148,7 @@ def test_a_missing_config_and_a_missing_name_are_errors(
 
 
 def test_a_user_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    def prepare() -> Callable[[], int]:
+    def prepare(_: Outputs) -> Callable[[], int]:
         raise ValueError("lr must be positive, got 0.")
 
     assert run_command("tool", prepare) == 2
@@ -162,7 +162,7 @@ def test_an_error_of_the_work_is_not_disguised() -> None:
         raise ValueError("a mistake of ours")
 
     with pytest.raises(ValueError, match="a mistake of ours"):
-        run_command("tool", lambda: work)
+        run_command("tool", lambda _: work)
 
 
 def test_an_image_that_turns_out_unreadable_is_one_line(
@@ -171,7 +171,7 @@ def test_an_image_that_turns_out_unreadable_is_one_line(
     def work() -> int:
         raise UnreadableImage("Cannot read image x.png")
 
-    assert run_command("tool", lambda: work) == 2
+    assert run_command("tool", lambda _: work) == 2
     assert capsys.readouterr().err == "tool: error: Cannot read image x.png\n"
 
 
@@ -184,7 +184,7 @@ def test_a_signal_ends_with_130_and_a_json_block(
         os.kill(os.getpid(), number)
         return 0
 
-    def prepare() -> Callable[[], int]:
+    def prepare(_: Outputs) -> Callable[[], int]:
         if not is_prepared:
             work()
         return work
@@ -202,7 +202,7 @@ def test_logging_is_set_up_for_one_command_at_a_time(capsys: pytest.CaptureFixtu
 
     before = logging.getLogger().handlers[:]
     for _ in range(2):
-        assert run_command("tool", lambda: work) == 5
+        assert run_command("tool", lambda _: work) == 5
         assert capsys.readouterr().err == "epoch 1\n"
     assert logging.getLogger().handlers == before
 
@@ -267,7 +267,7 @@ def test_quiet_and_verbose_decide_what_is_shown(
         return 0
 
     before = hides_bars()
-    run_command("tool", lambda: work, quiet=args.quiet, verbose=args.verbose)
+    run_command("tool", lambda _: work, quiet=args.quiet, verbose=args.verbose)
     captured = capsys.readouterr()
     assert re.findall(r"\[(\w+)\]", captured.err) == shown
     assert "of others" not in captured.err
@@ -276,7 +276,7 @@ def test_quiet_and_verbose_decide_what_is_shown(
 
 
 def test_verbose_says_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
-    def prepare() -> Callable[[], int]:
+    def prepare(_: Outputs) -> Callable[[], int]:
         raise ValueError("lr must be positive, got 0.")
 
     assert run_command("tool", prepare, verbose=True) == 2
@@ -298,28 +298,45 @@ def test_quiet_of_a_config_gives_way_to_a_flag(
     assert "not allowed with argument --quiet" in capsys.readouterr().err
 
 
-def test_output_folders_are_made_and_left_empty(tmp_path: Path) -> None:
-    prepare_output(tmp_path / "a" / "b")
-    prepare_output(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+def test_the_error_of_a_file_is_one_line_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise OSError(28, "No space left on device", "/data/last.pt")
+
+    assert run_command("tool", lambda _: work) == 2
+    assert capsys.readouterr().err == "tool: error: /data/last.pt: No space left on device.\n"
 
 
-def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    for output in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(ValueError, match="Cannot write to --output .*choose another folder"):
-            prepare_output(output)
+def test_an_error_that_says_what_is_safe_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise OutputError("last.pt: Input/output error. last.pt holds step 3.")
+
+    assert run_command("tool", lambda _: work) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_output_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        for output in (tmp_path, tmp_path / "run"):
-            with pytest.raises(ValueError, match="Cannot write to --output"):
-                prepare_output(output)
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_result_that_nobody_reads_is_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert run_command("tool", lambda _: work) == 2
+    assert "could not be printed; the work is done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_preparation_that_fails_leaves_no_file_and_no_folder(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    def prepare(outputs: Outputs) -> Callable[[], int]:
+        outputs.own(tmp_path / "a" / "b")
+        outputs.create()
+        outputs.new_file(tmp_path / "a" / "b" / "trials.db")
+        (tmp_path / "a" / "b" / "trials.db").write_text("header")
+        raise error
+
+    assert run_command("tool", prepare) in (2, 130)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_args_json_holds_options_versions_and_commit(tmp_path: Path) -> None:
