@@ -165,7 +165,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
 
 
 def _what_is_safe(args: argparse.Namespace, subjects: Sequence[_Subject]) -> str:
-    num_measured = sum(len(subject.store.finished) for subject in subjects)
+    num_measured = sum(subject.store.num_told for subject in subjects)
     return (
         f"{num_measured} measurements and all finished trainings are safe in {args.output}. Free "
         "space, or mend what is wrong there, and run the same command again."

@@ -8,6 +8,7 @@ synced to disk, so a search killed at any moment continues from the file alone.
 from __future__ import annotations
 
 import csv
+import heapq
 import json
 import logging
 import math
@@ -94,6 +95,9 @@ class TrialStore:
     the file. Afterwards any SQLite client reads it: table ``trials`` has a row per architecture.
 
     Metrics and curves may hold NaN and infinities; they come back as they were told.
+
+    What a trial costs does not grow with their number, but ``trials``, ``finished``, ``best`` and
+    ``write_csv`` go through all of them.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, space: SearchSpace) -> None:
@@ -101,8 +105,12 @@ class TrialStore:
         self.path = path
         self._connection = connection
         self._space = space
-        self._asked: dict[int, Architecture] = {}
+        self._asked: set[Architecture] = set()
+        self._pending: dict[int, Architecture] = {}
         self._told: dict[int, Trial] = {}
+        self._finished: list[Trial] = []
+        #: The highest score; None before there is one.
+        self.best_score: float | None = None
 
     @classmethod
     def open(cls, path: Path, header: Mapping[str, Any], space: SearchSpace) -> TrialStore:
@@ -126,6 +134,11 @@ class TrialStore:
             return store
 
     @property
+    def num_told(self) -> int:
+        """How many trials were told."""
+        return len(self._told)
+
+    @property
     def trials(self) -> tuple[Trial, ...]:
         """The told trials, ordered by number."""
         return tuple(self._told[number] for number in sorted(self._told))
@@ -133,14 +146,21 @@ class TrialStore:
     @property
     def finished(self) -> tuple[Trial, ...]:
         """The told trials in the order they were told; it is kept in the file as well."""
-        return tuple(self._told.values())
+        return tuple(self._finished)
+
+    def trials_from(self, number: int) -> tuple[Trial, ...]:
+        """The told trials from a number on, ordered by number; nothing may be pending."""
+        assert not self._pending, "numbers may be missing"
+        return tuple(self._told[i] for i in range(number, len(self._told)))
+
+    def finished_from(self, position: int) -> tuple[Trial, ...]:
+        """The told trials from a position in ``finished`` on."""
+        return tuple(self._finished[position:])
 
     @property
     def pending(self) -> tuple[tuple[int, Architecture], ...]:
         """Number and architecture of what was asked and not yet told, ordered by number."""
-        return tuple(
-            (number, arch) for number, arch in self._asked.items() if number not in self._told
-        )
+        return tuple(self._pending.items())
 
     def ask(self, archs: Sequence[Architecture]) -> None:
         """Records architectures before they are measured; they get the next numbers.
@@ -148,14 +168,14 @@ class TrialStore:
         Raises:
             ValueError: If one is not of this space, or was asked before.
         """
-        seen = set(self._asked.values())
+        new: set[Architecture] = set()
         for arch in archs:
             self._space.validate(arch)
-            if arch in seen:
+            if arch in self._asked or arch in new:
                 raise ValueError(
                     f"{self._space.format(arch)} was asked before; a search asks for each once."
                 )
-            seen.add(arch)
+            new.add(arch)
         asked = dict(enumerate(archs, start=len(self._asked)))
         with self._connection as transaction:
             transaction.execute("BEGIN IMMEDIATE")
@@ -166,7 +186,8 @@ class TrialStore:
                     for number, arch in asked.items()
                 ],
             )
-        self._asked.update(asked)
+        self._asked |= new
+        self._pending.update(asked)
 
     def tell(self, trial: Trial) -> None:
         """Records what a pending architecture measured.
@@ -174,10 +195,10 @@ class TrialStore:
         Raises:
             ValueError: If ``trial`` is not one of ``pending``.
         """
-        if (trial.number, trial.arch) not in self.pending:
+        if self._pending.get(trial.number) != trial.arch:
             raise ValueError(
                 f"Trial {trial.number} of {trial.arch.choices} is not pending; "
-                f"pending are the numbers {[number for number, _ in self.pending]}."
+                f"pending are the numbers {list(self._pending)}."
             )
         trial = _plain(trial)
         with self._connection as transaction:
@@ -195,7 +216,14 @@ class TrialStore:
                     trial.number,
                 ),
             )
+        self._add(trial)
+
+    def _add(self, trial: Trial) -> None:
+        self._pending.pop(trial.number, None)
         self._told[trial.number] = trial
+        self._finished.append(trial)
+        if trial.score is not None and (self.best_score is None or trial.score > self.best_score):
+            self.best_score = trial.score
 
     def best(self, k: int = 1, tie_breaker: str | None = None) -> list[Trial]:
         """The ``k`` highest scores, best first, the earlier of equals first; fewer if fewer exist.
@@ -210,7 +238,7 @@ class TrialStore:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         scored = [trial for trial in self.trials if trial.score is not None]
-        return sorted(scored, key=lambda trial: place(trial, tie_breaker))[:k]
+        return heapq.nsmallest(k, scored, key=lambda trial: place(trial, tie_breaker))
 
     def write_csv(self, path: Path) -> None:
         """Writes the told trials as a table, replacing ``path`` in one step.
@@ -220,7 +248,7 @@ class TrialStore:
         of those is written as ``metric_<name>``. Curves stay in the store.
         """
         columns = ("number", "arch", "score", "seconds", "error", "position")
-        positions = {number: position for position, number in enumerate(self._told)}
+        positions = {trial.number: position for position, trial in enumerate(self._finished)}
         metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
         with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -253,13 +281,16 @@ class TrialStore:
             self._connection.execute("ALTER TABLE trials ADD COLUMN position INTEGER")
         told: dict[int, Trial] = {}
         for number, arch, trial in _rows(self._connection, self._space):
-            self._asked[number] = arch
-            if trial is not None:
+            self._asked.add(arch)
+            if trial is None:
+                self._pending[number] = arch
+            else:
                 told[number] = trial
         order = self._connection.execute(
             "SELECT number FROM trials WHERE is_told ORDER BY position, number"  # NULLs are first
         )
-        self._told = {number: told[number] for (number,) in order}
+        for (number,) in order:
+            self._add(told[number])
 
 
 def read_header(path: Path) -> dict[str, Any]:

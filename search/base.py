@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials import Trial
-from search.rows import are_new
+from search.rows import RowSet, are_new
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
@@ -58,8 +58,11 @@ class SearchAlgorithm(abc.ABC):
         self.seed = seed
         self.are_feasible = are_feasible if are_feasible is not None else _all_feasible
         self.trials: list[Trial] = []
-        self._seen: set[Architecture] = set()
-        self._seen_choices = space.choices_of([])
+        self._successful: list[Trial] = []
+        self._seen = RowSet()
+        self._unseen_mask: NDArray[np.bool_] | None = (
+            None  # of feasible_choices, once it was asked for
+        )
 
     @abc.abstractmethod
     def ask(self, num_archs: int) -> list[Architecture]:
@@ -78,16 +81,19 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             ValueError: If an architecture is not of this space, or was told before.
         """
-        seen = set(self._seen)
         for trial in trials:
             self.space.validate(trial.arch)
-            if trial.arch in seen:
-                raise ValueError(f"{self.space.format(trial.arch)} was told before.")
-            seen.add(trial.arch)
         told = self.space.choices_of(trial.arch for trial in trials)
-        self._seen_choices = np.concatenate([self._seen_choices, told])
-        self._seen = seen
+        is_known = self._seen.hold(told) | ~are_new(told, told[:0])
+        if is_known.any():
+            known = trials[int(is_known.argmax())].arch
+            raise ValueError(f"{self.space.format(known)} was told before.")
+        self._seen.add(told)
+        if self._unseen_mask is not None:
+            rows = [self._feasible_rows.get(trial.arch.choices) for trial in trials]
+            self._unseen_mask[[row for row in rows if row is not None]] = False
         self.trials.extend(trials)
+        self._successful.extend(trial for trial in trials if trial.score is not None)
 
     def next_batch_size(self, batch_size: int) -> int:
         """How many architectures to ask for next in a search by batches of ``batch_size``."""
@@ -113,6 +119,18 @@ class SearchAlgorithm(abc.ABC):
         feasible.flags.writeable = False
         return feasible
 
+    @cached_property
+    def _feasible_rows(self) -> dict[tuple[int, ...], int]:
+        """Where each architecture is among ``feasible_choices``."""
+        return {tuple(row): i for i, row in enumerate(self.feasible_choices.tolist())}
+
+    @property
+    def _feasible_unseen(self) -> NDArray[np.bool_]:
+        """Which of ``feasible_choices`` were not told before; not to be changed."""
+        if self._unseen_mask is None:
+            self._unseen_mask = ~self._seen.hold(self.feasible_choices)
+        return self._unseen_mask
+
     def _rng(self) -> np.random.Generator:
         """The random numbers of the next ask."""
         return np.random.default_rng((self.seed, len(self.trials)))
@@ -122,7 +140,7 @@ class SearchAlgorithm(abc.ABC):
         if num_archs < 1:
             raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
         if self.is_enumerable:
-            num_left = int(self._are_unseen(self.feasible_choices).sum())
+            num_left = int(self._feasible_unseen.sum())
             if num_left < num_archs:
                 raise StarvedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
@@ -131,8 +149,10 @@ class SearchAlgorithm(abc.ABC):
                 )
 
     def _are_unseen(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of distinct architectures were not told before, (num_archs,)."""
-        return are_new(choices, self._seen_choices)
+        """Which architectures were not told before, (num_archs,)."""
+        if self.is_enumerable and choices is self.feasible_choices:
+            return self._feasible_unseen
+        return ~self._seen.hold(choices)
 
     def _sample_unseen(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draws distinct, unseen, feasible architectures; uniformly where the space is enumerable.
@@ -145,17 +165,28 @@ class SearchAlgorithm(abc.ABC):
         """
         self._check_num_archs(num_archs)
         if self.is_enumerable:
-            unseen = self.feasible_choices[self._are_unseen(self.feasible_choices)]
+            unseen = self.feasible_choices[self._feasible_unseen]
             return unseen[rng.choice(len(unseen), num_archs, replace=False)]
-        return self._sample_random(num_archs, rng, excluded=self._seen_choices)
+        return self._sample_random(num_archs, rng)
 
     def _sample_random(
-        self, num_archs: int, rng: np.random.Generator, *, excluded: NDArray[np.int64]
+        self,
+        num_archs: int,
+        rng: np.random.Generator,
+        *,
+        excluded: NDArray[np.int64] | None = None,
+        allows_seen: bool = False,
     ) -> NDArray[np.int64]:
         """Draws distinct feasible architectures with every decision uniform, by rejection.
 
+        Args:
+            num_archs: How many.
+            rng: Where random numbers come from.
+            excluded: Not wanted, (num_excluded, num_decisions).
+            allows_seen: Whether those that were told before are wanted too.
+
         Returns:
-            (num_archs, num_decisions), none of them among ``excluded``.
+            (num_archs, num_decisions).
 
         Raises:
             StarvedError: If ``MAX_DRAWS`` draws are not enough; the message says what they ran
@@ -165,6 +196,7 @@ class SearchAlgorithm(abc.ABC):
             lambda size: self.space.sample_choices(size, rng),
             num_archs,
             excluded=excluded,
+            allows_seen=allows_seen,
             max_draws=MAX_DRAWS,
         )
         if len(drawn.choices) < num_archs:
@@ -181,17 +213,21 @@ class SearchAlgorithm(abc.ABC):
         draw: Callable[[int], NDArray[np.int64]],
         num_archs: int,
         *,
-        excluded: NDArray[np.int64],
+        excluded: NDArray[np.int64] | None = None,
+        allows_seen: bool = False,
         max_draws: int,
     ) -> _Drawn:
-        """Collects distinct feasible architectures outside ``excluded`` from random draws.
+        """Collects distinct feasible architectures from random draws.
 
         Args:
             draw: Gives as many random canonical choices as it is asked for.
             num_archs: How many architectures are wanted.
             excluded: Not wanted, (num_excluded, num_decisions).
+            allows_seen: Whether those that were told before are wanted too.
             max_draws: After so many draws what was found is enough.
         """
+        if excluded is None:
+            excluded = self.space.choices_of([])
         known = excluded  # and what was found
         num_draws, num_infeasible, num_known = 0, 0, 0
         chunk_size = 2 * num_archs
@@ -200,7 +236,10 @@ class SearchAlgorithm(abc.ABC):
             feasible = choices[self.are_feasible(choices)]
             num_draws += len(choices)
             num_infeasible += len(choices) - len(feasible)
-            new = feasible[are_new(feasible, known)]
+            is_new = are_new(feasible, known)
+            if not allows_seen:
+                is_new &= ~self._seen.hold(feasible)
+            new = feasible[is_new]
             num_known += len(feasible) - len(new)
             known = np.concatenate([known, new])
             chunk_size *= 2
@@ -246,7 +285,7 @@ class RandomFirstSearch(SearchAlgorithm):
 
     @property
     def _num_successful(self) -> int:
-        return sum(trial.score is not None for trial in self.trials)
+        return len(self._successful)
 
 
 class _Drawn(NamedTuple):

@@ -367,17 +367,23 @@ def _search(args: argparse.Namespace, job: Job) -> int:
 
     def describe() -> str:
         return (
-            f"The {len(store.finished)} trials that were told are safe in {store.path}. Free space,"
+            f"The {store.num_told} trials that were told are safe in {store.path}. Free space,"
             " or mend what is wrong there, and run the same command again."
         )
 
-    with store, saying_what_is_safe(describe):
-        write_args(args.output, vars(args))
-        return _run(args, job)
+    with saying_what_is_safe(describe):
+        with store:
+            write_args(args.output, vars(args))
+            status = _run(args, job)
+        if status == 0:
+            best = store.best(NUM_BEST, tie_breaker(job.header["estimator"]))
+            result = finish_search(args, job, store.trials, best)
+            print_result({**result, "files": args.output})
+    return status
 
 
 def _run(args: argparse.Namespace, job: Job) -> int:
-    """Searches, and writes what was found."""
+    """Searches, and writes the trials as a table; the exit status."""
     store = job.store
     if isinstance(job.estimator, TSEEstimator):
         job.estimator.note_finished(
@@ -398,16 +404,13 @@ def _run(args: argparse.Namespace, job: Job) -> int:
             print_result(
                 {
                     "status": "interrupted",
-                    "trials": len(store.trials),
+                    "trials": store.num_told,
                     "continue": "the same command again",
                 }
             )
             return INTERRUPTED
         except (SearchError, StarvedError, ExecutorError) as error:
             return fail(PROGRAM, error)
-    best = store.best(NUM_BEST, tie_breaker(job.header["estimator"]))
-    result = finish_search(args, job, store.trials, best)
-    print_result({**result, "files": args.output})
     return 0
 
 

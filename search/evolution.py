@@ -71,7 +71,7 @@ class GeneticSearch(ProposalSearch):
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        best = best_first(successful)[: self.num_parents]
+        best = best_first(successful, self.num_parents)
         parents = self.space.choices_of(trial.arch for trial in best)
 
         def mutants(size: int) -> NDArray[np.int64]:
@@ -89,7 +89,7 @@ class GeneticSearch(ProposalSearch):
             drawn = self._draw_feasible(
                 draw,
                 wanted,
-                excluded=np.concatenate([self._seen_choices, children]),
+                excluded=children,
                 max_draws=_DRAWS_PER_CHILD * wanted,
             )
             children = np.concatenate([children, drawn.choices])
@@ -159,7 +159,6 @@ class RegularizedEvolution(ProposalSearch):
         return self._draw_feasible(
             mutants,
             num_archs,
-            excluded=self._seen_choices,
             max_draws=_DRAWS_PER_CHILD * num_archs,
         ).choices
 

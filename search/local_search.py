@@ -65,7 +65,7 @@ class LocalSearch(ProposalSearch):
         while start < len(trials) and len(found) < num_archs:
             neighbors = [self._neighbors_of(trial) for trial in trials[start:stop]]
             candidates = np.concatenate([found, *neighbors])
-            found = candidates[are_new(candidates, self._seen_choices)]
+            found = candidates[are_new(candidates, candidates[:0]) & self._are_unseen(candidates)]
             start, stop = stop, 2 * stop  # late in a search those of many are all seen
         return found[:num_archs]
 

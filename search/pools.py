@@ -111,8 +111,7 @@ class RankingSearch(RandomFirstSearch):
     def _fixed_pool(self) -> NDArray[np.int64]:
         """Random feasible architectures, the same whatever was told."""
         rng = np.random.default_rng((self.seed, 0, 2))  # predictors are seeded with (…, …, 1)
-        nothing = self.space.choices_of([])
-        return self._sample_random(self.pool_size, rng, excluded=nothing)
+        return self._sample_random(self.pool_size, rng, allows_seen=True)
 
     def _fresh_pool(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Told, random, mutated and crossed architectures."""
@@ -144,7 +143,7 @@ class RankingSearch(RandomFirstSearch):
             drawn = self._draw_feasible(
                 draw,
                 wanted,
-                excluded=np.concatenate([self._seen_choices, pool]),
+                excluded=pool,
                 max_draws=max_draws or _DRAWS_PER_OFFSPRING * wanted,
             )
             pool = np.concatenate([pool, drawn.choices])

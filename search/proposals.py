@@ -6,6 +6,7 @@ A subclass says what it proposes; everything else of an ask is here.
 from __future__ import annotations
 
 import abc
+import heapq
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -43,14 +44,12 @@ class ProposalSearch(RandomFirstSearch):
         self._check_num_archs(num_archs)
         if self._is_initial:
             return self.space.architectures(self._sample_unseen(num_archs, rng))
-        successful = [trial for trial in self.trials if trial.score is not None]
-        chosen = self._proposals(successful, num_archs, rng)
+        chosen = self._proposals(self._successful, num_archs, rng)
         if len(chosen) < num_archs:
             if self.is_enumerable:  # so many are enough, whichever of them are proposals
                 others = self._sample_unseen(num_archs, rng)
             else:
-                excluded = np.concatenate([self._seen_choices, chosen])
-                others = self._sample_random(num_archs - len(chosen), rng, excluded=excluded)
+                others = self._sample_random(num_archs - len(chosen), rng, excluded=chosen)
             others = others[are_new(others, chosen)]
             chosen = np.concatenate([chosen, others])[:num_archs]
         return self.space.architectures(chosen)
@@ -68,7 +67,13 @@ class ProposalSearch(RandomFirstSearch):
         """
 
 
-def best_first(trials: Iterable[Trial]) -> list[Trial]:
-    """The successful trials by score, equals in the order they come in."""
-    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
-    return [trial for _, trial in sorted(scored, key=lambda pair: -pair[0])]
+def best_first(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
+    """The successful trials by score, equals in the order they come in; the first of them or all.
+
+    Args:
+        trials: Failed ones are left out.
+        num_trials: How many of the best; None for all.
+    """
+    scored = [(-trial.score, trial) for trial in trials if trial.score is not None]
+    num_best = len(scored) if num_trials is None else num_trials
+    return [trial for _, trial in heapq.nsmallest(num_best, scored, key=lambda pair: pair[0])]

@@ -36,3 +36,25 @@ def are_new(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
     """
     first = first_copies(np.concatenate([known, choices]))[len(known) :]
     return np.asarray(first == np.arange(len(known), len(known) + len(choices)))
+
+
+class RowSet:
+    """Rows of choices that are asked for again and again, while some are added."""
+
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
+
+    def add(self, choices: NDArray[np.int64]) -> None:
+        """Adds rows (num_rows, num_decisions)."""
+        self._keys.update(_keys_of(choices))
+
+    def hold(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows are among them, (num_rows,)."""
+        keys = self._keys
+        return np.array([key in keys for key in _keys_of(choices)], np.bool_)
+
+
+def _keys_of(choices: NDArray[np.int64]) -> list[bytes]:
+    contiguous = np.ascontiguousarray(choices, np.int64)
+    data, size = contiguous.tobytes(), contiguous.shape[1] * contiguous.itemsize
+    return [data[i : i + size] for i in range(0, len(data), size)]

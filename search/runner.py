@@ -70,11 +70,11 @@ def run_search(
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
     check_store(store, num_trials=num_trials)
     _tell_finished(algorithm, store, batch_size)
-    if len(store.trials) < num_trials:
+    if store.num_told < num_trials:
         with (
             tqdm(
                 total=num_trials,
-                initial=len(store.trials),
+                initial=store.num_told,
                 unit="trial",
                 disable=hides_bars(),
             ) as progress,
@@ -120,9 +120,9 @@ def _tie_breaker(estimator: Estimator) -> str | None:
 def _tell_finished(algorithm: SearchAlgorithm, store: TrialStore, batch_size: int) -> None:
     """Tells what the algorithm may know: one by one as they come, or a whole batch by number."""
     if batch_size == 1:
-        algorithm.tell(store.finished[len(algorithm.trials) :])
+        algorithm.tell(store.finished_from(len(algorithm.trials)))
     elif not store.pending:
-        algorithm.tell(store.trials[len(algorithm.trials) :])
+        algorithm.tell(store.trials_from(len(algorithm.trials)))
 
 
 def _ask(
@@ -135,7 +135,7 @@ def _ask(
     wanted = algorithm.next_batch_size(batch_size)
     if batch_size == 1 and wanted == 1:
         wanted = capacity
-    num_left = num_trials - len(store.trials) - len(in_flight)
+    num_left = num_trials - store.num_told - len(in_flight)
     num_new = min(wanted - len(in_flight), num_left)
     if num_new <= 0:
         return ()
@@ -146,8 +146,7 @@ def _ask(
 
 
 def _best_score(store: TrialStore) -> str:
-    best = store.best()
-    return f"{best[0].score:.4g}" if best else "none"
+    return "none" if store.best_score is None else f"{store.best_score:.4g}"
 
 
 def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int) -> None:

@@ -130,7 +130,7 @@ class StructuralBO(RankingSearch):
                 parents[rng.integers(len(parents), size=size)], rng
             ),
             NUM_MUTANTS,
-            excluded=np.concatenate([self._seen_choices, choices]),
+            excluded=choices,
             max_draws=4 * NUM_MUTANTS,
         )
         table = belief.table.joined(self._features.of(drawn.choices))

@@ -82,7 +82,7 @@ class TPESearch(ProposalSearch):
 
         wanted = self.num_candidates * num_archs
         candidates = self._draw_feasible(
-            draw, wanted, excluded=self._seen_choices, max_draws=_DRAWS_PER_CANDIDATE * wanted
+            draw, wanted, max_draws=_DRAWS_PER_CANDIDATE * wanted
         ).choices
         # in some spaces choices drawn one by one may make no architecture
         candidates = candidates[self.space.are_valid(candidates)]
