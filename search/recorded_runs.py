@@ -245,6 +245,8 @@ def _command(args: Mapping[str, Any]) -> str:
         if name == "config" or value is None or is_plain:
             continue
         if isinstance(value, bool):
+            if value == parser.get_default(name):
+                continue
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             values = value if isinstance(value, list) else [value]

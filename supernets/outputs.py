@@ -194,7 +194,7 @@ def _as_user_error(output: _Output) -> Iterator[None]:
     except OSError as error:
         raise ValueError(
             f"Cannot write to {output.option} {output.folder / (output.name or '')}: "
-            f"{error.strerror}; choose another folder."
+            f"{error.strerror}; choose another {output.option}."
         ) from error
 
 

@@ -94,7 +94,7 @@ def test_a_refused_process_leaves_the_temporary_files_of_the_first(tmp_path: Pat
 def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for output in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(ValueError, match="Cannot write to --output .*choose another folder"):
+        with pytest.raises(ValueError, match="Cannot write to --output .*choose another --output"):
             Outputs().own(output)
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_at_the_lock_is_a_users_error(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(ValueError, match="No space left on device; choose another folder"):
+    with pytest.raises(ValueError, match="No space left on device; choose another --output"):
         Outputs().own(tmp_path)
     assert names(tmp_path) == []
 
