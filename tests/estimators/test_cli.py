@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,28 @@ def test_the_noise_of_the_truth_is_told_by_its_test_set_and_seeds(
     assert (found["test_images"], found["num_seeds"]) == (100, 2) and found["by_seeds"] < 1
     assert found["spearman"] == pytest.approx(found["by_test_set"] * found["by_seeds"])
     assert "noise ceiling" in (tmp_path / "given" / "report.html").read_text()
+
+
+def test_costs_are_those_of_now_whenever_something_was_measured(
+    rank: Command, tmp_path: Path
+) -> None:
+    scores = "--estimators macs benchmark_macs params benchmark_params"
+    assert rank(tmp_path, scores=scores) == 0
+    first = json.loads((tmp_path / "ranking.json").read_text())
+    (store,) = tmp_path.glob("measurements-*.db")
+    with closing(sqlite3.connect(store)) as connection:  # as another version counted
+        connection.execute("UPDATE trials SET metrics = json_set(metrics, '$.macs', 7)")
+        connection.commit()
+    assert rank(tmp_path, scores=scores) == 0
+    again = json.loads((tmp_path / "ranking.json").read_text())
+    assert again["archs"] == first["archs"]
+    supernet = create_supernet("nasbench201", num_classes=10, input_size=(1, 8, 8), channels=4)
+    costs = CostModel(supernet)
+    for each in again["archs"]:
+        found = {name: values[0] for name, values in each["scores"].items()}
+        arch = SPACE.parse(each["architecture"])
+        assert found["benchmark_macs"] >= found["macs"] == each["macs"] > 7
+        assert costs.metrics(arch).keys() == found.keys()
 
 
 def test_several_supernets_have_a_mean_and_a_spread(

@@ -26,6 +26,7 @@ from supernets.data import Loaders, create_loaders
 from supernets.distributed import Ranks
 from supernets.evaluation import Evaluation, evaluate
 from supernets.factory import create_space, create_subnet, create_supernet
+from supernets.nasbench201 import NASBench201Subnet
 from supernets.nasnet_subnet import NASNetSubnet
 from supernets.retrain_config import RetrainConfig
 from supernets.standard_training import read_network_checkpoint, train_network, training_loss
@@ -686,3 +687,42 @@ def test_two_processes_do_what_one_does_with_the_doubled_minibatch(tmp_path: Pat
     for found, expected in zip(table(tmp_path / "two/plain"), table(tmp_path / "one"), strict=True):
         for name in ("train_loss", "val_loss", "ema_val_loss"):
             assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
+def test_training_of_a_whole_cell_by_an_earlier_version_goes_on(
+    loaders: Loaders, tmp_path: Path
+) -> None:
+    """Its network has a convolution that sees only zeros, and the optimizer knows it."""
+    arch = create_space("nasbench201").parse(
+        "|none~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
+    )
+    settings = {"num_classes": 10, "channels": 2, "cells_per_stage": 1, "input_size": (1, 8, 8)}
+
+    def make(is_whole: bool) -> nn.Module:
+        torch.manual_seed(0)
+        network = create_subnet(arch, **settings)
+        assert isinstance(network, NASBench201Subnet)
+        if is_whole:
+            network.make_room({"skeleton.blocks.0.edges.2.2.conv.weight": torch.zeros(())})
+            for name, tensor in network.state_dict().items():
+                if ".edges." in name:
+                    tensor.fill_(1)
+        return network
+
+    folders = {name: tmp_path / name for name in ("part", "whole", "resumed")}
+    for folder in folders.values():
+        folder.mkdir()
+    recipe = config(epochs=2)
+    first = make(is_whole=True)
+    train_network(first, loaders, config(epochs=2, stop_after=1), folders["part"], device=CPU)
+    train_network(make(is_whole=True), loaders, recipe, folders["whole"], device=CPU)
+    resumed = make(is_whole=False)
+    before = read_network_checkpoint(folders["part"] / "last.pt")
+    before["config"]["stop_after"] = None
+    train_network(resumed, loaders, recipe, folders["resumed"], device=CPU, resume_from=before)
+    expected = read_network_checkpoint(folders["whole"] / "last.pt")["state_dict"]
+    found = resumed.state_dict()
+    assert found.keys() == expected.keys()
+    assert any(".edges.2.2." in name for name in found)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
