@@ -20,15 +20,16 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
     Args:
         path: The file to write; its folder must exist.
-        mode: ``"w"`` for text in UTF-8, line ends as they are written; ``"wb"`` for bytes.
+        mode: ``"w"`` for text in UTF-8, line ends as they are written and bytes of file names that
+            are not UTF-8 as ``\\udc..``; ``"wb"`` for bytes.
 
     Raises:
         OSError: If it cannot be written; names ``path``, which is then as it was before.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.paceline.tmp")
     try:
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
+        text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        with open(temporary, mode, **({} if "b" in mode else text)) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -106,9 +106,11 @@ def write_formats(
         _forget_origin(program)
     if "pt2" in formats:
         path = folder / "subnet.pt2"
-        torch.export.save(program, path)
-        with torch.inference_mode():
-            found = torch.export.load(path).module()(x)
+        # opened here: torch cannot open a path that is not UTF-8
+        with open(path, "wb") as file:
+            torch.export.save(program, file)
+        with torch.inference_mode(), open(path, "rb") as file:
+            found = torch.export.load(file).module()(x)
         facts[path.name] = {"max_difference": check_logits(path.name, found, expected)}
     if "onnx" in formats:
         path = folder / "subnet.onnx"
@@ -187,7 +189,9 @@ def _write_onnx(
     onnx.save(model, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
     differences = []
     for size in (len(x), 1):
         (found,) = session.run(["logits"], {"images": x[:size].numpy()})

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import nn
 
 from supernets.export_files import (
@@ -62,7 +62,8 @@ def load_subnet(folder: str | Path) -> nn.Module:
     if path.is_file() and sha256(path) != record.get("weights_sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
     try:
-        _stock_network(subnet).load_state_dict(load_file(path))
+        weights = load(path.read_bytes())  # load_file takes no path that is not UTF-8
+        _stock_network(subnet).load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"The weights in {path} cannot be loaded: {reason}") from error

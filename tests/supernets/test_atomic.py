@@ -93,3 +93,9 @@ def test_the_first_error_is_told_where_the_temporary_file_cannot_be_removed(
     monkeypatch.setattr(Path, "unlink", read_only)
     with pytest.raises(RuntimeError, match="first"), atomic_write(tmp_path / "state"):
         raise RuntimeError("first")
+
+
+def test_names_that_are_not_utf8_are_written_in_printable_characters(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "page.html") as file:
+        file.write(os.fsdecode(b"caf\xe9 \xc3\xa9"))
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "caf\\udce9 \u00e9"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main
 from supernets.export_files import sha256
 from supernets.export_formats import check_logits, choose_formats
-from supernets.factory import create_subnet
+from supernets.factory import SUPERNET_ONLY, create_subnet
 from supernets.spaces import Architecture
 from supernets.subnet_folder import read_subnet_record, write_subnet_folder
 
@@ -464,3 +465,23 @@ def test_averages_at_the_border_of_odd_maps_are_those_every_runtime_agrees_on(
     ]
     assert sum(each.get("ceil_mode", 0) for each in attributes) == 2  # both reductions
     assert not any(each.get("count_include_pad", 0) for each in attributes)
+
+
+def test_exports_lie_in_folders_whose_names_are_not_utf8(tmp_path: Path) -> None:
+    supernet = create_supernet(
+        "nasbench201", num_classes=3, channels=4, cells_per_stage=1, input_size=(3, 8, 8)
+    )
+    arch = supernet.space.parse("|skip_connect~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+    record = {
+        "space": "nasbench201",
+        "architecture": supernet.space.format(arch),
+        "settings": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "data": {},
+    }
+    subnet = supernet.to_standalone(supernet.extract(arch)).eval()
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    formats = [name for name in ("pt2", "onnx") if name in choose_formats(None, "nasbench201")]
+    write_subnet_folder(folder, subnet, record, (3, 8, 8), formats=formats)
+    x = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(load_subnet(folder)(x), subnet(x), atol=1e-5)
