@@ -32,8 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from hardware import write_result
-from nasbench201_truth import correlation
-from scipy.stats import spearmanr
+from nasbench201_truth import NUM_BOOTSTRAP
 from torch import Tensor
 from tqdm import tqdm
 
@@ -301,6 +300,23 @@ def spearmans(
     }
 
 
+def spearman(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Spearman's correlation with its percentile bootstrap interval over the cells."""
+    groups = [np.unique(values, return_inverse=True)[1] for values in (scores, true)]
+
+    def of(chosen: np.ndarray) -> float:
+        ranks = []
+        for group in groups:
+            drawn = np.bincount(group[chosen])
+            ranks.append((np.cumsum(drawn) - (drawn - 1) / 2)[group[chosen]])
+        return float(np.corrcoef(*ranks)[0, 1])
+
+    num, rng = len(true), np.random.default_rng(0)
+    draws = [of(rng.integers(num, size=num)) for _ in range(NUM_BOOTSTRAP)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"value": of(np.arange(num)), "low": float(low), "high": float(high)}
+
+
 def compare(
     rows: Sequence[dict[str, float]], true: np.ndarray, published: dict[str, float]
 ) -> dict[str, dict[str, Any]]:
@@ -310,7 +326,7 @@ def compare(
         scores = np.array([row[name] for row in rows])
         is_finite = np.isfinite(scores)
         # cells without a score rank last
-        result = correlation(spearmanr, np.where(is_finite, scores, -np.inf), true)
+        result = spearman(np.where(is_finite, scores, -np.inf), true)
         found[name] = {**result, "num_not_finite": int((~is_finite).sum())}
         if name in published:
             found[name]["published"] = published[name]
