@@ -6,7 +6,6 @@ import hashlib
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -39,18 +38,18 @@ def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None
         "state_dict": supernet.state_dict(),
         **training_state,
     }
-    write_dict(path, checkpoint)
+    write_archive(path, checkpoint)
 
 
-def write_dict(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Writes what ``read_dict`` reads, replacing the file whole.
+def write_archive(path: Path, content: object) -> None:
+    """Writes what ``torch.load`` reads, replacing the file whole.
 
     Raises:
         OSError: If it cannot be written; ``path`` is then as it was before.
     """
     with atomic_write(path, "wb") as file:
         target = _ErrorKeeper(file)
-        torch.save(checkpoint, cast(IO[bytes], target))
+        torch.save(content, cast(IO[bytes], target))
         if target.error is not None:
             raise target.error
 

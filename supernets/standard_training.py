@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from supernets.checkpoint import read_dict, write_dict
+from supernets.checkpoint import read_dict, write_archive
 from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
@@ -253,4 +253,4 @@ class _NetworkTask(TrainingTask):
             **state,
             **self.run_settings,
         }
-        write_dict(path, checkpoint)
+        write_archive(path, checkpoint)

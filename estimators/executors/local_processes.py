@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import multiprocessing
 import signal
 import time
@@ -10,7 +11,6 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from estimators.executors import worker
 from estimators.executors.base import (
@@ -23,8 +23,11 @@ from estimators.executors.base import (
     seconds_to_wait,
     timed_out,
 )
+from estimators.executors.payload import Payload
 from estimators.trials import Trial
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 
 class LocalProcesses(Executor):
@@ -59,13 +62,17 @@ class LocalProcesses(Executor):
         check_timeout(trial_timeout)
         self._trial_timeout = trial_timeout
         self._waiting: deque[tuple[int, Architecture]] = deque()
-        self._folder = TemporaryDirectory(prefix="paceline-")
-        path = Path(self._folder.name) / "measure.pt"
-        worker.write_measure(measure, path)
-        self._workers = [
-            _Worker(path, threads, gpus[i % len(gpus)] if gpus else None)
-            for i in range(num_workers)
-        ]
+        self._workers: list[_Worker] = []
+        self._payload = Payload()
+        try:
+            worker.write_measure(measure, self._payload.path)
+            for i in range(num_workers):
+                gpu = gpus[i % len(gpus)] if gpus else None
+                self._workers.append(_Worker(self._payload.path, threads, gpu))
+        except BaseException:  # such as a full disk
+            self.close()
+            raise
+        _logger.info("Starting %d workers, each of which loads PyTorch and the data.", num_workers)
 
     @property
     def capacity(self) -> int:
@@ -104,7 +111,7 @@ class LocalProcesses(Executor):
         for each in self._workers:
             each.join()
         self._workers = []
-        self._folder.cleanup()
+        self._payload.close()
 
     def _hand_out(self) -> None:
         for each in self._workers:
@@ -114,6 +121,10 @@ class LocalProcesses(Executor):
     def _end(self, each: _Worker, future: Future[Trial | None]) -> Trial | None:
         """What came of a candidate or of a start, if it is a trial."""
         candidate, error = each.candidate, future.exception()
+        if error is None and not each.is_ready:
+            each.is_ready = True
+            num_ready = sum(each.is_ready for each in self._workers)
+            _logger.info("%d of %d workers are ready.", num_ready, len(self._workers))
         # a worker that was asked to stop, and not by us, is lost as one that was killed is
         if not isinstance(error, BrokenProcessPool | KeyboardInterrupt):
             each.end()
@@ -159,6 +170,7 @@ class _Worker:
         (self._process,) = set(multiprocessing.active_children()) - before
         self.candidate: tuple[int, Architecture] | None = None
         self.deadline = float("inf")
+        self.is_ready = False
 
     def restart(self) -> None:
         """Ends the process at once and starts another."""

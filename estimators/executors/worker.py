@@ -12,6 +12,7 @@ import torch
 
 from estimators.executors.base import Measure
 from estimators.trials import Trial
+from supernets.checkpoint import write_archive
 from supernets.spaces import Architecture
 
 _measure: Measure | None = None
@@ -51,8 +52,14 @@ def write_measure(measure: Measure, target: Any) -> None:
     Args:
         measure: What to write.
         target: File or buffer, as of ``torch.save``.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
-    torch.save(measure, target)
+    if isinstance(target, Path):
+        write_archive(target, measure)
+    else:
+        torch.save(measure, target)
 
 
 def read_measure(source: Any) -> Measure:

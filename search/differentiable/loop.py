@@ -35,7 +35,7 @@ from search.differentiable.relaxation import create_relaxation
 from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import prune, transplant
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
-from supernets.checkpoint import read_dict, write_dict
+from supernets.checkpoint import read_dict, write_archive
 from supernets.data import ImageLoader, Loaders
 from supernets.distributed import Ranks, average_tensor
 from supernets.evaluation import evaluate
@@ -335,7 +335,7 @@ class DifferentiableSearch:
             **state,
             **self.run_settings,
         }
-        write_dict(path, checkpoint)
+        write_archive(path, checkpoint)
 
 
 def read_search_checkpoint(path: Path) -> dict[str, Any]:
