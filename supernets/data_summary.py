@@ -35,7 +35,7 @@ def summary(
         sizes: The number of images of each split.
         passed_over: The number of files that are not used, by reason; None if that is not known.
     """
-    names = ", ".join(class_names[:_SHOWN_CLASSES])
+    names = " ".join(", ".join(class_names[:_SHOWN_CLASSES]).split())  # one line
     names += ", …" if len(class_names) > _SHOWN_CLASSES else ""
     images = ", ".join(f"{size} {split}" for split, size in sizes.items())
     line = f"{len(class_names)} classes ({names}): {images} images"
@@ -100,19 +100,23 @@ def count_copies(
     if in_two:
         first = sorted(in_two[0])[:2]
         logger.warning(
-            "%d images are in two splits under different names, %s and %s for one: what is "
-            "measured on val or test is too good; remove one of each.",
-            len(in_two),
+            "%s in two splits, such as %s and %s: what is measured on val or test is too good; "
+            "remove one of each.",
+            _images_are(len(in_two)),
             *(path(index) for index in first),
         )
     in_classes = [group for group in groups if len({int(class_of[i]) for i in group}) > 1]
     if in_classes:
         logger.warning(
-            "%d images are in two classes, %s and %s for one; remove the wrong ones.",
-            len(in_classes),
+            "%s in two classes, such as %s and %s; remove the wrong ones.",
+            _images_are(len(in_classes)),
             *(path(index) for index in sorted(in_classes[0])[:2]),
         )
     return len(in_two)
+
+
+def _images_are(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count} images are"
 
 
 def _divide(

@@ -40,6 +40,12 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLIT_NAMES.items() if short in names), None)
 
 
+def split_within(name: str) -> str | None:
+    """The split that a word of a name stands for, as in ``seg_train`` and ``val2017``, or None."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return next((split for word in words if (split := split_of(word))), None)
+
+
 def image_extensions() -> frozenset[str]:
     """The extensions, in lower case with the dot, of what Pillow decodes."""
     known = Image.registered_extensions()

@@ -13,11 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from supernets.image_scan import OTHER_PICTURES, Classes, Scan, printable, split_of
+from supernets.image_scan import (
+    OTHER_PICTURES,
+    Classes,
+    Scan,
+    printable,
+    split_of,
+    split_within,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +59,8 @@ def look_at(
             certain, or the splits do not fit each other.
     """
     if not data_dir.is_dir():
-        raise ValueError(f"Image folder {data_dir} does not exist; pass --data-dir.")
+        is_what = "is a file, not a folder" if data_dir.exists() else "does not exist"
+        raise ValueError(f"Image folder {data_dir} {is_what}; pass --data-dir.")
     tree = Scan(data_dir, with_tars)
     roles = _named_roles(tree, named) if named and any(named.values()) else _roles(tree)
     if not roles:
@@ -78,12 +86,18 @@ def _roles(tree: Scan) -> dict[str, str]:
     ]
     trains = [name for name in has_classes if splits[name] == "train"]
     if others and splits and not trains:
+        is_class = len(splits) == 1 and not any("/" in i.partition("/")[2] for i in _all(tops))
         shared = [n for n in splits if splits[n] == "train" or n.lower() in ("val", "test")]
-        if shared:
+        if shared and not (is_class and splits[shared[0]] == "train"):
             raise _shared_name(tree.data_dir, shared[0], others)
-        for name in splits:
-            logger.warning("%s is taken for a class: there is no train split beside it.", name)
+        for name, split in splits.items():
+            why = "there is no train split beside it"
+            if split == "train":
+                why = "it holds images, and no folders of classes"
+            logger.warning("%s is taken for a class: %s.", name, why)
         return {}
+    if not splits:
+        _check_spelling(tree.data_dir, tops)
     if others and trains and len(has_classes) == 1:
         inner = tree.within(trains[0])
         if any(inner & tree.within(other) for other in others):
@@ -100,6 +114,21 @@ def _roles(tree: Scan) -> dict[str, str]:
         names = " and ".join(roles.values())
         raise ValueError(f"{tree.data_dir} has {names}, but no folder train; add it.")
     return roles
+
+
+def _all(classes: Classes) -> Iterator[str]:
+    return (image for images in classes.values() for image in images)
+
+
+def _check_spelling(data_dir: Path, tops: Iterable[str]) -> None:
+    """Refuses ``seg_train`` beside ``seg_test`` as classes: by their names they are splits."""
+    splits = {name: split for name in tops if (split := split_within(name))}
+    if "train" in splits.values() and len(set(splits.values())) > 1:
+        raise ValueError(
+            f"{data_dir} has the folders {_some(sorted(splits))}, which look like splits under "
+            "other names; call them train, val and test, or, if all are classes, move them into a "
+            "folder train."
+        )
 
 
 def _shared_name(data_dir: Path, name: str, others: list[str]) -> ValueError:
@@ -214,13 +243,17 @@ def _check_plain(data_dir: Path, classes: Classes) -> None:
         name: {image.split("/")[1] for image in images if image.count("/") > 1}
         for name, images in classes.items()
     }
+    name = next(iter(classes))
     if all(len({split_of(folder) for folder in found} - {None}) > 1 for found in inner.values()):
-        name = next(iter(classes))
+        if len(classes) == 1:
+            raise ValueError(
+                f"{data_dir} holds a single folder, with the splits {_some(sorted(inner[name]))}; "
+                f"pass --data-dir {printable(str(data_dir / name))}."
+            )
         raise ValueError(
             f"{data_dir / name} holds the splits {_some(sorted(inner[name]))}; expected a folder "
             "of classes in each split, train/<class>, not splits in each class."
         )
-    name = next(iter(classes))
     if len(classes) == 1 and len(inner[name]) > 1:
         raise ValueError(
             f"{data_dir} has the single class {printable(name)!r}, with the folders "

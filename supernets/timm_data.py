@@ -223,6 +223,8 @@ def _open_folder(
     if not data_dir.exists():
         raise ValueError(f"Image folder or tar file {data_dir} does not exist; pass --data-dir.")
     if data_dir.is_file():
+        if data_dir.suffix != ".tar":  # as timm asks
+            raise ValueError(f"{data_dir} is neither a folder nor a .tar file; pass --data-dir.")
         if options.train_split or options.val_split or options.test_split:
             raise ValueError(f"{data_dir} is a single tar file; leave the names of splits out.")
         part = _open_tar(data_dir, data_dir.parent)

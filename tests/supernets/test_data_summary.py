@@ -24,6 +24,7 @@ def test_line_names_classes_splits_and_what_is_passed_over() -> None:
     assert many.startswith("1000 classes (0, 1, 2, 3, 4, …): 240 train")
     assert many.endswith("52 files passed over: 10 .0, 9 .1, 8 .2, 7 .3, 6 .4, 12 others")
     assert summary(("a", "b"), SIZES, None).endswith("50 test images")
+    assert summary(("a\nb", "c"), SIZES, None).startswith("2 classes (a b, c): ")
 
 
 @pytest.mark.parametrize("reader", ["folder", "timm"])
@@ -45,7 +46,7 @@ def test_equal_images_in_two_splits_are_a_warning_with_their_number(
     loaders = create_loaders(reader, data_dir=tmp_path, image_size=8, num_workers=0)
     assert loaders.settings["found"]["images_in_two_splits"] == 2
     (message,) = (r.message for r in caplog.records if "in two splits" in r.message)
-    assert message.startswith("2 images are in two splits under different names, ")
+    assert message.startswith("2 images are in two splits, such as ")
 
 
 def test_files_are_compared_by_all_of_their_bytes(
@@ -63,6 +64,6 @@ def test_files_are_compared_by_all_of_their_bytes(
         return count_copies(lambda i: tmp_path / str(i), splits, np.array([0, 1, 0, 0, 0, 0, 0, 0]))
 
     assert count() == 1  # 7 is missing, and empty files are none
-    assert "1 images are in two classes" in caplog.text
+    assert "1 image is in two classes" in caplog.text
     monkeypatch.setattr(data_summary, "MAX_COMPARED", 7)
     assert count() is None

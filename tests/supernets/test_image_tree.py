@@ -146,11 +146,46 @@ def test_links_are_followed_once_and_never_in_circles(classes: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["train", "Train", "training"])
-@pytest.mark.parametrize("camera", ["", "__cam1"])
-def test_class_that_shares_its_name_with_a_split_is_refused_with_a_way_out(
-    tmp_path: Path, write_images: WriteImages, name: str, camera: str
+def test_class_called_train_that_holds_images_is_a_class(
+    tmp_path: Path, write_images: WriteImages, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    fill(tmp_path, write_images, **{f"{c}{camera}": 10 for c in ("bus", "car", name)})
+    fill(tmp_path, write_images, **dict.fromkeys(("bus", "car", name), 10))
+    for loaders in open_both(tmp_path):
+        assert (sorted(loaders.class_names), sum(counts(loaders))) == (
+            sorted(("bus", "car", name)),
+            30,
+        )
+    assert f"{name} is taken for a class: it holds images, and no folders of class" in caplog.text
+    write_images(tmp_path / "test", 3)  # now they may be splits without labels as well
+    with pytest.raises(ValueError, match="a class and a split share the name"):
+        look_at(tmp_path)
+
+
+def test_splits_under_other_names_are_refused_as_classes(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    for train, test in (
+        ("seg_train", "seg_test"),
+        ("train2017", "val2017"),
+        ("x_train", "x_valid"),
+        ("TrainVal", "my Test"),
+    ):
+        data_dir = tmp_path / train
+        for name in "ab":
+            write_images(data_dir / train / name, 2)
+            write_images(data_dir / test / name, 2)
+        for reader in READERS:
+            with pytest.raises(ValueError, match=f"{train}.* look like splits under other names"):
+                create_loaders(reader, data_dir=data_dir)
+    fill(tmp_path / "classes", write_images, bullet_train=10, bus_testing=0, restraint=10)
+    assert [loaders.num_classes for loaders in open_both(tmp_path / "classes")] == [2, 2]
+
+
+@pytest.mark.parametrize("name", ["train", "Train", "training"])
+def test_class_that_shares_its_name_with_a_split_is_refused_with_a_way_out(
+    tmp_path: Path, write_images: WriteImages, name: str
+) -> None:
+    fill(tmp_path, write_images, **{f"{c}__cam1": 10 for c in ("bus", "car", name)})
     for reader in READERS:
         with pytest.raises(ValueError, match=f"a class and a split share the name '{name}'.*move"):
             create_loaders(reader, data_dir=tmp_path)
@@ -230,6 +265,14 @@ def test_splits_within_classes_and_classes_a_level_deeper_are_refused(
     fill(tmp_path / "y", write_images, images__a=3, images__b=3)
     with pytest.raises(ValueError, match=r"single class 'images'.* pass --data-dir .*images if"):
         look_at(tmp_path / "y")
+    fill(tmp_path / "z", write_images, unpacked__train__a=3, unpacked__test__a=3)
+    with pytest.raises(
+        ValueError, match=r"single folder, with the splits test, train; pass .*ed\."
+    ):
+        look_at(tmp_path / "z")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file, not a folder"):
+        look_at(tmp_path / "file")
 
 
 def test_every_opening_says_one_line_and_keeps_it(

@@ -285,6 +285,8 @@ def test_vanished_file_and_broken_tar_are_named(folder: Path) -> None:
         list(loaders.train)
     with pytest.raises(ValueError, match=r"timm cannot open .*train\.tar \("):
         open_timm(path)
+    with pytest.raises(ValueError, match=r"train\.zip is neither a folder nor a \.tar file"):
+        open_timm(path.rename(path.with_suffix(".zip")))
 
 
 def test_odd_images_are_read_as_rgb(
