@@ -11,13 +11,26 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from torch import Tensor
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 from supernets.factory import SPACES, create_supernet
+from supernets.foreign_fields import check_dict, check_training, check_weights, fields_of
+from supernets.option_types import shown
 from supernets.timm_options import as_before_val_beside_test
 
+#: Whatever reading an archive of something else meets.
+_UNPICKLING_ERRORS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 FORMAT = "paceline-supernet"
 VERSION = 1
 
@@ -105,13 +118,16 @@ def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
     _check_archive(path, what)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:  # an archive of something else
+    except _UNPICKLING_ERRORS as error:  # an archive of something else
         raise ValueError(f"{path} is not {what}.") from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != name:
         raise ValueError(f"{path} is not {what}.")
-    if checkpoint["version"] > version:
+    stored = checkpoint.get("version")
+    if not isinstance(stored, int) or stored < 1:
+        raise ValueError(f"{path} is not {what}: its version is {shown(stored)}.")
+    if stored > version:
         raise ValueError(
-            f"{path} has checkpoint version {checkpoint['version']}, this version reads up to "
+            f"{path} has checkpoint version {shown(stored)}, this version reads up to "
             f"{version}; update paceline."
         )
     return checkpoint
@@ -129,6 +145,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} holds a supernet without its training and data settings; "
             "use the last.pt of supernet-train."
         )
+    check_training(path, checkpoint)
     return checkpoint
 
 
@@ -162,17 +179,36 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     Raises:
         ValueError: If its space is unknown, or the weights do not fit the settings.
     """
-    space = checkpoint["space"]
-    if space not in SPACES:
+    space = checkpoint.get("space")
+    if not isinstance(space, str) or space not in SPACES:
         raise ValueError(
-            f"{path} holds a supernet of space {space!r}; known are {', '.join(SPACES)}."
+            f"{path} holds a supernet of space {shown(space)}; known are {', '.join(SPACES)}."
         )
-    supernet = create_supernet(space, **checkpoint["supernet_settings"])
-    try:
+    settings = check_dict(path, checkpoint, "supernet_settings")
+    check_weights(path, checkpoint)
+    with fields_of(path):
+        with torch.device("meta"):  # what does not fit the file's weights is not allocated
+            expected = create_supernet(space, **settings).state_dict()
+        _check_shapes(path, checkpoint["state_dict"], expected)
+        supernet = create_supernet(space, **settings)
         supernet.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise ValueError(f"The weights in {path} do not fit: {first_line(error)}") from error
     return supernet
+
+
+def _check_shapes(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Makes sure that weights are those of a network, by name and shape."""
+    wrong = [f"{name} is missing" for name in expected if name not in found]
+    wrong += [f"{name} is not of this network" for name in found if name not in expected]
+    wrong += [
+        f"{name} is {tuple(found[name].shape)} in place of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"The weights in {path} do not fit its settings: {_some(wrong)}; use the file as it "
+            "was written."
+        )
 
 
 def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.device) -> Supernet:
@@ -187,7 +223,7 @@ def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.devic
         ValueError: As ``supernet_from_checkpoint``.
     """
     supernet = supernet_from_checkpoint(checkpoint, path).to(device)
-    if checkpoint["train_config"]["channels_last"]:
+    if checkpoint["train_config"].get("channels_last", True):
         supernet.to(memory_format=torch.channels_last)
     return supernet
 
@@ -230,8 +266,11 @@ def reopen_data(
     given = data_dir or checkpoint.get("given_data_dir")
     if data_dir is None and checkpoint["data_dir"] is not None:
         data_dir = Path(checkpoint["data_dir"])
-    is_timm = "augmentation" in stored
-    options = TimmOptions(**stored["timm_options"]) if is_timm else None
+    augmentation = options = None
+    if "augmentation" in stored:
+        with fields_of(path):
+            augmentation = TimmAugmentation(**stored["augmentation"])
+            options = TimmOptions(**stored["timm_options"])
     if options is not None and stored["dataset"] == "timm" and "found" not in stored:
         options = as_before_val_beside_test(options, data_dir)
     loaders = create_loaders(
@@ -246,7 +285,7 @@ def reopen_data(
         num_workers=num_workers,
         skip_bad_images=checkpoint["skip_bad_images"],
         cutout=stored.get("cutout", 0),
-        augmentation=TimmAugmentation(**stored["augmentation"]) if is_timm else None,
+        augmentation=augmentation,
         timm_options=options,
     )
     found = loaders.settings

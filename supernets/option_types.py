@@ -43,11 +43,11 @@ class Whole:
             value = int(text)
         except ValueError as error:  # also of more digits than Python reads
             raise argparse.ArgumentTypeError(
-                f"must be a whole number, got {_shown(text)}"
+                f"must be a whole number, got {shown(text)}"
             ) from error
         expected = self._broken(value)
         if expected is not None:
-            raise argparse.ArgumentTypeError(f"{expected}, got {_shown(text, quotes='')}")
+            raise argparse.ArgumentTypeError(f"{expected}, got {shown(text, quotes='')}")
         return value
 
     def check(self, name: str, value: object) -> None:
@@ -61,10 +61,10 @@ class Whole:
             ValueError: If it is not.
         """
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise ValueError(f"{name} must be a whole number, got {_shown(value)}.")
+            raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
         expected = self._broken(int(value))
         if expected is not None:
-            raise ValueError(f"{name} {expected}, got {_shown(value)}.")
+            raise ValueError(f"{name} {expected}, got {shown(value)}.")
 
     def _broken(self, value: int) -> str | None:
         if value < self.least:
@@ -99,10 +99,10 @@ class Real:
         try:
             value = float(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"must be a number, got {_shown(text)}") from error
+            raise argparse.ArgumentTypeError(f"must be a number, got {shown(text)}") from error
         expected = self._broken(value)
         if expected is not None:
-            raise argparse.ArgumentTypeError(f"{expected}, got {_shown(text, quotes='')}")
+            raise argparse.ArgumentTypeError(f"{expected}, got {shown(text, quotes='')}")
         return value
 
     def check(self, name: str, value: object) -> None:
@@ -116,13 +116,13 @@ class Real:
             ValueError: If it is not.
         """
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ValueError(f"{name} must be a number, got {_shown(value)}.")
+            raise ValueError(f"{name} must be a number, got {shown(value)}.")
         try:
             expected = self._broken(float(value))
         except OverflowError:  # a whole number that no float holds
             expected = f"must be at most {self.most:g}"
         if expected is not None:
-            raise ValueError(f"{name} {expected}, got {_shown(value)}.")
+            raise ValueError(f"{name} {expected}, got {shown(value)}.")
 
     def _broken(self, value: float) -> str | None:
         if math.isinf(value) and self.most >= MAX_FLOAT:
@@ -178,12 +178,12 @@ def path(text: str) -> Path:
     """
     _check_text(text, "a path")
     if len(os.fsencode(text)) > _MAX_PATH or len(os.fsencode(max(text.split("/"), key=len))) > 255:
-        raise argparse.ArgumentTypeError(f"must be shorter, for a path, got {_shown(text)}")
+        raise argparse.ArgumentTypeError(f"must be shorter, for a path, got {shown(text)}")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(
-            f"must be a path, and there is no home folder to put for ~ in {_shown(text)}"
+            f"must be a path, and there is no home folder to put for ~ in {shown(text)}"
         ) from error
 
 
@@ -229,12 +229,12 @@ def check_settings(kinds: Mapping[str, Whole | Real], settings: Mapping[str, obj
 def _check_text(text: str, what: str) -> None:
     if not text.strip() or any(ord(character) < 32 for character in text):
         raise argparse.ArgumentTypeError(
-            f"must be {what}, without control characters, got {_shown(text)}"
+            f"must be {what}, without control characters, got {shown(text)}"
         )
 
 
-def _shown(value: object, *, quotes: str = "'") -> str:
-    """A value in a message, however long it is."""
+def shown(value: object, *, quotes: str = "'") -> str:
+    """Returns a value as a message has it, however long it is."""
     if isinstance(value, str):
         shown = repr(value) if quotes else value
     elif isinstance(value, int) and value.bit_length() > 200:

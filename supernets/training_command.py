@@ -27,6 +27,7 @@ from supernets.data import NOT_DECISIVE, Loaders, create_loaders
 from supernets.data_options import data_arguments
 from supernets.device import resolve_device
 from supernets.distributed import Ranks, all_ranks_have, start_process_group, stop_process_group
+from supernets.foreign_fields import ForeignFileError
 from supernets.outputs import saying_what_is_safe
 from supernets.train_config import SCHEDULES
 from supernets.training_loop import TrainingError, TrainResult
@@ -316,7 +317,7 @@ def run_training(
             )
         with _saying_how_to_go_on(output, how_to_continue):
             result = train()
-    except TrainingError as error:
+    except (ForeignFileError, TrainingError) as error:
         return fail(program, error)
     finally:
         stop_process_group()

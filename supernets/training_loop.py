@@ -27,7 +27,15 @@ from tqdm import tqdm
 from supernets.atomic import remove_unfinished
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_buffers, broadcast_weights
+from supernets.foreign_fields import (
+    ForeignFileError,
+    check_dict,
+    check_field,
+    check_progress,
+    check_weights,
+)
 from supernets.interrupts import StopRequest
+from supernets.optimizer_state import restore_optimizer
 from supernets.outputs import saying_what_is_safe
 from supernets.progress import hides_bars
 from supernets.training_log import TrainingLog
@@ -180,17 +188,46 @@ class TrainingLoop:
         Raises:
             ValueError: If it is of another network.
         """
+        path = self.output / "last.pt"
+        weights = ("state_dict",) if self.ema is None else ("state_dict", "raw_state_dict")
+        for name in weights:
+            check_weights(path, checkpoint, name)
         try:
-            if self.ema is not None:
-                self.ema.module.load_state_dict(checkpoint["state_dict"])
-                self.task.module.load_state_dict(checkpoint["raw_state_dict"])
-            else:
-                self.task.module.load_state_dict(checkpoint["state_dict"])
+            self.averaged.load_state_dict(checkpoint["state_dict"])
+            self.task.module.load_state_dict(checkpoint[weights[-1]])
         except RuntimeError as error:
-            raise ValueError(f"The checkpoint is of another network: {error}") from error
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.progress = Progress(**checkpoint["progress"])
+            raise ForeignFileError(f"The checkpoint is of another network: {error}") from error
+        restore_optimizer(path, self.optimizer, check_dict(path, checkpoint, "optimizer"))
+        progress = check_dict(path, checkpoint, "progress")
+        check_progress(path, progress)
+        self._check_place(path, Progress(**progress))
+        self.progress = Progress(**progress)
         self._saved_step = self.progress.step
+
+    def _check_place(self, path: Path, progress: Progress) -> None:
+        """Makes sure that there is such a place in this training."""
+        num_epochs, num_steps = divmod(progress.step, len(self.loader))
+        check_field(
+            progress.step <= self.epochs * len(self.loader),
+            path,
+            "progress['step']",
+            f"at most the {self.epochs * len(self.loader)} steps of {self.epochs} epochs",
+            progress.step,
+        )
+        check_field(
+            len(progress.history) == num_epochs,
+            path,
+            "progress['history']",
+            f"the {num_epochs} epochs of {progress.step} steps",
+            len(progress.history),
+        )
+        check_field(
+            progress.num_losses == num_steps,
+            path,
+            "progress['num_losses']",
+            f"the {num_steps} steps of the epoch that has begun",
+            progress.num_losses,
+        )
 
     def run(self, checkpoint_minutes: float, stop: StopRequest | None = None) -> TrainResult:
         """Trains to the end or to a requested stop.

@@ -76,7 +76,9 @@ def test_it_holds_plain_types_only(saved: Path) -> None:
 
 
 def test_training_state_comes_back(path: Path, make_supernet: Make) -> None:
-    save_supernet(path, make_supernet(), train_config={"epochs": 3}, data={"dataset": "digits"})
+    data = create_loaders("digits", batch_size=64).settings | {"batch_size": 64}
+    state = {"data": data, "data_dir": None, "skip_bad_images": False}
+    save_supernet(path, make_supernet(), train_config={"epochs": 3}, **state)
     assert read_training_checkpoint(path)["train_config"] == {"epochs": 3}
 
 

@@ -1,0 +1,210 @@
+"""Checks the fields of files that others may have written, before anything is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import supernets.option_types as kinds
+from supernets.option_types import shown
+from supernets.train_config import TrainConfig
+
+
+class ForeignFileError(ValueError):
+    """A file holds something other than it should; the message names the file and the field."""
+
+
+_DATA_KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "image_size": kinds.PIXELS,
+    "val_fraction": kinds.FRACTION,
+    "batch_size": kinds.BATCH,
+    "seed": kinds.SEED,
+}
+_PROGRESS_KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "step": kinds.Whole(0, 2**53),
+    "num_losses": kinds.Whole(0, 2**53),
+    "loss_sum": kinds.Real("must be a finite number", -1e30, 1e30),
+    "seconds": kinds.Real("must not be negative", 0.0, 1e12),
+}
+
+
+@contextmanager
+def fields_of(path: Path) -> Iterator[None]:
+    """Names the file in errors that come of a field that is missing or of another kind.
+
+    Raises:
+        ForeignFileError: In place of what Python and PyTorch raise then.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ForeignFileError(
+            f"{path} lacks the field {error}; use the file as it was."
+        ) from error
+    except (AttributeError, IndexError, OverflowError, RuntimeError, TypeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ForeignFileError(
+            f"{path} holds a field of another kind than expected ({lines[0]}); use the file as it "
+            "was written."
+        ) from error
+
+
+def check_field(is_right: bool, path: Path, field: str, expected: str, value: object) -> None:
+    """Makes sure of one thing about a field.
+
+    Args:
+        is_right: Whether it is as expected.
+        path: The file, for the message.
+        field: Its name there.
+        expected: What it must be.
+        value: What it is.
+
+    Raises:
+        ForeignFileError: If it is not right.
+    """
+    if not is_right:
+        raise ForeignFileError(f"{path}: {field} must be {expected}, got {shown(value)}.")
+
+
+def check_dict(path: Path, holder: object, field: str, required: Collection[str] = ()) -> Any:
+    """Returns a field that must be a dict by names.
+
+    Args:
+        path: The file, for messages.
+        holder: What has the field.
+        field: Its name there.
+        required: Names that it must have.
+
+    Raises:
+        ForeignFileError: If it is missing or something else.
+    """
+    found = holder.get(field) if isinstance(holder, Mapping) else None
+    is_named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
+    check_field(is_named, path, field, "values by name", found)
+    assert isinstance(found, dict)
+    for name in required:
+        check_field(name in found, path, field, f"values by name with {name!r}", sorted(found))
+    return found
+
+
+def check_weights(path: Path, holder: Mapping[str, Any], field: str = "state_dict") -> None:
+    """Makes sure that a field holds tensors by name, without a NaN or infinity.
+
+    Raises:
+        ForeignFileError: If it does not.
+    """
+    for name, tensor in check_dict(path, holder, field).items():
+        is_plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        check_field(is_plain, path, f"{field}[{name!r}]", "a tensor", tensor)
+        check_finite(path, f"{field}[{name!r}]", tensor)
+
+
+def check_finite(path: Path, field: str, tensor: Tensor) -> None:
+    """Makes sure that a tensor has neither NaN nor infinity.
+
+    Raises:
+        ForeignFileError: If it has.
+    """
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        number = int((~tensor.isfinite()).sum())
+        raise ForeignFileError(
+            f"{path}: {field} has {number} of {tensor.numel()} values that are NaN or infinite; "
+            "its training has diverged or the file is damaged, use another."
+        )
+
+
+def check_training(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Makes sure of what a checkpoint of a supernet's training says beside its weights.
+
+    Raises:
+        ForeignFileError: If a field is missing, or none that is written there.
+    """
+    recipe = check_dict(path, checkpoint, "train_config")
+    known = {field.name for field in fields(TrainConfig)}
+    with _named(path, "train_config"):
+        TrainConfig(**{name: value for name, value in recipe.items() if name in known})
+    check_data(path, checkpoint)
+    for name in ("data_dir", "given_data_dir"):
+        folder = checkpoint.get(name)
+        is_folder = folder is None or (isinstance(folder, str) and "\0" not in folder)
+        check_field(is_folder, path, name, "a folder or None", folder)
+    skips = checkpoint.get("skip_bad_images")
+    check_field(isinstance(skips, bool), path, "skip_bad_images", "True or False", skips)
+    if "world_size" in checkpoint:
+        with _named(path, "world_size"):
+            kinds.POSITIVE_INT.check("it", checkpoint["world_size"])
+    for name in ("paths", "progress", "optimizer"):
+        if name in checkpoint:
+            check_dict(path, checkpoint, name)
+    if "progress" in checkpoint:
+        check_progress(path, checkpoint["progress"])
+
+
+def check_data(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Makes sure of the settings of data in a checkpoint.
+
+    Raises:
+        ForeignFileError: If one is missing or none that is written there.
+    """
+    data = check_dict(
+        path, checkpoint, "data", (*_DATA_KINDS, "dataset", "class_names", "split_digest")
+    )
+    for name, kind in _DATA_KINDS.items():
+        with _named(path, "data"):
+            kind.check(name, data[name])
+    for name in ("dataset", "split_digest"):
+        check_field(isinstance(data[name], str), path, f"data[{name!r}]", "a text", data[name])
+    names = data["class_names"]
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    check_field(is_list, path, "data['class_names']", "a list of names", names)
+    for name, least in (("requested_num_val", 1), ("cutout", 0)):
+        if data.get(name) is not None:
+            with _named(path, "data"):
+                kinds.Whole(least).check(name, data[name])
+    for name in ("augmentation", "timm_options"):
+        if name in data:
+            check_dict(path, data, name)
+    check_field(
+        ("augmentation" in data) == ("timm_options" in data),
+        path,
+        "data",
+        "with both or neither of augmentation and timm_options",
+        sorted(data),
+    )
+
+
+def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
+    """Makes sure of how far a training says it has come.
+
+    Raises:
+        ForeignFileError: If a field is missing, or none that is written there.
+    """
+    expected = {*_PROGRESS_KINDS, "history"}
+    check_field(set(progress) == expected, path, "progress", str(sorted(expected)), [*progress])
+    for name, kind in _PROGRESS_KINDS.items():
+        with _named(path, "progress"):
+            kind.check(name, progress[name])
+    history = progress["history"]
+    is_table = isinstance(history, list) and all(
+        isinstance(row, dict)
+        and all(isinstance(key, str) for key in row)
+        and all(isinstance(value, int | float) for value in row.values())
+        for row in history
+    )
+    check_field(is_table, path, "progress['history']", "a list of rows of numbers", history)
+
+
+@contextmanager
+def _named(path: Path, field: str) -> Iterator[None]:
+    try:
+        yield
+    except ForeignFileError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ForeignFileError(f"{path}: {field}: {error}") from error
