@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from estimators.settings import by_content_of_texts, changes, with_units
+from estimators.trial_rows import check_json, read_row
 from supernets.atomic import atomic_write
 from supernets.digests import unchecked_inputs
 from supernets.spaces import Architecture, SearchSpace
@@ -30,6 +31,16 @@ _logger = logging.getLogger(__name__)
 FORMAT = 1
 _APPLICATION_ID = 0x70616365  # "pace", in the SQLite file header
 _LOCK_TIMEOUT = 2.0  # seconds; outlasts someone's query, not someone's search
+_FAULTS_OF_THE_DISK = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 _SCHEMA = (
     "CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE trials (
@@ -128,9 +139,16 @@ class TrialStore:
         """
         texts = _header_texts(header)
         with _closed_on_error(_connect(path)) as connection:
-            _read_or_write_header(path, connection, texts)
-            store = cls(path, connection, space)
-            store._load()
+            try:
+                _read_or_write_header(path, connection, texts)
+                store = cls(path, connection, space)
+                store._load()
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) % 256 in _FAULTS_OF_THE_DISK:
+                    raise
+                raise ValueError(
+                    f"{path} cannot be read as a store of trials: {error}; use a new --output."
+                ) from error
             return store
 
     @property
@@ -280,7 +298,7 @@ class TrialStore:
         if ("position",) not in columns.fetchall():  # a file from before; told by number
             self._connection.execute("ALTER TABLE trials ADD COLUMN position INTEGER")
         told: dict[int, Trial] = {}
-        for number, arch, trial in _rows(self._connection, self._space):
+        for number, arch, trial in _rows(self.path, self._connection, self._space):
             self._asked.add(arch)
             if trial is None:
                 self._pending[number] = arch
@@ -301,7 +319,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     with _reading(path) as connection:
         stored = connection.execute("SELECT key, value FROM header").fetchall()
-    header = {key: json.loads(value) for key, value in stored}
+    header = check_json(path, dict(stored))
     if header.pop("format", None) != FORMAT:
         raise ValueError(f"{path} was written by another version of paceline; use that one.")
     return header
@@ -318,24 +336,33 @@ def read_trials(path: Path, space: SearchSpace) -> tuple[Trial, ...]:
         ValueError: As ``read_header``, or if the architectures are not of this space.
     """
     with _reading(path) as connection:
-        rows = list(_rows(connection, space))
+        rows = list(_rows(path, connection, space))
     return tuple(trial for _, _, trial in rows if trial is not None)
 
 
 def _rows(
-    connection: sqlite3.Connection, space: SearchSpace
+    path: Path, connection: sqlite3.Connection, space: SearchSpace
 ) -> Iterator[tuple[int, Architecture, Trial | None]]:
     """What was asked for, by number, with its trial if it was told."""
     rows = connection.execute(
         "SELECT number, choices, is_told, score, metrics, seconds, error, curves "
         "FROM trials ORDER BY number"
     )
-    for number, choices, is_told, score, metrics, seconds, error, curves in rows:
-        arch = space.architecture(json.loads(choices))
+    seen: dict[Architecture, int] = {}
+    for number, values in enumerate(rows):
+        row = read_row(path, number, values)
+        try:
+            arch = space.architecture(row.choices)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: the choices of trial {number}: {error}") from error
+        if seen.setdefault(arch, number) != number:
+            raise ValueError(
+                f"{path}: trials {seen[arch]} and {number} are of one architecture, and a search "
+                "asks for each once; use the file as it was written."
+            )
         trial = None
-        if is_told:
-            points = {name: tuple(curve) for name, curve in json.loads(curves).items()}
-            trial = Trial(number, arch, score, json.loads(metrics), seconds, error, points)
+        if row.is_told:
+            trial = Trial(number, arch, row.score, row.metrics, row.seconds, row.error, row.curves)
         yield number, arch, trial
 
 
@@ -425,9 +452,9 @@ def _read_or_write_header(
         return
     if application_id != _APPLICATION_ID:
         raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
-    stored, unchecked = by_content_of_texts(
-        with_units(dict(connection.execute("SELECT key, value FROM header"))), given
-    )
+    texts = dict(connection.execute("SELECT key, value FROM header"))
+    check_json(path, texts)
+    stored, unchecked = by_content_of_texts(with_units(texts), given)
     differences = changes(stored, given)
     if differences:
         raise ValueError(

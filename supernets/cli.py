@@ -26,6 +26,7 @@ from supernets.distributed import (
     ranks_from_environment,
 )
 from supernets.factory import create_supernet, default_amp
+from supernets.foreign_fields import steps_done
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import load_ofa_checkpoint
 from supernets.outputs import Outputs
@@ -128,7 +129,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
             run_settings={**settings, "versions": versions()},
         )
 
-    resumed_at = [] if checkpoint is None else [checkpoint["progress"]["step"]]
+    resumed_at = [] if checkpoint is None else [steps_done(args.output / "last.pt", checkpoint)]
     return lambda: _work(args, run, train, resumed_at)
 
 
@@ -161,7 +162,7 @@ def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], in
         for i in range(max(reached, default=0) + 1):
             checkpoint = read_training_checkpoint(files[i])
             _check_same_run(files[i], checkpoint, run.supernet, configs[i], settings)
-            resumed_at.append(checkpoint["progress"]["step"])
+            resumed_at.append(steps_done(files[i], checkpoint))
     supernet = run.supernet
     assert isinstance(supernet, MobileNetV3Supernet)
 

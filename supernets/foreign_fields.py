@@ -179,6 +179,18 @@ def check_data(path: Path, checkpoint: Mapping[str, Any]) -> None:
     )
 
 
+def steps_done(path: Path, checkpoint: Mapping[str, Any]) -> int:
+    """Returns how many optimizer steps a training has come.
+
+    Raises:
+        ForeignFileError: If the checkpoint does not say, as none of a training would.
+    """
+    progress = check_dict(path, checkpoint, "progress")
+    check_progress(path, progress)
+    step: int = progress["step"]
+    return step
+
+
 def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
     """Makes sure of how far a training says it has come.
 
@@ -206,5 +218,5 @@ def _named(path: Path, field: str) -> Iterator[None]:
         yield
     except ForeignFileError:
         raise
-    except (ValueError, TypeError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ForeignFileError(f"{path}: {field}: {error}") from error

@@ -12,7 +12,7 @@ from torch import Tensor
 from supernets.foreign_fields import check_dict, check_field, check_finite, fields_of
 
 #: What a schedule changes from step to step.
-_SCHEDULED = ("lr", "params")
+_SCHEDULED = ("lr",)
 
 
 def restore_optimizer(
@@ -67,7 +67,7 @@ def _check_shape(path: Path, field: str, found: Tensor, parameter: Tensor) -> No
     """Averages have the shape of their parameter, or of its rows and columns."""
     is_alike = (
         found.numel() <= 1
-        or found.dim() < parameter.dim()
+        or (found.dim() < parameter.dim() and set(found.shape) <= set(parameter.shape))
         or (
             found.dim() == parameter.dim()
             and all(a in (1, b) for a, b in zip(found.shape, parameter.shape, strict=True))

@@ -36,6 +36,7 @@ from supernets.export import data_record, export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
+from supernets.foreign_fields import steps_done
 from supernets.inherited_weights import are_other_classes, head_names, load_inherited
 from supernets.outputs import Outputs
 from supernets.retrain_config import RetrainConfig
@@ -353,7 +354,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
         train,
         ranks=run.ranks,
         device=run.device,
-        resumed_at=[] if checkpoint is None else [checkpoint["progress"]["step"]],
+        resumed_at=[] if checkpoint is None else [steps_done(args.output / "last.pt", checkpoint)],
         hand_over=hand_over,
     )
 

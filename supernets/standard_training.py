@@ -27,6 +27,7 @@ from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
 from supernets.evaluation import evaluate
+from supernets.foreign_fields import check_weights, steps_done
 from supernets.interrupts import StopRequest
 from supernets.nasbench201 import NASBench201Subnet
 from supernets.nasnet_subnet import NASNetSubnet
@@ -120,7 +121,10 @@ def read_network_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: If the file is missing, truncated, or something else.
     """
     what = "a checkpoint of a network's training; expected one from supernet-retrain"
-    return read_dict(path, FORMAT, VERSION, what)
+    checkpoint = read_dict(path, FORMAT, VERSION, what)
+    check_weights(path, checkpoint)
+    steps_done(path, checkpoint)
+    return checkpoint
 
 
 def training_loss(

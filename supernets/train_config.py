@@ -112,6 +112,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_settings(KINDS, vars(self))
         checks = (
+            (isinstance(self.opt, str), "opt must be a name", self.opt),
             (self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
             (
                 self.warmup_epochs < max(1, self.epochs),

@@ -37,6 +37,7 @@ TORCH_FREE = (
     "supernets.digests",
     "supernets.text_files",
     "supernets.option_types",
+    "estimators.trial_rows",
     "estimators.trials",
     "estimators.ranking",
     "estimators.curve_scores",

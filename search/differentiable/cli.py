@@ -46,6 +46,7 @@ from supernets.cost import CostModel
 from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
 from supernets.factory import create_relaxed_network, create_space, default_amp
+from supernets.foreign_fields import check_dict, steps_done
 from supernets.outputs import Outputs
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture, CellSpace
@@ -120,7 +121,9 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         run_settings={"settings": settings, "versions": versions()},
     )
     if checkpoint is not None:
-        stored, unchecked = by_content(checkpoint["settings"], settings)
+        stored, unchecked = by_content(
+            check_dict(args.output / "last.pt", checkpoint, "settings"), settings
+        )
         check_same_settings(args.output, stored, settings)
         if unchecked:
             _logger.warning(unchecked_inputs(args.output / "last.pt", unchecked))
@@ -139,7 +142,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         device=device,
         resumed_at=[]
         if checkpoint is None
-        else [checkpoint["stage"], checkpoint["progress"]["step"]],
+        else [checkpoint["stage"], steps_done(args.output / "last.pt", checkpoint)],
         hand_over=lambda: _hand_over(args, search),
         how_to_continue="the same command again",
     )

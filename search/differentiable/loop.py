@@ -39,6 +39,7 @@ from supernets.checkpoint import read_dict, write_archive
 from supernets.data import ImageLoader, Loaders
 from supernets.distributed import Ranks, average_tensor
 from supernets.evaluation import evaluate
+from supernets.foreign_fields import check_dict, check_field, check_finite, fields_of, steps_done
 from supernets.interrupts import StopRequest
 from supernets.relaxed import FixedMixture, RelaxedNetwork
 from supernets.single_images import check_single_images, smallest_minibatch
@@ -155,9 +156,14 @@ class DifferentiableSearch:
         Raises:
             ValueError: If it is of another network.
         """
+        path, num_stages = self.output / "last.pt", len(self.config.stages)
         self.stage = checkpoint["stage"]
-        self.network = self._build(checkpoint["alive"].numpy())
-        self.alphas.load_state_dict(checkpoint["alphas"])
+        check_field(self.stage < num_stages, path, "stage", f"below {num_stages}", self.stage)
+        with fields_of(path):
+            self.network = self._build(checkpoint["alive"].numpy())
+            for name in ("values", "gradient_sum"):
+                check_finite(path, f"alphas[{name!r}]", checkpoint["alphas"][name])
+            self.alphas.load_state_dict(checkpoint["alphas"], path)
         self.history = list(checkpoint["history"])
         self._checkpoint = checkpoint
 
@@ -345,4 +351,13 @@ def read_search_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: If the file is missing, truncated, or something else.
     """
     what = "a checkpoint of a differentiable search; expected one from supernet-search"
-    return read_dict(path, FORMAT, VERSION, what)
+    checkpoint = read_dict(path, FORMAT, VERSION, what)
+    steps_done(path, checkpoint)
+    check_dict(path, checkpoint, "alphas")
+    stage, alive, history = (checkpoint.get(name) for name in ("stage", "alive", "history"))
+    check_field(type(stage) is int and stage >= 0, path, "stage", "a whole number", stage)
+    is_mask = isinstance(alive, torch.Tensor) and alive.dtype == torch.bool and alive.dim() == 3
+    check_field(is_mask, path, "alive", "which operations there are, as a tensor", alive)
+    is_list = isinstance(history, list) and all(isinstance(row, dict) for row in history)
+    check_field(is_list, path, "history", "a list of epochs", history)
+    return checkpoint

@@ -24,6 +24,8 @@ from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_tensor
+from supernets.foreign_fields import check_field
+from supernets.optimizer_state import restore_optimizer
 from supernets.relaxed import RelaxedNetwork
 from supernets.training_loop import StepLosses, TrainingTask
 
@@ -70,12 +72,23 @@ class Alphas:
             "num_summed": self.num_summed,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what ``state_dict`` gave."""
+    def load_state_dict(self, state: Mapping[str, Any], path: Path) -> None:
+        """Goes on from what ``state_dict`` gave.
+
+        Args:
+            state: The state.
+            path: The checkpoint it comes from, for messages.
+
+        Raises:
+            ForeignFileError: If it is none.
+        """
+        for name in ("steps", "num_summed"):
+            number = state[name]
+            check_field(type(number) is int and number >= 0, path, name, "a whole number", number)
         with torch.no_grad():
             self.values.copy_(state["values"])
             self.gradient_sum.copy_(state["gradient_sum"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(path, self.optimizer, state["optimizer"])
         self.steps, self.num_summed = state["steps"], state["num_summed"]
 
 

@@ -321,7 +321,7 @@ def test_a_loss_that_is_not_finite_names_step_path_and_lr(
     assert checkpoint(tmp_path)["progress"]["step"] == STEPS_PER_EPOCH
 
 
-@pytest.mark.parametrize("lr", ["1e6", "1e30", "inf"])
+@pytest.mark.parametrize("lr", ["1e6", "1e18"])
 def test_a_huge_learning_rate_ends_in_one_line_and_leaves_no_broken_checkpoint(
     lr: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
