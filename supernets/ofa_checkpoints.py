@@ -17,8 +17,11 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from supernets.foreign_fields import ForeignFileError, check_finite
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import Widths, scaled_widths
 from supernets.spaces.mobilenetv3 import MAX_DEPTH, NUM_STAGES
@@ -51,6 +54,15 @@ _OTHER_NAMES = {
     "conv_head": "feature_mix_layer.conv",
     "classifier": "classifier.linear",
 }
+#: Where files of trainings keep averaged weights, and raw ones; the first there is is taken.
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+_RAW = ("state_dict", "model_state_dict", "model", "net", "network", "module")
+#: Wrappers within wrappers.
+_MAX_WRAPPERS = 3
+#: What PyTorch's ``AveragedModel`` has beside weights.
+_OF_AVERAGING = ("n_averaged",)
+#: What wrappers of modules put into names, anywhere in them.
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 #: How files of ``torch.save`` start that are older than PyTorch 1.6; later ones are ZIP archives.
 _OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _EXPECTED = (
@@ -69,9 +81,12 @@ def load_ofa_checkpoint(
 ) -> MobileNetV3Supernet:
     """Builds a supernet from a file such as ``ofa_mbv3_d234_e346_k357_w1.0``.
 
-    The file holds a state dict, alone or as ``state_dict``, of the elastic network or of the static
-    full one, in any of the namings that were in use. A static network has no matrices for the
-    smaller kernels; they are left at the identity.
+    The file holds a state dict of the elastic network or of the static full one, in any of the
+    namings that were in use: alone or as ``state_dict``, ``model`` and the like, of PyTorch or
+    safetensors. Where averaged weights (``state_dict_ema``, ``model_ema``, ``ema``) stand beside
+    raw ones they are taken, and the log says so. A static network has no matrices for the smaller
+    kernels; they are left at the identity. Files without BatchNorm's ``num_batches_tracked`` do,
+    as nothing depends on it.
 
     Args:
         path: The file.
@@ -85,7 +100,8 @@ def load_ofa_checkpoint(
         The supernet, on the CPU and in eval mode.
 
     Raises:
-        ValueError: If the file is missing, truncated, foreign, or does not fit.
+        ValueError: If the file is missing, truncated, foreign, or does not fit, or has a value that
+            is NaN or infinite.
     """
     path = Path(path)
     tensors = _read_state_dict(path)
@@ -97,6 +113,10 @@ def load_ofa_checkpoint(
     is_static = spellings.keys().isdisjoint(transforms.values())
     if is_static:
         short_names = {ours: short_names[ours] for ours in short_names if ours not in transforms}
+    untracked = [ours for ours in short_names if ours.endswith(".num_batches_tracked")]
+    is_network = short_names["conv_stem.weight"] in spellings
+    if is_network and spellings.keys().isdisjoint(short_names[ours] for ours in untracked):
+        short_names = {ours: short_names[ours] for ours in short_names if ours not in untracked}
     _check_names(spellings, short_names.values(), path)
     if is_static:
         _logger.info("%s holds no kernel transforms: they are the identity.", path)
@@ -158,9 +178,11 @@ def _short(name: str) -> str:
 
     Static networks have ``depth_conv.conv.weight`` where elastic ones have
     ``depth_conv.conv.conv.weight``; older files say ``mobile_inverted_conv`` for a block's ``conv``
-    and wrap the classifier twice; training on several devices put ``module.`` in front.
+    and wrap the classifier twice; training on several devices, compiling and averaging put names
+    such as ``module`` and ``_orig_mod`` in front or in between.
     """
-    parts = name.removeprefix("module.").replace("mobile_inverted_conv", "conv").split(".")
+    parts = name.replace("mobile_inverted_conv", "conv").split(".")
+    parts = [part for part in parts if part not in _WRAPPERS]
     return ".".join(part for part, _ in groupby(parts))
 
 
@@ -168,6 +190,8 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"There is no file at {path}; {_EXPECTED}.")
     try:
+        if path.suffix == ".safetensors":
+            return _weights_among(load_file(path), path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 is_whole = archive.testzip() is None  # torch.load compares no checksums
@@ -175,6 +199,10 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             with path.open("rb") as file:
                 is_whole = file.read(len(_OLD_MAGIC)) == _OLD_MAGIC
         contents = torch.load(path, map_location="cpu", weights_only=True) if is_whole else None
+    except ForeignFileError:
+        raise
+    except SafetensorError as error:
+        raise _foreign(path) from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
     except (
@@ -191,13 +219,45 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         zlib.error,
     ) as error:  # whatever decoding damaged bytes meets
         raise _foreign(path) from error
-    if isinstance(contents, dict) and isinstance(contents.get("state_dict"), dict):
-        contents = contents["state_dict"]
-    if not isinstance(contents, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in contents.items()
+    return _weights_among(contents, path)
+
+
+def _weights_among(contents: object, path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a file if it has them, else the raw ones."""
+    for _ in range(_MAX_WRAPPERS):
+        if not isinstance(contents, dict):
+            break
+        averaged = [name for name in _AVERAGED if isinstance(contents.get(name), dict)]
+        raw = [name for name in _RAW if isinstance(contents.get(name), dict)]
+        if not averaged and not raw:
+            break
+        taken = (averaged or raw)[0]
+        if averaged and raw:
+            _logger.warning(
+                "%s holds averaged weights (%s) beside raw ones (%s); the averaged ones are taken. "
+                "To start from the others, save those alone.",
+                path,
+                taken,
+                ", ".join(raw),
+            )
+        else:
+            _logger.info("%s holds its weights as %s.", path, taken)
+        contents = contents[taken]
+    if not isinstance(contents, dict) or not contents:
+        raise _foreign(path)
+    if not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        for name, tensor in contents.items()
     ):
         raise _foreign(path)
-    return contents
+    weights = {
+        name: tensor
+        for name, tensor in contents.items()
+        if name.split(".")[-1] not in _OF_AVERAGING
+    }
+    for name, tensor in weights.items():
+        check_finite(path, name, tensor)
+    return weights
 
 
 def _foreign(path: Path) -> ValueError:

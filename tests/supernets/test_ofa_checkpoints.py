@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from supernets.checkpoint import save_supernet
@@ -353,3 +354,83 @@ def test_widths_of_no_multiplier_are_refused(
     torch.save(released, path)
     channels = 7 if stem.dim() else 0
     assert f"no width multiplier gives {channels} channels of the stem" in refusal()
+
+
+def is_equal(supernet: MobileNetV3Supernet, source: MobileNetV3Supernet) -> bool:
+    own = source.state_dict()
+    return all(torch.equal(t, own[name]) for name, t in supernet.state_dict().items())
+
+
+def zeros(weights: StateDict) -> StateDict:
+    return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model", "ema", "net", "model_ema"])
+def test_weights_are_found_in_what_trainings_wrap_them_in(
+    name: str, released: StateDict, source: MobileNetV3Supernet, path: Path
+) -> None:
+    for contents in ({name: released, "epoch": 3}, {"ema": {name: released}}):
+        torch.save(contents, path)
+        assert is_equal(load_ofa_checkpoint(path, input_size=SIZE), source)
+
+
+@pytest.mark.parametrize(
+    ("raw", "averaged"),
+    [("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model", "ema")],
+)
+def test_averaged_weights_are_taken_where_raw_ones_stand_beside_and_that_is_said(
+    raw: str,
+    averaged: str,
+    released: StateDict,
+    source: MobileNetV3Supernet,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    torch.save({raw: zeros(released), averaged: released}, path)
+    assert is_equal(load_ofa_checkpoint(path, input_size=SIZE), source)
+    assert f"averaged weights ({averaged}) beside raw ones ({raw})" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["first_conv.conv.weight", "first_conv.bn.running_var"])
+def test_values_that_are_not_finite_are_refused_by_the_tensors_name(
+    value: float, part: str, released: StateDict, path: Path, refusal: Callable[..., str]
+) -> None:
+    broken = released[part].clone()
+    broken.view(-1)[0] = value
+    torch.save({"state_dict": {**released, part: broken}}, path)
+    assert f"{part} has 1 of {broken.numel()} values that are NaN or infinite" in refusal()
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.module.{name}",
+        lambda name: f"module._orig_mod.{name}",
+        lambda name: name.replace("conv.", "conv._orig_mod.", 1),
+        lambda name: name.replace("blocks.", "blocks.module.", 1),
+    ],
+)
+def test_wrappers_of_modules_leave_names_alone(
+    wrapped: Callable[[str], str],
+    released: StateDict,
+    source: MobileNetV3Supernet,
+    path: Path,
+) -> None:
+    contents: dict[str, Any] = {wrapped(name): tensor for name, tensor in released.items()}
+    torch.save({**contents, "n_averaged": torch.tensor(3)}, path)
+    assert is_equal(load_ofa_checkpoint(path, input_size=SIZE), source)
+
+
+def test_files_without_counts_of_batches_and_of_safetensors_load(
+    released: StateDict, source: MobileNetV3Supernet, tmp_path: Path
+) -> None:
+    counted = {n: t.contiguous() for n, t in released.items() if "num_batches" not in n}
+    save_file(counted, tmp_path / "ofa.safetensors")
+    loaded = load_ofa_checkpoint(tmp_path / "ofa.safetensors", input_size=SIZE).state_dict()
+    own = source.state_dict()
+    assert all(torch.equal(t, own[n]) for n, t in loaded.items() if "num_batches" not in n)
+    (tmp_path / "ofa.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="is not a file of PyTorch weights"):
+        load_ofa_checkpoint(tmp_path / "ofa.safetensors", input_size=SIZE)
