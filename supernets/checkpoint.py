@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
