@@ -132,12 +132,11 @@ def _check_spelling(data_dir: Path, tops: Iterable[str]) -> None:
 
 
 def _shared_name(data_dir: Path, name: str, others: list[str]) -> ValueError:
+    shown = printable(name)
     return ValueError(
-        f"In {data_dir} a class and a split share the name {printable(name)!r}: it lies beside "
-        f"{_some(others)}. If all are classes, move them into a folder train "
-        f"(train/{printable(name)}, train/{printable(others[0])}); if it is a split, "
-        f"expected {printable(name)}/<class> and a folder train/<class>, without other class "
-        "folders beside them."
+        f"A class and a split share the name {shown!r}: move all class folders into a folder train "
+        f"(train/{shown}, train/{printable(others[0])}) or, if it is a split, take {_some(others)} "
+        f"away from beside it and give it folders {shown}/<class>; they lie in {data_dir}."
     )
 
 

@@ -187,7 +187,7 @@ def test_class_that_shares_its_name_with_a_split_is_refused_with_a_way_out(
 ) -> None:
     fill(tmp_path, write_images, **{f"{c}__cam1": 10 for c in ("bus", "car", name)})
     for reader in READERS:
-        with pytest.raises(ValueError, match=f"a class and a split share the name '{name}'.*move"):
+        with pytest.raises(ValueError, match=f"A class and a split share the name '{name}': move"):
             create_loaders(reader, data_dir=tmp_path)
     (tmp_path / "all").mkdir()
     for class_name in ("bus", "car", name):
