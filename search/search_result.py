@@ -226,7 +226,11 @@ def _verdict(args: argparse.Namespace, job: Job, trials: Sequence[Trial], best: 
         truth=truth if isinstance(truth, dict) else None,  # not a benchmark read file by file
     )
     verdict.next_commands = next_commands(
-        args.output, job.header["space"], supernet=args.supernet, exported=args.export
+        args.output,
+        job.header["space"],
+        supernet=args.supernet,
+        exported=args.export,
+        loaders=None if trained is None else trained.loaders,
     )
     return verdict
 

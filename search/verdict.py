@@ -220,7 +220,12 @@ def judge_alphas(entropy_nats: float, num_alive: Sequence[int]) -> Verdict:
 
 
 def next_commands(
-    output: Path, space: str, *, supernet: Path | None = None, exported: Path | None = None
+    output: Path,
+    space: str,
+    *,
+    supernet: Path | None = None,
+    exported: Path | None = None,
+    loaders: Loaders | None = None,
 ) -> list[str]:
     """What to do with the result of a search.
 
@@ -229,16 +234,45 @@ def next_commands(
         space: Its name.
         supernet: Checkpoint that was searched, if any.
         exported: Where the subnet was exported to, if it was.
+        loaders: Of the data that were searched on, if any.
     """
     if space in TABLE_SPACES:
         return []
     best, retrained = shlex.quote(str(output / "best.json")), shlex.quote(str(output / "retrained"))
-    if exported is not None:
-        return [f"supernet-retrain --subnet {shlex.quote(str(exported))} --output {retrained}"]
-    commands = [f"supernet-retrain --arch {best} --output {retrained}"]
-    if supernet is not None:
-        subnet = shlex.quote(str(output / "subnet"))
+    if exported is None and supernet is None:
+        data = "" if loaders is None else _flags(_data_options(loaders))
+        return [f"supernet-retrain --arch {best}{data} --output {retrained}"]
+    subnet = shlex.quote(str(exported or output / "subnet"))
+    folder = None if loaders is None else loaders.data_dir
+    # the export knows all of the data but a folder of this machine
+    where = _flags({"data_dir": folder}) if folder is not None and folder.is_absolute() else ""
+    commands = [f"supernet-retrain --subnet {subnet}{where} --output {retrained}"]
+    if exported is None:
         source = shlex.quote(str(supernet))
         commands.insert(0, f"supernet-export --supernet {source} --arch {best} --output {subnet}")
-        commands[1] = f"supernet-retrain --subnet {subnet} --output {retrained}"
     return commands
+
+
+def _data_options(loaders: Loaders) -> dict[str, Any]:
+    """The options of training that open the same images with the same splits, by name."""
+    settings = loaders.settings
+    usual: dict[str, Any] = {"val_fraction": 0.2, "seed": 0}
+    changed = {name: settings[name] for name in usual if settings.get(name) != usual[name]}
+    return {
+        "dataset": settings["dataset"],
+        "data_dir": loaders.data_dir,
+        "image_size": None if loaders.data_dir is None else settings["image_size"],
+        "val_fraction": changed.get("val_fraction"),
+        "num_val": settings.get("requested_num_val"),
+        "split_seed": changed.get("seed"),
+        "skip_bad_images": loaders.skip_bad_images,
+        **settings.get("timm_options", {}),
+    }
+
+
+def _flags(options: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    return "".join(
+        f" --{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+        for name, value in given.items()
+    )

@@ -191,7 +191,7 @@ def _verdict(args: argparse.Namespace, search: DifferentiableSearch, arch: Archi
         verdict.doubts.append("the derived cell has no convolution that its output depends on")
     if isinstance(search.true_values, dict):
         judge_truth(verdict, arch, search.true_values)
-    verdict.next_commands = next_commands(args.output, args.space)
+    verdict.next_commands = next_commands(args.output, args.space, loaders=search.loaders)
     return verdict
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from estimators.trials import Trial
 from search.stand_ins import stand_in_supernet
 from search.verdict import Verdict, chance_top1, judge_alphas, judge_search, next_commands
 from supernets import create_space
+from supernets.command_line import parse_args
 from supernets.cost import CostModel
 from supernets.data import Loaders, create_loaders
+from supernets.distributed import Ranks
+from supernets.retrain_options import build_parser
+from supernets.training_command import open_data
 
 SPACE = create_space("nasbench201")
 SUPERNET = stand_in_supernet("nasbench201")
@@ -119,3 +127,29 @@ def test_what_to_do_next_is_commands() -> None:
     (retrain,) = next_commands(output, "nasbench201")
     assert "--arch 'runs/my search/best.json'" in retrain
     assert next_commands(output, "nasbench101") == []
+
+
+def test_what_to_do_next_opens_the_data_that_were_searched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / "my data" / name).mkdir(parents=True)
+        for number in range(8):
+            path = tmp_path / "my data" / name / f"{number}.png"
+            Image.new("RGB", (8, 8), (0, number, ord(name))).save(path)
+    monkeypatch.chdir(tmp_path)
+    for data_dir in (tmp_path / "my data", Path("my data")):
+        loaders = create_loaders("folder", data_dir=data_dir, num_workers=0, seed=5, num_val=3)
+        loaders = replace(loaders, data_dir=data_dir)  # as commands do
+        (retrain,) = next_commands(Path("run"), "nasbench201", loaders=loaders)
+        program, *arguments = shlex.split(retrain)
+        args = parse_args(build_parser(), arguments)
+        assert (program, args.data_dir) == ("supernet-retrain", data_dir)
+        reopened = open_data(args, seed=args.split_seed, device=torch.device("cpu"), ranks=Ranks())
+        assert reopened.settings["split_digest"] == loaders.settings["split_digest"]
+        (retrain,) = next_commands(
+            Path("run"), "nasbench201", exported=Path("best"), loaders=loaders
+        )
+        # of a relative folder the export keeps the name
+        expected = [f"--data-dir={data_dir}"] if data_dir.is_absolute() else []
+        assert [f"--data-dir={a}" for a in shlex.split(retrain) if "my data" in a] == expected
