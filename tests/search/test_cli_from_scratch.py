@@ -174,7 +174,7 @@ def test_a_search_stopped_within_a_training_equals_an_uninterrupted_one(
 def test_trainings_that_diverge_are_failed_trials(
     run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path, "--algorithm random --num-trials 2 --scratch-lr 1e30") == 2
+    assert run(tmp_path, "--algorithm random --num-trials 2 --scratch-lr 1e18") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "All 2 trials failed; the last with: The training from scratch diverged" in error
     assert len(rows(tmp_path)) == 2
