@@ -163,9 +163,10 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
         ValueError: If they are not, or one that is needed is missing.
     """
     if "table" in names:
-        for needed in ("table", "table_column"):
-            if getattr(options, needed) is None:
-                raise ValueError(f"--estimator table needs {flag(needed)}.")
+        if options.table is None:
+            raise ValueError("--estimator table needs --table.")
+        if options.table_column is None:
+            raise ValueError("--table needs --table-column.")
     if COMBINED in names and options.reference is None:
         raise ValueError("--estimator combined needs --reference, reference.json of supernet-rank.")
     for option, users in USERS.items():

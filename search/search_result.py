@@ -30,9 +30,10 @@ from supernets.base import Supernet
 from supernets.cost import Constraint, CostModel
 from supernets.data import Loaders
 from supernets.digests import without_labels
-from supernets.export import export_subnet, export_summary, read_subnet_record
+from supernets.export import export_summary, read_subnet_record
 from supernets.export_files import ExportError, check_export_target, holds_export
 from supernets.spaces import Architecture, SearchSpace
+from supernets.subnet_export import export_subnet
 
 _logger = logging.getLogger(__name__)
 

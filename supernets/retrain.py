@@ -32,7 +32,7 @@ from supernets.distributed import (
     ranks_from_environment,
 )
 from supernets.evaluation import evaluate
-from supernets.export import data_record, export_summary
+from supernets.export import export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
@@ -43,6 +43,7 @@ from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
 from supernets.retrain_source import Source
 from supernets.standard_training import check_trainable, read_network_checkpoint, train_network
+from supernets.subnet_export import data_record
 from supernets.subnet_folder import (
     read_subnet_record,
     recorded_architecture,

@@ -20,6 +20,7 @@ JOBS = (
     "supernets.ofa_checkpoints",
     "supernets.train_options",
     "supernets.checkpoint",
+    "supernets.subnet_export",
     "supernets.export",
     "supernets.latency_cli",
     "supernets.standard_training",
@@ -131,6 +132,17 @@ def test_imports_point_down(module: str) -> None:
     found = own(imports(module))
     upward = {name for name in found if layer(name) > layer(module)}
     assert not upward, f"{module} is in layer {LAYERS[layer(module)]!r}"
+
+
+def test_packages_import_no_command_so_that_python_runs_one_without_a_warning() -> None:
+    commands = {module for module in MODULES if "def main(" in MODULES[module].read_text()}
+    assert {"supernets.export", "search.cli"} <= commands
+    for package in PACKAGES:
+        reached, new = set[str](), {package}
+        while new:
+            reached |= new
+            new = {name for module in new for name in own(imports(module))} - reached
+        assert not commands & reached, package
 
 
 @pytest.mark.parametrize("module", sorted(REEXPORTS))

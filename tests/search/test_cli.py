@@ -1078,7 +1078,10 @@ def test_bad_options_of_a_supernet_search_are_one_line(
     [
         ([], "--output is required"),
         (["--output", "x", "--estimator", "table"], "--estimator table needs --table."),
-        (["--output", "x", "--estimator", "table", "--table", "t"], "needs --table-column."),
+        (
+            ["--output", "x", "--estimator", "table", "--table", "t"],
+            "--table needs --table-column.",
+        ),
         (
             ["--output", "x", "--estimator", "table", "--table", "t", "--table-column", "c"],
             "--estimator table needs --space (or --supernet).",

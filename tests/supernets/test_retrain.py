@@ -34,7 +34,6 @@ from supernets import (
 from supernets.command_line import parse_args
 from supernets.data import Loaders, create_loaders
 from supernets.evaluation import evaluate
-from supernets.export import data_record
 from supernets.factory import create_space, create_subnet
 from supernets.image_loader import ImageLoader
 from supernets.nasnet_subnet import NASNetSubnet
@@ -42,6 +41,7 @@ from supernets.retrain import main
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import build_parser, retrain_config
 from supernets.standard_training import training_loss
+from supernets.subnet_export import data_record
 from supernets.subnet_folder import read_subnet_record
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"

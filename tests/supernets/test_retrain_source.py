@@ -18,11 +18,11 @@ import search.cli
 from supernets import load_subnet, retrain, standard_training
 from supernets.data import create_loaders
 from supernets.evaluation import evaluate
-from supernets.export import data_record
 from supernets.factory import create_space
 from supernets.retrain import main
 from supernets.retrain_source import Source
 from supernets.standard_training import training_loss
+from supernets.subnet_export import data_record
 from supernets.subnet_folder import read_subnet_record
 
 CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
