@@ -16,7 +16,11 @@ FLAGS = "--space mobilenetv3 --val-fraction 0.8 --batch-size 300 --num-probes 0 
 
 
 def train(output: Path, *flags: str) -> int:
-    return main([*FLAGS.split(), "--epochs", "1", "--output", str(output), *flags])
+    try:
+        return main([*FLAGS.split(), "--epochs", "1", "--output", str(output), *flags])
+    except SystemExit as error:  # what the parser itself refuses
+        assert isinstance(error.code, int)
+        return error.code
 
 
 def error_line(capsys: pytest.CaptureFixture[str], program: str = "supernet-train") -> str:
@@ -36,14 +40,14 @@ def files_below(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--width 0", "width must be positive, got 0.0."),
-        ("--width -1", "width must be positive, got -1.0."),
-        ("--width nan", "width must be positive, got nan."),
-        ("--width inf", "width must be positive, got inf."),
+        ("--width 0", "--width must be above 0 and at most 16, got 0"),
+        ("--width -1", "--width must be above 0 and at most 16, got -1"),
+        ("--width nan", "--width must be above 0 and at most 16, got nan"),
+        ("--width inf", "--width must be above 0 and at most 16, got inf"),
         ("--strides 2 2 2", "strides must be 6 numbers, each 1 or 2, for the stem and the five"),
         ("--strides 2 2 2 2 1 2 1", "got [2, 2, 2, 2, 1, 2, 1]."),
-        ("--strides 2 2 2 3 1 1", "got [2, 2, 2, 3, 1, 1]."),
-        ("--strides 2 2 2 0 1 1", "got [2, 2, 2, 0, 1, 1]."),
+        ("--strides 2 2 2 3 1 1", "--strides must be at most 2, got 3"),
+        ("--strides 2 2 2 0 1 1", "--strides must be at least 1, got 0"),
         ("", "Images of 8 pixels are smaller than the network's total stride of 32"),
         ("--image-size 31", "use larger ones, or smaller strides (now [2, 2, 2, 2, 1, 2])."),
         ("--resolutions 16 32", "Images of 16 pixels are smaller than the network's total stride"),
@@ -53,8 +57,8 @@ def files_below(folder: Path) -> list[str]:
             "change --image-size or --resolutions.",
         ),
         ("--resolutions 32 32", "resolutions must be different positive numbers, got [32, 32]."),
-        ("--resolutions 0 32", "resolutions must be different positive numbers, got [0, 32]."),
-        ("--resolutions -8", "image_size must be at least 1, got -8."),
+        ("--resolutions 0 32", "--resolutions must be at least 1, got 0"),
+        ("--resolutions -8", "--resolutions must be at least 1, got -8"),
     ],
 )
 def test_wrong_settings_of_the_supernet_are_refused(

@@ -157,7 +157,7 @@ def test_class_called_train_that_holds_images_is_a_class(
         )
     assert f"{name} is taken for a class: it holds images, and no folders of class" in caplog.text
     write_images(tmp_path / "test", 3)  # now they may be splits without labels as well
-    with pytest.raises(ValueError, match="a class and a split share the name"):
+    with pytest.raises(ValueError, match="A class and a split share the name"):
         look_at(tmp_path)
 
 

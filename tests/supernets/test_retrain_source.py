@@ -88,7 +88,7 @@ def test_the_training_is_that_of_the_subnet_of_this_architecture(
     weights = [(o / "subnet" / "weights.safetensors").read_bytes() for o in (trained, tmp_path)]
     assert weights[0] == weights[1]
     record = read_subnet_record(tmp_path / "subnet")
-    assert record["provenance"] == {"subnet": str(subnet), "exported": {"arch": CELL}}
+    assert record["provenance"] == {"subnet": "subnet", "exported": {"arch": CELL}}
 
 
 def test_a_stopped_genotype_is_resumed_with_the_same_settings_only(
@@ -143,7 +143,7 @@ def test_the_best_of_a_search_is_trained(best: Path, tmp_path: Path, flags: list
     trial = json.loads(best.read_text())["best"][0]
     record = read_subnet_record(tmp_path / "subnet")
     assert record["architecture"] == trial["architecture"]
-    assert record["provenance"] == {"arch": str(best), "trial": trial}
+    assert record["provenance"] == {"arch": best.name, "trial": trial}
     load_subnet(tmp_path / "subnet")
     # what decides the training is the architecture, not where it was read
     notation = ["--space", "nasbench201", *SMALL_CELLS, "--resume"]

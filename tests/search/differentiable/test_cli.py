@@ -118,7 +118,10 @@ def test_options_of_stages_go_together() -> None:
         ("--algorithm darts --table t.csv", "--table needs --table-column"),
         ("--algorithm darts --table t.csv --table-column x", "There is no table at t.csv"),
         ("--algorithm darts --arch-gradient second-order --opt sgd", "choose --opt momentum"),
-        ("--algorithm darts --device cuda:99", "CUDA devices"),
+        (
+            "--algorithm darts --device cuda:99",
+            "Device 'cuda:99' was asked for, but this machine has",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(
