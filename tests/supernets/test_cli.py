@@ -151,7 +151,7 @@ def test_output_is_required(capsys: pytest.CaptureFixture[str]) -> None:
         (["--space", "resnet"], "argument --space: invalid choice: 'resnet'"),
         (["--stem", "x"], "argument --stem: invalid choice: 'x'"),
         (["--macs-bins", "1", "2"], "argument --macs-bins: expected 3 arguments"),
-        (["--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
+        (["--epochs", "x"], "--epochs must be a whole number, got 'x'"),
         (["--epoch", "1"], "unknown option --epoch; did you mean --epochs?"),
         (["--sched", "x"], "argument --sched: invalid choice"),
     ],
