@@ -134,27 +134,21 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
         batch_size = args.truth_batch_size or SCRATCH_BATCH_SIZE
         truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
     outputs.create()
-    subjects: list[_Subject] = []
-    try:
-        for i, supernet in enumerate(supernets):
-            subjects.append(
-                _subject(
-                    args,
-                    outputs,
-                    i,
-                    supernet,
-                    checkpoints[i],
-                    loaders[i],
-                    archs,
-                    measuring,
-                    device,
-                    amp,
-                )
-            )
-    except BaseException:
-        for subject in subjects:
-            subject.store.close()
-        raise
+    subjects = [
+        _subject(
+            args,
+            outputs,
+            i,
+            supernet,
+            checkpoints[i],
+            loaders[i],
+            archs,
+            measuring,
+            device,
+            amp,
+        )
+        for i, supernet in enumerate(supernets)
+    ]
     cost_model = CostModel(supernets[0])
 
     def work() -> int:
@@ -253,6 +247,7 @@ def _subject(
     path = args.output / f"measurements-{digest[:12]}.db"
     outputs.new_file(path)
     store = TrialStore.open(path, header, supernet.space)
+    outputs.close_on_failure(store.close)
     source = args.supernet[i]
     name = source.parent.name or source.stem
     history = checkpoint.get("progress", {}).get("history", [])

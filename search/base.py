@@ -81,8 +81,7 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             ValueError: If an architecture is not of this space, or was told before.
         """
-        for trial in trials:
-            self.space.validate(trial.arch)
+        self.space.validate_all([trial.arch for trial in trials])
         told = self.space.choices_of(trial.arch for trial in trials)
         is_known = self._seen.hold(told) | ~are_new(told, told[:0])
         if is_known.any():

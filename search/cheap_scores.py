@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from estimators.scores import COST_SCORES, PROXY_SCORES
 from estimators.settings import changes
+from estimators.sqlite_errors import named_file
 from search.rows import are_new, first_copies
 from supernets.digests import unchecked_inputs
 from supernets.progress import hides_bars
@@ -77,7 +78,11 @@ class CheapScores:
         """
         if not self.proxies:
             return
-        with closing(sqlite3.connect(self._path)) as connection, connection:
+        with (
+            named_file(self._path),
+            closing(sqlite3.connect(self._path)) as connection,
+            connection,
+        ):
             self._create(connection)
             stored = connection.execute("SELECT value FROM inputs").fetchone()
             num_scores = connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0]
@@ -112,7 +117,10 @@ class CheapScores:
         """
         assert self._measure is not None, "measure_with was not called"
         choices = self._space.first_of_functions(choices)
-        with closing(sqlite3.connect(self._path)) as connection:
+        with (
+            named_file(self._path),
+            closing(sqlite3.connect(self._path)) as connection,
+        ):
             if not self._is_read:
                 self._known, self._table = self._read(connection)
                 self._is_read = True

@@ -178,12 +178,9 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     }
     check_export(args, header)
     store = _open_store(args, outputs, header, whole_space)
-    try:
-        if cheap_scores is not None and trained is not None:
-            cheap_scores.check_inputs(_proxy_inputs(cheap_scores.proxies, trained))
-    except BaseException:
-        store.close()
-        raise
+    if cheap_scores is not None and trained is not None:
+        outputs.new_file(args.output / "cheap_scores.db")
+        cheap_scores.check_inputs(_proxy_inputs(cheap_scores.proxies, trained))
     job = Job(
         algorithm,
         batch_size,
@@ -264,11 +261,8 @@ def _open_store(
     path = args.output / "trials.db"
     outputs.new_file(path)
     store = TrialStore.open(path, header, space)
-    try:
-        check_store(store, num_trials=args.num_trials)
-    except BaseException:
-        store.close()
-        raise
+    outputs.close_on_failure(store.close)
+    check_store(store, num_trials=args.num_trials)
     return store
 
 

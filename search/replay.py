@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class JudgedRound(NamedTuple):
 def replay(
     make_predictor: Callable[[int], Predictor],
     trials: Sequence[Trial],
-    rounds: Sequence[range],
+    rounds: Iterable[range],
     *,
     seed: int,
     num_fitted: int | None = None,

@@ -14,6 +14,9 @@ from estimators.trials import Trial
 from supernets.pictures import write_png
 from supernets.spaces import Architecture
 
+#: Trials that are drawn as points, at most about.
+MAX_POINTS = 5000
+
 
 def plot_trials(
     trials: Sequence[Trial],
@@ -37,13 +40,15 @@ def plot_trials(
     num_panels = 1 if macs is None else 2
     figure = Figure(figsize=(4.5 * num_panels, 4), layout="constrained")
     left, *others = figure.subplots(1, num_panels, sharey=True, squeeze=False)[0]
-    left.scatter(numbers, scores, s=14, alpha=0.6, label="trials")
+    step = -(-len(scored) // MAX_POINTS)
+    left.scatter(numbers[::step], scores[::step], s=14, alpha=0.6, label="trials")
     left.step(numbers, np.maximum.accumulate(scores), where="post", color="C1", label="best so far")
     left.set(xlabel="trial", ylabel=f"score ({score_name}, higher is better)")
     left.legend(loc="lower right", framealpha=0.8)
     if macs is not None:
-        millions = [macs(trial.arch) / 1e6 for trial, _ in scored]
-        _plot_over_macs(others[0], millions, scores, numbers)
+        shown = sorted({*range(0, len(scored), step), int(scores.argmax())})
+        millions = [macs(scored[i][0].arch) / 1e6 for i in shown]
+        _plot_over_macs(others[0], millions, scores[shown], [numbers[i] for i in shown])
     # A few bad cells may lie far below; the picture shows the upper nine tenths and says so.
     low = float(np.quantile(scores, 0.1))
     if scores.min() < low - 2 * (scores.max() - low):

@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 #: Points of a curve over seconds, at most.
 _MAX_POINTS = 400
 _MAX_PERPLEXITY = 30.0
+#: Points of a curve over queries, at most.
+MAX_QUERIES = 2000
 
 
 class Curve(NamedTuple):
@@ -62,8 +64,10 @@ def curve_over_queries(group: Group) -> Curve:
     """Best so far after each query, from where all runs have one to the end of the shortest."""
     count = group.num_trials
     values = np.array([best_so_far(run.trials)[:count] for run in group.runs])
-    is_known = np.isfinite(values).all(axis=0)
-    return mean_curve(np.arange(1.0, count + 1)[is_known], values[:, is_known])
+    x = np.flatnonzero(np.isfinite(values).all(axis=0))
+    if len(x) > MAX_QUERIES:
+        x = x[np.linspace(0, len(x) - 1, MAX_QUERIES).round().astype(int)]
+    return mean_curve(np.asarray(x + 1, np.float64), values[:, x])
 
 
 def curve_over_seconds(group: Group) -> Curve:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from estimators.report_html import (
     Section,
@@ -50,12 +51,15 @@ from search.report_tables import (
 )
 from search.report_words import MIN_SECONDS, TERMS, best_found, headline, plural, task_digits
 from supernets.factory import TABLE_SPACES
+from supernets.progress import hides_bars
 from supernets.spaces import CellSpace
 
 #: Architectures whose cells are drawn, the first of them openly.
 NUM_DRAWN = 3
 #: Runs with fewer trials get no map, and only as many are on one.
 MIN_MAPPED, MAX_MAPPED = 30, 500
+#: Trials of a group that are drawn against MACs, at most.
+MAX_POINTS = 2000
 
 
 def write_search_report(runs: Sequence[Run], path: Path) -> None:
@@ -191,7 +195,13 @@ def _judged(group: Group) -> list[list[JudgedRound]]:
             for each in replay(
                 run.make_predictor,
                 run.trials,
-                rounds,
+                tqdm(
+                    rounds,
+                    desc=f"predictor of {run.name}",
+                    unit="round",
+                    leave=False,
+                    disable=hides_bars(),
+                ),
                 seed=run.seed,
                 num_fitted=run.num_fitted,
             )
@@ -247,7 +257,7 @@ def _front(task: Task, suffix: str) -> str:
             "<p>MACs are not known here: the file of a supernet was not found where it was, or "
             "holds other weights than were searched.</p>"
         )
-    points = {}
+    points, is_thinned = {}, False
     for group in task.groups:
         pairs = [
             (run.costs[trial.arch].macs / 1e6, trial.score)
@@ -255,8 +265,9 @@ def _front(task: Task, suffix: str) -> str:
             for trial in run.trials
             if trial.score is not None
         ]
-        macs, scores = np.array(pairs, np.float64).T
+        macs, scores = np.array(pairs[:: -(-len(pairs) // MAX_POINTS)], np.float64).T
         points[group.label] = (macs, scores)
+        is_thinned |= len(macs) < len(pairs)
     best = best_found(task)
     macs = np.array([found.run.costs[found.trial.arch].macs / 1e6 for found in best])
     scores = np.array([found.score for found in best])
@@ -272,6 +283,8 @@ def _front(task: Task, suffix: str) -> str:
             f" Triangles at the bottom are the {plural(num_below, 'trial')} below "
             f"{number(lowest, task_digits(task))}."
         )
+    if is_thinned:
+        caption += " Of many trials some are drawn, evenly spread; the front is that of all."
     keys = legend(points, task.series) if len(points) > 1 else ""
     table = front_table(task, [best[i] for i in chosen])
     return f'<div class="plots">{figure(keys + plot, caption)}</div>\n{table}'

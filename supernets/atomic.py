@@ -39,12 +39,30 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):  # the first error is the one to tell
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
+        with naming_file(path, temporary):
+            raise
+
+
+@contextmanager
+def naming_file(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Lets errors of writing, which do not say what was written, name a file.
+
+    Args:
+        path: What is written.
+        temporary: What it is called meanwhile, which an error may name; None for nothing else.
+
+    Raises:
+        OSError: With ``path`` as its file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, None if temporary is None else str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def remove_unfinished(folder: Path, name: str | None = None) -> None:

@@ -10,6 +10,7 @@ paths of the machine that made them.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from supernets.atomic import naming_file
 from supernets.export_files import LOADER
 from supernets.export_timm import logits_of_timm, write_timm_files
 from supernets.spaces import Architecture
@@ -106,9 +108,11 @@ def write_formats(
         _forget_origin(program)
     if "pt2" in formats:
         path = folder / "subnet.pt2"
-        # opened here: torch cannot open a path that is not UTF-8
-        with open(path, "wb") as file:
-            torch.export.save(program, file)
+        # torch cannot open a path that is not UTF-8, and hides why a file cannot be written
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        with naming_file(path):
+            path.write_bytes(buffer.getbuffer())
         with torch.inference_mode(), open(path, "rb") as file:
             found = torch.export.load(file).module()(x)
         facts[path.name] = {"max_difference": check_logits(path.name, found, expected)}
@@ -172,7 +176,7 @@ def _write_onnx(
     import onnx
     import onnxruntime
 
-    with _quiet(_TALKATIVE):
+    with _quiet(_TALKATIVE), naming_file(path):
         torch.onnx.export(
             program,
             (x,),
@@ -186,7 +190,8 @@ def _write_onnx(
         )
     model = onnx.load(path)
     _clear_notes(model)  # the stack trace of every node among them
-    onnx.save(model, path)
+    with naming_file(path):
+        onnx.save(model, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(

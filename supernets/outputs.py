@@ -62,7 +62,7 @@ class Outputs:
     """
 
     def __init__(self) -> None:
-        self._locks = ExitStack()
+        self._locks, self._closing = ExitStack(), ExitStack()
         self._missing: list[_Output] = []
         self._made: list[Path] = []
         self._is_kept = False
@@ -108,6 +108,10 @@ class Outputs:
         if not path.exists():
             self._made.append(path)
 
+    def close_on_failure(self, close: Callable[[], None]) -> None:
+        """Names what closes an open file if preparation fails, before the file is removed."""
+        self._closing.callback(close)
+
     def create(self) -> None:
         """Makes the folders that were missing, and locks them.
 
@@ -144,6 +148,7 @@ class Outputs:
         traceback: TracebackType | None,
     ) -> None:
         if not self._is_kept:
+            self._closing.close()
             for path in reversed(self._made):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)

@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import nn
 
+from supernets.atomic import naming_file
 from supernets.export_files import (
     FORMAT,
     PICTURE,
@@ -148,7 +149,8 @@ def write_subnet_folder(
     arch = space.parse(record["architecture"])
     with new_export(output, overwrite=overwrite) as folder:
         weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+        with naming_file(folder / WEIGHTS):
+            (folder / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         written = write_formats(
             folder,
             network,
@@ -173,7 +175,8 @@ def write_subnet_folder(
             "files": checksums,
         }
         text = json.dumps(complete, indent=2) + "\n"
-        (folder / RECORD).write_text(text, encoding="utf-8")
+        with naming_file(folder / RECORD):
+            (folder / RECORD).write_text(text, encoding="utf-8")
         with torch.inference_mode():
             check_logits(WEIGHTS, load_subnet(folder)(x), subnet(x))
     return complete

@@ -39,6 +39,7 @@ TORCH_FREE = (
     "supernets.text_files",
     "supernets.option_types",
     "estimators.trial_rows",
+    "estimators.sqlite_errors",
     "estimators.trials",
     "estimators.ranking",
     "estimators.curve_scores",

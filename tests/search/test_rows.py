@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.rows import are_new, first_copies
+from search.rows import RowSet, are_new, first_copies
 
 
 def test_first_copies_by_hand() -> None:
@@ -38,3 +38,15 @@ def test_new_rows_are_those_that_a_loop_over_a_set_finds(num_decisions: int) -> 
     assert are_new(choices, known).tolist() == expected
     assert are_new(choices, choices).tolist() == [False] * 60
     assert are_new(choices[:0], known).tolist() == []
+
+
+def test_a_row_set_holds_what_was_added_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    known, choices = rng.integers(3, size=(20, 4)), rng.integers(3, size=(50, 4))
+    rows = RowSet()
+    rows.add(known[:5])
+    rows.add(np.asfortranarray(known[5:]))
+    expected = [row in known.tolist() for row in choices.tolist()]
+    assert 3 < sum(expected) < 40
+    assert rows.hold(choices).tolist() == expected
+    assert rows.hold(choices[:0]).tolist() == []

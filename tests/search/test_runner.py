@@ -187,3 +187,23 @@ def test_killed_process_is_continued(tmp_path, monkeypatch):
     _, whole = search(tmp_path / "whole.db", num_more=len(killed))
     assert 9 <= num_told < len(killed) < space.size
     assert killed == whole
+
+
+def test_a_trial_does_not_read_all_that_were_told(search, small_space, make_estimator, monkeypatch):
+    reads = []
+    for name in ("trials", "finished", "best"):
+        of_all = getattr(TrialStore, name)
+        read = of_all.fget if isinstance(of_all, property) else of_all
+
+        def counted(store, *args, read=read, name=name, **settings):
+            reads.append(name)
+            return read(store, *args, **settings)
+
+        is_property = isinstance(of_all, property)
+        monkeypatch.setattr(TrialStore, name, property(counted) if is_property else counted)
+    counts = []
+    for num_trials in (8, 40):
+        reads.clear()
+        search(small_space, make_estimator(), num_trials, batch_size=1, name=f"{num_trials}.db")
+        counts.append(len(reads))
+    assert counts[0] == counts[1]

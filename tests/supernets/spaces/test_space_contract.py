@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -597,3 +598,28 @@ def test_architectures_survive_pickling_and_key_dictionaries(space: SearchSpace)
     arch = samples(space, 1)[0]
     copied = pickle.loads(pickle.dumps(arch))
     assert {arch: "value"}[copied] == "value"
+
+
+def test_many_at_once_are_as_valid_as_one_by_one(space: SearchSpace) -> None:
+    choices = space.sample_choices(50, np.random.default_rng(0))
+    archs = space.architectures(choices)
+    space.validate_all(archs)
+    space.validate_all([])
+    assert space.are_canonical(choices.tolist())
+    rng = np.random.default_rng(1)
+    for _ in range(40):  # one index of one architecture is changed, perhaps out of range
+        row, column = rng.integers(50), rng.integers(choices.shape[1])
+        changed = choices.copy()
+        changed[row, column] = rng.integers(-1, len(space.decisions[column].options) + 1)
+        (arch,) = space.architectures(changed[row : row + 1])
+        try:
+            space.validate(arch)
+        except ValueError as error:
+            assert not space.are_canonical(changed.tolist())
+            with pytest.raises(ValueError, match=re.escape(str(error))):
+                space.validate_all([*archs[:row], arch])
+        else:
+            assert space.are_canonical(changed.tolist())
+    assert not space.are_canonical([[*choices[0].tolist(), 0]])
+    with pytest.raises(ValueError, match="Architecture is from space 'other'"):
+        space.validate_all([Architecture("other", archs[0].choices)])
