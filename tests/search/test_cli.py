@@ -652,6 +652,8 @@ def test_interrupted_at_any_trial_equals_uninterrupted(
     assert search_table(output, *flags.split()) == 0
     assert rows(output) == expected
     best = [json.loads((o / "best.json").read_text()) for o in (tmp_path / "whole", output)]
+    for each in best:
+        assert each["verdict"].pop("next")  # names the folder
     assert best[0] == best[1]
 
 
@@ -972,7 +974,7 @@ def test_a_file_that_is_no_store_is_refused(
 ) -> None:
     (tmp_path / "trials.db").write_bytes(b"no database, but long enough to be read" * 30)
     assert search_table(tmp_path) == 2
-    assert "is not a store of trials" in error_line(capsys)
+    assert "cannot be read as a store of trials: file is not a database" in error_line(capsys)
     assert TrialStore.__name__ and files_below(tmp_path) == ["trials.db"]
 
 
@@ -993,7 +995,7 @@ def test_a_file_that_is_no_store_is_refused(
         ("--tournament-size 5", "Algorithm 'random' has no option tournament_size"),
         (
             "--algorithm regularized-evolution --tournament-size 51",
-            "tournament_size must be from 1 to population_size=50, got 51.",
+            "tournament_size must be from 1 to population_size=15, got 51.",
         ),
         ("--algorithm weaknas --encoding path", "has no encoding 'path'; choose from one-hot, in"),
         ("--algorithm weaknas --pool fixed", "small enough to be ranked whole"),
@@ -1119,9 +1121,9 @@ def test_an_impossible_constraint_names_the_feasible_range_in_seconds(
 def test_more_trials_than_feasible_architectures_are_refused(
     search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--max-params", "73306", "--num-trials", "730"]  # cells without a convolution
+    flags = ["--max-params", "73306", "--num-trials", "1984"]  # cells without a live convolution
     assert search_table(tmp_path / "run", *flags) == 2
-    assert "num_trials is 730, but space 'nasbench201' has only 729" in error_line(capsys)
+    assert "num_trials is 1984, but space 'nasbench201' has only 1983" in error_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -1202,7 +1204,8 @@ def test_a_folder_with_other_classes_or_images_is_refused(
         other = write_images(tmp_path / "-".join(classes), *classes)
         assert main([*given, "--data-dir", str(other)]) == 2
         assert message in error_line(capsys)
-    (data_dir / "cat" / "6.png").write_bytes((data_dir / "cat" / "0.png").read_bytes())
+    other_image = 255 - np.asarray(Image.open(data_dir / "cat" / "5.png"))
+    Image.fromarray(other_image).save(data_dir / "cat" / "6.png")
     assert main(given) == 2
     assert "are not those" in error_line(capsys)
     (data_dir / "cat" / "6.png").unlink()
