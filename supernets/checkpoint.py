@@ -18,7 +18,13 @@ from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 from supernets.factory import SPACES, create_supernet
-from supernets.foreign_fields import check_dict, check_training, check_weights, fields_of
+from supernets.foreign_fields import (
+    check_dict,
+    check_training,
+    check_weights,
+    fields_of,
+    naming_field,
+)
 from supernets.option_types import shown
 from supernets.timm_options import as_before_val_beside_test
 
@@ -188,7 +194,8 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     settings = check_dict(path, checkpoint, "supernet_settings")
     check_weights(path, checkpoint)
     with fields_of(path):
-        with torch.device("meta"):  # what does not fit the file's weights is not allocated
+        # what does not fit the file's weights is not allocated
+        with naming_field(path, "supernet_settings"), torch.device("meta"):
             expected = create_supernet(space, **settings).state_dict()
         _check_shapes(path, checkpoint["state_dict"], expected)
         supernet = create_supernet(space, **settings)

@@ -55,6 +55,21 @@ def fields_of(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def naming_field(path: Path, field: str) -> Iterator[None]:
+    """Names the file and a field of it in errors of what is made of its value.
+
+    Raises:
+        ForeignFileError: In place of them.
+    """
+    try:
+        yield
+    except ForeignFileError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ForeignFileError(f"{path}: {field}: {error}") from error
+
+
 def check_field(is_right: bool, path: Path, field: str, expected: str, value: object) -> None:
     """Makes sure of one thing about a field.
 
@@ -127,7 +142,7 @@ def check_training(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """
     recipe = check_dict(path, checkpoint, "train_config")
     known = {field.name for field in fields(TrainConfig)}
-    with _named(path, "train_config"):
+    with naming_field(path, "train_config"):
         TrainConfig(**{name: value for name, value in recipe.items() if name in known})
     check_data(path, checkpoint)
     for name in ("data_dir", "given_data_dir"):
@@ -137,7 +152,7 @@ def check_training(path: Path, checkpoint: Mapping[str, Any]) -> None:
     skips = checkpoint.get("skip_bad_images")
     check_field(isinstance(skips, bool), path, "skip_bad_images", "True or False", skips)
     if "world_size" in checkpoint:
-        with _named(path, "world_size"):
+        with naming_field(path, "world_size"):
             kinds.POSITIVE_INT.check("it", checkpoint["world_size"])
     for name in ("paths", "progress", "optimizer"):
         if name in checkpoint:
@@ -156,7 +171,7 @@ def check_data(path: Path, checkpoint: Mapping[str, Any]) -> None:
         path, checkpoint, "data", (*_DATA_KINDS, "dataset", "class_names", "split_digest")
     )
     for name, kind in _DATA_KINDS.items():
-        with _named(path, "data"):
+        with naming_field(path, "data"):
             kind.check(name, data[name])
     for name in ("dataset", "split_digest"):
         check_field(isinstance(data[name], str), path, f"data[{name!r}]", "a text", data[name])
@@ -165,7 +180,7 @@ def check_data(path: Path, checkpoint: Mapping[str, Any]) -> None:
     check_field(is_list, path, "data['class_names']", "a list of names", names)
     for name, least in (("requested_num_val", 1), ("cutout", 0)):
         if data.get(name) is not None:
-            with _named(path, "data"):
+            with naming_field(path, "data"):
                 kinds.Whole(least).check(name, data[name])
     for name in ("augmentation", "timm_options"):
         if name in data:
@@ -200,7 +215,7 @@ def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
     expected = {*_PROGRESS_KINDS, "history"}
     check_field(set(progress) == expected, path, "progress", str(sorted(expected)), [*progress])
     for name, kind in _PROGRESS_KINDS.items():
-        with _named(path, "progress"):
+        with naming_field(path, "progress"):
             kind.check(name, progress[name])
     history = progress["history"]
     is_table = isinstance(history, list) and all(
@@ -210,13 +225,3 @@ def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
         for row in history
     )
     check_field(is_table, path, "progress['history']", "a list of rows of numbers", history)
-
-
-@contextmanager
-def _named(path: Path, field: str) -> Iterator[None]:
-    try:
-        yield
-    except ForeignFileError:
-        raise
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ForeignFileError(f"{path}: {field}: {error}") from error
