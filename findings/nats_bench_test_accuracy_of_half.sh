@@ -7,9 +7,14 @@
 # two halves, of which valid-accuracy is of one and test-accuracy of the other, while the accuracy on all of them, which
 # papers report and test-accuracy is for cifar10, is called valtest-accuracy. An unknown cell has the index -1, and no
 # error.
-source "$(dirname "$0")/environment.sh"
-install nats_bench==1.8 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check nats_bench==1.8 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 from nats_bench.api_topology import NATStopology
 from nats_bench.api_utils import ArchResults, ResultsCount
 

@@ -5,9 +5,14 @@
 # F.interpolate(..., antialias=True)) refuses the model.
 # Seen: all three load it and compute the plain bilinear resize; ONNX Runtime 1.32.0 alone does what the model says. A
 # network that resizes its own images gives other logits there, without a word.
-source "$(dirname "$0")/environment.sh"
-install openvino==2026.4.1 mnn==3.6.1 opencv-python-headless==5.0.0.93 onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check openvino==2026.4.1 mnn==3.6.1 opencv-python-headless==5.0.0.93 onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import subprocess
 import sys
 

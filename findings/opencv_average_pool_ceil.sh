@@ -6,9 +6,14 @@
 # and is divided by two or one.
 # Seen: it is divided by four where count_include_pad is 1 (PyTorch's default), so that the last row and column come out as
 # a half and the corner as a quarter. With count_include_pad=0, the same function where nothing is padded, it is right.
-source "$(dirname "$0")/environment.sh"
-install opencv-python-headless==5.0.0.93 onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check opencv-python-headless==5.0.0.93 onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import cv2
 import numpy as np
 import onnxruntime

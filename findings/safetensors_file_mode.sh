@@ -4,9 +4,14 @@
 # Guess: 0644 under a umask of 022, as open() and torch.save give.
 # Seen: 0600. A web server, another user of a shared disk or a container with another user cannot read the weights that
 # were written for it.
-source "$(dirname "$0")/environment.sh"
-install safetensors==0.8.0 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check safetensors==0.8.0 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import os
 import stat
 

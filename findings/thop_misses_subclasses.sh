@@ -4,9 +4,14 @@
 # Guess: the most used counter of the NAS literature counts a network of timm as its layers have it, 5.48 M parameters.
 # Seen: 4.18 M of mobilenetv3_large_100. The classifier is timm's own subclass of nn.Linear and counts as nothing, and so
 # do the BatchNorms; thop looks up the exact class and says nothing of what it does not find.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 torchvision==0.29.1 timm==1.0.31 thop==0.1.1.post2209072238 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 timm==1.0.31 thop==0.1.1.post2209072238 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import timm
 import torch
 from thop import profile

@@ -5,9 +5,14 @@
 # them.
 # Seen: cat/cam1, cat/cam2, dog/cam1, dog/cam2 are the two classes cam1 and cam2 of both animals. And the hidden
 # .ipynb_checkpoints that Jupyter leaves in a class is class 0, so that every label differs from torchvision's by one.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 torchvision==0.29.1 timm==1.0.31 pillow==13.0.0 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 timm==1.0.31 pillow==13.0.0 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 from pathlib import Path
 
 import numpy as np

@@ -4,9 +4,14 @@
 # Guess: create_dataset("wds/...") reads the images of a shard by any usual extension, as timm's folder reader does.
 # Seen: jpg, png and webp are looked for and nothing else. A shard of .jpeg images announces its samples and yields none;
 # each is a line in the log, and an evaluation ends after no image.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 torchvision==0.29.1 timm==1.0.31 webdataset==1.0.2 pillow==13.0.0 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 timm==1.0.31 webdataset==1.0.2 pillow==13.0.0 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import io
 import os
 import tarfile

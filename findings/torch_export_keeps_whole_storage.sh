@@ -5,9 +5,14 @@
 # Seen: it holds all 1,000 rows of the tensor that the two were sliced from, as sample_inputs/model.pt, 64,000 bytes more
 # than the two rows need; whoever gets the file reads them by torch.export.load(...).example_inputs. A model exported
 # with a slice of a data set gives that data set away. Copies (.clone()) and synthetic inputs do not.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import torch
 from torch import nn
 

@@ -5,9 +5,14 @@
 # Seen: 2.0 times for a dense convolution of 64 channels, 65 times for a depthwise one: its input gradient once, its weight
 # gradient 64 times. A training step of a network of depthwise convolutions, such as MobileNetV3, is counted as many times
 # its cost, and one cell of a search space looks far dearer to train than another of the same MACs.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

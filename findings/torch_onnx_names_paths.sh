@@ -4,8 +4,13 @@
 # Guess: an ONNX file holds the graph and its weights; verbose=False leaves out what is for debugging.
 # Seen: every node holds the stack trace it was traced from, with absolute paths of the installation and of the user's
 # own modules (metadata_props, pkg.torch.onnx.stack_trace), also with verbose=False and optimize=True.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 numpy==2.4.6
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 numpy==2.4.6
 mkdir home_of_the_user
 cat > home_of_the_user/secret_project.py <<'PYTHON'
 from torch import nn
@@ -19,7 +24,7 @@ class Network(nn.Module):
     def forward(self, x):
         return self.conv(x)
 PYTHON
-run <<'PYTHON'
+venv/bin/python - <<'PYTHON'
 import os
 import sys
 

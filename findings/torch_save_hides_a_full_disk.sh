@@ -4,9 +4,14 @@
 # Guess: a checkpoint that does not fit raises OSError with its errno and file name, as open(...).write does.
 # Seen: RuntimeError with "unexpected pos", without errno or name, by path and by an open file, so that "except OSError"
 # misses a full disk. The limit of a process on the size of its files stands for the disk here.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import resource
 
 import torch

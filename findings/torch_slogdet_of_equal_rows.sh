@@ -5,9 +5,14 @@
 # twice, is -inf, or at least far from those of regular kernels.
 # Seen: rounding leaves finite values in most of 50 draws, 220 to 263 where clean kernels of 32 images have 298, so
 # that an architecture is ranked by rounding noise and nothing says so.
-source "$(dirname "$0")/environment.sh"
-install torch==2.14.1 numpy==2.4.6
-run <<'PYTHON'
+set -euo pipefail
+export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+python3 -m venv venv
+venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 numpy==2.4.6
+venv/bin/python - <<'PYTHON'
 import torch
 
 generator = torch.Generator().manual_seed(0)
