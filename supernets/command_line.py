@@ -52,6 +52,12 @@ def add_machine_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="for decoding (default: 2)",
     )
+    add_device_options(group)
+
+
+def add_device_options(group: argparse._ActionsContainer) -> None:
+    """Adds what to compute on: device, threads."""
+    add = group.add_argument
     add(
         "--device",
         type=kinds.name,

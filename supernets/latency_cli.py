@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import supernets.option_types as kinds
 from supernets.checkpoint import load_supernet
 from supernets.command_line import (
+    add_device_options,
     parse_args,
     print_result,
     run_command,
@@ -46,16 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--repeats", type=kinds.BATCH, default=50, metavar="N", help="timed rounds (default: 50)")
     add("--amp", action="store_true", help="in bfloat16 autocast (default: float32)")
     add("--channels-last", action="store_true", help="memory format (default: contiguous)")
-    add(
-        "--device",
-        type=kinds.name,
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, cuda:N, mps, xpu … (default: auto)",
-    )
-    add(
-        "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"
-    )
+    add_device_options(parser)
     return parser
 
 
