@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Search a trained supernet for architectures; see ``python search.py --help``."""
 
-from search.cli import main
+from paceline_commands import search
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(search())

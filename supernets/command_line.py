@@ -29,7 +29,7 @@ from supernets.command_parser import (
 from supernets.config_file import read_boolean, read_config
 from supernets.export_files import ExportError
 from supernets.image_loader import UnreadableImage
-from supernets.interrupts import sigterm_as_interrupt
+from supernets.interrupts import signals_as_interrupt
 from supernets.outputs import OutputError, Outputs, one_line
 from supernets.progress import without_bars
 from supernets.version import __version__
@@ -167,7 +167,7 @@ def run_command(
         the work did not turn into a stop of its own.
     """
     try:
-        with _console_logging(quiet, verbose), sigterm_as_interrupt(), Outputs() as outputs:
+        with _console_logging(quiet, verbose), signals_as_interrupt(), Outputs() as outputs:
             try:
                 with _data_told_at_the_end():
                     work = prepare(outputs)

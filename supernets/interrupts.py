@@ -44,13 +44,20 @@ class StopRequest:
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM raise KeyboardInterrupt, as Ctrl-C does; only in the main thread."""
+def signals_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM and Ctrl-C raise KeyboardInterrupt; only in the main thread.
+
+    Ctrl-C stays ignored where it is, as in the background of a script.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

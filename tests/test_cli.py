@@ -7,8 +7,10 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,14 +165,48 @@ def test_help_shows_the_program(
     assert capsys.readouterr().out.startswith(f"usage: {program} ")
 
 
-def test_entry_points_exist_under_their_program_names() -> None:
+def entry_points() -> dict[str, str]:
+    """Programs and the functions they start, as ``pyproject.toml`` has them."""
     tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for program, target in project["scripts"].items():
+    scripts: dict[str, str] = project["scripts"]
+    return scripts
+
+
+def test_entry_points_exist_under_their_program_names() -> None:
+    for program, target in entry_points().items():
         module_name, function = target.split(":")
-        module = importlib.import_module(module_name)
-        assert callable(getattr(module, function))
-        assert module.PROGRAM == program
+        entry = getattr(importlib.import_module(module_name), function)
+        named, command = entry.args
+        assert named == program == importlib.import_module(command).PROGRAM
+        assert callable(importlib.import_module(command).main)
+
+
+@pytest.mark.parametrize("from_script", [False, True])
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, from_script: bool) -> None:
+    slow = "import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n"
+    (tmp_path / "torch.py").write_text(slow)
+    if from_script:
+        starts = {script: [str(ROOT / script)] for script in PARSERS}
+    else:
+        starts = {
+            program: ["-c", f"import {module}; raise SystemExit({module}.{function}())"]
+            for program, target in entry_points().items()
+            for module, function in [target.split(":")]
+        }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    for name, start_it in starts.items():
+        with subprocess.Popen(
+            [sys.executable, *start_it], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+        ) as process:
+            while not (tmp_path / "started").exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=10)
+        (tmp_path / "started").unlink()
+        assert process.returncode == 130, name
+        assert errors.decode().endswith(": interrupted.\n") and errors.count(b"\n") == 1
 
 
 def command_of(recipe: Path) -> str:

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from supernets.interrupts import StopRequest, sigterm_as_interrupt
+from supernets.interrupts import StopRequest, signals_as_interrupt
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,15 +38,31 @@ def test_handlers_come_back_after_success_and_failure() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_sigterm_is_an_interrupt_only_inside() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_an_interrupt_only_inside(number: signal.Signals) -> None:
+    def ends_the_process(number: int, frame: object) -> None:
+        raise AssertionError
+
+    original = signal.signal(number, ends_the_process)
+    try:
+        with pytest.raises(KeyboardInterrupt), signals_as_interrupt():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is ends_the_process
+    finally:
+        signal.signal(number, original)
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    original = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_as_interrupt():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, original)
 
 
 def test_a_stop_request_within_goes_back_to_interrupting() -> None:
-    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
+    with pytest.raises(KeyboardInterrupt), signals_as_interrupt():
         with StopRequest() as stop:
             signal.raise_signal(signal.SIGTERM)
         assert stop.is_set
@@ -58,7 +74,7 @@ def test_other_threads_leave_the_handlers_alone() -> None:
     seen = []
 
     def work() -> None:
-        with sigterm_as_interrupt(), StopRequest() as stop:
+        with signals_as_interrupt(), StopRequest() as stop:
             seen.append([signal.getsignal(number) for number in SIGNALS])
             seen.append(stop.is_set)
 
