@@ -58,7 +58,7 @@ from supernets.command_line import (
 from supernets.cost import CostModel
 from supernets.data import NOT_DECISIVE, Loaders
 from supernets.device import resolve_device
-from supernets.factory import default_amp
+from supernets.factory import chosen_amp
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture
 
@@ -124,7 +124,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
         truth = checked_truth(truth, archs, is_asked_for=args.truth_test_size is not None)
     outputs.own(args.output)
     data = _Data(args, checkpoints, device)
-    amp = default_amp(space.name, device) if args.amp is None else args.amp
+    amp = chosen_amp(args.amp, space.name, device)
     batch_size = measuring.tse_batch_size or BATCH_SIZE
     loaders = [data.open(i, batch_size) for i in range(len(supernets))]
     epochs = [len(each.train) for each in loaders]

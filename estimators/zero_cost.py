@@ -42,6 +42,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from supernets.device import device_with_float64
 from supernets.nasbench201 import ReductionBlock
 
 #: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.
@@ -96,7 +97,8 @@ def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool
     """Log of how much flows through all weights when all are positive: ``log sum |W * dR/dW|``.
 
     R is the sum of the logits of one image of ones, in float64, of the network without BatchNorm
-    and with the absolute values of all parameters. Nothing but the shape of ``x`` is used.
+    and with the absolute values of all parameters. Nothing but the shape of ``x`` is used. Devices
+    without float64 leave it to the CPU, as float32 ends at a logarithm of 88.
 
     Args:
         network: Only read.
@@ -106,13 +108,14 @@ def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool
             the networks of the published correlations; otherwise nothing does. Their outputs then
             need more than one pixel.
     """
-    network = _prepare(network).double()
+    device = device_with_float64(x.device)
+    network = _prepare(network).to(device).double()
     _remove_bn(network, (ReductionBlock,) if keep_reduction_bn else ())
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
     weights = _weights(network)
-    ones = torch.ones_like(x[:1], dtype=torch.float64)
+    ones = torch.ones(1, *x.shape[1:], dtype=torch.float64, device=device)
     gradients = _gradients(network(ones).sum(), weights)
     total = _total((w * g).abs().sum() for w, g in zip(weights, gradients, strict=True))
     return math.log(total) if total > 0 else math.nan
@@ -384,14 +387,15 @@ class _Agreement(TorchFunctionMode):
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
-        self.counts = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
+        device = device_with_float64(x.device)
+        self.counts = torch.zeros(len(x), len(x), dtype=torch.float64, device=device)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func in ACTIVATIONS:
             codes = (args[0] > 0).flatten(1).float()  # (N, units); sums of up to 2^24 are exact
-            both = (codes @ codes.T).double()
+            both = (codes @ codes.T).to(self.counts.device).double()
             ones = both.diagonal()
             self.counts += codes.shape[1] - ones[:, None] - ones + 2 * both
         return func(*args, **(kwargs or {}))

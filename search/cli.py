@@ -75,7 +75,7 @@ from supernets.cost import Constraint, CostModel, feasibility_check
 from supernets.device import resolve_device
 from supernets.digests import digest_of, file_digest
 from supernets.export import check_export_target, check_space
-from supernets.factory import create_space, default_amp
+from supernets.factory import chosen_amp, create_space
 from supernets.latency import LatencyTable
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture, SearchSpace
@@ -307,7 +307,7 @@ def _create_estimator(
         return table_estimator(measuring, space)
     assert trained is not None
     supernet, loaders = trained.supernet, trained.loaders
-    amp = default_amp(space.name, device) if args.amp is None else args.amp
+    amp = chosen_amp(args.amp, space.name, device)
     if args.estimator == "from_scratch":
         return scratch_estimator(measuring, supernet, loaders, args.output, device=device, amp=amp)
     return supernet_estimator(args.estimator, measuring, supernet, loaders, device=device, amp=amp)

@@ -25,7 +25,7 @@ from supernets.distributed import (
     Ranks,
     ranks_from_environment,
 )
-from supernets.factory import create_supernet, default_amp
+from supernets.factory import chosen_amp, create_supernet
 from supernets.foreign_fields import steps_done
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import load_ofa_checkpoint
@@ -73,7 +73,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     set_threads(args.threads)
     ranks = ranks_from_environment()
     device = device_of_rank(args.device, ranks)
-    config = train_config(args, default_amp(args.space, device) if args.amp is None else args.amp)
+    config = train_config(args, chosen_amp(args.amp, args.space, device))
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
     outputs.own(args.output, ranks=ranks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -67,6 +68,28 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def device_with_float64(device: torch.device) -> torch.device:
+    """``device`` if it is known to compute in float64, as MPS does not, else the CPU."""
+    return device if device.type in ("cpu", "cuda") else torch.device("cpu")
+
+
+def check_amp(device: torch.device) -> None:
+    """Refuses bfloat16 autocast that ``device`` does not have.
+
+    Raises:
+        ValueError: If PyTorch has none for this device.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # PyTorch warns, and computes in float32
+            torch.autocast(device.type, torch.bfloat16)
+    except (RuntimeError, UserWarning) as error:
+        raise ValueError(
+            f"--amp computes in bfloat16 autocast, which PyTorch does not have for {device}; leave "
+            "it out."
+        ) from error
 
 
 def autocast(device: torch.device, amp: bool) -> AbstractContextManager[None]:

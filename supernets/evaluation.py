@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
-from supernets.device import autocast
+from supernets.device import autocast, device_with_float64
 
 
 class Evaluation(NamedTuple):
@@ -43,8 +43,7 @@ def evaluate(
     """
     module.eval()
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    # some accelerators have no float64
-    total = torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+    total = torch.float64 if device_with_float64(device) == device else torch.float32
     loss = torch.zeros((), dtype=total, device=device)
     num_images = 0
     for x, y in batches:

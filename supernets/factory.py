@@ -12,7 +12,7 @@ from torch import nn
 
 import supernets.option_types as kinds
 from supernets.base import Supernet
-from supernets.device import has_bfloat16
+from supernets.device import check_amp, has_bfloat16
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import mobilenetv3_subnet
 from supernets.nasbench201 import NASBench201Subnet, NASBench201Supernet
@@ -126,6 +126,19 @@ def default_amp(name: str, device: torch.device) -> bool:
     if device.type == "cpu" and name in ("mobilenetv3", *NASNET_SPACES):
         return False
     return has_bfloat16(device)
+
+
+def chosen_amp(asked: bool | None, name: str, device: torch.device) -> bool:
+    """What ``--amp`` or ``--no-amp`` means, or neither (None) for the networks of a space.
+
+    Raises:
+        ValueError: If ``device`` has no bfloat16 autocast and it is asked for.
+    """
+    if asked is None:
+        return default_amp(name, device)
+    if asked:
+        check_amp(device)
+    return asked
 
 
 def create_subnet(

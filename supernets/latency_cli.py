@@ -15,7 +15,7 @@ from supernets.command_line import (
     set_threads,
 )
 from supernets.command_parser import command_parser
-from supernets.device import resolve_device
+from supernets.device import check_amp, resolve_device
 from supernets.latency import build_latency_table, check_table_target, latency_settings
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.timing import measurement_conditions
@@ -65,6 +65,8 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
             raise ValueError(f"--{name} is required.")
     set_threads(args.threads)
     device = resolve_device(args.device)
+    if args.amp:
+        check_amp(device)
     supernet = load_supernet(args.supernet)
     latency_settings(supernet)
     measurement_conditions(device, batch_size=args.batch_size, repeats=args.repeats)

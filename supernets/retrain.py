@@ -35,7 +35,7 @@ from supernets.evaluation import evaluate
 from supernets.export import export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
-from supernets.factory import NASNET_SPACES, create_subnet, create_supernet, default_amp
+from supernets.factory import NASNET_SPACES, chosen_amp, create_subnet, create_supernet
 from supernets.foreign_fields import steps_done
 from supernets.inherited_weights import are_other_classes, head_names, load_inherited
 from supernets.outputs import Outputs
@@ -96,7 +96,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         source = Source.of_subnet(args.subnet, args.space)
     else:
         source = Source.of_architecture(args.arch, args.space)
-    amp = default_amp(source.space, device) if args.amp is None else args.amp
+    amp = chosen_amp(args.amp, source.space, device)
     config = retrain_config(args, amp)
     _check_network_options(args, source)
     formats = choose_formats(args.formats, source.space)

@@ -165,6 +165,31 @@ def test_help_shows_the_program(
     assert capsys.readouterr().out.startswith(f"usage: {program} ")
 
 
+@pytest.mark.parametrize(
+    ("main", "flags"),
+    [
+        (supernets.cli.main, []),
+        (supernets.retrain.main, ["--arch", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"]),
+        (search.cli.main, ["--algorithm", "gdas"]),
+    ],
+)
+def test_autocast_that_a_device_lacks_is_refused_before_any_work(
+    main: Callable[[list[str]], int],
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    common = ["--space", "nasbench201", "--device", "meta", "--amp", "--dataset", "digits"]
+    assert main([*common, *flags, "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("PyTorch does not have for meta; leave it out.")
+    assert not (tmp_path / "out").exists()
+
+
 def entry_points() -> dict[str, str]:
     """Programs and the functions they start, as ``pyproject.toml`` has them."""
     tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on

@@ -45,7 +45,7 @@ from supernets.command_line import (
 from supernets.cost import CostModel
 from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
-from supernets.factory import create_relaxed_network, create_space, default_amp
+from supernets.factory import chosen_amp, create_relaxed_network, create_space
 from supernets.foreign_fields import check_dict, steps_done
 from supernets.outputs import Outputs
 from supernets.relaxed import RelaxedNetwork
@@ -74,7 +74,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     set_threads(args.threads)
     ranks = ranks_from_environment()
     device = device_of_rank(args.device, ranks)
-    amp = default_amp(args.space, device) if args.amp is None else args.amp
+    amp = chosen_amp(args.amp, args.space, device)
     config = search_config(args)
     weights_recipe = recipe(args, config, amp)
     outputs.own(args.output, ranks=ranks)

@@ -319,7 +319,7 @@ class DifferentiableSearch:
 
     def _evaluate(self, weights: NDArray[np.float64]) -> dict[str, float]:
         """Accuracy (percent) and loss (nats) of the mixture on images of the val split."""
-        mixture = FixedMixture(self.network, torch.from_numpy(weights).to(self.device).float())
+        mixture = FixedMixture(self.network, torch.from_numpy(weights).float().to(self.device))
         num_batches = -(-NUM_VAL_IMAGES // self.loaders.val.batch_size)
         found = evaluate(
             mixture,

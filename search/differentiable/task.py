@@ -165,9 +165,8 @@ class SearchTask(TrainingTask):
         self.on_epoch, self.on_save = on_epoch, on_save
         self.num_steps = config.epochs * len(train)
         macs = network.op_macs() * network.alive
-        self.relative_macs = torch.from_numpy(macs / max(macs.max(axis=2).sum(), 1)).to(
-            device, torch.float32
-        )
+        relative = torch.from_numpy(macs / max(macs.max(axis=2).sum(), 1))
+        self.relative_macs = relative.float().to(device)
 
     def add_gradients(self, x: Tensor, y: Tensor, step: int, weight: float) -> StepLosses:
         """Moves the alphas if it is time, and adds the gradient of the weights."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from estimators import zero_cost
 from estimators.zero_cost import (
     PROXIES,
     distinct_images,
@@ -221,6 +222,22 @@ def test_synflow_reads_no_images_and_no_labels(
     network, (x, y) = make_subnet("nasbench201"), batch_for("nasbench201")
     assert synflow(network, x * math.nan, y) == synflow(network, x, y)
     assert synflow(network, x[:3], y) == synflow(network, x, y)
+
+
+@pytest.mark.parametrize("proxy", [synflow, naswot])
+def test_float64_is_computed_where_the_device_has_none(
+    proxy: Any, make_subnet: Callable[[str], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, (x, y) = make_subnet("nasbench201"), batch_for("nasbench201")
+    expected, asked = proxy(network, x, y), []
+
+    def on_the_cpu(device: torch.device) -> torch.device:
+        asked.append(device)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(zero_cost, "device_with_float64", on_the_cpu)
+    assert proxy(network, x, y) == expected
+    assert asked == [x.device]
 
 
 def test_synflow_spans_what_float64_holds_and_not_what_it_does_not() -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
-from supernets.device import autocast, has_bfloat16, resolve_device, synchronise
+from supernets.device import (
+    autocast,
+    check_amp,
+    device_with_float64,
+    has_bfloat16,
+    resolve_device,
+    synchronise,
+)
 from supernets.distributed import Ranks
 from supernets.training_command import device_of_rank
 
@@ -91,6 +100,26 @@ def test_several_processes_train_on_cuda_or_cpu_only(monkeypatch: pytest.MonkeyP
     assert device_of_rank("cpu", Ranks(1, 1, 2)).type == "cpu"
     with pytest.raises(ValueError, match="on cuda or cpu, not on mps"):
         device_of_rank("auto", Ranks(1, 1, 2))
+
+
+def test_float64_is_computed_where_there_is_some() -> None:
+    for name, expected in [("cuda:1", "cuda:1"), ("cpu", "cpu"), ("mps", "cpu"), ("xpu:0", "cpu")]:
+        assert device_with_float64(torch.device(name)) == torch.device(expected)
+
+
+def test_autocast_that_pytorch_lacks_or_turns_off_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_amp(torch.device("cpu"))
+    with pytest.raises(ValueError, match="--amp .* PyTorch does not have for meta; leave it out"):
+        check_amp(torch.device("meta"))
+
+    def turned_off(kind: str, dtype: torch.dtype) -> None:
+        warnings.warn("In MPS autocast, but the target dtype is not supported.", stacklevel=1)
+
+    monkeypatch.setattr(torch, "autocast", turned_off)
+    with pytest.raises(ValueError, match="does not have for mps"):
+        check_amp(torch.device("mps"))
 
 
 def test_a_device_without_autocast_computes_as_it_is() -> None:

@@ -12,6 +12,7 @@ from supernets import factory
 from supernets.base import Supernet
 from supernets.factory import (
     SPACES,
+    chosen_amp,
     create_space,
     create_subnet,
     create_supernet,
@@ -84,6 +85,16 @@ def test_depthwise_convolutions_are_in_float32_on_a_cpu(monkeypatch: pytest.Monk
         for name in ("mobilenetv3", "nasnet", "darts"):  # of depthwise convolutions
             assert default_amp(name, torch.device("cuda")) == has_bfloat16
             assert not default_amp(name, torch.device("cpu"))
+
+
+def test_autocast_is_what_is_asked_for_where_the_device_has_it() -> None:
+    cpu, without = torch.device("cpu"), torch.device("meta")
+    assert chosen_amp(True, "mobilenetv3", cpu)
+    assert not chosen_amp(None, "mobilenetv3", cpu)
+    assert not chosen_amp(False, "nasbench201", without)
+    assert not chosen_amp(None, "nasbench201", without)
+    with pytest.raises(ValueError, match="does not have for meta"):
+        chosen_amp(True, "nasbench201", without)
 
 
 def test_unknown_spaces_are_refused() -> None:
