@@ -4,7 +4,7 @@ Every reader of folders takes its images from here, so that all find the same:
 
 1. Splits are folders called ``train``, ``val`` or ``test``, in any case and usual spelling (see
    ``image_scan.SPLIT_NAMES``), with a folder per class in each; without any, the folders are
-   classes.
+   classes, of which none may be called like a split.
 2. An image belongs to the uppermost folder below its split, however deep it lies.
 3. ``image_scan`` says which files are images, and what is passed over.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,15 +86,11 @@ def _roles(tree: Scan) -> dict[str, str]:
     ]
     trains = [name for name in has_classes if splits[name] == "train"]
     if others and splits and not trains:
-        is_class = len(splits) == 1 and not any("/" in i.partition("/")[2] for i in _all(tops))
         shared = [n for n in splits if splits[n] == "train" or n.lower() in ("val", "test")]
-        if shared and not (is_class and splits[shared[0]] == "train"):
+        if shared:
             raise _shared_name(tree.data_dir, shared[0], others)
-        for name, split in splits.items():
-            why = "there is no train split beside it"
-            if split == "train":
-                why = "it holds images, and no folders of classes"
-            logger.warning("%s is taken for a class: %s.", name, why)
+        for name in splits:
+            logger.warning("%s is taken for a class: there is no train split beside it.", name)
         return {}
     if not splits:
         _check_spelling(tree.data_dir, tops)
@@ -114,10 +110,6 @@ def _roles(tree: Scan) -> dict[str, str]:
         names = " and ".join(roles.values())
         raise ValueError(f"{tree.data_dir} has {names}, but no folder train; add it.")
     return roles
-
-
-def _all(classes: Classes) -> Iterator[str]:
-    return (image for images in classes.values() for image in images)
 
 
 def _check_spelling(data_dir: Path, tops: Iterable[str]) -> None:
