@@ -61,6 +61,7 @@ from supernets.device import resolve_device
 from supernets.factory import chosen_amp
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture
+from supernets.wording import plural
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
 def _what_is_safe(args: argparse.Namespace, subjects: Sequence[_Subject]) -> str:
     num_measured = sum(subject.store.num_told for subject in subjects)
     return (
-        f"{num_measured} measurements and all finished trainings are safe in {args.output}. Free "
-        "space, or mend what is wrong there, and run the same command again."
+        f"{plural(num_measured, 'measurement')} and all finished trainings are safe in "
+        f"{args.output}. Free space, or mend what is wrong there, and run the same command again."
     )
 
 

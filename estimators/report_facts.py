@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from estimators.report_html import number, with_unit
+from supernets.wording import plural
 
 
 def supernets_sentence(result: Mapping[str, Any]) -> str:
@@ -77,7 +78,7 @@ def supernet_facts_text(supernet: Mapping[str, Any]) -> str:
     """Path, digest and accuracy of one supernet, for the table of settings."""
     text = f"{supernet['path']} (digest {supernet['digest']})"
     if supernet.get("epochs") is not None:
-        text += f", {supernet['epochs']:.0f} epochs"
+        text += f", {plural(round(supernet['epochs']), 'epoch')}"
     if supernet.get("val_top1") is not None:
         text += f", subnets {number(supernet['val_top1'], 2)} % in the mean"
     return text

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from estimators.report_svg import FAINT, INK, LINES, PANEL, SERIES, draw
+from supernets.wording import plural
 
 
 def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> str:
@@ -89,7 +90,7 @@ def plot_early(
         for i, values in enumerate(curves.values()):
             _line(axes, i, epochs, {"spearman": values}, band=False)
         if effective is not None:
-            _mark(axes, effective, f"{effective} epochs")
+            _mark(axes, effective, plural(effective, "epoch"))
         axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="epochs of training from scratch", ylabel="Spearman")
 

@@ -17,6 +17,7 @@ from supernets.base import Supernet
 from supernets.data import Loaders
 from supernets.retrain_config import RetrainConfig
 from supernets.spaces import Architecture, SearchSpace
+from supernets.wording import plural
 
 #: Test images behind accuracies of CIFAR-10 in published tables, and behind all of NAS-Bench-101's.
 CIFAR10_TEST_IMAGES = 10_000
@@ -82,10 +83,9 @@ def truth_of_trainings(
     lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
     recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
     trainer = FromScratchEstimator(supernet, loaders, recipe, folder, device=device)
-    epochs = f"{args.truth_epochs} epoch{'' if args.truth_epochs == 1 else 's'}"
     source = (
-        f"trained from scratch for {epochs} (learning rate {lr:g}, batch size "
-        f"{loaders.train.batch_size}, one seed)"
+        f"trained from scratch for {plural(args.truth_epochs, 'epoch')} (learning rate {lr:g}, "
+        f"batch size {loaders.train.batch_size}, one seed)"
     )
     return Truth(source, "%", None, trainer, loaders.test.num_images)
 

@@ -79,6 +79,7 @@ from supernets.factory import chosen_amp, create_space
 from supernets.latency import LatencyTable
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture, SearchSpace
+from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)
 
@@ -143,7 +144,6 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     check_search_options(args, given, algorithm, settings)
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
-    _note_fewer_random(args.algorithm, settings, given)
     _name_outputs(args, outputs)
     trained = None
     if supernet is not None and checkpoint is not None:
@@ -181,6 +181,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     if cheap_scores is not None and trained is not None:
         outputs.new_file(args.output / "cheap_scores.db")
         cheap_scores.check_inputs(_proxy_inputs(cheap_scores.proxies, trained))
+    _note_fewer_random(args.algorithm, settings, given, args.num_trials)
     job = Job(
         algorithm,
         batch_size,
@@ -242,15 +243,18 @@ def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
     return fitting_options(args.algorithm, args.num_trials, options, stored)
 
 
-def _note_fewer_random(name: str, settings: Mapping[str, Any], given: Sequence[str]) -> None:
+def _note_fewer_random(
+    name: str, settings: Mapping[str, Any], given: Sequence[str], num_trials: int
+) -> None:
     """Says where a search begins with fewer random trials than its algorithm's default."""
     number, usual = (num_random_trials(found) for found in (settings, algorithm_settings(name)))
     if number < usual and {"num_initial", "population_size"}.isdisjoint(given):
         _logger.info(
-            "%s begins with %d random trials, not %d, to leave some of so few to be chosen.",
+            "%s begins with %s instead of %d, so that not all of the %s are random.",
             name,
-            number,
+            plural(number, "random trial"),
             usual,
+            plural(num_trials, "trial"),
         )
 
 
@@ -361,8 +365,8 @@ def _search(args: argparse.Namespace, job: Job) -> int:
 
     def describe() -> str:
         return (
-            f"The {store.num_told} trials that were told are safe in {store.path}. Free space,"
-            " or mend what is wrong there, and run the same command again."
+            f"What was measured is safe in {store.path}: {plural(store.num_told, 'trial')}. Free "
+            "space, or mend what is wrong there, and run the same command again."
         )
 
     with saying_what_is_safe(describe):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from estimators.trials import Trial
 from supernets.pictures import write_png
 from supernets.spaces import Architecture
+from supernets.wording import plural
 
 #: Trials that are drawn as points, at most about.
 MAX_POINTS = 5000
@@ -55,7 +56,7 @@ def plot_trials(
         hidden = int((scores < low).sum())
         margin = 0.08 * (scores.max() - low)
         left.set_ylim(low - margin, scores.max() + margin)
-        left.set_title(f"{hidden} trials lie below", fontsize=9)
+        left.set_title(f"below this: {plural(hidden, 'trial')}", fontsize=9)
     write_png(figure, path)
 
 

@@ -49,10 +49,11 @@ from search.report_tables import (
     measured,
     runs_table,
 )
-from search.report_words import MIN_SECONDS, TERMS, best_found, headline, plural, task_digits
+from search.report_words import MIN_SECONDS, TERMS, best_found, headline, task_digits
 from supernets.factory import TABLE_SPACES
 from supernets.progress import hides_bars
 from supernets.spaces import CellSpace
+from supernets.wording import plural
 
 #: Architectures whose cells are drawn, the first of them openly.
 NUM_DRAWN = 3

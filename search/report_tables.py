@@ -32,11 +32,11 @@ from search.report_words import (
     meaning,
     meaning_in_code,
     other_metrics,
-    plural,
     ranked_groups,
     seeds_of,
     task_digits,
 )
+from supernets.wording import plural
 
 #: Settings that are left out of the table of settings.
 _NOT_SET = ("null", "[]")

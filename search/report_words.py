@@ -33,6 +33,7 @@ from search.report_numbers import (
     scores_of,
 )
 from supernets.spaces import Architecture
+from supernets.wording import plural
 
 #: Runs measured in less say nothing about seconds.
 MIN_SECONDS = 1.0
@@ -255,12 +256,6 @@ def _predictors(quality: Mapping[str, Curve], num_groups: int) -> list[str]:
             f"of {average} (0 is chance)."
         )
     return sentences
-
-
-def plural(number_of: int, noun: str) -> str:
-    """``1 run``, ``2 runs``, ``2 queries``."""
-    nouns = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number_of} {noun if number_of == 1 else nouns}"
 
 
 def seeds_of(runs: Sequence[Run]) -> str:

@@ -41,6 +41,7 @@ from supernets.command_parser import command_parser
 from supernets.cost import METRICS, Constraint
 from supernets.factory import SPACES, TABLE_SPACES
 from supernets.spaces import ENCODINGS
+from supernets.wording import plural
 
 PROGRAM = "supernet-search"
 #: Which subnet is exported. The default was measured, so that it is known to be good; a predictor
@@ -422,9 +423,9 @@ def check_search_options(
     is_asked_for = not {"num_initial", "population_size"}.isdisjoint(given)
     if is_asked_for and 0 < args.num_trials <= num_random:
         raise ValueError(
-            f"{args.algorithm} begins with {num_random} random trials, which would be all of "
-            f"--num-trials {args.num_trials}; ask for more of them, for fewer random ones, or for "
-            "--algorithm random."
+            f"{args.algorithm} begins with {plural(num_random, 'random trial')}, which would be "
+            f"all of --num-trials {args.num_trials}; ask for more of them, for fewer random ones, "
+            "or for --algorithm random."
         )
 
 

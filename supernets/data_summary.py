@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.wording import plural
+
 logger = logging.getLogger(__name__)
 
 #: Data of more images are not searched for equal ones, which takes a look at every file.
@@ -38,15 +40,15 @@ def summary(
     names = " ".join(", ".join(class_names[:_SHOWN_CLASSES]).split())  # one line
     names += ", …" if len(class_names) > _SHOWN_CLASSES else ""
     images = ", ".join(f"{size} {split}" for split, size in sizes.items())
-    line = f"{len(class_names)} classes ({names}): {images} images"
+    line = f"{plural(len(class_names), 'class')} ({names}): {images} images"
     if not passed_over:
         return line
     reasons = sorted(passed_over.items(), key=lambda pair: (-pair[1], pair[0]))
     shown = [f"{count} {reason}" for reason, count in reasons[:_SHOWN_REASONS]]
     rest = sum(count for _, count in reasons[_SHOWN_REASONS:])
-    shown += [f"{rest} others"] if rest else []
+    shown += [plural(rest, "other")] if rest else []
     total = sum(passed_over.values())
-    return f"{line}; {total} file{'s' * (total != 1)} passed over: {', '.join(shown)}"
+    return f"{line}; {plural(total, 'file')} passed over: {', '.join(shown)}"
 
 
 def data_found(
@@ -116,7 +118,7 @@ def count_copies(
 
 
 def _images_are(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count} images are"
+    return f"{plural(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def _divide(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from supernets.image_loader import or_skip
 from supernets.image_scan import printable
 from supernets.image_tree import look_at
 
@@ -159,7 +160,7 @@ def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
                 break
             except DECODE_ERRORS as error:
                 if not skip_bad_images:
-                    raise ValueError(unreadable(path, error)) from error
+                    raise ValueError(or_skip(unreadable(path, error))) from error
     if len(sizes) == 1:
         width, height = sizes.pop()
         if width == height:
@@ -249,7 +250,7 @@ def unreadable(name: object, error: Exception) -> str:
     """What to say of an image file that gave one of ``DECODE_ERRORS``."""
     shown = printable(str(name))
     why = printable(str(error))
-    return f"Cannot read image {shown} ({why}); repair or remove it, or pass --skip-bad-images."
+    return f"Cannot read image {shown} ({why})."
 
 
 def warn_of_missing_test(data_dir: Path) -> None:

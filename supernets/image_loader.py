@@ -20,6 +20,11 @@ class UnreadableImage(ValueError):
     """An image that is read while the minibatches are made cannot be read; names the file."""
 
 
+def or_skip(problem: object) -> str:
+    """What a reader says of an unreadable image, with what to do where it ends a run."""
+    return f"{problem} Repair or remove it, or train with --skip-bad-images."
+
+
 class Loader(ABC):
     """Minibatches (x, y) of one split on one device.
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from supernets.image_loader import ImageReader
+from supernets.image_loader import ImageReader, or_skip
 from supernets.progress import hides_bars
+from supernets.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def read_all(
                 pixels[index] = reader.read(index)
             except ValueError as error:
                 if not skip_bad_images:
-                    raise
+                    raise ValueError(or_skip(error)) from error
                 problems.append((index, error))
         return problems
 
@@ -81,5 +82,6 @@ def read_all(
     finally:
         executor.shutdown(cancel_futures=True)
     if bad:
-        logger.warning("Left out %d unreadable images of %d.", len(bad), len(reader))
+        unread = plural(len(bad), "unreadable image")
+        logger.warning("Left out %s of %d.", unread, len(reader))
     return pixels, np.array(bad, np.int64)

@@ -58,6 +58,7 @@ from supernets.training_command import (
     run_training,
 )
 from supernets.training_loop import TrainResult
+from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         if record["recipe"].get("head") == "fresh":
             fresh = head_names(recorded_architecture(record), record["settings"])
             _logger.info(
-                "The data have %d classes that are not those of %s: the head of the network starts "
+                "The classes of the data (%d) are not those of %s: the head of the network starts "
                 "from fresh weights, all others are inherited.",
                 loaders.num_classes,
                 args.subnet,
@@ -196,8 +197,8 @@ def _open_data(
     channels, expected = loaders.input_size[0], source.settings["input_size"][0]
     if args.finetune and channels != expected:
         raise ValueError(
-            f"The weights of {args.subnet} are for images of {expected} channels, the data have "
-            f"{channels}; leave out --finetune."
+            f"The weights of {args.subnet} are for images of {plural(expected, 'channel')}, "
+            f"the data have {channels}; leave out --finetune."
         )
     if args.finetune and _has_fresh_head(source, loaders):
         return loaders  # other data, of which the weights have seen no split

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from supernets.wording import plural
+
 logger = logging.getLogger(__name__)
 
 TEST_FRACTION = 0.2  # held out of sets that come without a test split
@@ -73,10 +75,10 @@ def draw_splits(
         splits["train"], splits[split] = np.sort(train), np.sort(drawn)
         if not is_stratified:
             logger.warning(
-                "Class %r has %d images to draw a %s split from, too few to draw it by class: it "
+                "Class %r has %s to draw a %s split from, too few to draw it by class: it "
                 "is drawn at random, and %d of %d classes keep train images.",
                 class_names[int(counts.argmin())],
-                counts.min(),
+                plural(int(counts.min()), "image"),
                 split,
                 len(np.unique(labels[splits["train"]])),
                 len(class_names),

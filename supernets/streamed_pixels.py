@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from supernets.image_loader import ImageReader, UnreadableImage
+from supernets.image_loader import ImageReader, UnreadableImage, or_skip
+from supernets.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class StreamedPixels:
             pixels = torch.cat(parts) if parts else torch.empty(0, device=self._device)
             yield pixels, torch.tensor(kept, dtype=torch.int64)
         if len(self._reported) > num_reported:
-            logger.warning("Left out %d unreadable images so far.", len(self._reported))
+            unread = plural(len(self._reported), "unreadable image")
+            logger.warning("Left out %s so far.", unread)
 
     def _decode(self, requests: list[_Request]) -> Iterator[_Decoded]:
         if self._is_busy:  # this is a second iterator beside one that is midway
@@ -102,7 +104,7 @@ class StreamedPixels:
     def _report(self, problems: list[str]) -> None:
         for problem in problems:
             if not self._skip_bad_images:
-                raise UnreadableImage(problem)
+                raise UnreadableImage(or_skip(problem))
             if problem not in self._reported:
                 self._reported.add(problem)
                 logger.warning("Left out: %s", problem)

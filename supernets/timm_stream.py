@@ -35,6 +35,7 @@ from supernets.image_scan import image_extensions
 from supernets.timm_data import check_classes, open_with_timm
 from supernets.timm_options import TimmOptions
 from supernets.timm_transforms import TimmAugmentation, eval_settings, train_settings
+from supernets.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +113,9 @@ class StreamLoader(Loader):
             missing = [self._class_names[i] for i in (counts == 0).nonzero().flatten().tolist()]
             if missing:
                 logger.warning(
-                    "No image of %d classes came in a whole epoch (%s): either they cannot be "
+                    "No image of %s came in a whole epoch (%s): either they cannot be "
                     "read or the data have none.",
-                    len(missing),
+                    plural(len(missing), "class"),
                     ", ".join(missing[:5]) + (", …" if len(missing) > 5 else ""),
                 )
             self._class_names = ()

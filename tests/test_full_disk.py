@@ -127,8 +127,8 @@ def test_a_search_counts_the_trials_that_are_safe_and_goes_on(
         assert search.cli.main(command) == 2
     line = error_line(capsys)
     assert f"{tmp_path / 'run' / 'trials.db'}: " in line
-    assert "trials that were told are safe in" in line and "run the same command again" in line
-    num_safe = int(line.split("The ")[1].split()[0])
+    assert "What was measured is safe in" in line and "run the same command again" in line
+    num_safe = int(line.split(" trials.")[0].split()[-1])
     assert num_safe > 0
     assert search.cli.main(command) == 0
     assert '"trials": 300' in capsys.readouterr().out

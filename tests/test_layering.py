@@ -37,6 +37,7 @@ TORCH_FREE = (
     "supernets.folder_lock",
     "supernets.digests",
     "supernets.text_files",
+    "supernets.wording",
     "supernets.option_types",
     "estimators.trial_rows",
     "estimators.sqlite_errors",

@@ -26,6 +26,7 @@ from estimators.executors.base import (
 from estimators.executors.payload import Payload
 from estimators.trials import Trial
 from supernets.spaces import Architecture
+from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class LocalProcesses(Executor):
         except BaseException:  # such as a full disk
             self.close()
             raise
-        _logger.info("Starting %d workers, each of which loads PyTorch and the data.", num_workers)
+        _logger.info("Starting %s; each loads PyTorch and the data.", plural(num_workers, "worker"))
 
     @property
     def capacity(self) -> int:

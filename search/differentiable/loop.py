@@ -47,6 +47,7 @@ from supernets.spaces import Architecture
 from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
 from supernets.training_log import write_rows
 from supernets.training_loop import Progress, TrainingLoop, TrainResult
+from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ class DifferentiableSearch:
         """The row of an epoch that has ended; on the main process."""
         network, weights, derived = self.network, self.mean_weights(), self.derived()
         if derived.replaced_skips:
-            _logger.info("%d skip connections made way.", derived.replaced_skips)
+            _logger.info("%s made way.", plural(derived.replaced_skips, "skip connection"))
         found: dict[str, Any] = {"architecture": network.space.format(derived.arch)}
         row = {
             **self._evaluate(weights),

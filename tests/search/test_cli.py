@@ -784,6 +784,18 @@ def test_a_search_can_be_prolonged_but_not_shortened(
     assert "holds 30 trials already, more than num_trials=20" in error_line(capsys)
 
 
+def test_one_random_trial_is_one_and_is_told_of_when_nothing_else_can_fail(
+    search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--algorithm", "tpe", "--num-trials", "3"]
+    assert search_table(tmp_path, *flags, "--table-column", "absent") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ": error: " in line
+    assert search_table(tmp_path, *flags) in (0, 2)  # 2: all trials failed
+    said = "tpe begins with 1 random trial instead of "
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("algorithm", "option", "num_random"),
     [
@@ -805,7 +817,7 @@ def test_few_trials_shrink_the_random_ones_of_the_defaults(
 ) -> None:
     flags = ["--algorithm", algorithm, "--seed", "2"]
     assert search_table(tmp_path, *flags, "--num-trials", "5") in (0, 2)  # 2: all trials failed
-    assert f"{algorithm} begins with {num_random} random trials, not" in capsys.readouterr().err
+    assert f"{algorithm} begins with {num_random} random trials instead" in capsys.readouterr().err
     settings = read_header(tmp_path / "trials.db")["algorithm"]
     assert settings[option] == num_random
     if algorithm == "regularized-evolution":

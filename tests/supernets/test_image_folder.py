@@ -238,6 +238,7 @@ def test_skipped_images_leave_the_splits(damaged: Path, caplog: pytest.LogCaptur
     for name in BAD:
         assert sum(name in message for message in messages) == 1
     assert messages[-1] == "Left out 3 unreadable images of 75."
+    assert not [message for message in messages if "--skip-bad-images" in message]  # it was given
     kept = loaders.settings["num_train"] + loaders.settings["num_val"]
     assert kept == 57 == sum(len(indices) for indices in loaders.splits.values())
     assert sum(len(y) for _, y in loaders.train) == loaders.train.num_images
@@ -264,6 +265,7 @@ def test_unreadable_images_while_streaming(
     list(itertools.chain(lax.train, lax.val))
     messages = [r.message for r in caplog.records if r.message.startswith("Left out: ")]
     assert len(messages) == 3  # one per file, not per epoch
+    assert not [message for message in messages if "--skip-bad-images" in message]  # it was given
     assert "Left out 3 unreadable images so far." in [record.message for record in caplog.records]
     for name in BAD:
         assert sum(name in message for message in messages) == 1

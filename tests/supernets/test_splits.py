@@ -57,7 +57,7 @@ def test_a_class_with_one_image_makes_the_draw_random(caplog: pytest.LogCaptureF
     assert (len(splits["train"]), len(splits["val"])) == (6, 3)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "Class 'class1' has 1 images to draw a val split from" in record.message
+    assert "Class 'class1' has 1 image to draw a val split from" in record.message
     drawn = {tuple(draw(labels, train=list(range(9)), test=[0], seed=s)["val"]) for s in range(9)}
     assert len(drawn) > 5
     assert any(8 in val for val in drawn)

@@ -166,7 +166,7 @@ def test_classes_of_which_no_image_comes_are_named(
     for epoch in (1, 2):
         list(loaders.train.epoch(epoch))
     (record,) = caplog.records
-    assert record.message.startswith("No image of 1 classes came in a whole epoch (dog)")
+    assert record.message.startswith("No image of 1 class came in a whole epoch (dog)")
 
 
 def test_training_augments(assert_same: Callable[..., None]) -> None:

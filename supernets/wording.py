@@ -1,0 +1,12 @@
+"""Words of messages that depend on a number."""
+
+from __future__ import annotations
+
+
+def plural(number_of: int, noun: str) -> str:
+    """``1 run``, ``2 runs``, ``2 queries``, ``2 classes``."""
+    if number_of == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{number_of} {noun[:-1]}ies"
+    return f"{number_of} {noun}{'es' if noun.endswith('s') else 's'}"
