@@ -58,6 +58,7 @@ from supernets.command_line import (
 from supernets.cost import CostModel
 from supernets.data import NOT_DECISIVE, Loaders
 from supernets.device import resolve_device
+from supernets.evaluation import chance_top1
 from supernets.factory import chosen_amp
 from supernets.outputs import Outputs, saying_what_is_safe
 from supernets.spaces import Architecture
@@ -350,7 +351,7 @@ def _rank(
                 **supernet_facts(
                     trials,
                     subject.history,
-                    num_classes=subject.loaders.num_classes,
+                    chance=chance_top1(subject.loaders),
                     num_val_images=subject.num_val_images,
                 ),
             }

@@ -54,7 +54,7 @@ def supernet_facts(
     trials: Sequence[Trial],
     history: Sequence[Mapping[str, Any]],
     *,
-    num_classes: int,
+    chance: float,
     num_val_images: int,
 ) -> dict[str, Any]:
     """How good a supernet is by itself.
@@ -63,7 +63,7 @@ def supernet_facts(
         trials: Of its subnets, measured with the weights they inherit.
         history: Of its training, a row for each epoch, which may have the accuracy of probes with
             BatchNorm statistics of their own.
-        num_classes: Of the data.
+        chance: Accuracy (percent) of knowing nothing, see ``chance_top1``.
         num_val_images: Those that validation accuracies are of.
 
     Returns:
@@ -73,7 +73,6 @@ def supernet_facts(
     """
     top1 = [trial.metrics["val_top1"] for trial in trials if "val_top1" in trial.metrics]
     last = history[-1] if history else {}
-    chance = 100 / num_classes
     error = math.sqrt(chance * (100 - chance) / num_val_images)
     mean = float(np.mean(top1)) if top1 else None
     return {

@@ -43,16 +43,17 @@ from estimators.report_tables import (
     top_tables,
     truth_of,
 )
+from estimators.report_terms import SCORES, TERMS
 from estimators.report_words import (
     BASELINES,
     METRICS,
-    SCORES,
-    TERMS,
     clear_winner,
     headline,
-    is_settled,
+    settled_num_steps,
+    the_best,
 )
 from supernets.atomic import atomic_write
+from supernets.wording import plural
 
 
 def write_report(result: Mapping[str, Any], path: Path) -> None:
@@ -146,9 +147,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
             for each in result["supernets"]
         },
         "combined": result["combined"] and result["combined"]["spearman"],
-        "suggested_num_steps": result["suggested_num_steps"]["num_steps"]
-        if is_settled(result)
-        else None,
+        "suggested_num_steps": settled_num_steps(result),
     }
 
 
@@ -156,10 +155,9 @@ def _cost(result: Mapping[str, Any]) -> str:
     estimators, curves = result["estimators"], result["curves"]
     plots = []
     if curves:
-        suggested = result["suggested_num_steps"] if is_settled(result) else None
-        num_steps = None if suggested is None else suggested["num_steps"]
+        num_steps = settled_num_steps(result)
         caption = "Bands are 95 % intervals" + (
-            "" if suggested is None else "; dotted: where the order by tse has settled"
+            "" if num_steps is None else "; dotted: where the order by tse has settled"
         )
         plots.append(figure(legend(curves) + plot_budgets(curves, num_steps), caption + "."))
     names = ", ".join(f"{place} {code(e['name'])}" for place, e in enumerate(estimators, 1))
@@ -187,15 +185,21 @@ def _places(result: Mapping[str, Any]) -> str:
         )
         spearman = estimator["metrics"]["spearman"]["per_supernet"][0]["value"]
         panels.append(f"<figure><p>{code(name)} {number(spearman, 2)}</p>{plot}</figure>\n")
+    signs = "Diamonds are" if k > 1 else "The diamond is"
+    above = (
+        f"those above the line are among the {k} best" if k > 1 else "above the line is the best"
+    )
     note = (
         f"To the right: truth{f' in {escape(unit)}' if unit else ''}. Up: place by the score on "
-        f"supernet {code(result['supernets'][0]['name'])}, whose Spearman stands above. Diamonds "
-        f"are the true {k} best; those above the line are among the {k} best by the score. Crosses "
-        "at the bottom diverged."
+        f"supernet {code(result['supernets'][0]['name'])}, whose Spearman stands above. {signs} "
+        f"{the_best(k, 'true')}; {above} by the score. Crosses at the bottom diverged."
     )
     hidden = int((known < low).sum())
     if hidden:
-        note += f" Triangles are the {hidden} architectures worth less than {with_unit(low, unit)}."
+        signs = "The triangle is" if hidden == 1 else "Triangles are"
+        note += (
+            f" {signs} the {plural(hidden, 'architecture')} worth less than {with_unit(low, unit)}."
+        )
     return f'<p>{note}</p>\n<div class="panels">{"".join(panels)}</div>'
 
 

@@ -9,6 +9,11 @@ from typing import Any
 from estimators.report_html import number, with_unit
 from supernets.wording import plural
 
+#: Below this, resamples are too much alike for their intervals to tell anything.
+MIN_ARCHS = 10
+#: What is shown as a correlation of 1.00; one less is shown as 0.00.
+_AS_GOOD_AS_1 = 0.995
+
 
 def supernets_sentence(result: Mapping[str, Any]) -> str:
     """How good the supernets are by themselves, against chance."""
@@ -29,24 +34,27 @@ def supernets_sentence(result: Mapping[str, Any]) -> str:
             f"subnets have {means} in the mean with the weights they inherit, and {tops} at best"
         )
     if probes:
-        parts.append(f"probes had {_percents(probes)} after the last epoch of its training")
+        whose = "its" if len(known) == 1 else "their"
+        parts.append(f"probes had {_percents(probes)} after the last epoch of {whose} training")
     if not parts:
         return f"{of} was not measured; add the score val_acc ({chance})."
     sentence = f"{of} ({chance}): {'; '.join(parts)}."
-    if any(each["is_above_chance"] is False for each in measured):
+    at_chance = [each["name"] for each in measured if each["is_above_chance"] is False]
+    if at_chance:
+        whose = "That" if len(known) == 1 else f"That of {escape(' and '.join(at_chance))}"
         sentence += (
-            " <strong>That is no better than chance</strong>: what inherited weights say of "
+            f" <strong>{whose} is no better than chance</strong>: what inherited weights say of "
             "subnets cannot be trusted here."
         )
     return sentence
 
 
-def truth_sentence(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+def truth_sentence(result: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
     """What the truth is, and how well it can be ranked at all.
 
     Args:
         result: As in ``ranking.json``.
-        best: Spearman of the best score, with its interval.
+        best: Spearman of the best score, with its interval; None where that says nothing.
     """
     truth, ceiling = result["truth"], result.get("noise_ceiling")
     images = truth.get("test_images")
@@ -63,11 +71,20 @@ def truth_sentence(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         errors.append("the finite test set")
     if ceiling["by_seeds"] is not None:
         errors.append(f"the {ceiling['num_seeds']} seeds")
-    sentence += (
-        f". By the error of {' and '.join(errors)} even a perfect score would reach a Spearman of "
-        f"only about {number(ceiling['spearman'], 2)}"
-    )
-    if best["high"] is not None and best["high"] >= ceiling["spearman"]:
+    of = f"error of {errors[0]}" if len(errors) == 1 else f"errors of {' and of '.join(errors)}"
+    highest = ceiling["spearman"]
+    if highest < 1 - _AS_GOOD_AS_1:
+        return f"{sentence}. By the {of} <strong>its order is that of chance</strong>."
+    if highest >= _AS_GOOD_AS_1:
+        sentence += f". By the {of} a perfect score would reach a Spearman of about 1.00"
+    else:
+        sentence += (
+            f". By the {of} even a perfect score would reach a Spearman of only about "
+            f"{number(highest, 2)}"
+        )
+    if result["num_archs"] < MIN_ARCHS:
+        sentence += ", as far as so few architectures can tell"
+    elif best is not None and best["high"] is not None and best["high"] >= highest:
         sentence += ", which the interval of the best score here reaches"
     if ceiling["by_seeds"] is None:
         sentence += "; what training again with other seeds would change comes on top"

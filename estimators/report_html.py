@@ -93,16 +93,23 @@ class Difference:
         low: Lower end of the 95 % interval.
         high: Its upper end.
         digits: Shown after the point.
+        is_judged: Whether there are enough values behind the interval for a verdict.
     """
 
     value: float
     low: float
     high: float
     digits: int = 3
+    is_judged: bool = True
 
     @property
     def verdict(self) -> str:
-        """``"clear"`` if the interval is above 0, ``"clearly worse"`` below, ``"within noise"``."""
+        """``"clear"`` if the interval is above 0, ``"clearly worse"`` below, ``"within noise"``.
+
+        ``"too few to tell"`` where it is not judged.
+        """
+        if not self.is_judged:
+            return "too few to tell"
         if self.low > 0:
             return "clear"
         return "clearly worse" if self.high < 0 else "within noise"
@@ -163,7 +170,8 @@ def verdict(found: Difference | None) -> str:
     """A difference and its verdict as a sign, or a dash."""
     if found is None:
         return "–"
-    sign = {"clear": "▲", "clearly worse": "▼", "within noise": "≈"}[found.verdict]
+    signs = {"clear": "▲", "clearly worse": "▼", "within noise": "≈", "too few to tell": "?"}
+    sign = signs[found.verdict]
     return f'<b class="{found.verdict.split()[0]}">{sign}</b> {found}'
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.ranking import best_first
+from estimators.report_facts import MIN_ARCHS
 from estimators.report_html import (
     Difference,
     Row,
@@ -23,7 +24,7 @@ from estimators.report_html import (
     verdict,
     with_unit,
 )
-from estimators.report_words import BASELINES, METRICS, difference
+from estimators.report_words import BASELINES, METRICS, difference, the_best
 
 #: What estimators are compared with, besides the best of them.
 REFERENCES = ("val_acc", "macs")
@@ -37,6 +38,8 @@ def scores_table(result: Mapping[str, Any]) -> str:
     ends = [s[key] for s in spearmans.values() for key in ("low", "mean", "high")]
     known = [end for end in ends if end is not None] or [0.0, 1.0]
     span = (math.floor(10 * min(known)) / 10, math.ceil(10 * max(known)) / 10)
+    if span[0] == span[1]:
+        span = (span[0] - 0.1, span[1] + 0.1)
     means = [spearmans[name]["mean"] for name in BASELINES if name in spearmans]
     baseline = max((mean for mean in means if mean is not None), default=None)
     rows: list[Row] = []
@@ -78,9 +81,10 @@ def differences_table(result: Mapping[str, Any]) -> str:
         )
         for name in names
     ]
-    note = (
-        "Spearman of the row minus that of the column, with its 95 % interval: "
+    note = "Spearman of the row minus that of the column, with its 95 % interval: " + (
         "▲ clearly better, ▼ clearly worse, ≈ within noise."
+        if result["num_archs"] >= MIN_ARCHS
+        else "? as there are too few architectures to tell."
     )
     heads = ["Score", *(f"minus {code(reference)}" for reference in references)]
     return f"<p>{note}</p>\n{table('Differences', heads, rows)}"
@@ -115,13 +119,15 @@ def top_tables(result: Mapping[str, Any]) -> str:
         cells.append(f"<td>{'diverged' if score is None else short(score)}</td>")
         by_score.append((cells, ""))
     heads = ["", "Architecture", "Truth", "Params", "MACs"]
+    among, them = ("among ", "them") if k > 1 else ("", "it")
     averaged = " on average over supernets" if num_supernets > 1 else ""
     return (
-        f"<p>The {k} best by truth, and the place each score gives them{averaged}. Marked: among "
-        f"its {k} best. Equal scores are placed in the order of the list.</p>\n"
+        f"<p>{the_best(k).capitalize()} by truth, and the place that each score gives {them}"
+        f"{averaged}. Marked: {among}{the_best(k)} by the score. Equal truths and scores are "
+        "placed in the order of the list.</p>\n"
         + table("Best by truth", [*heads, *map(code, names)], by_truth, kind="archs")
-        + f"\n<p>The {k} best by {code(best)} on supernet "
-        f"{code(result['supernets'][0]['name'])}. Marked: among the true {k} best.</p>\n"
+        + f"\n<p>{the_best(k).capitalize()} by {code(best)} on supernet "
+        f"{code(result['supernets'][0]['name'])}. Marked: {among}{the_best(k, 'true')}.</p>\n"
         + table("Best by score", [*heads, "True place", "Score"], by_score, kind="archs")
     )
 

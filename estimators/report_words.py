@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estimators.report_facts import supernets_sentence, truth_sentence
+from estimators.report_facts import MIN_ARCHS, supernets_sentence, truth_sentence
 from estimators.report_html import Difference, code, duration, marked, number, with_unit
+from estimators.scores import PROXY_SCORES
 
 #: Scores that look at no data and cost nothing, which every other has to beat.
 BASELINES = ("macs", "params", "benchmark_macs", "benchmark_params")
 #: Below this, intervals are too wide to tell estimators apart.
 FEW_ARCHS = 30
-#: Below this, resamples are too much alike for their intervals to tell anything.
-MIN_ARCHS = 10
+#: Sums of so few losses are much the same as those of fewer.
+MIN_STEPS = 10
 
 METRICS = {
     "spearman": "Spearman",
@@ -24,60 +25,6 @@ METRICS = {
     "top_k_mean": "Mean truth of top {k}",
 }
 
-TERMS = {
-    "Spearman": "Correlation between the ranks by the score and the ranks by the truth; 1 is the "
-    "same order, 0 is chance; ties get their average rank.",
-    "Kendall τ-b": "Share of pairs of architectures in the right order minus the share in the "
-    "wrong order, corrected for ties.",
-    "Pearson": "Correlation of the values themselves; few architectures far from the others can "
-    "decide it.",
-    "Precision@k": "Share of the k best by the score that are among the k best by the truth.",
-    "Top-k regret": "How far the best of the k that the score ranks best lies below the best of "
-    "all; 0 means that the best of all is among them.",
-    "Mean truth of top k": "Average truth of the k architectures that the score ranks best.",
-    "[low, high]": "95 % interval of a bootstrap over the architectures: what other "
-    "architectures, drawn alike, would have shown.",
-    "±": "Standard deviation over supernets: what another of these supernets would change.",
-    "Clear, within noise": "A difference is clear if its 95 % interval lies on one side of 0, "
-    "otherwise within noise; both scores see the same resampled architectures. The best of many "
-    "scores was chosen by these data and looks a little better here than it is.",
-    "B": "Extra training steps of a subnet that starts with the weights it inherits.",
-    "Seconds": "Mean wall-clock time of one architecture on the machine that measured; scores of "
-    "the same steps share their time, so that several together cost little more than one.",
-    "Diverged": "The score was not finite; such an architecture is ranked last.",
-    "Racing": "Stopping a candidate once the sum of its losses exceeds the k-th lowest sum "
-    "finished so far. Losses are never negative, so it could not have entered the top k, which "
-    "stays the very same.",
-    "Combined score": "A regression on several scores, fitted to a few architectures of known "
-    "truth and judged on the others.",
-}
-
-SCORES = {
-    "tse": "Minus the sum of the training losses of B extra steps.",
-    "tse_e": "Like tse, of the last steps alone: the minibatches of the window in the settings.",
-    "tse_ema": "Like tse, where earlier losses count less: by the gamma of the settings for each "
-    "minibatch, while the paper's is for each epoch.",
-    "tlmini": "Minus the training loss of the last of B extra steps.",
-    "sovl": "Minus the sum of validation losses, of one minibatch after each of B extra steps.",
-    "val_acc": "Validation accuracy with inherited weights.",
-    "val_loss": "Minus the validation loss with inherited weights.",
-    "val_acc_after": "Validation accuracy after the extra steps.",
-    "val_loss_after": "Minus the validation loss after the extra steps.",
-    "grad_norm": "Norms of the gradients of fresh weights, summed.",
-    "snip": "Weight times gradient of fresh weights, summed without signs.",
-    "grasp": "How removing fresh weights changes the flow of gradients.",
-    "fisher": "Fisher information of the channels at fresh weights.",
-    "synflow": "Flow through all fresh weights when all are positive, without data.",
-    "jacob_cov": "How differently the outputs depend on each image, at fresh weights.",
-    "naswot": "How differently the images switch the activations on, at fresh weights.",
-    "params": "The number of parameters.",
-    "macs": "The number of multiply-accumulates.",
-    "benchmark_params": "The number of parameters as the benchmark's table has it, with those of "
-    "convolutions that the output does not need.",
-    "benchmark_macs": "The number of multiply-accumulates as the benchmark's table has it, with "
-    "those of convolutions that the output does not need.",
-}
-
 
 def difference(
     result: Mapping[str, Any], first: str, second: str, metric: str = "spearman"
@@ -85,15 +32,16 @@ def difference(
     """A metric of ``first`` minus that of ``second``, whichever way round the pair is stored.
 
     Returns:
-        None if they were not compared.
+        None if they were not compared; without a verdict where there are too few architectures.
     """
+    is_judged = result["num_archs"] >= MIN_ARCHS
     for pair in result["differences"]:
         if pair["metric"] != metric or pair["value"] is None or pair["low"] is None:
             continue
         if (pair["a"], pair["b"]) == (first, second):
-            return Difference(pair["value"], pair["low"], pair["high"])
+            return Difference(pair["value"], pair["low"], pair["high"], is_judged=is_judged)
         if (pair["a"], pair["b"]) == (second, first):
-            return Difference(-pair["value"], -pair["high"], -pair["low"])
+            return Difference(-pair["value"], -pair["high"], -pair["low"], is_judged=is_judged)
     return None
 
 
@@ -102,10 +50,20 @@ def headline(result: Mapping[str, Any]) -> list[str]:
     ranked = _ranked(result)
     if not ranked:
         return ["No estimator could rank these architectures."]
+    facts = [supernets_sentence(result), truth_sentence(result, _spearman_to_judge(result))]
     best, others = ranked[0], [estimator["name"] for estimator in ranked[1:]]
+    if result["truth"]["sd"] == 0:
+        found = [
+            "<strong>All these architectures are worth the same</strong>: there is no order to "
+            "find, and nothing is said of any score."
+        ]
+        return [sentence for sentence in [*found, *facts] if sentence]
     winner = clear_winner(result)
-    found = [_best(result, best, others, winner)]
-    if _is_ordered(best):
+    if result["num_archs"] < MIN_ARCHS:
+        found = [_too_few(result, ranked)]
+    else:
+        found = [_best(result, ranked, winner)]
+    if _is_ordered(result, best):
         named = others[:1] if winner is not None else []
         if best["name"] in BASELINES:
             named += [name for name in others if name not in BASELINES][:1]
@@ -115,16 +73,15 @@ def headline(result: Mapping[str, Any]) -> list[str]:
             found += [] if name in known else [_against(result, best["name"], name, others)]
         found += [_as_good(result, best, ranked[1:])] if others else []
         found += [_combined(result, ranked), _top(result, best), _best_top(result, ranked)]
-        found += _budget(result, ranked)
+        found += _budget(result)
         found += _race(result)
-    found += [supernets_sentence(result), truth_sentence(result, best["metrics"]["spearman"])]
-    return [sentence for sentence in [*found, *_caveats(result)] if sentence]
+    return [sentence for sentence in [*found, *facts, *_caveats(result)] if sentence]
 
 
 def clear_winner(result: Mapping[str, Any]) -> str | None:
     """The score that ranks best, if its lead over the next and over all that is free is clear."""
     ranked = _ranked(result)
-    if len(ranked) < 2 or result["num_archs"] < MIN_ARCHS or not _is_ordered(ranked[0]):
+    if len(ranked) < 2 or not _is_ordered(result, ranked[0]):
         return None
     names: list[str] = [estimator["name"] for estimator in ranked]
     rivals = [names[1], *(name for name in names[1:] if name in BASELINES)]
@@ -138,15 +95,51 @@ def _ranked(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
 
 
-def _is_ordered(estimator: Mapping[str, Any]) -> bool:
-    """Whether its order is clearly better than chance."""
+def _is_ordered(result: Mapping[str, Any], estimator: Mapping[str, Any]) -> bool:
+    """Whether its order is clearly better than chance; of a handful of architectures none is."""
     low = estimator["metrics"]["spearman"]["low"]
-    return low is not None and low > 0
+    return result["num_archs"] >= MIN_ARCHS and low is not None and low > 0
+
+
+def the_best(k: int, of: str = "") -> str:
+    """``the 3 best``, ``the true best``."""
+    return " ".join(["the", *([of] if of else []), *([str(k)] if k > 1 else []), "best"])
+
+
+def _spearman_to_judge(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """That of the best score, with its interval, where this says anything."""
+    ranked = _ranked(result)
+    return ranked[0]["metrics"]["spearman"] if ranked and _is_ordered(result, ranked[0]) else None
+
+
+def _too_few(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> str:
+    """Of a handful of architectures, whose intervals say nothing."""
+    few, highest = f"{result['num_archs']} architectures", _highest(ranked)
+    worth = number(ranked[0]["metrics"]["spearman"]["mean"])
+    if len(ranked) == 1:
+        who = code(highest[0])
+        return f"<strong>{few} are too few to tell whether {who} ranks</strong>: Spearman {worth}."
+    return (
+        f"<strong>{few} are too few to tell scores apart</strong>: the highest Spearman, {worth}, "
+        f"is that of {_listed(highest)}."
+    )
+
+
+def _highest(ranked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the best, several where they share the highest Spearman."""
+    highest = ranked[0]["metrics"]["spearman"]["mean"]
+    return [e["name"] for e in ranked if e["metrics"]["spearman"]["mean"] == highest]
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = map(code, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _best(
-    result: Mapping[str, Any], best: Mapping[str, Any], others: Sequence[str], winner: str | None
+    result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]], winner: str | None
 ) -> str:
+    best, others = ranked[0], [estimator["name"] for estimator in ranked[1:]]
     spearman, supernets = best["metrics"]["spearman"], len(result["supernets"])
     who = code(best["name"])
     if best["num_steps"] is not None:
@@ -154,32 +147,37 @@ def _best(
     worth = f"{number(spearman['mean'])} [{number(spearman['low'])}, {number(spearman['high'])}]"
     if supernets > 1:
         worth += f", mean of {supernets} supernets (± {number(spearman['sd'])})"
-    archs = f"these {result['num_archs']} architectures"
-    if not _is_ordered(best):
+    archs, highest = f"these {result['num_archs']} architectures", _highest(ranked)
+    if not _is_ordered(result, best):
         only = "The only score here" if not others else "No score here"
         sentence = f"<strong>{only} ranks {archs} clearly better than chance</strong>: "
         if not others:
             sentence = f"<strong>{who} ranks {archs} not clearly better than chance</strong>: "
             return sentence + f"Spearman {worth}."
+        if len(highest) > 1:
+            return sentence + f"{_listed(highest)} share the highest Spearman, {worth}."
         return sentence + f"the highest Spearman is that of {who}, {worth}."
     worth += f", at {duration(best['seconds'])} each"
     if not others:
         return f"{who} ranks {archs} with a Spearman of {worth}."
     if winner is not None:
         sentence = f"<strong>{who} ranks {archs} best</strong>: Spearman {worth}."
-        if winner in BASELINES:
+        if winner in BASELINES and not set(others) <= set(BASELINES):
             sentence += " It is a baseline: no score that looks at data or weights ranks better."
         return sentence
+    if len(highest) > 1:
+        return (
+            f"<strong>No score is clearly best</strong>: {_listed(highest)} share the highest "
+            f"Spearman, {worth}."
+        )
     sentence = (
         f"<strong>No score is clearly best</strong>: {who} has the highest Spearman, {worth}."
     )
     lead = difference(result, best["name"], others[0])
     if lead is not None:
         is_free = ", which costs nothing" if others[0] in BASELINES else ""
-        too_few = result["num_archs"] < MIN_ARCHS and lead.verdict == "clear"
-        tail = ", but of too few architectures" if too_few else ""
         sentence += (
-            f" Its lead over the next, {code(others[0])}{is_free}, is {lead}, {marked(lead)}{tail}."
+            f" Its lead over the next, {code(others[0])}{is_free}, is {lead}, {marked(lead)}."
         )
     return sentence
 
@@ -207,12 +205,13 @@ def _as_good(
     pairs = [(e, difference(result, best["name"], e["name"])) for e in others]
     equals = [e for e, found in pairs if found is not None and found.verdict != "clear"]
     if not equals:
-        return "" if any(found is None for _, found in pairs) else "All others are clearly worse."
+        is_said = len(pairs) == 1 or any(found is None for _, found in pairs)
+        return "" if is_said else "All others are clearly worse."
     cheapest = min([best, *equals], key=lambda e: e["seconds"])
     names = ", ".join(code(e["name"]) for e in equals)
     sentence = f"Not clearly worse: {names}. "
     if cheapest is best:
-        return sentence + "None of them is cheaper."
+        return sentence + ("It is no cheaper." if len(equals) == 1 else "None of them is cheaper.")
     return sentence + (
         f"Of all these the cheapest is {code(cheapest['name'])}: Spearman "
         f"{number(cheapest['metrics']['spearman']['mean'])} at {duration(cheapest['seconds'])}."
@@ -229,9 +228,11 @@ def _combined(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
     best = max(parts, key=lambda part: part["mean"])
     gain = Difference(best["difference"], best["low"], best["high"])
     always = {"clear": "better", "clearly worse": "worse"}.get(gain.verdict)
+    if gain.low == gain.high == 0:
+        always = "no better and no worse"
     return (
         f"All scores combined, fitted to {found['num_known']} known truths, rank the other "
-        f"{found['num_unknown']} with {number(found['spearman']['mean'])}, against "
+        f"{found['num_unknown']} with a Spearman of {number(found['spearman']['mean'])}, against "
         f"{code(best['name'])} alone {gain}, between which 95 % of {found['num_splits']} random "
         "splits lie: " + ("sometimes better, sometimes worse" if always is None else always) + "."
     )
@@ -249,9 +250,15 @@ def _top(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     )
     average = " on average" if len(result["supernets"]) > 1 else ""
     distance = with_unit(regret, "points" if unit == "%" else unit)
+    if k == 1:
+        where = "is the best of all" if regret == 0 else f"lies {distance} below the best of all"
+        return f"The one it ranks best {where}{average}."
+    where = f"the best of them lies {distance} below the best of all"
+    if regret == 0:
+        where = "the best of all is among them"
     return (
-        f"Of the {k} it ranks best, {found} are among the true {k} best{average}, where chance "
-        f"finds {chance}, and the best of them lies {distance} below the best of all."
+        f"Of the {k} it ranks best, {found} {'is' if found == '1' else 'are'} among the true {k} "
+        f"best{average}, where chance finds {chance}, and {where}."
     )
 
 
@@ -283,21 +290,30 @@ def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
     )
 
 
-def _budget(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> list[str]:
+def _budget(result: Mapping[str, Any]) -> list[str]:
     """From which B on the order by tse hardly changes; nothing where that order is chance."""
     found = result["suggested_num_steps"]
-    by_losses = [estimator for estimator in ranked if estimator["name"] == "tse"]
-    if found is None or not by_losses or not _is_ordered(by_losses[0]):
+    if found is None or not _orders_by_losses(result):
         return []
     largest, threshold = found["largest"], number(found["threshold"], 2)
     each = ""
     if len(found["per_supernet"]) > 1:
         each = f" (of each supernet: {', '.join(map(str, found['per_supernet']))})"
-    if not is_settled(result):
+    if largest < MIN_STEPS:
         return [
-            f"The order by {code('tse')} goes on changing up to the largest B = {largest}: from "
-            f"B = {found['num_steps']} on it correlates {threshold} or better with the last"
-            f"{each}. More steps may rank otherwise."
+            f"Whether more steps than B = {largest} would rank otherwise cannot be told of so few."
+        ]
+    if found["num_steps"] == largest:
+        return [
+            f"The order by {code('tse')} goes on changing up to the largest B = {largest}: one "
+            f"step before, it correlates less than {threshold} with the last. More steps may rank "
+            "otherwise."
+        ]
+    if settled_num_steps(result) is None:
+        return [
+            f"The order by {code('tse')} settles late: it correlates {threshold} or better with "
+            f"that of the largest, B = {largest}, only from B = {found['num_steps']} on{each}. "
+            "More steps may rank otherwise."
         ]
     return [
         f"<strong>B = {found['num_steps']}</strong> would have been enough: the order by "
@@ -306,33 +322,49 @@ def _budget(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> l
     ]
 
 
-def is_settled(result: Mapping[str, Any]) -> bool:
-    """Whether the order by tse was settled long before the last of its steps.
+def settled_num_steps(result: Mapping[str, Any]) -> int | None:
+    """The B from which on the order by tse hardly changes, if it was reached early.
 
     Sums of more than half of the losses are much the same in any case.
+
+    Returns:
+        None if it settled late, if there were few steps, or if the order is that of chance.
     """
     found = result["suggested_num_steps"]
-    return found is not None and 2 * found["num_steps"] <= found["largest"]
+    if found is None or not _orders_by_losses(result) or found["largest"] < MIN_STEPS:
+        return None
+    num_steps: int = found["num_steps"]
+    return num_steps if 2 * num_steps <= found["largest"] else None
+
+
+def _orders_by_losses(result: Mapping[str, Any]) -> bool:
+    """Whether the order by tse is known, and clearly better than chance."""
+    return any(e["name"] == "tse" and _is_ordered(result, e) for e in result["estimators"])
 
 
 def _race(result: Mapping[str, Any]) -> list[str]:
     found = result["race"]
-    if found is None:
+    if found is None or not _orders_by_losses(result):
         return []
     saved = sum(found["share_saved"]) / len(found["share_saved"])
     end = "the same" if found["is_same_top"] else "<b>not the same</b>"
+    number_of = "" if found["k"] == 1 else f" {found['k']}"
     return [
-        f"Racing for the {found['k']} best would have saved {100 * saved:.0f} % of the training "
-        f"steps and found {end} {found['k']}."
+        f"Racing by {code('tse')} for the{number_of} best would have saved {100 * saved:.0f} % of "
+        f"the training steps and found {end}{number_of}."
     ]
 
 
 def _caveats(result: Mapping[str, Any]) -> list[str]:
     found = []
-    if result["num_archs"] < FEW_ARCHS:
-        found.append(f"{result['num_archs']} architectures are few: hardly anything can be clear.")
+    if MIN_ARCHS <= result["num_archs"] < FEW_ARCHS:
+        found.append(
+            f"{result['num_archs']} architectures are few: what is within noise here may be clear "
+            "of more."
+        )
     if 2 * result["top_k"] > result["num_archs"]:
         found.append(f"The top {result['top_k']} are most of them, so they say little.")
-    if len(result["supernets"]) == 1:
+    inherits = {e["name"] for e in result["estimators"]} - {*BASELINES, *PROXY_SCORES}
+    if len(result["supernets"]) == 1 and inherits:
         found.append("There is one supernet; another training of it may rank otherwise.")
     return found

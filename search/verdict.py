@@ -14,8 +14,8 @@ import numpy as np
 from estimators.trials import Trial
 from supernets.cost import CostModel
 from supernets.data import Loaders
+from supernets.evaluation import chance_top1
 from supernets.factory import TABLE_SPACES
-from supernets.image_loader import ImageLoader
 from supernets.spaces import Architecture, CellSpace, NASBench201Space, SearchSpace
 from supernets.spaces.nasbench201 import only_live
 
@@ -91,17 +91,6 @@ def judge_search(
     if cost_model is not None and len(scored) > 1:
         _judge_macs(verdict, scored, best, cost_model, truth)
     return verdict
-
-
-def chance_top1(loaders: Loaders) -> float:
-    """Accuracy (percent) of always naming the most frequent class of the val split.
-
-    Where its labels are not at hand, that of classes which are equally frequent.
-    """
-    if isinstance(loaders.val, ImageLoader):
-        counts = loaders.val.label_counts()
-        return 100 * float(counts.max() / counts.sum())
-    return 100 / loaders.num_classes
 
 
 def _judge_accuracy(

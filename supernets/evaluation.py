@@ -11,7 +11,20 @@ from torch import Tensor, nn
 
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
+from supernets.data import Loaders
 from supernets.device import autocast, device_with_float64
+from supernets.image_loader import ImageLoader
+
+
+def chance_top1(loaders: Loaders) -> float:
+    """Accuracy (percent) of always naming the most frequent class of the val split.
+
+    Where its labels are not at hand, that of classes which are equally frequent.
+    """
+    if isinstance(loaders.val, ImageLoader):
+        counts = loaders.val.label_counts()
+        return 100 * float(counts.max() / counts.sum())
+    return 100 / loaders.num_classes
 
 
 class Evaluation(NamedTuple):

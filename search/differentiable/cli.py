@@ -28,7 +28,6 @@ from search.differentiable.options import (
 )
 from search.verdict import (
     Verdict,
-    chance_top1,
     has_convolution,
     judge_alphas,
     judge_truth,
@@ -45,6 +44,7 @@ from supernets.command_line import (
 from supernets.cost import CostModel
 from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
+from supernets.evaluation import chance_top1
 from supernets.factory import chosen_amp, create_relaxed_network, create_space
 from supernets.foreign_fields import check_dict, steps_done
 from supernets.outputs import Outputs

@@ -17,7 +17,8 @@ import pytest
 from estimators.report import summary, write_csv, write_report
 from estimators.report_html import Difference, duration, number
 from estimators.report_plots import plot_scatter
-from estimators.report_words import METRICS, SCORES, clear_winner, difference, headline
+from estimators.report_terms import SCORES
+from estimators.report_words import METRICS, clear_winner, difference, headline
 from estimators.scores import BENCHMARK_SCORES
 from estimators.scores import SCORES as ALL_SCORES
 
@@ -320,7 +321,7 @@ def plain(result: dict[str, Any]) -> list[str]:
 SUPERNETS = (
     "The supernets' own accuracies (chance: 10 %): on 5,120 validation images these 40 subnets "
     "have 41.50 and 41.50 % in the mean with the weights they inherit, and 60.25 and 60.25 % at "
-    "best; probes had 55.00 and 55.00 % after the last epoch of its training."
+    "best; probes had 55.00 and 55.00 % after the last epoch of their training."
 )
 TRUTH = (
     "The truth: table a.csv, of 10,000 test images. By the error of the finite test set even a "
@@ -338,14 +339,16 @@ def test_the_headline_of_a_clear_ranking() -> None:
         "Against the next, val_acc: +0.100 [0.060, 0.140], clear.",
         "Against macs, which costs nothing: +0.200 [0.160, 0.240], clear.",
         "All others are clearly worse.",
-        "All scores combined, fitted to 8 known truths, rank the other 32 with 0.930, against tse "
-        "alone +0.030 [0.010, 0.050], between which 95 % of 20 random splits lie: better.",
+        "All scores combined, fitted to 8 known truths, rank the other 32 with a Spearman of "
+        "0.930, against tse alone +0.030 [0.010, 0.050], between which 95 % of 20 random splits "
+        "lie: better.",
         "Of the 10 it ranks best, 6 are among the true 10 best on average, where chance finds 2.5, "
         "and the best of them lies 0.25 points below the best of all.",
         "B = 37 would have been enough: the order by tse then correlates 0.98 or better with that "
         "of the largest, B = 100 (of each supernet: 35, 37). Whether more than 100 rank better "
         "this cannot tell.",
-        "Racing for the 10 best would have saved 43 % of the training steps and found the same 10.",
+        "Racing by tse for the 10 best would have saved 43 % of the training steps and found the "
+        "same 10.",
         SUPERNETS,
         TRUTH,
     ]
@@ -384,11 +387,118 @@ def test_a_lead_that_what_is_free_has_not_lost_to_is_no_win() -> None:
 
 @pytest.mark.parametrize("num_archs", [3, 9])
 def test_a_handful_of_architectures_crowns_nothing(num_archs: int) -> None:
-    result = make_result(num_archs=num_archs, is_full=False)
+    result = make_result(num_archs=num_archs)
     assert clear_winner(result) is None
-    assert plain(result)[0].endswith(
-        "is +0.100 [0.060, 0.140], clear, but of too few architectures."
+    sentences = plain(result)
+    assert sentences[0] == (
+        f"{num_archs} architectures are too few to tell scores apart: the highest Spearman, 0.900, "
+        "is that of tse."
     )
+    assert sentences[1].startswith("The supernets' own accuracies")
+    assert sentences[2].startswith("The truth: ")
+    assert ", as far as so few architectures can tell;" in sentences[2]
+    assert "clear" not in " ".join(sentences[:3])
+    assert summary(result)["suggested_num_steps"] is None
+
+
+def test_the_table_of_a_handful_of_architectures_has_no_verdicts(
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    text, _ = page_of(make_result(num_archs=9, is_full=False))
+    section = text[text.index('<section id="differences">') : text.index('<section id="top">')]
+    assert "? as there are too few architectures to tell" in section
+    assert "▲" not in section and "▼" not in section
+
+
+def test_scores_of_one_order_share_the_first_place() -> None:
+    for num_archs, expected in (
+        (
+            40,
+            "No score is clearly best: macs and params share the highest Spearman, 0.900 [0.850, "
+            "0.950].",
+        ),
+        (
+            5,
+            "5 architectures are too few to tell scores apart: the highest Spearman, 0.900, is "
+            "that of macs and params.",
+        ),
+    ):
+        result = make_result(("macs", "params", "tse"), num_archs=num_archs, num_supernets=1)
+        first, second = (each["metrics"]["spearman"] for each in result["estimators"][:2])
+        second |= {"mean": first["mean"]}
+        for pair in result["differences"]:
+            if (pair["a"], pair["b"]) == ("macs", "params"):
+                pair |= {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert plain(result)[0].replace(", at < 1 ms each", "") == expected
+
+
+def test_nothing_is_said_of_scores_where_all_truths_are_equal() -> None:
+    result = make_result(num_supernets=1)
+    result["truth"]["sd"] = 0.0
+    result["noise_ceiling"]["spearman"] = 0.0
+    sentences = plain(result)
+    assert sentences[0].startswith("All these architectures are worth the same:")
+    assert sentences[2].endswith("By the error of the finite test set its order is that of chance.")
+    assert len(sentences) == 3
+
+
+def test_a_ceiling_of_1_is_no_limit() -> None:
+    result = make_result()
+    result["noise_ceiling"]["spearman"] = 0.997
+    assert "a perfect score would reach a Spearman of about 1.00" in plain(result)[-1]
+    assert "only" not in plain(result)[-1]
+
+
+def test_a_top_of_one_is_singular(
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    result = make_result(num_supernets=1)
+    result["top_k"] = result["race"]["k"] = 1
+    result["estimators"][0]["metrics"]["top_k_regret"]["mean"] = 0.0
+    sentences = plain(result)
+    assert "The one it ranks best is the best of all." in sentences
+    assert any("Racing by tse for the best would have saved" in each for each in sentences)
+    text, _ = page_of(result)
+    assert "1 best" not in text
+    result = make_result(num_supernets=1)
+    result["top_k"] = 4
+    result["estimators"][0]["metrics"]["precision_at_k"]["mean"] = 0.25
+    result["estimators"][0]["metrics"]["top_k_regret"]["mean"] = 0.0
+    assert (
+        "Of the 4 it ranks best, 1 is among the true 4 best, where chance finds 0.4, and the best "
+        "of all is among them." in plain(result)
+    )
+
+
+def test_epochs_and_architectures_are_counted_in_words(
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    result = make_result(num_supernets=1)
+    result["supernets"][0]["epochs"] = 1.0
+    result["archs"][0]["truth"] = 1.0
+    text, _ = page_of(result)
+    assert ", 1 epoch," in text and "1 epochs" not in text
+    assert "The triangle is the 1 architecture worth less" in " ".join(text.split())
+
+
+def test_a_combined_score_that_is_the_same_is_no_better_and_no_worse() -> None:
+    result = make_result()
+    result["combined"]["parts"][0] |= {"difference": 0.0, "low": 0.0, "high": 0.0}
+    (sentence,) = [each for each in plain(result) if each.startswith("All scores combined")]
+    assert sentence.endswith("lie: no better and no worse.")
+
+
+def test_the_supernet_at_chance_is_named() -> None:
+    result = make_result()
+    result["supernets"][1]["is_above_chance"] = False
+    (sentence,) = [each for each in plain(result) if each.startswith("The supernets' own")]
+    assert "That of fair-1 is no better than chance" in sentence
+
+
+def test_what_looks_at_no_inherited_weights_has_no_need_of_another_supernet() -> None:
+    caveat = "There is one supernet; another training of it may rank otherwise."
+    assert caveat in plain(make_result(("tse", "macs"), num_supernets=1, is_full=False))
+    assert caveat not in plain(make_result(("macs", "snip"), num_supernets=1, is_full=False))
 
 
 def test_a_score_at_chance_is_said_to_be_at_chance() -> None:
@@ -415,12 +525,26 @@ def test_a_score_at_chance_is_said_to_be_at_chance() -> None:
 def test_no_budget_is_enough_that_is_the_largest_or_whose_score_is_at_chance() -> None:
     result = make_result()
     result["suggested_num_steps"] |= {"num_steps": 10, "per_supernet": [10, 9], "largest": 10}
-    (sentence,) = [each for each in plain(result) if "B = 10 " in each]
+    (sentence,) = [each for each in plain(result) if "B = 10" in each and "order" in each]
     assert sentence == (
-        "The order by tse goes on changing up to the largest B = 10: from B = 10 on it correlates "
-        "0.98 or better with the last (of each supernet: 10, 9). More steps may rank otherwise."
+        "The order by tse goes on changing up to the largest B = 10: one step before, it "
+        "correlates less than 0.98 with the last. More steps may rank otherwise."
     )
     assert summary(result)["suggested_num_steps"] is None
+    result["suggested_num_steps"] |= {"num_steps": 8, "per_supernet": [8, 7]}
+    assert (
+        "The order by tse settles late: it correlates 0.98 or better with that of the largest, "
+        "B = 10, only from B = 8 on (of each supernet: 8, 7). More steps may rank otherwise."
+        in plain(result)
+    )
+    for largest in (1, 2, 9):
+        result["suggested_num_steps"] |= {"num_steps": 1, "per_supernet": [1, 1]}
+        result["suggested_num_steps"]["largest"] = largest
+        assert (
+            f"Whether more steps than B = {largest} would rank otherwise cannot be told of so few."
+            in plain(result)
+        )
+        assert summary(result)["suggested_num_steps"] is None
     result = make_result(("macs", "tse", "val_acc"))
     assert any("would have been enough" in each for each in plain(result))
     result["estimators"][1]["metrics"]["spearman"]["low"] = -0.1
@@ -452,8 +576,8 @@ def test_the_page_states_how_well_the_truth_can_be_ranked_at_all() -> None:
     result = make_result()
     result["noise_ceiling"] |= {"spearman": 0.94, "by_seeds": 0.96, "num_seeds": 3}
     assert plain(result)[-1] == (
-        "The truth: table a.csv, of 10,000 test images. By the error of the finite test set and "
-        "the 3 seeds even a perfect score would reach a Spearman of only about 0.94, which the "
+        "The truth: table a.csv, of 10,000 test images. By the errors of the finite test set and "
+        "of the 3 seeds even a perfect score would reach a Spearman of only about 0.94, which the "
         "interval of the best score here reaches."
     )
     result["noise_ceiling"] = result["truth"]["test_images"] = None
@@ -515,9 +639,9 @@ def test_the_headline_names_who_finds_a_better_top() -> None:
 
 
 def test_the_headline_of_little_data() -> None:
-    sentences = plain(CASES["least"])
+    sentences = plain(make_result(num_archs=12, num_supernets=1, is_full=False))
     assert sentences[-3:] == [
-        "8 architectures are few: hardly anything can be clear.",
+        "12 architectures are few: what is within noise here may be clear of more.",
         "The top 10 are most of them, so they say little.",
         "There is one supernet; another training of it may rank otherwise.",
     ]

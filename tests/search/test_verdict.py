@@ -15,12 +15,13 @@ from PIL import Image
 
 from estimators.trials import Trial
 from search.stand_ins import stand_in_supernet
-from search.verdict import Verdict, chance_top1, judge_alphas, judge_search, next_commands
+from search.verdict import Verdict, judge_alphas, judge_search, next_commands
 from supernets import create_space
 from supernets.command_line import parse_args
 from supernets.cost import CostModel
 from supernets.data import Loaders, create_loaders
 from supernets.distributed import Ranks
+from supernets.evaluation import chance_top1
 from supernets.retrain_options import build_parser
 from supernets.training_command import open_data
 
