@@ -232,6 +232,7 @@ def _verdict(args: argparse.Namespace, job: Job, trials: Sequence[Trial], best: 
         supernet=args.supernet,
         exported=args.export,
         loaders=None if trained is None else trained.loaders,
+        table_column=job.header["estimator"].get("table_column"),
     )
     return verdict
 

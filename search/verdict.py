@@ -215,8 +215,9 @@ def next_commands(
     supernet: Path | None = None,
     exported: Path | None = None,
     loaders: Loaders | None = None,
+    table_column: str | None = None,
 ) -> list[str]:
-    """What to do with the result of a search.
+    """What to do with the result of a search; words in capitals are for the user to replace.
 
     Args:
         output: Folder of the search.
@@ -224,13 +225,15 @@ def next_commands(
         supernet: Checkpoint that was searched, if any.
         exported: Where the subnet was exported to, if it was.
         loaders: Of the data that were searched on, if any.
+        table_column: That was searched instead; may name the data set its networks were trained on.
     """
     if space in TABLE_SPACES:
         return []
     best, retrained = shlex.quote(str(output / "best.json")), shlex.quote(str(output / "retrained"))
     if exported is None and supernet is None:
-        data = "" if loaders is None else _flags(_data_options(loaders))
-        return [f"supernet-retrain --arch {best}{data} --output {retrained}"]
+        # of all data sets only that of the table fits, and its default is another
+        data = _data_of_table(table_column or "") if loaders is None else _data_options(loaders)
+        return [f"supernet-retrain --arch {best}{_flags(data)} --output {retrained}"]
     subnet = shlex.quote(str(exported or output / "subnet"))
     folder = None if loaders is None else loaders.data_dir
     # the export knows all of the data but a folder of this machine
@@ -240,6 +243,14 @@ def next_commands(
         source = shlex.quote(str(supernet))
         commands.insert(0, f"supernet-export --supernet {source} --arch {best} --output {subnet}")
     return commands
+
+
+def _data_of_table(column: str) -> dict[str, Any]:
+    """The options of the data that the networks of a table were trained on, as far as is known."""
+    squeezed = column.lower().replace("-", "").replace("_", "")
+    known = (name for name in ("cifar100", "cifar10") if name in squeezed)
+    dataset = next(known, "folder" if "imagenet" in squeezed else "DATASET")
+    return {"dataset": dataset, "data_dir": "FOLDER"}
 
 
 def _data_options(loaders: Loaders) -> dict[str, Any]:

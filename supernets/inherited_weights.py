@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from supernets.factory import create_subnet
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 #: Names of the weights that are for training alone begin with this.
 AUXILIARY = "skeleton.auxiliary."
@@ -28,6 +31,38 @@ def are_other_classes(
     if len(class_names) != settings["num_classes"]:
         return True
     return list(class_names) != list(stored.get("class_names", class_names))
+
+
+def check_seen_splits(
+    name: str,
+    stored: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    may_be_other_images: bool,
+) -> None:
+    """Makes sure that inherited weights have learned from no image of the val and test splits.
+
+    Args:
+        name: Of the exported network, for messages.
+        stored: What its record says of its data.
+        data: Settings of the loaders of the same classes that it is to be trained on.
+        may_be_other_images: Whether other splits may be of other images; it is then only said.
+
+    Raises:
+        ValueError: If the splits are others of the same images.
+    """
+    if data["split_digest"] == stored.get("split_digest"):
+        return
+    if data["dataset"] == stored.get("dataset") and not may_be_other_images:
+        raise ValueError(
+            f"The weights of {name} have learned from other splits of these images; leave out "
+            "--dataset and the options of the splits, or --finetune."
+        )
+    _logger.warning(
+        "The splits are not those %s was exported with: if it has learned from images that are in "
+        "val or test now, what is measured on them is too good.",
+        name,
+    )
 
 
 def head_names(arch: Architecture, settings: Mapping[str, Any]) -> set[str]:

@@ -37,7 +37,12 @@ from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, chosen_amp, create_subnet, create_supernet
 from supernets.foreign_fields import steps_done
-from supernets.inherited_weights import are_other_classes, head_names, load_inherited
+from supernets.inherited_weights import (
+    are_other_classes,
+    check_seen_splits,
+    head_names,
+    load_inherited,
+)
 from supernets.outputs import Outputs
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
@@ -208,11 +213,13 @@ def _open_data(
                 f"The images of {args.data_dir or stored['dataset']} are not those {args.subnet} "
                 "was exported with; pass the same --data-dir, or --dataset for other data."
             )
-        if args.finetune:
-            raise ValueError(
-                f"The weights of {args.subnet} have learned from other splits of these images; "
-                "leave out the options of the splits, or --finetune."
-            )
+    if args.finetune:
+        check_seen_splits(
+            source.name,
+            source.data or {},
+            loaders.settings,
+            may_be_other_images=args.dataset in ("folder", "timm"),
+        )
     return loaders
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import supernets.retrain
 from estimators.trials import Trial
 from search.stand_ins import stand_in_supernet
 from search.verdict import Verdict, judge_alphas, judge_search, next_commands
@@ -128,6 +129,32 @@ def test_what_to_do_next_is_commands() -> None:
     (retrain,) = next_commands(output, "nasbench201")
     assert "--arch 'runs/my search/best.json'" in retrain
     assert next_commands(output, "nasbench101") == []
+
+
+@pytest.mark.parametrize(
+    ("column", "dataset"),
+    [
+        ("cifar10-valid:valid", "cifar10"),
+        ("cifar10_val_top1", "cifar10"),
+        ("CIFAR-100 test", "cifar100"),
+        ("ImageNet16-120:valid", "folder"),
+        ("accuracy", "DATASET"),
+    ],
+)
+def test_what_to_do_after_a_table_search_leaves_no_data_set_to_a_default(
+    column: str, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (retrain,) = next_commands(Path("run"), "nasbench201", table_column=column)
+    assert f" --dataset {dataset} --data-dir FOLDER " in retrain
+    arguments = shlex.split(retrain)[1:]
+    assert parse_args(build_parser(), arguments).dataset == dataset
+    # what is not replaced is refused
+    arch = SPACE.format(HEAVY)
+    flags = ["--space", "nasbench201", "--arch", arch, "--output", str(tmp_path / "run")]
+    assert supernets.retrain.main([*arguments, *flags]) == 2
+    expected = "Unknown dataset 'DATASET'" if dataset == "DATASET" else "FOLDER"
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_to_do_next_opens_the_data_that_were_searched_on(

@@ -405,7 +405,7 @@ def test_other_data_may_have_other_classes_and_channels_from_scratch(
     data = ["--dataset", "folder", "--data-dir", str(photos), "--batch-size", "5"]
     output = tmp_path / "output"
     assert run(exported, output, *data, "--finetune") == 2
-    assert "are for images of 1 channels, the data have 3; leave" in capsys.readouterr().err
+    assert "are for images of 1 channel, the data have 3; leave" in capsys.readouterr().err
     assert run(exported, output, *data) == 0
     record = read_subnet_record(output / "subnet")
     assert record["settings"]["num_classes"] == 2
@@ -489,6 +489,22 @@ def test_the_same_images_by_other_splits_are_still_refused(
     capsys.readouterr()
     assert run(exported_photos, tmp_path / "fine", "--finetune", "--split-seed", "7") == 2
     assert "have learned from other splits of these images" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_same_classes_is_finetuned_on_with_a_warning_unless_it_is_the_same(
+    exported_photos: Path,
+    tmp_path: Path,
+    capture: Callable[..., dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = "--dataset folder --data-dir photos --skip-bad-images --image-size 12 --batch-size 5"
+    capture(exported_photos, tmp_path / "fine", "--finetune", *data.split())
+    assert "what is measured on them is too good" not in caplog.text
+    other = [*data.split(), "--split-seed", "7"]
+    capture(exported_photos, tmp_path / "fine", *other)
+    assert "what is measured on them is too good" not in caplog.text  # nothing is inherited
+    capture(exported_photos, tmp_path / "fine", "--finetune", *other)
+    assert "what is measured on them is too good" in caplog.text
 
 
 def test_timm_augments_as_asked_or_as_recorded(
@@ -774,6 +790,7 @@ def test_a_mobilenetv3_has_no_options_of_cells(
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
         ("--finetune --split-seed 1", "have learned from other splits of these images"),
         ("--finetune --val-fraction 0.1", "have learned from other splits of these images"),
+        ("--finetune --dataset digits --split-seed 1", "have learned from other splits of these"),
         ("--resume", "There is no checkpoint at"),
     ],
 )
