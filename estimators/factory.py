@@ -27,7 +27,7 @@ from estimators.scores import (
 from estimators.tabular import TabularEstimator
 from estimators.tse import TSEEstimator
 from estimators.windows import window_in_batches
-from estimators.zero_cost import COMPARES_IMAGES, distinct_images
+from estimators.zero_cost import check_minibatch
 from supernets.base import Supernet
 from supernets.cost import CostModel
 from supernets.data import Loaders
@@ -272,8 +272,7 @@ def create_one_pass(
         if not train_batches:
             raise ValueError("Zero-cost proxies need a minibatch of train images.")
         x, y = train_batches[0]
-        if chosen & set(COMPARES_IMAGES):
-            distinct_images(x)
+        check_minibatch(proxies, x)
         proxy_batch = x.to(device), y.to(device)
     return OnePassEstimator(
         supernet,

@@ -7,10 +7,12 @@ Layers are convolutions and linear layers, and their weights alone count, not th
 is the cross-entropy, in nats, mean per image. A score is NaN where it is not finite; otherwise
 higher is better. The same network, images and labels get the same score on a CPU.
 
-A minibatch is needed by all but ``synflow``. Gradients of the loss take any: equal images, a single
-class, a single image where no BatchNorm sees maps of 1x1. ``jacob_cov`` and ``naswot`` compare the
-images with each other, so that they need two that differ; of equal ones, such as blank pages or
-frames, the first alone is looked at, by every network.
+A minibatch is needed by all but ``synflow``, and ``check_minibatch`` refuses what says nothing.
+Gradients of the loss can be taken of any: some equal images, a single class, a single image where
+no BatchNorm sees maps of 1x1; but of nothing else than single colours, or one image again and
+again, they are zeros or rounding. ``jacob_cov`` and ``naswot`` compare the images with each other,
+so that they need two that differ; of equal ones, such as blank pages or frames, the first alone is
+looked at, by every network.
 
 Differs from the authors' code:
 
@@ -21,9 +23,9 @@ Differs from the authors' code:
    ends at 709. A network whose output depends on no weight gets NaN, theirs 0.
 3. Their NAS-Bench-201 networks have biases in the cells' convolutions, which ``synflow`` counts as
    further inputs; ours have none. Other scores cannot see them: BatchNorm takes them out.
-4. Equal images make the matrices of ``jacob_cov`` and ``naswot`` singular, whose determinants are
-   then rounding errors; here such images count once. Images that differ and switch all activations
-   alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0, without rounding.
+4. Images equal to ``SAME_IMAGE`` make the matrices of ``jacob_cov`` and ``naswot`` singular, whose
+   determinants are then rounding errors; here they count once. Images that differ and switch all
+   activations alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0.
 5. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
    several operations share counts once; theirs has one for each of them.
 """
@@ -50,6 +52,9 @@ Proxy = Callable[[nn.Module, Tensor, Tensor], float]
 
 #: The scores that compare the images of the minibatch with each other.
 COMPARES_IMAGES = ("jacob_cov", "naswot")
+#: How far apart values of two images may be and they still count as one, of the minibatch's range:
+#: two of 255 grey levels.
+SAME_IMAGE = 2.5 / 255
 #: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
 EIGENVALUE_OFFSET = 1e-5
 #: Whose inputs make up the codes of ``naswot``.
@@ -58,8 +63,6 @@ ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.har
 
 def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``.
-
-    Any minibatch will do.
 
     Raises:
         ValueError: If there is no image, or one alone that BatchNorm cannot take statistics of.
@@ -70,7 +73,7 @@ def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``.
 
-    Any minibatch will do, as for ``grad_norm``.
+    The minibatch is as for ``grad_norm``.
     """
     return _snip(_LossGradients(network, x, y))
 
@@ -78,8 +81,8 @@ def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """How removing weights changes the flow of gradients: ``-sum W * (H g)``.
 
-    H is the Hessian of the loss in the weights and ``g = dL/dW``. Any minibatch will do, as for
-    ``grad_norm``.
+    H is the Hessian of the loss in the weights and ``g = dL/dW``. The minibatch is as
+    for ``grad_norm``.
     """
     return _grasp(_LossGradients(network, x, y, twice=True))
 
@@ -87,8 +90,8 @@ def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Fisher information of the channels of all layers' outputs, times the weights of each.
 
-    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. Any minibatch will do, as
-    for ``grad_norm``.
+    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. The minibatch is as for
+    ``grad_norm``.
     """
     return _fisher(_LossGradients(network, x, y, of_outputs=True))
 
@@ -168,18 +171,70 @@ def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def distinct_images(x: Tensor) -> Tensor:
     """The images (N, ...) that differ from all before them, in their order; ``x`` if all do.
 
+    Two images differ where a value of theirs does by more than ``SAME_IMAGE`` of the whole range of
+    the minibatch: scans of one page and frames of a still scene switch as equal ones do.
+
     Raises:
         ValueError: If there are not two.
     """
-    rows = x.detach().flatten(1).cpu() + 0.0  # no minus zeros
-    first = {row.numpy().tobytes(): i for i, row in reversed(list(enumerate(rows)))}
-    if len(first) < 2:
+    rows = x.detach().flatten(1).cpu().float()  # (N, C * H * W)
+    kept = _first_of_each(rows)
+    if len(kept) < 2:
         raise ValueError(
             f"{' and '.join(COMPARES_IMAGES)} compare images and need two that differ, got "
-            f"{len(x)} of which {len(first)} {'differs' if len(first) == 1 else 'differ'}; give a "
+            f"{len(x)} of which {len(kept)} {'differs' if len(kept) == 1 else 'differ'}; give a "
             "larger minibatch (--tse-batch-size) or other images."
         )
-    return x if len(first) == len(x) else x[sorted(first.values())]
+    return x if len(kept) == len(x) else x[kept]
+
+
+def _first_of_each(rows: Tensor) -> list[int]:
+    """Indices of the rows (N, D) that differ from all that were kept before them."""
+    if not len(rows):
+        return []
+    limit = SAME_IMAGE * float(rows.max() - rows.min())
+    some = rows[:, :: max(1, rows.shape[1] // 64)]  # enough to tell most pairs apart
+    near = torch.cdist(some, some, p=torch.inf) <= limit
+    kept: list[int] = []
+    for i, row in enumerate(rows):
+        suspects = [j for j in kept if near[i, j]]
+        if not any(float((rows[j] - row).abs().max()) <= limit for j in suspects):
+            kept.append(i)
+    return kept
+
+
+def check_minibatch(names: Iterable[str], x: Tensor) -> None:
+    """Makes sure that a minibatch says something of a network.
+
+    Args:
+        names: Keys of ``PROXIES`` that it is for.
+        x: (N, C, H, W) images.
+
+    Raises:
+        ValueError: If there is none, or none that the proxies can tell networks apart by: all are
+            of a single colour, or several are one and the same.
+    """
+    chosen = set(names) - {"synflow"}  # which looks at no image
+    if not chosen:
+        return
+    if not len(x):
+        raise ValueError("Zero-cost proxies need a minibatch of train images, got none.")
+    if chosen & set(COMPARES_IMAGES):
+        distinct_images(x)
+    chosen -= set(COMPARES_IMAGES)
+    shown = ", ".join(name for name in PROXIES if name in chosen)
+    if not chosen:
+        return
+    if x[0, 0].numel() > 1 and (x == x[..., :1, :1]).all():
+        raise ValueError(
+            f"{shown} cannot tell networks apart by images of a single colour each, as all "
+            f"{len(x)} of the minibatch are; give other images, or use synflow."
+        )
+    if len(x) > 1 and len(_first_of_each(x.detach().flatten(1).cpu().float())) == 1:
+        raise ValueError(
+            f"{shown} cannot tell networks apart by a minibatch whose {len(x)} images are all the "
+            "same; give other images, or use synflow."
+        )
 
 
 PROXIES: Mapping[str, Proxy] = {

@@ -23,7 +23,7 @@ from supernets.image_sets import ImageSet, open_cifar, open_digits, open_folder,
 from supernets.memory_pixels import MemoryPixels, read_all
 from supernets.option_types import check_settings
 from supernets.splits import draw_splits, split_digest
-from supernets.streamed_pixels import StreamedPixels, check_readable, no_readable_image
+from supernets.streamed_pixels import StreamedPixels, check_classes, check_readable
 from supernets.timm_options import TimmOptions
 from supernets.timm_stream import StreamLoader, open_streams
 from supernets.timm_transforms import MEAN, STD, TimmAugmentation
@@ -341,15 +341,9 @@ def _open_pixels(
         augmenting = images.augmenting_reader
         return streamed, streamed if augmenting is None else stream(augmenting), splits
     array, bad = read_all(images.reader, num_workers, skip_bad_images)
-    lost = np.setdiff1d(
-        images.labels[splits["train"]], images.labels[np.setdiff1d(splits["train"], bad)]
-    )
-    if len(lost):
-        raise no_readable_image(images.class_names[lost[0]])
-    splits = {split: np.setdiff1d(indices, bad) for split, indices in splits.items()}
-    for split, indices in splits.items():
-        if not len(indices):
-            raise no_readable_image(split=split)
+    drawn, splits = splits, {name: np.setdiff1d(i, bad) for name, i in splits.items()}
+    readable = {split: set(images.labels[indices].tolist()) for split, indices in splits.items()}
+    check_classes(drawn, images.labels, readable, images.class_names)
     pixels = MemoryPixels(torch.from_numpy(array).to(device))
     return pixels, pixels, splits
 
@@ -364,7 +358,7 @@ def _found(
     """What was found, which is logged as well if ``is_told``; ``splits`` lack unreadable images."""
     num_copies = None
     if images.path is not None and is_told:
-        num_copies = count_copies(images.path, drawn, images.labels)
+        num_copies = count_copies(images.path, splits, images.labels)
     counts = {split: len(indices) for split, indices in splits.items()}
     passed_over = images.passed_over
     num_unreadable = sum(map(len, drawn.values())) - sum(counts.values())

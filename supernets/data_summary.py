@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from supernets.image_folder import DECODE_ERRORS
 from supernets.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,8 @@ def count_copies(
 ) -> int | None:
     """Looks for files with the same bytes in different splits or classes, and warns of them.
 
-    Only files of one size are read, and in full only those whose ends are equal as well.
+    Only files of one size are read, and in full only those whose ends are equal as well. Equal
+    files that are no images are left to whoever decodes them.
 
     Args:
         path: The file of the image of an index.
@@ -98,6 +101,7 @@ def count_copies(
     groups = [group for group in groups if path(group[0]).stat().st_size > 0]
     for key in (_ends, _content):
         groups = [part for group in groups for part in _divide(group, path, key)]
+    groups = [group for group in groups if _is_image(path(group[0]))]
     in_two = [group for group in groups if len({split_of[i] for i in group}) > 1]
     if in_two:
         first = sorted(in_two[0])[:2]
@@ -134,6 +138,15 @@ def _divide(
     keyed.sort()
     parts = ([index for _, index in part] for _, part in groupby(keyed, key=lambda pair: pair[0]))
     return [part for part in parts if len(part) > 1]
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file begins as an image does, and is no error page under its name."""
+    try:
+        with Image.open(path):
+            return True
+    except DECODE_ERRORS:
+        return False
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,8 +96,9 @@ def _roles(tree: Scan) -> dict[str, str]:
         _check_spelling(tree.data_dir, tops)
     if others and trains and len(has_classes) == 1:
         inner = tree.within(trains[0])
-        if any(inner & tree.within(other) for other in others):
-            raise _shared_name(tree.data_dir, trains[0], others)
+        alike = [other for other in others if inner & tree.within(other)]
+        if alike:
+            raise _shared_name(tree.data_dir, trains[0], others, alike)
     roles: dict[str, str] = {}
     for name, split in splits.items():
         if split in roles:
@@ -123,12 +124,17 @@ def _check_spelling(data_dir: Path, tops: Iterable[str]) -> None:
         )
 
 
-def _shared_name(data_dir: Path, name: str, others: list[str]) -> ValueError:
+def _shared_name(
+    data_dir: Path, name: str, others: list[str], alike: Sequence[str] = ()
+) -> ValueError:
+    """The error for folders of which one has a split's name; ``alike`` have folders like its."""
     shown = printable(name)
+    split = f"If {printable(alike[0])} is a split too, call it val or test. " if alike else ""
     return ValueError(
-        f"A class and a split share the name {shown!r}: move all class folders into a folder train "
-        f"(train/{shown}, train/{printable(others[0])}) or, if it is a split, take {_some(others)} "
-        f"away from beside it and give it folders {shown}/<class>; they lie in {data_dir}."
+        f"{split}A class and a split share the name {shown!r}: move all class folders into a "
+        f"folder train (train/{shown}, train/{printable(others[0])}) or, if it is a split, take "
+        f"{_some(others)} away from beside it and give it folders {shown}/<class>; they lie in "
+        f"{data_dir}."
     )
 
 

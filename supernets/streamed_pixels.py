@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -124,7 +124,8 @@ def check_readable(
 ) -> None:
     """Makes sure that of each class a train image, and of each split an image, can be read.
 
-    Reads no more than that takes: one image each, unless it is unreadable.
+    Reads no more than that takes: one image of each class and split, unless it is unreadable. A
+    class of which another split has none is a warning.
 
     Args:
         reader: The images.
@@ -146,17 +147,43 @@ def check_readable(
             return True
         return False
 
-    train = splits["train"]
-    by_class = [train[labels[train] == label] for label in range(len(class_names))]
-    others = {split: indices for split, indices in splits.items() if split != "train"}
+    readable: dict[str, set[int]] = {}
     with ThreadPoolExecutor(max(1, num_workers)) as executor:
-        found = list(executor.map(has_readable, [*by_class, *others.values()]))
-    for name, indices, is_readable in zip(class_names, by_class, found, strict=False):
-        if len(indices) and not is_readable:
-            raise no_readable_image(name)
-    for split, is_readable in zip(others, found[len(by_class) :], strict=True):
-        if not is_readable:
+        for split, indices in splits.items():
+            present = [int(label) for label in np.unique(labels[indices])]
+            parts = [indices[labels[indices] == label] for label in present]
+            found = executor.map(has_readable, parts)
+            readable[split] = {label for label, is_so in zip(present, found, strict=True) if is_so}
+    check_classes(splits, labels, readable, class_names)
+
+
+def check_classes(
+    splits: Mapping[str, NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    readable: Mapping[str, Collection[int]],
+    class_names: Sequence[str],
+) -> None:
+    """Makes sure that what can be read is enough to train on, and warns of what is missing.
+
+    Args:
+        splits: Indices of the images of each split, whether they can be read or not.
+        labels: (num_images,)
+        readable: The labels of the images of each split that can be read.
+        class_names: One for each number in ``labels``.
+
+    Raises:
+        ValueError: If all train images of a class, or all images of a split, are unreadable.
+    """
+    for split, indices in splits.items():
+        lost = [int(x) for x in np.unique(labels[indices]) if x not in readable[split]]
+        if lost and split == "train":
+            raise no_readable_image(class_names[lost[0]])
+        if not readable[split]:
             raise no_readable_image(split=split)
+        if lost:
+            names = ", ".join(class_names[label] for label in lost[:5])
+            names += f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            logger.warning("The %s split has no readable image of %s.", split, names)
 
 
 def no_readable_image(class_name: str | None = None, *, split: str = "train") -> ValueError:

@@ -16,13 +16,15 @@ _MAX_RANGE = 100
 _CALL = re.compile(r"\bGenotype\s*\(")
 #: Up to the next bracket; strings and comments are passed over whole.
 _PART = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|#[^\n]*|[()]", re.DOTALL)
-#: What may follow: white space, commas and semicolons, comments.
-_NOTHING = re.compile(r"(?:[\s,;]|#[^\n]*)*")
+#: What may follow: white space, commas and semicolons, comments, and ends of quotes and of JSON.
+_NOTHING = re.compile(r"(?:[\s,;\"'}\]]|#[^\n]*)*")
 #: What word processors and PDF files make of quotes and spaces.
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u200b": " "})
 #: Calls around one value that change nothing of it, as numpy prints scalars.
 _WRAPPERS = re.compile(r"(?:u?int(?:8|16|32|64|p|_)?|str_?|tensor)")
 _SEQUENCES = ("list", "tuple", "array")
+#: What such a call may say beside the value, as torch prints tensors.
+_IGNORED = ("device", "dtype")
 
 
 def read_genotype(
@@ -117,7 +119,7 @@ def _value(node: ast.expr) -> object:
         if isinstance(left, list) and isinstance(right, list):
             return left + right
         return left + right if type(left) is type(right) is int else _Unreadable(node)
-    if isinstance(node, ast.Call) and not node.keywords:
+    if isinstance(node, ast.Call) and all(k.arg in _IGNORED for k in node.keywords):
         return _called(node)
     return _Unreadable(node)
 
@@ -153,11 +155,16 @@ def _pairs(cell: str, value: object) -> list[tuple[str, int]]:
             isinstance(pair, list)
             and len(pair) == 2
             and isinstance(pair[0], str)
-            and type(pair[1]) is int
+            and _is_index(pair[1])
         ):
             shown = _shown(tuple(pair) if isinstance(pair, list) else pair)
             raise ValueError(f"{shown} in {cell} is not of the form ('op', input)")
-    return [(op, source) for op, source in value]
+    return [(op, int(source)) for op, source in value]
+
+
+def _is_index(value: object) -> bool:
+    """Whether a value is a whole number, also as tables of floats have it."""
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _is_group(value: object) -> bool:

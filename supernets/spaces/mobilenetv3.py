@@ -6,6 +6,7 @@ https://arxiv.org/abs/1908.09791
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Sequence
@@ -148,11 +149,11 @@ class MobileNetV3Space(SearchSpace):
         return ";".join(f"{key}={','.join(texts[part])}" for key, part in self._parts().items())
 
     def parse(self, text: str) -> Architecture:
-        """Reads what ``format`` writes, or a JSON object with the same keys.
+        """Reads what ``format`` writes, or a JSON object or Python dict with the same keys.
 
-        The JSON form is that of published OFA subnets, ``{"ks": […], "e": […], "d": […]}``, where
-        ``"r"`` may hold the resolution as a number or in a list. Numbers given for inactive blocks
-        are checked and otherwise ignored.
+        That form is of published OFA subnets, ``{"ks": […], "e": […], "d": […]}``, where ``"r"``
+        may hold the resolution as a number or in a list. Numbers given for inactive blocks are
+        checked and otherwise ignored.
 
         Raises:
             ValueError: If ``text`` does not follow the notation.
@@ -212,7 +213,12 @@ class MobileNetV3Space(SearchSpace):
         try:
             config = json.loads(text)
         except json.JSONDecodeError as error:
-            raise self._error(text, f"it is not valid JSON ({error})") from error
+            try:
+                config = ast.literal_eval(text)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                config = None
+            if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+                raise self._error(text, f"it is not valid JSON ({error})") from error
         values = {}
         for key, items in config.items():
             if key == "wid" and items is None:  # in published files: the width, not elastic

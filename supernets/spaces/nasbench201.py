@@ -38,6 +38,8 @@ UniqueRule = Literal["benchmark", "keep-zeros", "drop-zeros", "flatten"]
 
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 _MEMBER = re.compile(r"([a-z0-9_]+)~(\d+)")
+#: What looks like the notation, within a line of a log or in quotes.
+_NOTATION = re.compile(r"(?<![\w~|+])\|[\w~|]+\|(?:\+\|[\w~|]+\|){2}(?![\w~|+])")
 
 
 class NASBench201Space(CellSpace):
@@ -62,7 +64,7 @@ class NASBench201Space(CellSpace):
         return "+".join(groups)
 
     def parse(self, text: str) -> Architecture:
-        """Reads the benchmark's string.
+        """Reads the benchmark's string, also out of what logs and files have around it.
 
         Raises:
             ValueError: If ``text`` does not follow the notation.
@@ -74,7 +76,8 @@ class NASBench201Space(CellSpace):
                 f"Expected, for example, {_EXAMPLE!r}."
             )
 
-        groups = text.strip().split("+")
+        found = _NOTATION.findall(text)
+        groups = (found[0] if len(found) == 1 else text.strip()).split("+")
         if len(groups) != NUM_NODES - 1:
             raise error(f"it has {len(groups)} '+'-separated groups, not {NUM_NODES - 1}")
         choices = []

@@ -134,7 +134,9 @@ def test_images_that_are_all_equal_are_refused_before_any_work(
     equal = {**inputs, "train_batches": [(x[:1].expand(len(x), *x.shape[1:]), y)]}
     with pytest.raises(ValueError, match="need two that differ, got .* give a larger minibatch"):
         create_one_pass([name], Score(name), supernet=supernet, **equal)
-    create_one_pass(["snip"], Score("snip"), supernet=supernet, **equal)
+    with pytest.raises(ValueError, match="snip cannot tell networks apart by a minibatch whose"):
+        create_one_pass(["snip"], Score("snip"), supernet=supernet, **equal)
+    create_one_pass(["synflow"], Score("synflow"), supernet=supernet, **equal)
 
 
 def test_parts_that_nothing_looks_at_are_left_out(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from estimators import zero_cost
 from estimators.zero_cost import (
     PROXIES,
+    check_minibatch,
     distinct_images,
     fisher,
     grad_norm,
@@ -387,6 +388,34 @@ def test_the_order_of_cells_by_naswot_is_that_without_duplicates(
     both = [(a, b) for a, b in zip(clean, found, strict=True) if math.isfinite(a)]
     assert len(both) >= 8 and all(math.isfinite(b) for _, b in both)
     assert spearmanr(*zip(*both, strict=True)).statistic > 0.9
+
+
+def test_images_two_grey_levels_apart_count_as_one() -> None:
+    rng = np.random.default_rng(0)
+    pictures = torch.tensor(rng.integers(0, 250, (6, 3, 8, 8)))
+    pictures[4] = pictures[1] + torch.tensor(rng.integers(0, 3, (3, 8, 8)))
+    pictures[5] = pictures[2]
+    pictures[5, 0, 0, 0] += 1
+    x = (pictures / 255 - 0.5) / 0.25
+    assert distinct_images(x).equal(x[:4])
+    x[5, 1, 3, 3] += 1  # one pixel of one channel, but far
+    assert distinct_images(x).equal(x[[0, 1, 2, 3, 5]])
+
+
+def test_minibatches_that_say_nothing_are_refused_before_any_work() -> None:
+    x, _ = small_batch()
+    blank = torch.arange(6.0)[:, None, None, None].expand(x.shape)
+    everything = ["grad_norm", "snip", "grasp", "fisher"]
+    for name in everything:
+        with pytest.raises(ValueError, match=f"{name} cannot tell .* a single colour each, as all"):
+            check_minibatch([name], blank)
+        with pytest.raises(ValueError, match=f"{name} cannot tell .* 6 images are all the same"):
+            check_minibatch([name], x[:1].repeat(6, 1, 1, 1))
+    with pytest.raises(ValueError, match="got none"):
+        check_minibatch(everything, x[:0])
+    check_minibatch(everything, x[:1])
+    check_minibatch(["synflow"], blank)
+    check_minibatch(everything, torch.cat([x[:1], blank]))
 
 
 def test_distinct_images_are_taken_as_they_are() -> None:

@@ -49,9 +49,31 @@ def test_equal_images_in_two_splits_are_a_warning_with_their_number(
     assert message.startswith("2 images are in two splits, such as ")
 
 
+@pytest.mark.parametrize("reader", ["folder", "timm"])
+def test_equal_files_that_are_no_images_are_no_copies_and_their_class_is_named(
+    tmp_path: Path,
+    write_images: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    reader: str,
+) -> None:
+    for name in "ab":
+        write_images(tmp_path / "train" / name, 6)
+    write_images(tmp_path / "test" / "a", 3)
+    for path in ("train/a/x.jpg", "train/b/x.jpg", "test/b/x.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"<html>404</html>")
+    loaders = create_loaders(
+        reader, data_dir=tmp_path, image_size=8, num_workers=0, skip_bad_images=True
+    )
+    assert loaders.settings["found"]["images_in_two_splits"] == 0
+    assert "in two" not in caplog.text
+    assert "The test split has no readable image of b." in caplog.text
+
+
 def test_files_are_compared_by_all_of_their_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(data_summary, "_is_image", lambda path: True)
     whole = bytes(20_000)
     for name, content in enumerate((whole, whole, b"x" + whole[1:], whole[:-1] + b"x", b"", b"")):
         (tmp_path / str(name)).write_bytes(content)

@@ -185,6 +185,15 @@ def test_class_that_shares_its_name_with_a_split_is_refused_with_a_way_out(
         )
 
 
+def test_folder_of_classes_beside_train_is_told_to_take_the_name_of_a_split(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    fill(tmp_path, write_images, train__a=9, train__b=9, holdout__a=3, holdout__b=3)
+    for reader in READERS:
+        with pytest.raises(ValueError, match="If holdout is a split too, call it val or test"):
+            create_loaders(reader, data_dir=tmp_path)
+
+
 def test_class_called_valid_without_a_train_split_stays_a_class(
     tmp_path: Path, write_images: WriteImages, caplog: pytest.LogCaptureFixture
 ) -> None:

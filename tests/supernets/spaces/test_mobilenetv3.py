@@ -103,6 +103,13 @@ def test_numbers_of_inactive_blocks_make_no_difference() -> None:
     assert SPACE.parse(with_part("k", ",".join(map(str, config["ks"])))) == SPACE.parse(TEXTS[0])
 
 
+def test_printed_dict_is_read_as_json_is() -> None:
+    assert SPACE.parse(str(PUBLISHED[0] | {"wid": None})) == SPACE.parse(json.dumps(PUBLISHED[0]))
+    for text in ("{'ks', 'e'}", "{1: 2}", "{'ks': print()}"):
+        with pytest.raises(ValueError, match="it is not valid JSON"):
+            SPACE.parse(text)
+
+
 def test_integers_of_a_full_network_are_the_published_encoding() -> None:
     config = PUBLISHED[0] | {"d": [4] * 5}
     (encoding,) = SPACE.encode([SPACE.parse(json.dumps(config))], "integers")

@@ -75,6 +75,23 @@ def test_published_strings(text: str, choices: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    "around",
+    [
+        "'{}'",
+        "Structure(4 nodes with {})",
+        "arch_str: {}\n",
+        '{{"arch": "{}"}}',
+        "epoch 3, genotype={}; top1 90.1",
+    ],
+)
+def test_strings_are_read_out_of_what_people_copy_with_them(around: str) -> None:
+    text = SPACE.format(SPACE.architecture((3, 0, 3, 1, 0, 1)))
+    assert SPACE.parse(around.format(text)) == SPACE.parse(text)
+    with pytest.raises(ValueError, match="is not a NAS-Bench-201 architecture"):
+        SPACE.parse(f"{text} and {text}")
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("|none~0|+|none~0|none~1|", "2 '\\+'-separated groups, not 3"),
