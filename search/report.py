@@ -17,6 +17,8 @@ from supernets.wording import plural
 
 #: Trials that are drawn as points, at most about.
 MAX_POINTS = 5000
+#: Part of the range of scores that is free above and below, for the label of the best.
+HEADROOM = 0.15
 
 
 def plot_trials(
@@ -46,6 +48,7 @@ def plot_trials(
     left.step(numbers, np.maximum.accumulate(scores), where="post", color="C1", label="best so far")
     left.set(xlabel="trial", ylabel=f"score ({score_name}, higher is better)")
     left.legend(loc="lower right", framealpha=0.8)
+    left.margins(y=HEADROOM)
     if macs is not None:
         shown = sorted({*range(0, len(scored), step), int(scores.argmax())})
         millions = [macs(scored[i][0].arch) / 1e6 for i in shown]
@@ -54,7 +57,7 @@ def plot_trials(
     low = float(np.quantile(scores, 0.1))
     if scores.min() < low - 2 * (scores.max() - low):
         hidden = int((scores < low).sum())
-        margin = 0.08 * (scores.max() - low)
+        margin = HEADROOM * (scores.max() - low)
         left.set_ylim(low - margin, scores.max() + margin)
         left.set_title(f"below this: {plural(hidden, 'trial')}", fontsize=9)
     write_png(figure, path)
@@ -66,12 +69,13 @@ def _plot_over_macs(
     best = int(scores.argmax())
     points = axes.scatter(millions, scores, c=numbers, s=14, cmap="viridis")
     axes.scatter([millions[best]], [scores[best]], s=90, facecolors="none", edgecolors="C3")
+    is_left = 2 * millions[best] < min(millions) + max(millions)
     axes.annotate(
         f"best: trial {numbers[best]}",
         (millions[best], scores[best]),
-        xytext=(-10, 8),
+        xytext=(10 if is_left else -10, 8),
         textcoords="offset points",
-        ha="right",
+        ha="left" if is_left else "right",
         color="C3",
     )
     axes.set(xlabel="MMACs")

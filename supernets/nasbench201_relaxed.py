@@ -7,6 +7,11 @@ Differs from the benchmark's own search networks:
 1. Convolutions never have a bias (theirs do where BatchNorm is not affine).
 2. The weight of a convolution is the scale of its BatchNorm, and the edges leaving a node share
    one ReLU and one average pool of it; the values are the same.
+
+Expected MACs, of ``--macs-penalty`` and the log, count every edge as the benchmark does
+(``Supernet.benchmark_count``), where those of an architecture are of what its output depends on: in
+a mixture every edge is alive, and the penalty is linear in the weights. Where an architecture
+leaves edges unreached, its own MACs are fewer.
 """
 
 from __future__ import annotations
@@ -108,7 +113,7 @@ class RelaxedNASBench201(RelaxedNetwork):
         return Architecture(self.space.name, tuple(chosen[0].tolist()))
 
     def op_macs(self) -> NDArray[np.int64]:
-        """Of a convolution, in all cells; the other operations are free."""
+        """Of a convolution, in all cells, wherever it is reached; the other operations are free."""
         choices = np.zeros((1 + self.alive.size, len(EDGES)), np.int64)  # the first has no cells
         rows = choices[1:].reshape(len(EDGES), len(OPS), len(EDGES))
         for edge in range(len(EDGES)):

@@ -144,8 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=kinds.NON_NEGATIVE,
         default=0.0,
         metavar="W",
-        help="weight, in nats, of the expected MACs relative to those of the heaviest operations "
-        "on all edges (default: 0)",
+        help="weight, in nats, of the expected MACs of the mixture, in which every edge counts, "
+        "relative to those of the heaviest operations on all edges (default: 0)",
     )
     add(
         "--max-skips",

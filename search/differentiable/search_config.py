@@ -84,7 +84,8 @@ class SearchConfig:
         alpha_weight_decay: Of Adam, added to the gradient; with relaxation "dirichlet-kl" the
             divergence takes its place, and it should be 0.
         macs_penalty: Weight, in nats, of the expected multiply-accumulates of the mixture, relative
-            to those of the heaviest architecture of the mixture.
+            to those of the heaviest architecture of the mixture. Every edge counts, also where the
+            derived cell would leave it unreached.
         max_skips: Skip connections a derived cell may have; the lightest ones beyond make way for
             other operations. None for any number.
         exclude_none: Whether the derived cell has the heaviest operations other than none, as in
