@@ -13,18 +13,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.option_types as kinds
 from estimators.base import Estimate, EstimateError
 from estimators.combined import MIN_NUM_KNOWN, CombinedScore
-from estimators.features import combined_features
+from estimators.features import WHOLE_CURVES, combined_features
 from estimators.one_pass import OnePassEstimator
 from estimators.scores import Score
 from estimators.trials import Trial
 from supernets.atomic import atomic_write
 from supernets.digests import digest_of
+from supernets.foreign_fields import (
+    ForeignFileError,
+    check_dict,
+    check_field,
+    check_numbers,
+    check_text,
+    naming_field,
+    read_json,
+)
 from supernets.spaces import Architecture
-from supernets.text_files import read_text
 
 FORMAT = "paceline-reference"
+#: What a ranking measured with, and an estimator fitted to it measures with again.
+_SETTINGS: Mapping[str, kinds.Whole | kinds.Real] = {
+    "tse_batches": kinds.BATCH,
+    "tse_batch_size": kinds.BATCH,
+    "tse_lr": kinds.POSITIVE,
+    "val_batches": kinds.POSITIVE_INT,
+}
 
 
 @dataclass(frozen=True)
@@ -72,26 +88,64 @@ class Reference:
         Raises:
             ValueError: If the file is missing or something else.
         """
-        try:
-            content = json.loads(read_text(path))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {error}.") from error
+        content = read_json(path, "a reference")
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError(f"{path} is not a reference; expected reference.json of a ranking.")
-        try:
-            return cls(
-                digest=content["supernet"],
-                settings=content["settings"],
-                scores=[Score(name, window=w, gamma=g) for name, w, g in content["scores"]],
-                features={
-                    name: np.array(table, np.float64) for name, table in content["features"].items()
-                },
-                truth=np.array(content["truth"], np.float64),
+            raise ForeignFileError(
+                f"{path} is not a reference; expected reference.json of a ranking."
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({type(error).__name__}: {error}); rank again."
-            ) from error
+        settings = check_dict(path, content, "settings")
+        _check_settings(path, settings)
+        scores = _read_scores(path, content.get("scores"))
+        truth = check_numbers(path, "truth", content.get("truth"))
+        check_field(truth.ndim == 1, path, "truth", "a list of numbers", truth.tolist())
+        tables = check_dict(path, content, "features")
+        expected = combined_features(scores, ())
+        check_field(tables.keys() == expected.keys(), path, "features", f"{[*expected]}", [*tables])
+        features = {}
+        for name in expected:
+            features[name] = check_numbers(path, name, tables[name], may_lack=True)
+            shape = (len(truth),)
+            if name in WHOLE_CURVES:
+                shape = (len(truth), settings.get("tse_batches"))
+            check_field(
+                features[name].shape == shape, path, name, f"of shape {shape}", features[name].shape
+            )
+        return cls(
+            digest=check_text(path, content, "supernet"),
+            settings=settings,
+            scores=scores,
+            features=features,
+            truth=truth,
+        )
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Makes sure of what is measured with again."""
+    for name, kind in _SETTINGS.items():
+        if settings.get(name) is not None:
+            with naming_field(path, "settings"):
+                kind.check(name, settings[name])
+    if settings.get("recalibration") is not None:
+        recalibration = check_dict(path, settings, "recalibration", ("num_batches",))
+        with naming_field(path, "recalibration"):
+            kinds.POSITIVE_INT.check("num_batches", recalibration["num_batches"])
+
+
+def _read_scores(path: Path, found: object) -> list[Score]:
+    """The scores that were measured, which must be distinct."""
+    is_list = isinstance(found, list) and all(isinstance(e, list) and len(e) == 3 for e in found)
+    check_field(is_list and found != [], path, "scores", "names with window and gamma", found)
+    assert isinstance(found, list)
+    scores = []
+    for name, window, gamma in found:
+        with naming_field(path, "scores"):
+            if window is not None:
+                kinds.BATCH.check("window", window)
+            kinds.SHARE.check("gamma", gamma)
+            scores.append(Score(name, window=window, gamma=gamma))
+    names = [score.name for score in scores]
+    check_field(len(set(names)) == len(names), path, "scores", "distinct", names)
+    return scores
 
 
 def _plain(table: NDArray[np.float64]) -> list[Any]:

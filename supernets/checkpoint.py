@@ -6,13 +6,11 @@ import hashlib
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from torch import Tensor
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
@@ -20,6 +18,7 @@ from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loader
 from supernets.factory import SPACES, create_supernet
 from supernets.foreign_fields import (
     check_dict,
+    check_shapes,
     check_training,
     check_weights,
     fields_of,
@@ -197,26 +196,10 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
         # what does not fit the file's weights is not allocated
         with naming_field(path, "supernet_settings"), torch.device("meta"):
             expected = create_supernet(space, **settings).state_dict()
-        _check_shapes(path, checkpoint["state_dict"], expected)
+        check_shapes(path, checkpoint["state_dict"], expected)
         supernet = create_supernet(space, **settings)
         supernet.load_state_dict(checkpoint["state_dict"])
     return supernet
-
-
-def _check_shapes(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Makes sure that weights are those of a network, by name and shape."""
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is not of this network" for name in found if name not in expected]
-    wrong += [
-        f"{name} is {tuple(found[name].shape)} in place of {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    if wrong:
-        raise ValueError(
-            f"The weights in {path} do not fit its settings: {_some(wrong)}; use the file as it "
-            "was written."
-        )
 
 
 def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.device) -> Supernet:

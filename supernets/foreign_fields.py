@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import supernets.option_types as kinds
 from supernets.option_types import shown
+from supernets.text_files import read_text
 from supernets.train_config import TrainConfig
 
 
@@ -26,12 +30,33 @@ _DATA_KINDS: dict[str, kinds.Whole | kinds.Real] = {
     "batch_size": kinds.BATCH,
     "seed": kinds.SEED,
 }
+_OPTIONAL_DATA_KINDS = {"requested_num_val": kinds.Whole(1), "cutout": kinds.Whole(0)}
+#: What every checkpoint says of its data.
+DATA_NEEDED = (*_DATA_KINDS, "dataset", "class_names", "split_digest")
 _PROGRESS_KINDS: dict[str, kinds.Whole | kinds.Real] = {
     "step": kinds.Whole(0, 2**53),
     "num_losses": kinds.Whole(0, 2**53),
     "loss_sum": kinds.Real("must be a finite number", -1e30, 1e30),
     "seconds": kinds.Real("must not be negative", 0.0, 1e12),
 }
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+        path: The file.
+        what: What was expected, for messages.
+
+    Raises:
+        ForeignFileError: If it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ForeignFileError(f"{path} is not {what}: it is nested too deep.") from error
+    except (OSError, ValueError) as error:
+        raise ForeignFileError(f"{path} is not {what}: {error}.") from error
 
 
 @contextmanager
@@ -108,6 +133,90 @@ def check_dict(path: Path, holder: object, field: str, required: Collection[str]
     return found
 
 
+def check_version(path: Path, content: Mapping[str, Any], newest: int) -> None:
+    """Makes sure that a file is of a version that can be read; one without is of the first.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        newest: The newest version that can be read.
+
+    Raises:
+        ForeignFileError: If it is not.
+    """
+    version = content.get("version", 1)
+    check_field(type(version) is int and version > 0, path, "version", "a whole number", version)
+    if version > newest:
+        raise ForeignFileError(
+            f"{path} has version {shown(version)}, this version reads up to {newest}; update "
+            "paceline."
+        )
+
+
+def check_text(path: Path, holder: object, field: str) -> str:
+    """Returns a field that must be a text.
+
+    Raises:
+        ForeignFileError: If it is missing or something else.
+    """
+    found = holder.get(field) if isinstance(holder, Mapping) else None
+    check_field(isinstance(found, str), path, field, "a text", found)
+    assert isinstance(found, str)
+    return found
+
+
+def check_numbers(
+    path: Path, field: str, found: object, *, may_lack: bool = False
+) -> NDArray[np.float64]:
+    """Returns lists of finite numbers, which may be nested, as an array.
+
+    Args:
+        path: The file, for messages.
+        field: Its name there, for messages.
+        found: What it is there.
+        may_lack: Whether a number may be None, which becomes nan.
+
+    Raises:
+        ForeignFileError: If it is something else, or the lists are not of one length.
+    """
+    numbers: NDArray[np.float64] | None = None
+    with suppress(OverflowError, TypeError, ValueError):
+        values = np.array(found, dtype=object)  # refuses lists of different lengths
+        lacks = np.array([value is None for value in values.flat], np.bool_)
+        if values.ndim and all(type(v) in (int, float) or v is None for v in values.flat):
+            numbers = values.astype(np.float64)
+            known = numbers.ravel()[~lacks] if may_lack else numbers
+            numbers = numbers if np.isfinite(known).all() else None
+    check_field(numbers is not None, path, field, "lists of finite numbers", found)
+    assert numbers is not None
+    return numbers
+
+
+def check_shapes(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Makes sure that weights are those of a network, by name and shape.
+
+    Args:
+        path: The file, for messages.
+        found: What it holds.
+        expected: Those of the network, which may be on the meta device.
+
+    Raises:
+        ForeignFileError: If they are not; names the first of them.
+    """
+    wrong = [f"{name} is missing" for name in expected if name not in found]
+    wrong += [f"{name} is not of this network" for name in found if name not in expected]
+    wrong += [
+        f"{name} is {tuple(found[name].shape)} in place of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise ForeignFileError(
+            f"The weights in {path} do not fit its settings: {', '.join(wrong[:3])}"
+            f"{', …' if len(wrong) > 3 else ''}; use the file as it was written."
+        )
+
+
 def check_weights(path: Path, holder: Mapping[str, Any], field: str = "state_dict") -> None:
     """Makes sure that a field holds tensors by name, without a NaN or infinity.
 
@@ -161,28 +270,32 @@ def check_training(path: Path, checkpoint: Mapping[str, Any]) -> None:
         check_progress(path, checkpoint["progress"])
 
 
-def check_data(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Makes sure of the settings of data in a checkpoint.
+def check_data(
+    path: Path, holder: Mapping[str, Any], *, required: Collection[str] = DATA_NEEDED
+) -> None:
+    """Makes sure of the settings of data in a checkpoint or a record.
+
+    Args:
+        path: The file, for messages.
+        holder: Has them as ``"data"``.
+        required: Names of those that must be there.
 
     Raises:
         ForeignFileError: If one is missing or none that is written there.
     """
-    data = check_dict(
-        path, checkpoint, "data", (*_DATA_KINDS, "dataset", "class_names", "split_digest")
-    )
-    for name, kind in _DATA_KINDS.items():
-        with naming_field(path, "data"):
-            kind.check(name, data[name])
+    data = check_dict(path, holder, "data", required)
+    for name, kind in (*_DATA_KINDS.items(), *_OPTIONAL_DATA_KINDS.items()):
+        is_needed = name in data if name in _DATA_KINDS else data.get(name) is not None
+        if is_needed:
+            with naming_field(path, "data"):
+                kind.check(name, data[name])
     for name in ("dataset", "split_digest"):
-        check_field(isinstance(data[name], str), path, f"data[{name!r}]", "a text", data[name])
-    names = data["class_names"]
+        if name in data:
+            check_field(isinstance(data[name], str), path, f"data[{name!r}]", "a text", data[name])
+    names = data.get("class_names", [])
     is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     check_field(is_list, path, "data['class_names']", "a list of names", names)
-    for name, least in (("requested_num_val", 1), ("cutout", 0)):
-        if data.get(name) is not None:
-            with naming_field(path, "data"):
-                kinds.Whole(least).check(name, data[name])
-    for name in ("augmentation", "timm_options"):
+    for name in ("augmentation", "timm_options", "found"):
         if name in data:
             check_dict(path, data, name)
     check_field(

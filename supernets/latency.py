@@ -21,14 +21,24 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
+import supernets.option_types as kinds
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
 from supernets.device import autocast
+from supernets.foreign_fields import (
+    ForeignFileError,
+    check_dict,
+    check_field,
+    check_numbers,
+    check_version,
+    naming_field,
+    read_json,
+)
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.mobilenetv3_subnet import ResizingNetwork
+from supernets.option_types import shown
 from supernets.spaces import MobileNetV3Space
 from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS, NUM_STAGES
-from supernets.text_files import read_text
 from supernets.timing import CLOCKS, measurement_conditions, time_calls
 
 FORMAT = "paceline-latency-table"
@@ -38,6 +48,11 @@ SETTINGS = ("num_classes", "width", "input_size", "resolutions", "strides")
 #: How much longer than the fastest call the median one may take without a warning.
 SPREAD_WARNED_OF = 0.25
 _NOTHING = "nothing"
+#: What corrects a sum; a block that takes next to nothing can be measured as less than that.
+_NUMBERS: Mapping[str, kinds.Real] = {
+    "scale": kinds.POSITIVE,
+    "offset": kinds.Real("must be a finite number", -kinds.MAX_FLOAT, kinds.MAX_FLOAT),
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -93,37 +108,38 @@ class LatencyTable:
         """
         settings = latency_settings(supernet)
         content = _read(path)
-        try:
-            stored = {name: _plain(content["settings"][name]) for name in SETTINGS}
-            differences = [
-                f"{name} {stored[name]}, not {settings[name]}"
-                for name in SETTINGS
-                if stored[name] != settings[name]
-            ]
-            table = cls(
-                settings=settings,
-                conditions=content["conditions"],
-                fixed=np.array(content["fixed"], np.float64),
-                blocks=np.array(content["blocks"], np.float64),
-                scale=float(content["scale"]),
-                offset=float(content["offset"]),
-                error=content["error"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged latency table: {error!r}") from error
+        stored = check_dict(path, content, "settings", SETTINGS)
+        differences = [
+            f"{name} {shown(stored[name])}, not {settings[name]}"
+            for name in SETTINGS
+            if _plain(stored[name]) != settings[name]
+        ]
         if differences:
             raise ValueError(
                 f"{path} is for another supernet: {'; '.join(differences)}. "
                 "Measure one for this supernet with supernet-latency."
             )
         num_sizes = max(1, len(settings["resolutions"]))
-        shape = (num_sizes, NUM_BLOCKS, len(KERNELS), len(EXPANDS))
-        if table.blocks.shape != shape or table.fixed.shape != (num_sizes,):
-            raise ValueError(f"{path} is a damaged latency table: it has entries of other shapes.")
-        numbers = (table.blocks, table.fixed, table.scale, table.offset)
-        if not all(np.isfinite(number).all() for number in numbers):
-            raise ValueError(f"{path} is a damaged latency table: not all entries are numbers.")
-        return table
+        shapes = {
+            "fixed": (num_sizes,),
+            "blocks": (num_sizes, NUM_BLOCKS, len(KERNELS), len(EXPANDS)),
+        }
+        seconds = {}
+        for name, shape in shapes.items():
+            seconds[name] = check_numbers(path, name, content.get(name))
+            found = seconds[name].shape
+            check_field(found == shape, path, name, f"a table of shape {shape}", found)
+        for name, kind in _NUMBERS.items():
+            with naming_field(path, "the table"):
+                kind.check(name, content.get(name))
+        return cls(
+            settings=settings,
+            conditions=check_dict(path, content, "conditions"),
+            **seconds,
+            scale=float(content["scale"]),
+            offset=float(content["offset"]),
+            error=check_dict(path, content, "error"),
+        )
 
 
 def build_latency_table(
@@ -338,17 +354,12 @@ def _plain(value: Any) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a latency table: {error}") from error
+    content = read_json(path, "a latency table")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a latency table; expected one from supernet-latency.")
-    if content.get("version", 0) > VERSION:
-        raise ValueError(
-            f"{path} has version {content['version']}, this version reads up to {VERSION}; "
-            "update paceline."
+        raise ForeignFileError(
+            f"{path} is not a latency table; expected one from supernet-latency."
         )
+    check_version(path, content, VERSION)
     return content
 
 

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+import supernets.option_types as kinds
 from supernets.atomic import naming_file
 from supernets.export_files import (
     FORMAT,
@@ -36,10 +37,29 @@ from supernets.export_files import (
 )
 from supernets.export_formats import check_logits, choose_formats, write_formats
 from supernets.factory import create_space, create_subnet
+from supernets.foreign_fields import (
+    ForeignFileError,
+    check_data,
+    check_dict,
+    check_finite,
+    check_shapes,
+    check_text,
+    check_version,
+    fields_of,
+    naming_field,
+    read_json,
+)
 from supernets.mobilenetv3_subnet import ResizingNetwork, resize
+from supernets.nasbench201 import NASBench201Subnet
 from supernets.spaces import Architecture, CellSpace, SearchSpace
 
 VERSION = 1
+_COST = kinds.Whole(0, 2**63)
+_METRICS = {
+    "top1": kinds.Real("must be from 0 to 100", 0.0, 100.0),
+    "loss": kinds.NON_NEGATIVE,
+    "num": kinds.Whole(0, 2**53),
+}
 _NUM_IMAGES = 8  # to compare logits on
 
 
@@ -55,41 +75,69 @@ def load_subnet(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     record = read_subnet_record(folder)
-    try:
-        subnet = create_subnet(recorded_architecture(record), **record["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / RECORD} is damaged: {error}") from error
     path = find_file(folder, WEIGHTS)
     if path.is_file() and sha256(path) != record.get("weights_sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
-    try:
-        weights = load(path.read_bytes())  # load_file takes no path that is not UTF-8
-        _stock_network(subnet).load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"The weights in {path} cannot be loaded: {reason}") from error
+    with fields_of(path):
+        try:
+            weights = load(path.read_bytes())  # load_file takes no path that is not UTF-8
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ForeignFileError(f"The weights in {path} cannot be loaded: {reason}") from error
+        for name, tensor in weights.items():
+            check_finite(path, name, tensor)
+    # what does not fit the file's weights is not allocated
+    with torch.device("meta"):
+        expected = _build(folder, record)
+    if isinstance(expected, NASBench201Subnet):
+        expected.make_room(weights)
+    check_shapes(path, weights, _stock_network(expected).state_dict())
+    subnet = _build(folder, record)
+    _stock_network(subnet).load_state_dict(weights)
     return subnet.eval()
+
+
+def _build(folder: Path, record: Mapping[str, Any]) -> nn.Module:
+    """The network of a record with fresh weights."""
+    try:
+        return create_subnet(recorded_architecture(record), **record["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ForeignFileError(f"{folder / RECORD} is damaged: {error}") from error
 
 
 def read_subnet_record(folder: Path) -> dict[str, Any]:
     """Reads ``subnet.json`` of an export.
 
     Raises:
-        ValueError: If it is missing or was not written by an export.
+        ValueError: If it is missing, was not written by an export, or holds a field that no export
+            writes.
     """
     path = find_file(folder, RECORD)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is not an exported subnet: {error}") from error
+    record = read_json(path, "an exported subnet")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path} was not written by supernet-export.")
-    if record.get("version", 0) > VERSION:
-        raise ValueError(
-            f"{path} has version {record['version']}, this version reads up to {VERSION}; "
-            "update paceline."
-        )
+        raise ForeignFileError(f"{path} was not written by supernet-export.")
+    check_version(path, record, VERSION)
+    for name in ("space", "architecture"):
+        check_text(path, record, name)
+    for name in ("settings", "cost", "metrics", "provenance"):
+        check_dict(path, record, name)
+    for name in ("recipe", "versions"):
+        if name in record:
+            check_dict(path, record, name)
+    check_data(path, record, required=())
+    _check_measured(path, record)
     return record
+
+
+def _check_measured(path: Path, record: Mapping[str, Any]) -> None:
+    """Makes sure of the costs and the metrics that a record names."""
+    for name, value in record["cost"].items():
+        with naming_field(path, "cost"):
+            _COST.check(name, value)
+    for name, value in record["metrics"].items():
+        for part in {*_METRICS}.intersection(name.split("_")):
+            with naming_field(path, "metrics"):
+                _METRICS[part].check(name, value)
 
 
 def recorded_architecture(record: Mapping[str, Any]) -> Architecture:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,15 @@ from supernets.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
 
 Batches = list[tuple[Tensor, Tensor]]
+
+
+#: Marks a field that is taken away.
+DELETED = object()
+#: What fields of files are edited to.
+EDITS: tuple[Any, ...] = (
+    DELETED, None, "x", "", "1", -1, 0, 0.5, 1e12, 10**30, 10**400, math.nan, math.inf, -math.inf,
+    1e308, True, [], {}, [None], {"x": None}, [["x"]],
+)  # fmt: skip
 
 
 class ToySpace(SearchSpace):
@@ -163,3 +175,54 @@ def assert_same_weights() -> Callable[[nn.Module, dict[str, Tensor]], None]:
         assert not changed
 
     return assert_same_weights
+
+
+@pytest.fixture(scope="session")
+def edits() -> Callable[..., Iterator[tuple[tuple[Any, ...], Any]]]:
+    """Edits plain values field by field, as someone may a file of them.
+
+    Gives where something was edited and the edited copy: every field of every depth, taken away or
+    made something else. Of long lists and of tables of tensors only the first two are gone into.
+    """
+
+    def places(holder: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        names = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        has_many = isinstance(holder, list) or any(isinstance(x, Tensor) for x in holder.values())
+        for name in names[:2] if has_many and len(names) > 12 else names:
+            yield (*at, name)
+            if isinstance(holder[name], dict | list):
+                yield from places(holder[name], (*at, name))
+
+    def edits(
+        whole: dict[str, Any], *, every: int = 1, others: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        values = (*EDITS, *others)
+        for i, at in enumerate(places(whole)):
+            for value in values[i % every :: every]:
+                edited = copy.deepcopy(whole)
+                holder: Any = edited
+                for name in at[:-1]:
+                    holder = holder[name]
+                if value is DELETED:
+                    del holder[at[-1]]
+                else:
+                    holder[at[-1]] = value
+                yield at, edited
+
+    return edits
+
+
+@pytest.fixture(scope="session")
+def is_refused() -> Callable[[Path, Callable[[], object]], bool]:
+    """Whether a file is refused, which has to be in one line that names it."""
+
+    def is_refused(path: Path, read: Callable[[], object]) -> bool:
+        try:
+            read()
+        except ValueError as error:
+            assert str(path) in str(error), error
+            assert "\n" not in str(error) and len(str(error)) < 1000, error
+            return True
+        return False
+
+    return is_refused

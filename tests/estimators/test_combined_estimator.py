@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from estimators.base import EstimateError
+from estimators.combined import CombinedScore
 from estimators.combined_estimator import CombinedEstimator, Reference
 from estimators.one_pass import Record
 from estimators.scores import Score
@@ -45,10 +47,15 @@ def reference() -> Reference:
         scores=[
             Score("macs"),
             Score("params"),
+            Score("tse"),
             Score("tse_e", window=2),
             Score("tse_ema", gamma=0.5),
         ],
-        features={"macs": macs.astype(np.float64), "params": params.astype(np.float64)},
+        features={
+            "macs": macs.astype(np.float64),
+            "params": params.astype(np.float64),
+            "tse": rng.standard_normal((NUM_KNOWN, 3)),
+        },
         truth=90 + macs / 10,
     )
 
@@ -56,7 +63,7 @@ def reference() -> Reference:
 def test_a_file_keeps_everything(reference: Reference, tmp_path: Path) -> None:
     path = tmp_path / "reference.json"
     reference.features["macs"][3] = math.nan
-    reference.features["curve"] = np.array([[0.1, math.nan]] * NUM_KNOWN)
+    reference.features["tse"][5] = math.nan
     reference.write(path)
     found = Reference.read(path)
     assert (found.digest, found.settings, found.scores) == (
@@ -73,14 +80,14 @@ def test_a_file_keeps_everything(reference: Reference, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, message",
     [
-        (None, "cannot be read"),
-        ("{", "cannot be read"),
+        (None, "is not a reference: .*No such file"),
+        ("{", "is not a reference: Expecting property name"),
         ("[]", "is not a reference; expected reference.json of a ranking"),
         ('{"format": "other"}', "is not a reference"),
-        ({"truth": ...}, "is damaged .*'truth'"),
-        ({"scores": [["tse"]]}, "is damaged"),
-        ({"scores": [["no_score", 1, 0.9]]}, "Unknown score 'no_score'"),
-        ({"features": {"macs": ["many"]}}, "is damaged"),
+        ({"truth": ...}, "truth must be lists of finite numbers, got None"),
+        ({"scores": [["tse"]]}, "scores must be names with window and gamma"),
+        ({"scores": [["no_score", 1, 0.9]]}, "scores: Unknown score 'no_score'"),
+        ({"features": {"macs": ["many"]}}, r"features must be \['macs', 'params', 'tse'\]"),
     ],
 )
 def test_other_files_are_refused(content, message, reference: Reference, tmp_path: Path) -> None:
@@ -95,7 +102,32 @@ def test_other_files_are_refused(content, message, reference: Reference, tmp_pat
         Reference.read(path)
 
 
+def test_any_value_of_a_reference_is_read_or_refused_in_a_line(
+    edits: Callable[..., Any],
+    is_refused: Callable[..., bool],
+    reference: Reference,
+    tmp_path: Path,
+) -> None:
+    path, num_refused = tmp_path / "reference.json", 0
+    settings = {"tse_lr": 0.1, "tse_batch_size": 64, "val_batches": 2}
+    recalibration = {"recalibration": {"num_batches": 3, "split": "train"}}
+    Reference(
+        **{**vars(reference), "settings": {**reference.settings, **settings, **recalibration}}
+    ).write(path)
+    for _, edited in edits(json.loads(path.read_text())):
+        path.write_text(json.dumps(edited))
+
+        def fit() -> None:
+            found = Reference.read(path)
+            scores = CombinedScore(found.features).fit(np.arange(NUM_KNOWN), found.truth)
+            assert np.isfinite(scores).all()
+
+        num_refused += is_refused(path, fit)
+    assert num_refused > 200
+
+
 def test_finds_out_which_score_matters(reference: Reference, space: SearchSpace) -> None:
+    del reference.features["tse"]
     estimator = CombinedEstimator(
         Pass(), Reference(**{**vars(reference), "scores": reference.scores[:2]})
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from supernets.command_line import versions
 from supernets.data import Loaders
 from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main, read_architecture
+from supernets.retrain_source import Source
 from supernets.subnet_folder import read_subnet_record
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -343,7 +346,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
     record = json.loads((copy / "subnet.json").read_text())
     record["weights_sha256"] = export_files.sha256(path)
     (copy / "subnet.json").write_text(json.dumps(record))
-    assert "cannot be loaded" in refusal(copy)
+    assert "do not fit its settings" in refusal(copy)
 
 
 @pytest.mark.parametrize(
@@ -354,13 +357,40 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
         ({"space": "elsewhere"}, "is damaged: Unknown space 'elsewhere'"),
         ({"architecture": "|x|"}, "is damaged: '|x|' is not a NAS-Bench-201 architecture"),
         ({"settings": {"num_classes": 10, "width": 3}}, "is damaged: "),
-        ({"settings": None}, "is damaged: "),
+        ({"settings": None}, "settings must be values by name, got None"),
     ],
 )
 def test_damaged_records_are_refused(change: dict[str, Any], message: str, copy: Path) -> None:
     record = json.loads((copy / "subnet.json").read_text()) | change
     (copy / "subnet.json").write_text(json.dumps(record))
     assert message in refusal(copy)
+
+
+def test_any_value_of_a_record_is_read_or_refused_in_a_line(
+    edits: Callable[..., Any], is_refused: Callable[..., bool], copy: Path
+) -> None:
+    path = copy / "subnet.json"
+    whole, num_refused = json.loads(path.read_text()), 0
+    for at, edited in edits(whole, every=1):
+        path.write_text(json.dumps(edited))
+        is_light = at[0] in ("cost", "data", "files", "formats", "metrics", "versions")
+        read = read_subnet_record if is_light else Source.of_subnet
+        num_refused += is_refused(copy, partial(read, copy))
+    assert num_refused > 200
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused_by_file_and_name(value: float, copy: Path) -> None:
+    path = copy / "weights.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("running_var"))
+    weights[name].view(-1)[1] = value
+    save_file(weights, path)
+    record = json.loads((copy / "subnet.json").read_text())
+    record["weights_sha256"] = export_files.sha256(path)
+    (copy / "subnet.json").write_text(json.dumps(record))
+    message = refusal(copy)
+    assert f"{path}: {name} has 1 of" in message and "NaN or infinite" in message
 
 
 def test_folders_that_are_no_exports_are_refused(copy: Path, tmp_path: Path) -> None:

@@ -256,11 +256,12 @@ def test_other_weights_and_transforms_do_not_matter(table: LatencyTable, tmp_pat
     [
         ({"format": "x"}, "is not a latency table; expected one from supernet-latency"),
         ({"version": 2}, "has version 2, this version reads up to 1"),
-        ({"settings": {}}, "is a damaged latency table: KeyError"),
-        ({"scale": None}, "is a damaged latency table: TypeError"),
-        ({"fixed": [1.0]}, "is a damaged latency table: it has entries of other shapes"),
-        ({"blocks": [[1.0], [1.0, 2.0]]}, "is a damaged latency table: ValueError"),
-        ({"offset": float("nan")}, "is a damaged latency table: not all entries are numbers"),
+        ({"settings": {}}, "settings must be values by name with 'num_classes'"),
+        ({"scale": None}, "the table: scale must be a number, got None"),
+        ({"scale": -1.0}, "the table: scale must be positive, got -1.0"),
+        ({"fixed": [1.0]}, r"fixed must be a table of shape \(2,\), got \(1,\)"),
+        ({"blocks": [[1.0], [1.0, 2.0]]}, "blocks must be lists of finite numbers, got"),
+        ({"offset": float("nan")}, "offset must be a finite number, got nan"),
     ],
 )
 def test_damaged_tables_are_refused(
@@ -280,6 +281,27 @@ def test_damaged_tables_are_refused(
         LatencyTable.load(path, supernet)
     with pytest.raises(ValueError, match="is not a latency table"):
         LatencyTable.load(tmp_path / "none.json", supernet)
+
+
+def test_any_value_of_a_table_is_read_or_refused_in_a_line(
+    edits: Callable[..., Any],
+    is_refused: Callable[..., bool],
+    supernet: MobileNetV3Supernet,
+    table: LatencyTable,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.json"
+    table.save(path)
+    whole, num_refused = json.loads(path.read_text()), 0
+    for _, edited in edits(whole):
+        path.write_text(json.dumps(edited))
+
+        def predict() -> None:
+            found = LatencyTable.load(path, supernet).predict(sampled(supernet.space, 2))
+            assert np.isfinite(found).all()
+
+        num_refused += is_refused(path, predict)
+    assert num_refused > 100
 
 
 def test_other_spaces_have_no_tables(
