@@ -104,7 +104,7 @@ class Reference:
         features = {}
         for name in expected:
             features[name] = check_numbers(path, name, tables[name], may_lack=True)
-            shape = (len(truth),)
+            shape: tuple[int, ...] = (len(truth),)
             if name in WHOLE_CURVES:
                 shape = (len(truth), settings.get("tse_batches"))
             check_field(

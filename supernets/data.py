@@ -269,6 +269,11 @@ def is_timm_dataset(dataset: str) -> bool:
     return dataset == "timm" or "/" in dataset
 
 
+def is_known(dataset: str) -> bool:
+    """Whether this is the name of a data set, or begins as one of timm's does."""
+    return dataset in DATASETS or dataset.startswith(PREFIXES)
+
+
 def _is_stream(dataset: str) -> bool:
     return dataset.startswith(STREAM_PREFIXES)
 
@@ -276,7 +281,7 @@ def _is_stream(dataset: str) -> bool:
 def _check_source(
     dataset: str, data_dir: Path | None, download: bool, skip_bad_images: bool
 ) -> None:
-    if dataset not in DATASETS and not dataset.startswith(PREFIXES):
+    if not is_known(dataset):
         raise ValueError(
             f"Unknown dataset {dataset!r}; choose from {', '.join(DATASETS)}, or a name that "
             f"begins with one of {', '.join(PREFIXES)}."

@@ -36,7 +36,7 @@ from supernets.export import export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, chosen_amp, create_subnet, create_supernet
-from supernets.foreign_fields import steps_done
+from supernets.foreign_fields import check_data, check_dict, steps_done
 from supernets.inherited_weights import (
     are_other_classes,
     check_seen_splits,
@@ -46,7 +46,7 @@ from supernets.inherited_weights import (
 from supernets.outputs import Outputs
 from supernets.retrain_config import RetrainConfig
 from supernets.retrain_options import PROGRAM, build_parser, check_options, retrain_config
-from supernets.retrain_source import Source
+from supernets.retrain_source import Source, recorded_options
 from supernets.standard_training import check_trainable, read_network_checkpoint, train_network
 from supernets.subnet_export import data_record
 from supernets.subnet_folder import (
@@ -180,7 +180,12 @@ def _find_checkpoint(args: argparse.Namespace) -> dict[str, Any] | None:
     if is_resumed(args, [path]):
         if not holds_export(args.output / "subnet"):
             check_export_target(args.output / "subnet")
-        return read_network_checkpoint(path)
+        checkpoint = read_network_checkpoint(path)
+        record = check_dict(path, checkpoint, "record", ("space", "architecture"))
+        for name in ("settings", "recipe"):
+            check_dict(path, record, name)
+        check_data(path, record, required=("seed",))
+        return checkpoint
     if (args.output / "subnet").exists():
         raise already_trained(args.output)
     return None
@@ -193,7 +198,9 @@ def _open_data(
     stored = source.data if args.dataset is None else None
     filled = argparse.Namespace(**vars(args))
     if stored is not None:
-        for name, value in _recorded_options(stored, args).items():
+        for name, value in recorded_options(
+            args.subnet, stored, by_fraction=args.val_fraction is not None
+        ).items():
             given = vars(filled).get(name)
             if given is None or given is False:
                 setattr(filled, name, value)
@@ -234,25 +241,6 @@ def _check_folder(args: argparse.Namespace) -> None:
             f"{args.subnet} does not say where its images lie ({args.dataset}), only names of "
             "folders below the current one are kept; pass --data-dir."
         )
-
-
-def _recorded_options(stored: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
-    """The data options that open the data of a record again, by name."""
-    if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
-        raise ValueError(f"{args.subnet} does not say what it was trained on; pass --dataset.")
-    return {
-        "dataset": stored["dataset"],
-        "image_size": stored["image_size"],
-        "val_fraction": stored["val_fraction"],
-        # the number would win over a fraction
-        "num_val": stored.get("requested_num_val") if args.val_fraction is None else None,
-        "split_seed": stored["seed"],
-        "cutout": stored.get("cutout"),
-        "data_dir": Path(stored["data_dir"]) if stored.get("data_dir") is not None else None,
-        "skip_bad_images": bool(stored.get("skip_bad_images")),
-        **stored.get("augmentation", {}),
-        **stored.get("timm_options", {}),
-    }
 
 
 def _describe(

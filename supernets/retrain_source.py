@@ -10,8 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from supernets.data import TimmAugmentation, TimmOptions, is_known
 from supernets.export import read_notation
+from supernets.export_files import RECORD
 from supernets.factory import SPACES, SUPERNET_ONLY, create_space, create_supernet
+from supernets.foreign_fields import check_field, fields_of, naming_field
 from supernets.nasnet_subnet import STEMS, default_stem
 from supernets.subnet_folder import load_subnet, read_subnet_record
 
@@ -148,3 +151,39 @@ class Source:
                     f"have {input_size[1]}; pass --stem {' or --stem '.join(STEMS)}."
                 )
         return settings
+
+
+def recorded_options(
+    subnet: Path, stored: Mapping[str, Any], *, by_fraction: bool
+) -> dict[str, Any]:
+    """The data options that open the data of a record again, by name.
+
+    Args:
+        subnet: The folder of the export, for messages.
+        stored: What its record says of the data.
+        by_fraction: Whether another size of the val split was asked for.
+
+    Raises:
+        ValueError: If it does not say enough, or what could not be opened.
+    """
+    if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
+        raise ValueError(f"{subnet} does not say what it was trained on; pass --dataset.")
+    path, folder = subnet / RECORD, stored.get("data_dir")
+    check_field(is_known(stored["dataset"]), path, "dataset", "a known one", stored["dataset"])
+    check_field(folder is None or isinstance(folder, str), path, "data_dir", "a folder", folder)
+    with fields_of(path), naming_field(path, "data"):  # refuses what would not open
+        TimmAugmentation(**stored.get("augmentation", {}))
+        TimmOptions(**stored.get("timm_options", {}))
+    return {
+        "dataset": stored["dataset"],
+        "image_size": stored["image_size"],
+        "val_fraction": stored["val_fraction"],
+        # the number would win over a fraction
+        "num_val": stored.get("requested_num_val") if not by_fraction else None,
+        "split_seed": stored["seed"],
+        "cutout": stored.get("cutout"),
+        "data_dir": None if folder is None else Path(folder),
+        "skip_bad_images": bool(stored.get("skip_bad_images")),
+        **stored.get("augmentation", {}),
+        **stored.get("timm_options", {}),
+    }

@@ -55,7 +55,7 @@ from supernets.spaces import Architecture, CellSpace, SearchSpace
 
 VERSION = 1
 _COST = kinds.Whole(0, 2**63)
-_METRICS = {
+_METRICS: Mapping[str, kinds.Whole | kinds.Real] = {
     "top1": kinds.Real("must be from 0 to 100", 0.0, 100.0),
     "loss": kinds.NON_NEGATIVE,
     "num": kinds.Whole(0, 2**53),

@@ -28,10 +28,10 @@ from supernets.atomic import remove_unfinished
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.foreign_fields import (
-    ForeignFileError,
     check_dict,
     check_field,
     check_progress,
+    check_shapes,
     check_weights,
 )
 from supernets.interrupts import StopRequest
@@ -189,14 +189,13 @@ class TrainingLoop:
             ValueError: If it is of another network.
         """
         path = self.output / "last.pt"
-        weights = ("state_dict",) if self.ema is None else ("state_dict", "raw_state_dict")
-        for name in weights:
+        modules = {"state_dict": self.averaged}
+        if self.ema is not None:
+            modules["raw_state_dict"] = self.task.module
+        for name, module in modules.items():
             check_weights(path, checkpoint, name)
-        try:
-            self.averaged.load_state_dict(checkpoint["state_dict"])
-            self.task.module.load_state_dict(checkpoint[weights[-1]])
-        except RuntimeError as error:
-            raise ForeignFileError(f"The checkpoint is of another network: {error}") from error
+            check_shapes(path, checkpoint[name], module.state_dict())
+            module.load_state_dict(checkpoint[name])
         restore_optimizer(path, self.optimizer, check_dict(path, checkpoint, "optimizer"))
         progress = check_dict(path, checkpoint, "progress")
         check_progress(path, progress)

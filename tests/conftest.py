@@ -193,21 +193,23 @@ def edits() -> Callable[..., Iterator[tuple[tuple[Any, ...], Any]]]:
             if isinstance(holder[name], dict | list):
                 yield from places(holder[name], (*at, name))
 
+    def edited(holder: Any, at: tuple[Any, ...], value: Any) -> Any:
+        changed, name = copy.copy(holder), at[0]
+        if len(at) > 1:
+            changed[name] = edited(holder[name], at[1:], value)
+        elif value is DELETED:
+            del changed[name]
+        else:
+            changed[name] = value
+        return changed
+
     def edits(
         whole: dict[str, Any], *, every: int = 1, others: tuple[Any, ...] = ()
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         values = (*EDITS, *others)
         for i, at in enumerate(places(whole)):
             for value in values[i % every :: every]:
-                edited = copy.deepcopy(whole)
-                holder: Any = edited
-                for name in at[:-1]:
-                    holder = holder[name]
-                if value is DELETED:
-                    del holder[at[-1]]
-                else:
-                    holder[at[-1]] = value
-                yield at, edited
+                yield at, edited(whole, at, value)
 
     return edits
 

@@ -39,8 +39,17 @@ from supernets.checkpoint import read_dict, write_archive
 from supernets.data import ImageLoader, Loaders
 from supernets.distributed import Ranks, average_tensor
 from supernets.evaluation import evaluate
-from supernets.foreign_fields import check_dict, check_field, check_finite, fields_of, steps_done
+from supernets.foreign_fields import (
+    check_dict,
+    check_field,
+    check_shapes,
+    check_weights,
+    fields_of,
+    naming_field,
+    steps_done,
+)
 from supernets.interrupts import StopRequest
+from supernets.option_types import MAX_FLOAT, Real
 from supernets.relaxed import FixedMixture, RelaxedNetwork
 from supernets.single_images import check_single_images, smallest_minibatch
 from supernets.spaces import Architecture
@@ -55,6 +64,7 @@ FORMAT = "paceline-differentiable-search"
 VERSION = 1
 #: Validation images the mixture is measured on after every epoch.
 NUM_VAL_IMAGES = 2048
+_TRUE_VALUE = Real("must be a finite number", -MAX_FLOAT, MAX_FLOAT)
 
 #: Builds the network of a stage from which operations are alive and its partial channels.
 MakeNetwork = Callable[[NDArray[np.bool_] | None, int], RelaxedNetwork]
@@ -160,13 +170,33 @@ class DifferentiableSearch:
         path, num_stages = self.output / "last.pt", len(self.config.stages)
         self.stage = checkpoint["stage"]
         check_field(self.stage < num_stages, path, "stage", f"below {num_stages}", self.stage)
+        step, ended = steps_done(path, checkpoint), self.config.stages[: self.stage]
+        first = len(self.train) * sum(stage.epochs for stage in ended)
+        check_field(step >= first, path, "stage", f"one that has begun by step {step}", self.stage)
+        alive, shape = checkpoint["alive"], tuple(self.alphas.values.shape)
+        check_field(tuple(alive.shape) == shape, path, "alive", f"of shape {shape}", alive.shape)
+        with fields_of(path), naming_field(path, "alive"):
+            self.network = self._build(alive.numpy())
         with fields_of(path):
-            self.network = self._build(checkpoint["alive"].numpy())
-            for name in ("values", "gradient_sum"):
-                check_finite(path, f"alphas[{name!r}]", checkpoint["alphas"][name])
             self.alphas.load_state_dict(checkpoint["alphas"], path)
+        for entry in checkpoint["history"]:
+            self._check_epoch(path, entry)
+        num_epochs = len(checkpoint["progress"]["history"])
+        num_found = len(checkpoint["history"])
+        check_field(num_found == num_epochs, path, "history", f"{num_epochs} epochs", num_found)
         self.history = list(checkpoint["history"])
         self._checkpoint = checkpoint
+
+    def _check_epoch(self, path: Path, entry: Mapping[str, Any]) -> None:
+        """Makes sure of what a checkpoint says of an epoch."""
+        tensors: dict[str, Any] = {name: entry.get(name) for name in ("alphas", "op_weights")}
+        check_weights(path, {"history": tensors}, "history")
+        check_shapes(path, tensors, dict.fromkeys(tensors, self.alphas.values))
+        derived = check_dict(path, entry, "derived", ("architecture",))
+        with naming_field(path, "history"):
+            self.network.space.parse(derived["architecture"])
+            if "true_accuracy" in derived:
+                _TRUE_VALUE.check("true_accuracy", derived["true_accuracy"])
 
     def run(self, checkpoint_minutes: float = 10.0) -> TrainResult:
         """Searches to the end, or to a requested stop.

@@ -24,8 +24,9 @@ from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_tensor
-from supernets.foreign_fields import check_field
+from supernets.foreign_fields import check_field, check_shapes, check_weights, naming_field
 from supernets.optimizer_state import restore_optimizer
+from supernets.option_types import Whole
 from supernets.relaxed import RelaxedNetwork
 from supernets.training_loop import StepLosses, TrainingTask
 
@@ -83,12 +84,18 @@ class Alphas:
             ForeignFileError: If it is none.
         """
         for name in ("steps", "num_summed"):
-            number = state[name]
-            check_field(type(number) is int and number >= 0, path, name, "a whole number", number)
+            with naming_field(path, f"alphas[{name!r}]"):
+                Whole(0, 2**53).check("it", state[name])
+        tensors = {"values": self.values, "gradient_sum": self.gradient_sum}
+        check_weights(path, {"alphas": {name: state[name] for name in tensors}}, "alphas")
+        check_shapes(path, {name: state[name] for name in tensors}, tensors)
         with torch.no_grad():
-            self.values.copy_(state["values"])
-            self.gradient_sum.copy_(state["gradient_sum"])
-        restore_optimizer(path, self.optimizer, state["optimizer"])
+            for name, tensor in tensors.items():
+                tensor.copy_(state[name])
+        restore_optimizer(path, self.optimizer, state["optimizer"], is_scheduled=False)
+        found = {name for values in self.optimizer.state.values() for name in values}
+        expected = {"step", "exp_avg", "exp_avg_sq"} if state["steps"] else set()
+        check_field(found == expected, path, "alphas['optimizer']", str(expected), found)
         self.steps, self.num_summed = state["steps"], state["num_summed"]
 
 

@@ -114,7 +114,7 @@ def test_any_value_of_a_reference_is_read_or_refused_in_a_line(
     Reference(
         **{**vars(reference), "settings": {**reference.settings, **settings, **recalibration}}
     ).write(path)
-    for _, edited in edits(json.loads(path.read_text())):
+    for _, edited in edits(json.loads(path.read_text()), every=3):
         path.write_text(json.dumps(edited))
 
         def fit() -> None:
@@ -123,7 +123,7 @@ def test_any_value_of_a_reference_is_read_or_refused_in_a_line(
             assert np.isfinite(scores).all()
 
         num_refused += is_refused(path, fit)
-    assert num_refused > 200
+    assert num_refused > 70
 
 
 def test_finds_out_which_score_matters(reference: Reference, space: SearchSpace) -> None:

@@ -371,12 +371,12 @@ def test_any_value_of_a_record_is_read_or_refused_in_a_line(
 ) -> None:
     path = copy / "subnet.json"
     whole, num_refused = json.loads(path.read_text()), 0
-    for at, edited in edits(whole, every=1):
+    for at, edited in edits(whole, every=6):
         path.write_text(json.dumps(edited))
         is_light = at[0] in ("cost", "data", "files", "formats", "metrics", "versions")
         read = read_subnet_record if is_light else Source.of_subnet
         num_refused += is_refused(copy, partial(read, copy))
-    assert num_refused > 200
+    assert num_refused > 50
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,7 @@ from supernets.cli import main
 from supernets.foreign_fields import ForeignFileError, check_progress
 
 DELETED = object()
-VALUES: tuple[Any, ...] = (
-    DELETED, None, "x", "", -1, 0, 10**12, 10**400, math.nan, math.inf, 1e308, True, [],
-    {}, [None], {"x": None}, {1: 2}, [["x"]], torch.zeros(2), torch.full((3,), math.nan),
-)  # fmt: skip
+OTHERS = ({1: 2}, torch.zeros(2), torch.full((3,), math.nan))
 FLAGS = [
     "--dataset", "digits", "--channels", "4", "--cells-per-stage", "1", "--batch-size", "512",
     "--num-probes", "0", "--device", "cpu", "--num-workers", "0", "--threads", "1",
@@ -36,16 +33,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("trained")
     assert main(["--output", str(output), "--epochs", "1", *FLAGS]) == 0
     return output / "last.pt"
-
-
-def fields_of(holder: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where there is something in a checkpoint, but for most of its many tensors."""
-    for name in list(holder) if isinstance(holder, dict) else range(len(holder)):
-        yield (*at, name)
-        value = holder[name]
-        if isinstance(value, dict | list) and len(at) < 3:
-            inner = dict(list(value.items())[:2]) if name in ("state_dict", "state") else value
-            yield from fields_of(inner, (*at, name))
 
 
 def edited(whole: dict[str, Any], at: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -60,30 +47,21 @@ def edited(whole: dict[str, Any], at: tuple[Any, ...], value: Any) -> dict[str, 
     return checkpoint
 
 
-def is_refused(path: Path, read: Callable[[], Any]) -> bool:
-    try:
-        read()
-    except ValueError as error:
-        assert "\n" not in str(error)
-        assert str(path) in str(error)
-        return True
-    return False
-
-
-def test_any_value_of_any_field_is_read_or_refused_in_a_line(trained: Path, tmp_path: Path) -> None:
+def test_any_value_of_any_field_is_read_or_refused_in_a_line(
+    edits: Callable[..., Any], is_refused: Callable[..., bool], trained: Path, tmp_path: Path
+) -> None:
     whole = torch.load(trained, weights_only=True)
     path, start = tmp_path / "last.pt", time.monotonic()
     num_refused = 0
-    for i, at in enumerate(fields_of(whole)):
-        for value in VALUES[i % 5 :: 5]:
-            torch.save(edited(whole, at, value), path)
+    for at, changed in edits(whole, every=19, others=OTHERS):
+        torch.save(changed, path)
 
-            def read(field: object = at[0]) -> None:
-                checkpoint = read_training_checkpoint(path)
-                if field in ("space", "supernet_settings", "state_dict"):
-                    supernet_from_checkpoint(checkpoint, path)
+        def read(field: object = at[0]) -> None:
+            checkpoint = read_training_checkpoint(path)
+            if field in ("space", "supernet_settings", "state_dict"):
+                supernet_from_checkpoint(checkpoint, path)
 
-            num_refused += is_refused(path, read)
+        num_refused += is_refused(path, read)
     assert num_refused > 50
     assert time.monotonic() - start < 300
 

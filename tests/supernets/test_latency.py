@@ -293,7 +293,7 @@ def test_any_value_of_a_table_is_read_or_refused_in_a_line(
     path = tmp_path / "table.json"
     table.save(path)
     whole, num_refused = json.loads(path.read_text()), 0
-    for _, edited in edits(whole):
+    for _, edited in edits(whole, every=3):
         path.write_text(json.dumps(edited))
 
         def predict() -> None:
@@ -301,7 +301,7 @@ def test_any_value_of_a_table_is_read_or_refused_in_a_line(
             assert np.isfinite(found).all()
 
         num_refused += is_refused(path, predict)
-    assert num_refused > 100
+    assert num_refused > 50
 
 
 def test_other_spaces_have_no_tables(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -43,6 +44,7 @@ from supernets.retrain_options import build_parser, retrain_config
 from supernets.standard_training import training_loss
 from supernets.subnet_export import data_record
 from supernets.subnet_folder import read_subnet_record
+from supernets.training_command import check_same_settings
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 CPU = torch.device("cpu")
@@ -875,3 +877,35 @@ def test_data_that_have_changed_since_the_export_are_refused(
     (copy / "subnet.json").write_text(json.dumps(record))
     assert run(copy, tmp_path / "output") == 2
     assert "The images of digits are not those" in capsys.readouterr().err
+
+
+def test_any_value_of_the_record_in_a_checkpoint_is_read_or_refused_in_a_line(
+    edits: Callable[..., Any], is_refused: Callable[..., bool], trained: Path, tmp_path: Path
+) -> None:
+    path, num_refused = tmp_path / "last.pt", 0
+    whole = torch.load(trained / "last.pt", weights_only=True)
+    asked = argparse.Namespace(output=tmp_path, resume=True, auto_resume=False)
+
+    def read() -> None:
+        stored = retrain._find_checkpoint(asked)
+        assert stored is not None
+        check_same_settings(
+            tmp_path, retrain._flatten(stored["record"]), retrain._flatten(whole["record"])
+        )
+
+    for _, record in edits({"record": whole["record"]}, every=9):
+        torch.save({**{k: v for k, v in whole.items() if k != "record"}, **record}, path)
+        num_refused += is_refused(tmp_path, read)
+    assert num_refused > 50
+
+
+def test_weights_of_another_network_in_a_checkpoint_are_named_in_a_line(
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = torch.load(trained / "last.pt", weights_only=True)
+    whole["raw_state_dict"].pop(next(iter(whole["raw_state_dict"])))
+    torch.save(whole, tmp_path / "last.pt")
+    flags = "--epochs 8 --batch-size 64 --warmup-epochs 1 --ema-decay 0.9 --formats pt2".split()
+    assert run(exported, tmp_path, *flags, "--resume") == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "error" in x]
+    assert str(tmp_path / "last.pt") in line and "skeleton.stem.conv.weight is missing" in line

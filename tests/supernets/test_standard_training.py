@@ -567,7 +567,7 @@ def test_a_checkpoint_of_another_network_is_refused(
     tmp_path: Path,
 ) -> None:
     resumed = checkpoint(uninterrupted("sgd")[0])
-    with pytest.raises(ValueError, match="The checkpoint is of another network"):
+    with pytest.raises(ValueError, match="do not fit its settings"):
         train_network(
             nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
             loaders,

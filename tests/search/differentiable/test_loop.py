@@ -381,3 +381,54 @@ def test_streams_are_refused(loaders: Loaders, tmp_path: Path) -> None:
             tmp_path,
             device=CPU,
         )
+
+
+def test_any_value_of_a_checkpoint_is_read_or_refused_in_a_line(
+    make_search: MakeSearch,
+    edits: Callable[..., Any],
+    is_refused: Callable[..., bool],
+    tmp_path: Path,
+) -> None:
+    make_search(stages=(Stage(1),), gradient="first-order").run()
+    path, num_refused = tmp_path / "last.pt", 0
+    whole, search = torch.load(path, weights_only=True), make_search(stages=(Stage(1),))
+
+    def restore() -> None:
+        found = read_search_checkpoint(path)
+        search.stage = 0
+        search.restore(found)
+        search._loop().restore(found)
+        assert np.isfinite(search._history_arrays()).all()
+        search.derived()
+
+    for _, edited in edits(whole, every=61, others=(torch.zeros(2), torch.full((2,), np.nan))):
+        torch.save(edited, path)
+        num_refused += is_refused(path, restore)
+    assert num_refused > 20
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (("alphas", "optimizer", "param_groups", 0, "lr"), 1e12, "lr must be 0.01"),
+        (("alphas", "optimizer", "state", 0), {}, "optimizer.* must be .*exp_avg"),
+        (("alphas", "values"), torch.zeros(5), "alphas|values is"),
+        (("alphas", "steps"), 10**30, "alphas.*must be at most"),
+        (("history",), [], "history must be 1 epochs, got 0"),
+        (("history", 0, "derived", "architecture"), "|x|", "history: .* is not a NAS-Bench-201"),
+        (("alive",), torch.ones(1, 2, 3, dtype=torch.bool), "alive must be of shape"),
+        (("stage",), 3, "stage must be below 1, got 3"),
+    ],
+)
+def test_a_search_is_not_resumed_from_a_state_it_never_had(
+    at: tuple[Any, ...], value: Any, message: str, make_search: MakeSearch, tmp_path: Path
+) -> None:
+    make_search(stages=(Stage(1),), gradient="first-order").run()
+    whole = holder = torch.load(tmp_path / "last.pt", weights_only=True)
+    for name in at[:-1]:
+        holder = holder[name]
+    holder[at[-1]] = value
+    torch.save(whole, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match=message) as error:
+        make_search(stages=(Stage(1),)).restore(read_search_checkpoint(tmp_path / "last.pt"))
+    assert str(tmp_path / "last.pt") in str(error.value)
