@@ -77,7 +77,13 @@ def window_in_batches(
                 f"The window {window} is in epochs, whose length is not known here; give it in "
                 "minibatches."
             )
-        found = max(1, round(length * epoch_batches))
+        found = round(length * epoch_batches)
+        if found < 1:
+            raise ValueError(
+                f"The window of tse_e must be a minibatch at least, and {window} are "
+                f"{length * epoch_batches:.2g} of one (an epoch has {epoch_batches}); give a "
+                "longer --tse-window."
+            )
         explained = f"{window}, which is {found} minibatches (an epoch has {epoch_batches})"
     if found > num_batches:
         raise ValueError(

@@ -120,7 +120,9 @@ def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
         ValueError: If the file is missing, truncated, too new, or something else.
     """
     if not path.is_file():
-        raise ValueError(f"There is no checkpoint at {path}.")
+        within = path / "last.pt"
+        hint = f"; it is a folder, give {within}" if within.is_file() else ""
+        raise ValueError(f"There is no checkpoint at {path}{hint}.")
     _check_archive(path, what)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -116,8 +116,19 @@ class CostModel:
         """``benchmark_params`` and ``benchmark_macs`` of many architectures, each (num_archs,).
 
         These are the numbers of the tables of a space, for comparisons with what was published: see
-        ``Supernet.benchmark_count``.
+        ``Supernet.benchmark_count``. Those of one ``Architecture`` are among its ``metrics``.
+
+        Args:
+            choices: (num_archs, num_decisions), as of ``space.choices_of``.
+
+        Raises:
+            ValueError: If it has another shape.
         """
+        if np.ndim(choices) != 2:
+            raise ValueError(
+                "Expected choices of shape (num_archs, num_decisions), as of space.choices_of; got "
+                f"{type(choices).__name__}. For one architecture use metrics(arch)."
+            )
         params, macs = self._benchmark_count(choices)
         return {"benchmark_params": params, "benchmark_macs": macs}
 

@@ -45,7 +45,7 @@ def test_default_window_is_never_a_single_minibatch_of_several() -> None:
         ("10batches", "10batches", 10),
         ("10 minibatches", "10batches", 10),
         ("0.1epochs", "0.1epochs", 39),
-        ("0.0001epochs", "0.0001epochs", 1),
+        ("0.002epochs", "0.002epochs", 1),
         (".25 epoch", "0.25epochs", 98),
     ],
 )
@@ -72,6 +72,11 @@ def test_window_beyond_the_minibatches_is_refused() -> None:
         window_in_batches("0.3epochs", 100, 391)
     with pytest.raises(ValueError, match="whose length is not known here; give it in minibatches"):
         window_in_batches("0.3epochs", 100)
+
+
+def test_window_of_less_than_a_minibatch_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"0.0001epochs are 0.039 of one \(an epoch has 391"):
+        window_in_batches("0.0001epochs", 100, 391)
 
 
 def test_trainings_from_scratch_count_whole_epochs() -> None:

@@ -93,6 +93,13 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     assert "There is no checkpoint" in refusal(tmp_path)
 
 
+def test_folder_of_a_training_says_which_file_of_it_is_wanted(saved: Path) -> None:
+    if saved.name != "last.pt":
+        saved.rename(saved.with_name("last.pt"))
+    with pytest.raises(ValueError, match=r"it is a folder, give .*last\.pt"):
+        load_supernet(saved.parent)
+
+
 def test_every_truncation_is_refused(saved: Path) -> None:
     whole = saved.read_bytes()
     lengths = [0, 1, 2, 4, 30, 100, 1000, len(whole) // 2, len(whole) - 100, len(whole) - 1]

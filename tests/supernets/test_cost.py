@@ -171,6 +171,14 @@ def test_costs_are_those_of_the_edges_on_a_path_from_input_to_output(
     assert cifar10.measure(arch) == cifar10.measure(all_edges(1)) == Cost(73_306, 7_783_050)
 
 
+def test_benchmark_costs_want_rows_of_choices(cifar10: CostModel) -> None:
+    arch = cifar10.space.architecture([3] * 6)
+    with pytest.raises(ValueError, match=r"got Architecture. For one architecture use metrics"):
+        cifar10.benchmark_costs(arch)  # type: ignore[arg-type]
+    one = cifar10.benchmark_costs(cifar10.space.choices_of([arch]))
+    assert cifar10.metrics(arch)["benchmark_macs"] == one["benchmark_macs"][0]
+
+
 def test_the_benchmarks_own_costs_count_every_edge(cifar10: CostModel) -> None:
     text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
     choices = np.array([SPACE.parse(text).choices, RESNET_LIKE.choices])
