@@ -26,7 +26,7 @@ from supernets.distributed import (
     ranks_from_environment,
 )
 from supernets.factory import chosen_amp, create_supernet
-from supernets.foreign_fields import steps_done
+from supernets.foreign_fields import check_dict, steps_done
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import load_ofa_checkpoint
 from supernets.outputs import Outputs
@@ -222,6 +222,7 @@ def _check_same_run(
             f"{path} holds a supernet of space {checkpoint['space']!r}, "
             f"this run trains {supernet.space.name!r}; use a new --output."
         )
+    check_dict(path, checkpoint, "paths")
     # what a checkpoint of an earlier version does not name was as it is by default
     stored_config = asdict(TrainConfig()) | checkpoint["train_config"]
     stored = _flatten(checkpoint["supernet_settings"], stored_config, checkpoint)

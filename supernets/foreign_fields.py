@@ -224,8 +224,12 @@ def check_weights(path: Path, holder: Mapping[str, Any], field: str = "state_dic
         ForeignFileError: If it does not.
     """
     for name, tensor in check_dict(path, holder, field).items():
-        is_plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided
-        check_field(is_plain, path, f"{field}[{name!r}]", "a tensor", tensor)
+        is_plain = (
+            isinstance(tensor, Tensor)
+            and tensor.layout == torch.strided
+            and not (tensor.is_meta or tensor.is_complex() or tensor.is_quantized)
+        )
+        check_field(is_plain, path, f"{field}[{name!r}]", "a tensor of numbers", tensor)
         check_finite(path, f"{field}[{name!r}]", tensor)
 
 
@@ -298,6 +302,13 @@ def check_data(
     for name in ("augmentation", "timm_options", "found"):
         if name in data:
             check_dict(path, data, name)
+    for name in ("mean", "std"):
+        if name in data:
+            values = check_numbers(path, f"data[{name!r}]", data[name])
+            is_per_channel = values.ndim == 1 and len(values) in (1, 3)
+            is_right = is_per_channel and bool(np.all(values > 0) if name == "std" else True)
+            expected = "one number a channel" + (" above 0" if name == "std" else "")
+            check_field(is_right, path, f"data[{name!r}]", expected, data[name])
     check_field(
         ("augmentation" in data) == ("timm_options" in data),
         path,

@@ -82,6 +82,12 @@ def test_any_value_of_any_field_is_read_or_refused_in_a_line(
         (("space",), ["nasbench201"], "holds a supernet of space"),
         (("skip_bad_images",), "no", "skip_bad_images must be True or False"),
         (("data_dir",), 3, "data_dir must be a folder or None"),
+        (("data", "mean"), [math.nan], "mean.* must be lists of finite numbers"),
+        (("data", "std"), [0.0], "std.* must be one number a channel above 0"),
+        (("data", "std"), "x", "std.* must be lists of finite numbers"),
+        (("data", "mean"), [0.5, 0.5], "mean.* must be one number a channel"),
+        (("state_dict", "stem.0.weight"), torch.zeros(3, device="meta"), "must be a tensor of num"),
+        (("state_dict", "stem.0.weight"), torch.zeros(3, dtype=torch.cfloat), "a tensor of num"),
     ],
 )
 def test_fields_are_named(
@@ -123,6 +129,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(
         (("optimizer", "param_groups", 0, "params"), [0]),
         (("optimizer", "param_groups"), []),
         (("progress",), DELETED),
+        (("paths",), DELETED),
     ],
 )
 def test_a_training_is_not_resumed_from_a_state_it_never_had(
