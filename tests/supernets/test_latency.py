@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,9 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from supernets import Constraint, CostModel, create_supernet, latency, latency_cli, save_supernet
+from supernets import (
+    Constraint,
+    CostModel,
+    create_supernet,
+    folder_lock,
+    latency,
+    latency_cli,
+    save_supernet,
+)
 from supernets.base import Supernet
 from supernets.cost import feasibility_check
+from supernets.folder_lock import FolderLock
 from supernets.latency import LatencyTable, build_latency_table, fit_correction
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.spaces import MobileNetV3Space
@@ -384,6 +395,65 @@ def test_bad_options_are_one_line_and_write_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("supernet-latency: error: ") and message in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
+    checkpoint: Path,
+    supernet: MobileNetV3Supernet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latency, "time_calls", partial(made_up, supernet=supernet))
+    path, flags = tmp_path / "table.json", ["--device", "cpu", "--threads", "1"]
+    assert run(checkpoint, path, *flags) == 0
+    before = path.read_bytes()
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        assert run(checkpoint, path, *flags, "--repeats", "7") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert f"{path}: File too large. {path} was not written; run the command again." in line
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_vanishes_meanwhile_is_one_line(
+    checkpoint: Path,
+    supernet: MobileNetV3Supernet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "deep"
+
+    def vanish(*args: Any, **settings: Any) -> Any:
+        if folder.exists():
+            shutil.rmtree(folder)
+        return made_up(*args, **settings, supernet=supernet)
+
+    monkeypatch.setattr(latency, "time_calls", vanish)
+    assert run(checkpoint, folder / "table.json", "--device", "cpu", "--threads", "1") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert "No such file or directory. " in line and "was not written; run the command" in line
+
+
+def test_a_table_that_another_process_measures_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folder_lock, "WAIT", 0.0)
+    path = tmp_path / "table.json"
+    path.write_text("{}")
+    with FolderLock.beside(path):
+        assert run(checkpoint, path, "--device", "cpu") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert path.read_text() == "{}"
 
 
 @pytest.mark.parametrize("missing", ["supernet", "output"])
