@@ -96,6 +96,10 @@ class SearchAlgorithm(abc.ABC):
 
     def next_batch_size(self, batch_size: int) -> int:
         """How many architectures to ask for next in a search by batches of ``batch_size``."""
+        return self.batch_size_after(len(self.trials), batch_size)
+
+    def batch_size_after(self, num_told: int, batch_size: int) -> int:
+        """As ``next_batch_size``, once so many trials were told."""
         return batch_size
 
     @property
@@ -272,9 +276,9 @@ class RandomFirstSearch(SearchAlgorithm):
             raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
         self.num_initial = num_initial
 
-    def next_batch_size(self, batch_size: int) -> int:
+    def batch_size_after(self, num_told: int, batch_size: int) -> int:
         """What is left of the initial trials, then ``batch_size``."""
-        num_left = self.num_initial - len(self.trials)
+        num_left = self.num_initial - num_told
         return num_left if num_left > 0 else batch_size
 
     @property

@@ -55,6 +55,7 @@ class Run:
         num_fitted: How many of the first trials it was fitted to; None for all that were told.
         command: That wrote it.
         versions: Of the software it ran with, by name.
+        verdict: What it said of its result at its end; empty if it is not known.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Run:
     num_fitted: int | None = None
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
 
     @property
     def seed(self) -> int:
@@ -123,6 +125,7 @@ def read_run(folder: Path) -> Run:
         num_fitted=_num_fitted(algorithm),
         command=_command(record["args"]),
         versions={**record["versions"], "git commit": str(record["git_commit"] or "none")},
+        verdict=_verdict(folder, len(trials)),
     )
 
 
@@ -139,10 +142,10 @@ def rounds_of(
     rounds: list[range] = []
     start = 0
     while start < len(trials):
-        stop = min(start + algorithm.next_batch_size(batch_size), len(trials))
-        algorithm.tell(trials[start:stop])
+        stop = min(start + algorithm.batch_size_after(start, batch_size), len(trials))
         rounds.append(range(start, stop))
         start = stop
+    algorithm.tell(trials)
     return tuple(rounds)
 
 
@@ -155,6 +158,19 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not _RECORD_KEYS <= record.keys():
         raise ValueError(f"{path} was not written by supernet-search; give an --output folder.")
     return record
+
+
+def _verdict(folder: Path, num_trials: int) -> str:
+    """The text in ``best.json``, if that was written after the last of the trials."""
+    try:
+        result = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    verdict = result.get("verdict") if isinstance(result, dict) else None
+    if not isinstance(verdict, dict) or result.get("trials") != num_trials:
+        return ""
+    text = verdict.get("text")
+    return text if isinstance(text, str) else ""
 
 
 def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | None:

@@ -23,6 +23,8 @@ _MAX_POINTS = 400
 _MAX_PERPLEXITY = 30.0
 #: Points of a curve over queries, at most.
 MAX_QUERIES = 2000
+#: Fewer seeds that all found the same do not show that others would.
+MIN_SEEDS = 5
 
 
 class Curve(NamedTuple):
@@ -112,7 +114,8 @@ def difference_of_means(first: Floats, second: Floats, digits: int = 3) -> Diffe
     variances = np.array([values.var(ddof=1) / len(values) for values in (first, second)])
     total = float(variances.sum())
     if total == 0:
-        return Difference(value, value, value, digits)
+        is_judged = value == 0 or min(len(first), len(second)) >= MIN_SEEDS
+        return Difference(value, value, value, digits, is_judged)
     counts = np.array([len(first), len(second)])
     freedom = total**2 / float((variances**2 / (counts - 1)).sum())
     reach = float(student_t.ppf(0.975, freedom)) * total**0.5

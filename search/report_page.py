@@ -34,6 +34,7 @@ from search.report_figures import (
 )
 from search.report_groups import Group, Task, group_runs
 from search.report_numbers import (
+    MAX_QUERIES,
     Curve,
     curve_over_queries,
     curve_over_seconds,
@@ -181,6 +182,8 @@ def _progress_figure(task: Task, unit: str, curve_of: Callable[[Group], Curve], 
             "bands are 95 % intervals"
         )
     caption += "."
+    if unit == "queries" and max(curve.x[-1] for curve in curves.values()) > MAX_QUERIES:
+        caption += f" Of so many queries {MAX_QUERIES:,} are drawn, evenly spread."
     if min(curve.mean.min() for curve in curves.values()) < visible[0]:
         caption += f" Scores below {number(visible[0], task_digits(task))} are cut off."
     return figure(legend(curves, task.series) + plot, caption)

@@ -22,6 +22,8 @@ from estimators.report_html import (
     table,
     verdict,
 )
+from estimators.trials import Trial
+from search.recorded_runs import Run
 from search.report_groups import Group, Task
 from search.report_numbers import queries_to_best, scores_of
 from search.report_words import (
@@ -42,6 +44,8 @@ from supernets.wording import plural
 _NOT_SET = ("null", "[]")
 #: Architectures in the table of the best.
 NUM_BEST = 10
+#: Errors that are listed, and failed trials of each, at most.
+MAX_ERRORS, MAX_FAILED = 50, 50
 
 
 def best_table(task: Task) -> str:
@@ -123,20 +127,30 @@ def runs_table(task: Task) -> str:
 
 
 def failures(task: Task) -> str:
-    """Failed trials by their error; empty without any."""
-    by_error: dict[str, list[str]] = {}
+    """Failed trials by their error, of many the first; empty without any."""
+    by_error: dict[str, list[tuple[Group, Run, Trial]]] = {}
     for group in task.groups:
         for run in group.runs:
             for trial in run.trials:
                 if trial.error is not None:
-                    arch = notation(run.space.format(trial.arch))
-                    where = f"{code(group.label)}, seed {run.seed}, query {trial.number + 1}"
-                    by_error.setdefault(trial.error, []).append(f"{where}: {arch}")
-    return "".join(
-        f"<details><summary>{code(error)}: {plural(len(items), 'trial')}</summary>\n"
-        f"{bullets(items)}</details>\n"
-        for error, items in by_error.items()
-    )
+                    by_error.setdefault(trial.error, []).append((group, run, trial))
+    parts = []
+    for error, failed in list(by_error.items())[:MAX_ERRORS]:
+        items = [
+            f"{code(group.label)}, seed {run.seed}, query {trial.number + 1}: "
+            f"{notation(run.space.format(trial.arch))}"
+            for group, run, trial in failed[:MAX_FAILED]
+        ]
+        if len(failed) > MAX_FAILED:
+            items.append(f"and {len(failed) - MAX_FAILED} more")
+        parts.append(
+            f"<details><summary>{code(error)}: {plural(len(failed), 'trial')}</summary>\n"
+            f"{bullets(items)}</details>\n"
+        )
+    if len(by_error) > MAX_ERRORS:
+        num_left = sum(map(len, list(by_error.values())[MAX_ERRORS:]))
+        parts.append(f"<p>And {plural(num_left, 'trial')} with other errors.</p>\n")
+    return "".join(parts)
 
 
 def measured(task: Task) -> str:

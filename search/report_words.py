@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -165,7 +166,8 @@ def headline(task: Task, quality: Mapping[str, Curve]) -> list[str]:
         task: What was searched.
         quality: Kendall's tau by round, by the label of a group; see ``plot_quality``.
     """
-    sentences = [_best(task), *_algorithms(task), *_predictors(quality, len(task.groups))]
+    sentences = [_best(task), *_ties(task), *_judged(task)]
+    sentences += [*_algorithms(task), *_predictors(quality, len(task.groups))]
     num_trials = sum(len(run.trials) for run in task.runs)
     num_failed = sum(trial.score is None for run in task.runs for trial in run.trials)
     if num_failed:
@@ -201,6 +203,28 @@ def _best(task: Task) -> str:
     )
 
 
+def _ties(task: Task) -> list[str]:
+    """How many architectures share the best score, if several do."""
+    found = best_found(task)
+    num_tied = sum(each.score == found[0].score for each in found)
+    if len(found) == 1 and len(task.runs) > 1:
+        return []
+    if len(found) == 1:
+        return ["Only one architecture has a score, so that nothing was chosen."]
+    if num_tied == len(found):
+        return [
+            f"<strong>All {num_tied} architectures score the same</strong>: which one comes first "
+            "is arbitrary."
+        ]
+    return [f"{num_tied} architectures share that score."] if num_tied > 1 else []
+
+
+def _judged(task: Task) -> list[str]:
+    """What the search that found the best said of its result at its end."""
+    text = best_found(task)[0].run.verdict
+    return [f"What the search said of its result: {escape(text)}"] if text else []
+
+
 def meaning_in_code(meant: str) -> str:
     """``minus tse`` with the name in the letters of programs."""
     if meant.startswith("minus "):
@@ -219,9 +243,12 @@ def _algorithms(task: Task) -> list[str]:
         if num_seeds == 1:
             return []
         return [f"After {plural(task.budget, 'query')} the best is {found_best}."]
+    highest = float(bests_at(best, task.budget).mean())
+    equals = [g.label for g in ranked if float(bests_at(g, task.budget).mean()) == highest]
+    who = " and ".join(map(code, equals)) if equals else code(best.label)
     sentences = [
-        f"After {plural(task.budget, 'query')}, {code(best.label)} has the best score"
-        f"{' on average' if num_seeds > 1 else ''}: {found_best}."
+        f"After {plural(task.budget, 'query')}, {who} {'have' if len(equals) > 1 else 'has'} the "
+        f"best score{' on average' if num_seeds > 1 else ''}: {found_best}."
     ]
     found = differences(task, best)
     known = [difference for difference in found.values() if difference is not None]

@@ -84,6 +84,8 @@ def judge_search(
     if loaders is not None:
         _judge_accuracy(verdict, scored, loaders, history)
     _judge_scores(verdict, scored, best)
+    if 2 * len(scored) < len(trials):
+        verdict.doubts.append(f"{len(trials) - len(scored)} of {len(trials)} trials failed")
     if not has_convolution(space, best.arch):
         verdict.doubts.append("the chosen cell has no convolution that its output depends on")
     if truth is not None:
@@ -119,7 +121,9 @@ def _judge_accuracy(
 
 def _judge_scores(verdict: Verdict, scored: Sequence[Trial], best: Trial) -> None:
     num_tied = sum(trial.score == best.score for trial in scored)
-    if len(scored) > 1 and num_tied == len(scored):
+    if len(scored) == 1:
+        verdict.doubts.append("only one trial has a score, so that nothing was chosen")
+    elif len(scored) > 1 and num_tied == len(scored):
         verdict.doubts.append(f"all {num_tied} scores are equal, the choice is arbitrary")
     elif num_tied > 1:
         verdict.facts["num_tied"] = num_tied
@@ -140,11 +144,12 @@ def judge_truth(verdict: Verdict, arch: Architecture, truth: Mapping[Architectur
         "best": float(values.max()),
         "regret": regret,
     }
-    verdict.said.append(
-        f"worth {own:.4g} in the table, rank {rank} of {len(values)}, {regret:.3g} below its best"
-    )
+    place = f"rank {rank} of {len(values)}, {regret:.3g} below its best"
+    if rank == 1:
+        place = f"the best of its {len(values)}"
+    verdict.said.append(f"worth {own:.4g} in the table, {place}")
     if own < np.median(values):
-        verdict.doubts.append("half of the table is better")
+        verdict.doubts.append("more than half of the table is better")
 
 
 def _judge_macs(
@@ -165,10 +170,13 @@ def _judge_macs(
         "score": heaviest.score,
     }
     verdict.facts["macs"] = {"rank": rank, "num_trials": len(scored), "heaviest": shown}
+    if macs.min() == macs.max():
+        verdict.said.append("all trials have the same MACs")
+        return
     verdict.said.append(f"number {rank} of {len(scored)} trials by MACs")
     if rank == 1:
         verdict.said.append("the heaviest, which MACs alone would have chosen")
-    if rank == len(scored) and macs.min() < macs.max():
+    if rank == len(scored):
         verdict.doubts.append("the chosen network has the fewest MACs of all trials")
     if truth is not None and heaviest.arch in truth and best.arch in truth:
         shown["truth"] = truth[heaviest.arch]

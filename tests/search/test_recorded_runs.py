@@ -158,6 +158,50 @@ def test_rounds_are_those_of_the_algorithm() -> None:
     assert algorithm.trials == trials
 
 
+@pytest.mark.parametrize("name", ["random", "evolution", "regularized-evolution", "weaknas"])
+def test_rounds_found_at_once_are_those_of_trials_told_one_round_after_the_other(
+    name: str,
+) -> None:
+    trials = [Trial(i, arch, 0.0, {}, 0.0, None) for i, arch in enumerate(archs_of(80))]
+    for batch_size in (1, 3):
+        stepwise, at_once = (create_algorithm(name, SPACE) for _ in range(2))
+        rounds, start = [], 0
+        while start < len(trials):
+            stop = min(start + stepwise.next_batch_size(batch_size), len(trials))
+            stepwise.tell(trials[start:stop])
+            rounds.append(range(start, stop))
+            start = stop
+        assert rounds_of(at_once, trials, batch_size) == tuple(rounds)
+        assert at_once.trials == stepwise.trials == trials
+        assert at_once.ask(3) == stepwise.ask(3)
+
+
+def test_rounds_are_found_with_one_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm = create_algorithm("regularized-evolution", SPACE, population_size=10)
+    tell, sizes = algorithm.tell, []
+
+    def counted(trials: Sequence[Trial]) -> None:
+        sizes.append(len(trials))
+        tell(trials)
+
+    monkeypatch.setattr(algorithm, "tell", counted)
+    trials = [Trial(i, arch, 0.0, {}, 0.0, None) for i, arch in enumerate(archs_of(40))]
+    assert len(rounds_of(algorithm, trials, 1)) == 31
+    assert sizes == [40]
+
+
+def test_the_verdict_is_that_of_the_last_trial(write_run: WriteRun) -> None:
+    folder = write_run()
+    assert read_run(folder).verdict == ""
+    result = {"trials": 9, "verdict": {"text": "good."}}
+    (folder / "best.json").write_text(json.dumps(result))
+    assert read_run(folder).verdict == "good."
+    (folder / "best.json").write_text(json.dumps({**result, "trials": 8}))
+    assert read_run(folder).verdict == ""
+    (folder / "best.json").write_text("[1")
+    assert read_run(folder).verdict == ""
+
+
 def test_costs_are_of_the_supernet_that_was_searched(write_run: WriteRun, tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     settings = {"num_classes": 3, "channels": 4, "cells_per_stage": 1}

@@ -114,8 +114,9 @@ def test_differences_are_welchs() -> None:
 
 
 def test_differences_without_noise_or_without_seeds() -> None:
-    same = difference_of_means(np.array([2.0, 2.0]), np.array([1.0, 1.0]))
-    assert same is not None and (same.low, same.high, same.verdict) == (1, 1, "clear")
+    for num_seeds, verdict in ((2, "too few to tell"), (5, "clear")):
+        same = difference_of_means(np.full(num_seeds, 2.0), np.full(num_seeds, 1.0))
+        assert same is not None and (same.low, same.high, same.verdict) == (1, 1, verdict)
     assert difference_of_means(np.array([2.0, 2.5]), np.array([1.0])) is None
     assert difference_of_means(np.array([2.0, NAN]), np.array([1.0, 1.5])) is None
 

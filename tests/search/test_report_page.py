@@ -177,7 +177,8 @@ def test_a_single_trial(make_run: MakeRun, page_of: Callable[..., tuple[str, Pag
     assert page.tables["Runs"][1] == ["random", "random-0", "0", "1", "0", "−2.500", "1", "< 1 ms"]
     assert plain([make_run([-2.5])]) == [
         "The best scores −2.500 (minus tse): 0-0-0-0. Found by random, seed 0, after 1 of 1 "
-        "query; 1,000 parameters, 1.00 M MACs."
+        "query; 1,000 parameters, 1.00 M MACs.",
+        "Only one architecture has a score, so that nothing was chosen.",
     ]
 
 
@@ -257,6 +258,30 @@ def test_failures_are_listed_by_their_error(
         "Failed trials loss is nan: 2 trials random, seed 0, query 2: 0-0-0-1random, seed 0, "
         "query 3: 0-0-0-2 cuda: 1 trial random, seed 1, query 2: 0-0-0-1"
     )
+
+
+def test_of_many_failures_the_first_are_listed(
+    make_run: MakeRun, page_of: Callable[..., tuple[str, Page]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.report_tables.MAX_FAILED", 2)
+    monkeypatch.setattr("search.report_tables.MAX_ERRORS", 1)
+    runs = make_run([1.0, None, None, None]), make_run([1.0, None], 1, error="cuda")
+    text, _ = page_of(*runs)
+    section = text[text.index('<section id="failed">') : text.index('<section id="measured">')]
+    assert " ".join("".join(Page(section).texts).split()) == (
+        "Failed trials loss is nan: 3 trials random, seed 0, query 2: 0-0-0-1random, seed 0, "
+        "query 3: 0-0-0-2and 1 more And 1 trial with other errors."
+    )
+
+
+def test_a_long_curve_is_thinned_and_says_so(
+    make_run: MakeRun, page_of: Callable[..., tuple[str, Page]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run([float(i) for i in range(9)])
+    assert "queries are drawn" not in page_of(run)[0]
+    for module in ("search.report_numbers", "search.report_page"):
+        monkeypatch.setattr(f"{module}.MAX_QUERIES", 4)
+    assert "Of so many queries 4 are drawn, evenly spread." in page_of(run)[0]
 
 
 def test_the_front_is_listed_by_macs(

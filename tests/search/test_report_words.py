@@ -78,3 +78,35 @@ def test_what_scores_mean(make_run: MakeRun, small_space: SearchSpace) -> None:
     assert meant(93.5, {"loss": 0.3, "top1": 93.5}) == "top1"
     assert meant(-4.0, {"last": 0.3, "sum": 4.0}) == "minus sum"
     assert meant(-4.0, {"last": 0.3}) == "tse"
+
+
+def test_equal_scores_are_said_to_be_equal(make_run: MakeRun) -> None:
+    assert plain([make_run([1.0, 1.0, None])])[1] == (
+        "All 2 architectures score the same: which one comes first is arbitrary."
+    )
+    assert plain([make_run([2.0, 1.0, 2.0])])[1] == "2 architectures share that score."
+    assert plain([make_run([None, 1.0])])[1].startswith("Only one architecture has a score")
+    assert len(plain([make_run([2.0, 1.0])])) == 1
+
+
+def test_algorithms_of_one_mean_share_the_first_place(make_run: MakeRun) -> None:
+    runs = [make_run([1.0, 2.0], algorithm="one"), make_run([0.5, 2.0], algorithm="two")]
+    assert "After 2 queries, one and two have the best score: 2.000, one seed." in plain(runs)
+
+
+def test_few_seeds_that_found_the_same_show_nothing_clear(make_run: MakeRun) -> None:
+    def sentence(num_seeds: int) -> str:
+        runs = [
+            make_run([0.1, best], seed, algorithm=name)
+            for name, best in (("good", 2.0), ("bad", 1.0))
+            for seed in range(num_seeds)
+        ]
+        return next(each for each in plain(runs) if each.startswith("Against"))
+
+    assert sentence(2).endswith("too few to tell.")
+    assert sentence(5).endswith("clear.")
+
+
+def test_the_headline_repeats_what_the_search_said_of_its_result(make_run: MakeRun) -> None:
+    run = replace(make_run([2.0, 1.0]), verdict="DOUBTFUL: a < b.")
+    assert plain([run])[1] == "What the search said of its result: DOUBTFUL: a &lt; b."

@@ -57,7 +57,8 @@ def test_a_supernet_near_chance_is_doubted_and_set_beside_chance(loaders: Loader
     assert verdict.facts["chance_top1"] == pytest.approx(chance_top1(loaders), abs=0.01)
     assert 10 <= verdict.facts["chance_top1"] < 15
     assert any("so little was learned" in doubt for doubt in verdict.doubts)
-    assert not judge((HEAVY, 1.0), loaders=loaders, history=[{"probe_val_top1": 80.0}]).doubts
+    learned = [{"probe_val_top1": 80.0}]
+    assert not judge((HEAVY, 1.0), (LIGHT, 0.5), loaders=loaders, history=learned).doubts
 
 
 def test_accuracies_of_trials_stand_in_for_those_of_training(loaders: Loaders) -> None:
@@ -78,6 +79,23 @@ def test_equal_scores_are_an_arbitrary_choice() -> None:
     assert "all 2 scores are equal" in judge((HEAVY, 1.0), (LIGHT, 1.0)).line
 
 
+def test_a_single_score_is_no_choice_and_many_failures_are_doubted() -> None:
+    assert "only one trial has a score" in judge((HEAVY, 1.0)).line
+    told = trials((HEAVY, 1.0), (LIGHT, 0.5), (SKIPS, 0.0), (DEAD, 0.0))
+    told.append(Trial(4, SPACE.architecture([0] * 6), None, {}, 0.0, "loss is nan"))
+    assert "failed" not in judge_search(told, told[0], SPACE).line
+    failed = [replace(trial, score=None, error="loss is nan") for trial in told[2:]]
+    assert "3 of 5 trials failed" in judge_search([*told[:2], *failed], told[0], SPACE).line
+
+
+def test_equal_macs_have_no_heaviest() -> None:
+    other = SPACE.architecture([3, 3, 3, 3, 3, 1])
+    same = SPACE.architecture([3, 3, 3, 3, 1, 3])
+    assert COSTS.measure(other).macs == COSTS.measure(same).macs
+    verdict = judge((other, 2.0), (same, 1.0), cost_model=COSTS)
+    assert "all trials have the same MACs" in verdict.line and "heaviest" not in verdict.line
+
+
 def test_rank_and_regret_where_the_table_is_known() -> None:
     truth = {HEAVY: 94.0, LIGHT: 92.0, SKIPS: 60.0, DEAD: 10.0}
     verdict = judge((LIGHT, 2.0), (SKIPS, 1.0), truth=truth)
@@ -89,6 +107,7 @@ def test_rank_and_regret_where_the_table_is_known() -> None:
         "regret": 2.0,
     }
     assert "rank 2 of 4, 2 below its best" in verdict.line
+    assert "worth 94 in the table, the best of its 4" in judge((HEAVY, 1.0), truth=truth).line
     assert not verdict.doubts
 
 
