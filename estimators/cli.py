@@ -383,6 +383,7 @@ def _write(
         scores=scores,
         features=combined_features(scores, trials),
         truth=truth,
+        **revisions(result["space"], [score.name for score in scores]),
     ).write(output / "reference.json")
     with atomic_write(output / "ranking.json") as file:
         file.write(json.dumps(result, indent=1, allow_nan=False) + "\n")

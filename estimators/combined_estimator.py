@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from estimators.base import Estimate, EstimateError
 from estimators.combined import MIN_NUM_KNOWN, CombinedScore
 from estimators.features import WHOLE_CURVES, combined_features
 from estimators.one_pass import OnePassEstimator
-from estimators.scores import Score
+from estimators.revisions import revisions
+from estimators.scores import COST_SCORES, Score
 from estimators.trials import Trial
 from supernets.atomic import atomic_write
 from supernets.digests import digest_of
@@ -32,6 +34,8 @@ from supernets.foreign_fields import (
     read_json,
 )
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 FORMAT = "paceline-reference"
 #: What a ranking measured with, and an estimator fitted to it measures with again.
@@ -53,6 +57,8 @@ class Reference:
         scores: The scores that were measured.
         features: Of ``combined_features``, each of num_archs rows.
         truth: Shape (num_archs,), higher is better.
+        revisions: Of the scores whose numbers have changed, see ``estimators.revisions``; those of
+            files from before are the first.
     """
 
     digest: str
@@ -60,6 +66,7 @@ class Reference:
     scores: Sequence[Score]
     features: Mapping[str, NDArray[np.float64]]
     truth: NDArray[np.float64]
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def content_digest(self) -> str:
@@ -79,7 +86,50 @@ class Reference:
             "scores": [[s.name, s.window, s.gamma] for s in self.scores],
             "features": {name: _plain(table) for name, table in self.features.items()},
             "truth": self.truth.tolist(),
+            **({"revisions": dict(self.revisions)} if self.revisions else {}),
         }
+
+    def as_measured_now(self, space: str, path: Path) -> Reference:
+        """The same with the scores under the names they have now, which a warning says.
+
+        Costs of before were the benchmark's, which count edges of a cell that no path reaches. They
+        go on as ``benchmark_macs`` and ``benchmark_params``, so that they are compared with their
+        like; what cannot be measured in the old way is left out.
+
+        Args:
+            space: Name of the space.
+            path: The file, for messages.
+
+        Raises:
+            ValueError: If nothing is left.
+        """
+        now = revisions(space, self.features).get("revisions", {})
+        names = {score.name: score.name for score in self.scores}
+        old = [name for name in names if now.get(name, 1) != self.revisions.get(name, 1)]
+        if not old:
+            return self
+        for name in old:
+            names[name] = f"benchmark_{name}" if name in COST_SCORES else ""
+        scores = [replace(s, name=names[s.name]) for s in self.scores if names[s.name]]
+        if not scores:
+            raise ValueError(f"{path} has no score that is measured as it was; rank again.")
+        said = [
+            f"{name} are the benchmark's ({names[name]})" if names[name] else f"{name} is left out"
+            for name in old
+        ]
+        _logger.warning(
+            "%s was written before scores of %s were of the network one gets: its %s. Rank again "
+            "for those of now.",
+            path,
+            space,
+            ", its ".join(said),
+        )
+        return replace(
+            self,
+            scores=scores,
+            features={names[name]: t for name, t in self.features.items() if names[name]},
+            revisions={},
+        )
 
     @classmethod
     def read(cls, path: Path) -> Reference:
@@ -110,12 +160,17 @@ class Reference:
             check_field(
                 features[name].shape == shape, path, name, f"of shape {shape}", features[name].shape
             )
+        found = check_dict(path, {"revisions": content.get("revisions", {})}, "revisions")
+        for name, revision in found.items():
+            with naming_field(path, "revisions"):
+                kinds.POSITIVE_INT.check(name, revision)
         return cls(
             digest=check_text(path, content, "supernet"),
             settings=settings,
             scores=scores,
             features=features,
             truth=truth,
+            revisions=found,
         )
 
 

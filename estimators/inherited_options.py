@@ -16,7 +16,7 @@ from estimators.curve_scores import GAMMA
 from estimators.factory import TRAINS, VALIDATES, create_estimator, create_one_pass
 from estimators.minibatches import rebatched
 from estimators.options import BATCH_SIZE, COMBINED, EstimatorOptions
-from estimators.scores import PROXY_SCORES, VAL_SCORES, Score
+from estimators.scores import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
 from estimators.windows import window_in_batches
 from estimators.zero_cost import COMPARES_IMAGES, distinct_images
 from supernets.base import Supernet
@@ -128,7 +128,9 @@ def _combined_estimator(
             f"{options.reference} was measured with another supernet; rank architectures with "
             "this one."
         )
+    reference = reference.as_measured_now(supernet.space.name, options.reference)
     names = [score.name for score in reference.scores]
+    of_tables = [score for score in reference.scores if score.name in BENCHMARK_SCORES]
     stored = reference.settings
     recalibration = stored.get("recalibration")
     measuring = EstimatorOptions(
@@ -146,13 +148,18 @@ def _combined_estimator(
     inputs, settings = measuring_inputs(names, measuring, supernet, loaders)
     one_pass = create_one_pass(
         names,
-        reference.scores[0],
+        (of_tables or reference.scores)[0],  # of tables, a pass has them only if it is for one
         supernet=supernet,
         **{"train_batches": (), "val_batches": (), **inputs},
         device=device,
         amp=amp,
     )
-    settings |= {"name": COMBINED, "reference": reference.truth.tolist(), "scores": names}
+    settings |= {
+        "name": COMBINED,
+        "reference": reference.truth.tolist(),
+        "reference_digest": reference.content_digest,
+        "scores": names,
+    }
     return CombinedEstimator(one_pass, reference), {**settings, "device": device.type, "amp": amp}
 
 

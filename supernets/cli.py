@@ -28,7 +28,7 @@ from supernets.distributed import (
 from supernets.factory import chosen_amp, create_supernet
 from supernets.foreign_fields import check_dict, steps_done
 from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.ofa_checkpoints import load_ofa_checkpoint
+from supernets.ofa_checkpoints import Released, read_released, released_supernet
 from supernets.outputs import Outputs
 from supernets.path_sampling import create_path_sampler
 from supernets.progressive_shrinking import (
@@ -79,7 +79,10 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     outputs.own(args.output, ranks=ranks)
     loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
     random_seed(args.seed)
-    supernet = _create_supernet(args, loaders)
+    released = None
+    if args.from_ofa is not None:
+        released = read_released(args.from_ofa, args.ofa_weights or "ema")
+    supernet = _create_supernet(args, loaders, released)
     if args.epochs != 0:
         check_supernet_single_images(
             supernet,
@@ -97,6 +100,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         "data_dir": None if args.data_dir is None else str(args.data_dir.resolve()),
         "given_data_dir": None if args.data_dir is None else str(args.data_dir),
         "skip_bad_images": args.skip_bad_images,
+        **({} if released is None else {"released": released.provenance}),
     }
     run = _Run(ranks, supernet, loaders, config, device, settings)
     if args.paths == PROGRESSIVE:
@@ -183,8 +187,10 @@ def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], in
     return lambda: _work(args, run, train, resumed_at)
 
 
-def _create_supernet(args: argparse.Namespace, loaders: Loaders) -> Supernet:
-    if args.from_ofa is None:
+def _create_supernet(
+    args: argparse.Namespace, loaders: Loaders, released: Released | None
+) -> Supernet:
+    if released is None:
         return create_supernet(
             args.space,
             num_classes=loaders.num_classes,
@@ -194,8 +200,8 @@ def _create_supernet(args: argparse.Namespace, loaders: Loaders) -> Supernet:
     for name in ("strides", "kernel_transform"):
         if getattr(args, name) is not None:
             raise ValueError(f"Released weights have a --{name.replace('_', '-')} of their own.")
-    supernet = load_ofa_checkpoint(
-        args.from_ofa,
+    supernet = released_supernet(
+        released,
         width=args.width,
         # training can learn other classes; stored as they are, such weights would be of no use
         num_classes=None if args.epochs == 0 else loaders.num_classes,
@@ -227,6 +233,12 @@ def _check_same_run(
     stored_config = asdict(TrainConfig()) | checkpoint["train_config"]
     stored = _flatten(checkpoint["supernet_settings"], stored_config, checkpoint)
     given = _flatten(supernet.settings, asdict(config), settings)
+    if "released" in settings:  # of before, checkpoints did not say
+        given["weights of --from-ofa"] = settings["released"]["field"]
+        released = checkpoint.get("released", settings["released"])
+        stored["weights of --from-ofa"] = check_dict(
+            path, {"released": released}, "released", ("field",)
+        )["field"]
     check_same_settings(path.parent, stored, given)
 
 

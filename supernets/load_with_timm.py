@@ -80,7 +80,24 @@ def paceline_mobilenetv3(
         ),
         **kwargs,
     )
+    if pretrained:
+        _check_finite(network)
     return network
+
+
+def _check_finite(network: Any) -> None:
+    """Refuses weights and statistics that are NaN or infinite.
+
+    Raises:
+        ValueError: Names the file and the tensor.
+    """
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            file = network.pretrained_cfg.get("file") or "its weights file"
+            raise ValueError(
+                f"{file}: {name} has values that are NaN or infinite; the file is damaged or its "
+                "training has diverged, use another."
+            )
 
 
 if not timm.is_model("paceline_mobilenetv3"):  # the files of all folders register the same

@@ -13,8 +13,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -57,6 +59,8 @@ _OTHER_NAMES = {
 #: Where files of trainings keep averaged weights, and raw ones; the first there is is taken.
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _RAW = ("state_dict", "model_state_dict", "model", "net", "network", "module")
+#: Which of both to take.
+OFA_WEIGHTS = ("ema", "raw")
 #: Wrappers within wrappers.
 _MAX_WRAPPERS = 3
 #: What PyTorch's ``AveragedModel`` has beside weights.
@@ -71,9 +75,32 @@ _EXPECTED = (
 )
 
 
+@dataclass(frozen=True)
+class Released:
+    """Weights as a file has them.
+
+    Args:
+        path: The file.
+        tensors: By the names they have there.
+        field: Where in the file they were, such as ``state_dict_ema``; empty if it has no others.
+        is_averaged: Whether they are averaged ones.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    field: str
+    is_averaged: bool
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Which weights were taken, as plain values."""
+        return {"file": self.path.name, "field": self.field, "is_averaged": self.is_averaged}
+
+
 def load_ofa_checkpoint(
     path: str | Path,
     *,
+    weights: str = "ema",
     width: float | None = None,
     num_classes: int | None = None,
     input_size: tuple[int, int, int] = (3, 224, 224),
@@ -84,12 +111,13 @@ def load_ofa_checkpoint(
     The file holds a state dict of the elastic network or of the static full one, in any of the
     namings that were in use: alone or as ``state_dict``, ``model`` and the like, of PyTorch or
     safetensors. Where averaged weights (``state_dict_ema``, ``model_ema``, ``ema``) stand beside
-    raw ones they are taken, and the log says so. A static network has no matrices for the smaller
-    kernels; they are left at the identity. Files without BatchNorm's ``num_batches_tracked`` do,
-    as nothing depends on it.
+    raw ones they are taken unless the others are asked for, and the log says so. A static network
+    has no matrices for the smaller kernels; they are left at the identity. Files without
+    BatchNorm's ``num_batches_tracked`` do, as nothing depends on it.
 
     Args:
         path: The file.
+        weights: Which to take where a file has both, one of ``OFA_WEIGHTS``.
         width: Multiplier on all widths to insist on; None for the file's.
         num_classes: Number of logits; None for the file's. If they differ, the classifier starts
             afresh.
@@ -100,11 +128,32 @@ def load_ofa_checkpoint(
         The supernet, on the CPU and in eval mode.
 
     Raises:
-        ValueError: If the file is missing, truncated, foreign, or does not fit, or has a value that
-            is NaN or infinite.
+        ValueError: If the file is missing, truncated, foreign, or does not fit, has a value that is
+            NaN or infinite, or lacks the raw weights that were asked for.
     """
-    path = Path(path)
-    tensors = _read_state_dict(path)
+    return released_supernet(
+        read_released(Path(path), weights),
+        width=width,
+        num_classes=num_classes,
+        input_size=input_size,
+        resolutions=resolutions,
+    )
+
+
+def released_supernet(
+    released: Released,
+    *,
+    width: float | None = None,
+    num_classes: int | None = None,
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    resolutions: Sequence[int] = (),
+) -> MobileNetV3Supernet:
+    """Builds a supernet from weights that were read; the rest as ``load_ofa_checkpoint``.
+
+    Raises:
+        ValueError: If the weights do not fit.
+    """
+    path, tensors = released.path, released.tensors
     spellings = _unique_short_names(tensors, path)
     with torch.device("meta"):
         all_names = _ofa_names(MobileNetV3Supernet(num_classes=2))
@@ -186,12 +235,23 @@ def _short(name: str) -> str:
     return ".".join(part for part, _ in groupby(parts))
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_released(path: Path, weights: str = "ema") -> Released:
+    """Reads the weights of a file.
+
+    Args:
+        path: The file.
+        weights: Which to take where a file has both, one of ``OFA_WEIGHTS``.
+
+    Raises:
+        ValueError: As ``load_ofa_checkpoint``.
+    """
+    if weights not in OFA_WEIGHTS:
+        raise ValueError(f"Unknown weights {weights!r}; choose from {', '.join(OFA_WEIGHTS)}.")
     if not path.is_file():
         raise ValueError(f"There is no file at {path}; {_EXPECTED}.")
     try:
         if path.suffix == ".safetensors":
-            return _weights_among(load_file(path), path)
+            return _weights_among(load_file(path), path, weights)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 is_whole = archive.testzip() is None  # torch.load compares no checksums
@@ -219,11 +279,12 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         zlib.error,
     ) as error:  # whatever decoding damaged bytes meets
         raise _foreign(path) from error
-    return _weights_among(contents, path)
+    return _weights_among(contents, path, weights)
 
 
-def _weights_among(contents: object, path: Path) -> dict[str, Tensor]:
-    """The averaged weights of a file if it has them, else the raw ones."""
+def _weights_among(contents: object, path: Path, asked: str) -> Released:
+    """The weights of a file that were asked for; the averaged ones also where it has no others."""
+    fields: list[str] = []
     for _ in range(_MAX_WRAPPERS):
         if not isinstance(contents, dict):
             break
@@ -231,17 +292,24 @@ def _weights_among(contents: object, path: Path) -> dict[str, Tensor]:
         raw = [name for name in _RAW if isinstance(contents.get(name), dict)]
         if not averaged and not raw:
             break
-        taken = (averaged or raw)[0]
+        if asked == "raw" and not raw:
+            raise ValueError(
+                f"{path} holds averaged weights ({averaged[0]}) and no raw ones; leave "
+                "--ofa-weights raw out."
+            )
+        taken = raw[0] if asked == "raw" or not averaged else averaged[0]
         if averaged and raw:
             _logger.warning(
-                "%s holds averaged weights (%s) beside raw ones (%s); the averaged ones are taken. "
-                "To start from the others, save those alone.",
+                "%s holds averaged weights (%s) beside raw ones (%s); the %s ones are taken, see "
+                "--ofa-weights.",
                 path,
-                taken,
+                averaged[0],
                 ", ".join(raw),
+                "raw" if taken in raw else "averaged",
             )
         else:
             _logger.info("%s holds its weights as %s.", path, taken)
+        fields.append(taken)
         contents = contents[taken]
     if not isinstance(contents, dict) or not contents:
         raise _foreign(path)
@@ -257,7 +325,8 @@ def _weights_among(contents: object, path: Path) -> dict[str, Tensor]:
     }
     for name, tensor in weights.items():
         check_finite(path, name, tensor)
-    return weights
+    is_averaged = not set(_AVERAGED).isdisjoint(fields) or len(weights) < len(contents)
+    return Released(path, weights, ".".join(fields), is_averaged)
 
 
 def _foreign(path: Path) -> ValueError:

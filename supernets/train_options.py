@@ -11,6 +11,7 @@ from supernets.data_options import add_data_options
 from supernets.factory import NASNET_SPACES, SPACES
 from supernets.nasbench201 import BN_MODES
 from supernets.nasnet_subnet import STEMS
+from supernets.ofa_checkpoints import OFA_WEIGHTS
 from supernets.path_sampling import PATHS
 from supernets.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
 from supernets.train_config import TrainConfig
@@ -35,6 +36,7 @@ _SPACES_OF_OPTION = {
     "strides": ("mobilenetv3",),
     "kernel_transform": ("mobilenetv3",),
     "from_ofa": ("mobilenetv3",),
+    "ofa_weights": ("mobilenetv3",),
 }
 # The same of options that are 0 unless they are given.
 _SPACES_OF_RATE = {
@@ -176,6 +178,11 @@ def _add_supernet_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="mobilenetv3: start from released OFA weights (default: fresh weights)",
     )
+    add(
+        "--ofa-weights",
+        choices=OFA_WEIGHTS,
+        help="averaged or raw ones, where such a file has both (default: ema)",
+    )
 
 
 def _add_phase_options(parser: argparse.ArgumentParser) -> None:
@@ -234,6 +241,8 @@ def check_options(args: argparse.Namespace) -> None:
             raise ValueError(f"{_flag(phase_name)} is for --paths progressive.")
     if not is_progressive and args.kd_ratio is not None:
         raise ValueError("--kd-ratio is for --paths progressive, which has a teacher.")
+    if args.ofa_weights is not None and args.from_ofa is None:
+        raise ValueError("--ofa-weights says which of the weights of --from-ofa to take; give it.")
     if args.epochs == 0 and args.from_ofa is None:
         raise ValueError("--epochs 0 stores released weights as they are; it needs --from-ofa.")
     if args.dataset is None:
@@ -258,7 +267,7 @@ def _check_macs_bins(args: argparse.Namespace) -> None:
 
 def supernet_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was given of the settings of the supernet."""
-    names = [name for name in _SPACES_OF_OPTION if name != "from_ofa"]
+    names = [name for name in _SPACES_OF_OPTION if name not in ("from_ofa", "ofa_weights")]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return given | {"auxiliary": True} if args.aux_weight > 0 else given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,31 @@ def test_needs_enough_known_truths(reference: Reference) -> None:
     few = Reference(**{**vars(reference), "truth": reference.truth[:9]})
     with pytest.raises(ValueError, match="at least 10 architectures of known truth.* has 9"):
         CombinedEstimator(Pass(), few)
+
+
+def test_costs_of_a_reference_from_before_are_said_to_be_the_benchmarks(
+    reference: Reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "reference.json"
+    reference.features["naswot"] = reference.features["macs"] + 1
+    old = replace(reference, scores=[*reference.scores, Score("naswot")])
+    old.write(path)
+    found = Reference.read(path).as_measured_now("nasbench201", path)
+    names = ["benchmark_macs", "benchmark_params", "tse", "tse_e", "tse_ema"]
+    assert [score.name for score in found.scores] == names
+    assert [*found.features] == names[:3]
+    np.testing.assert_array_equal(found.features["benchmark_macs"], reference.features["macs"])
+    assert "macs are the benchmark's (benchmark_macs)" in caplog.text
+    assert "naswot is left out" in caplog.text
+    caplog.clear()
+    for kept, space in (
+        (replace(old, revisions={"macs": 2, "params": 2, "naswot": 2}), "nasbench201"),
+        (old, "mobilenetv3"),
+    ):
+        kept.write(path)
+        read = Reference.read(path)
+        assert read.as_measured_now(space, path) is read
+    assert not caplog.text
+    alone = replace(old, scores=[Score("naswot")], features={"naswot": old.features["naswot"]})
+    with pytest.raises(ValueError, match="no score that is measured as it was; rank again"):
+        alone.as_measured_now("nasbench201", path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -118,7 +119,7 @@ def test_files_that_may_run_code_are_not_opened_unless_trusted(
         TabularEstimator.open(tmp_path / "a.csv", SPACE, value_column="acc", trust_pickle=True)
 
 
-def test_a_folder_is_told_by_its_meta_file_and_the_sizes_of_the_others(
+def test_a_folder_is_told_by_its_meta_file_and_the_ends_of_the_others(
     tmp_path: Path, opened: dict[str, Any]
 ) -> None:
     def digest(folder: str, meta: bytes, record: bytes) -> str:
@@ -131,6 +132,9 @@ def test_a_folder_is_told_by_its_meta_file_and_the_sizes_of_the_others(
     assert digest("b", b"meta", b"record") == first
     assert digest("c", b"beta", b"record") != first
     assert digest("d", b"meta", b"longer record") != first
+    assert digest("e", b"meta", b"recorb") != first  # of the same size
+    ninety, ninety_one = (bz2.compress(b"x" * 9000 + value) for value in (b"90", b"91"))
+    assert digest("f", b"meta", ninety) != digest("g", b"meta", ninety_one)
 
 
 def test_unfit_arguments_are_refused(tmp_path: Path, opened: dict[str, Any]) -> None:

@@ -228,6 +228,20 @@ assert tuple(other(x).shape) == (5, 4)
         check_logits(name, found, expected)
 
 
+def test_timm_is_not_given_weights_that_are_not_finite(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "subnet"
+    shutil.copytree(exported, folder)
+    weights = load_file(folder / "weights.safetensors")
+    weights["blocks.1.0.bn1.running_var"][0] = float("nan")
+    save_file(weights, folder / "weights.safetensors")
+    script = "import runpy, sys; runpy.run_path(sys.argv[1])['load']()"
+    command = [sys.executable, "-I", "-B", "-c", script, str(folder / "load_with_timm.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"ValueError: {folder / 'weights.safetensors'}: ")
+    assert "blocks.1.0.bn1.running_var has values that are NaN or infinite" in line
+
+
 @pytest.mark.slow
 def test_with_a_strided_stem_timm_needs_no_attribute_set(
     loaders: Loaders, tmp_path: Path, caplog: pytest.LogCaptureFixture

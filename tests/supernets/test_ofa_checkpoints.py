@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from supernets.checkpoint import save_supernet
 from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.ofa_checkpoints import load_ofa_checkpoint, to_ofa_state_dict
+from supernets.ofa_checkpoints import load_ofa_checkpoint, read_released, to_ofa_state_dict
 
 StateDict = dict[str, Tensor]
 BATCHNORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -389,6 +389,17 @@ def test_averaged_weights_are_taken_where_raw_ones_stand_beside_and_that_is_said
     torch.save({raw: zeros(released), averaged: released}, path)
     assert is_equal(load_ofa_checkpoint(path, input_size=SIZE), source)
     assert f"averaged weights ({averaged}) beside raw ones ({raw})" in caplog.text
+    torch.save({raw: released, averaged: zeros(released)}, path)
+    assert is_equal(load_ofa_checkpoint(path, weights="raw", input_size=SIZE), source)
+    assert read_released(path).provenance == {
+        "file": path.name,
+        "field": averaged,
+        "is_averaged": True,
+    }
+    assert read_released(path, "raw").provenance["field"] == raw
+    torch.save({averaged: released}, path)
+    with pytest.raises(ValueError, match=f"holds averaged weights .{averaged}. and no raw ones"):
+        read_released(path, "raw")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from supernets import mobilenetv3
-from supernets.checkpoint import load_supernet
+from supernets.checkpoint import load_supernet, read_checkpoint
 from supernets.cli import main
 from supernets.factory import create_supernet
 from supernets.mobilenetv3 import MobileNetV3Supernet
@@ -313,6 +313,24 @@ def test_released_weights_are_stored_as_they_are(
     assert weights.keys() == released["weights"].keys()
     assert all(torch.equal(weights[name], t) for name, t in released["weights"].items())
     assert not (tmp_path / "summary.csv").exists()
+
+
+@pytest.mark.parametrize(("chosen", "field"), [("raw", "model"), (None, "ema")])
+def test_which_released_weights_were_taken_stands_in_the_checkpoint(
+    chosen: str | None, field: str, released: dict[str, Any], tmp_path: Path
+) -> None:
+    weights = torch.load(released["path"], weights_only=True)["state_dict"]
+    path = tmp_path / "both.pth"
+    other = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    torch.save({"model": other, "ema": other, field: weights}, path)
+    flags = [*ELASTIC, "--resolutions", "32", "40", "--from-ofa", str(path), "--epochs", "0"]
+    flags += [] if chosen is None else ["--ofa-weights", chosen]
+    assert train(tmp_path / "run", *flags) == 0
+    stored = read_checkpoint(tmp_path / "run" / "last.pt")
+    is_averaged = field == "ema"
+    assert stored["released"] == {"file": "both.pth", "field": field, "is_averaged": is_averaged}
+    own = stored["state_dict"]
+    assert all(torch.equal(own[name], t) for name, t in released["weights"].items())
 
 
 def test_released_weights_can_be_trained_further(
