@@ -93,9 +93,9 @@ def _check_finite(network: Any) -> None:
     """
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            file = network.pretrained_cfg.get("file") or "its weights file"
+            folder = network.pretrained_cfg.get("file") or "."
             raise ValueError(
-                f"{file}: {name} has values that are NaN or infinite; the file is damaged or its "
+                f"{Path(folder) / 'weights.safetensors'}: {name} has values that are NaN or infinite; the file is damaged or its "
                 "training has diverged, use another."
             )
 
