@@ -95,8 +95,8 @@ def _check_finite(network: Any) -> None:
         if tensor.is_floating_point() and not tensor.isfinite().all():
             folder = network.pretrained_cfg.get("file") or "."
             raise ValueError(
-                f"{Path(folder) / 'weights.safetensors'}: {name} has values that are NaN or infinite; the file is damaged or its "
-                "training has diverged, use another."
+                f"{Path(folder) / 'weights.safetensors'}: {name} has values that are NaN "
+                "or infinite; the file is damaged or its training has diverged, use another."
             )
 
 
