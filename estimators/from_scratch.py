@@ -85,7 +85,7 @@ class FromScratchEstimator:
         supernet: Supernet,
         loaders: Loaders,
         config: RetrainConfig,
-        output: Path,
+        output: str | Path,
         *,
         score: Score | None = None,
         device: torch.device | str = "cpu",
@@ -114,6 +114,7 @@ class FromScratchEstimator:
         check_supernet_single_images(
             supernet, smallest_minibatch(loaders.train), option="the batch size of the trainings,"
         )
+        output = Path(output)
         if not output.is_dir():
             raise ValueError(f"{output} is not a folder; create it first.")
         self.supernet, self.loaders, self.config, self.output = supernet, loaders, config, output

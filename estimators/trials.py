@@ -126,7 +126,7 @@ class TrialStore:
         self.best_score: float | None = None
 
     @classmethod
-    def open(cls, path: Path, header: Mapping[str, Any], space: SearchSpace) -> TrialStore:
+    def open(cls, path: str | Path, header: Mapping[str, Any], space: SearchSpace) -> TrialStore:
         """Creates the file, or reopens it if it was written with the same header.
 
         Args:
@@ -139,7 +139,7 @@ class TrialStore:
             ValueError: If the file is not a trial store, is in use by another process, or was
                 written with another header.
         """
-        texts = _header_texts(header)
+        path, texts = Path(path), _header_texts(header)
         with _closed_on_error(_connect(path)) as connection:
             try:
                 _read_or_write_header(path, connection, texts)
@@ -260,7 +260,7 @@ class TrialStore:
         scored = [trial for trial in self.trials if trial.score is not None]
         return heapq.nsmallest(k, scored, key=lambda trial: place(trial, tie_breaker))
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """Writes the told trials as a table, replacing ``path`` in one step.
 
         Columns are number, arch (in the space's notation), score, seconds, error, position (among

@@ -77,7 +77,7 @@ class Run:
         return seed
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | Path) -> Run:
     """Reads the files that ``supernet-search`` wrote to its ``--output``; changes none of them.
 
     Costs need the supernet that was searched, with the weights it had. Where its file is gone or
@@ -90,6 +90,7 @@ def read_run(folder: Path) -> Run:
         ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
             search, or was written by another version.
     """
+    folder = Path(folder)
     path = folder / "trials.db"
     if not path.is_file():
         raise ValueError(f"{folder} holds no search: it has no trials.db; give an --output folder.")

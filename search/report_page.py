@@ -64,7 +64,7 @@ MIN_MAPPED, MAX_MAPPED = 30, 500
 MAX_POINTS = 2000
 
 
-def write_search_report(runs: Sequence[Run], path: Path) -> None:
+def write_search_report(runs: Sequence[Run], path: str | Path) -> None:
     """Writes searches as one HTML page, whose plots and style are in it.
 
     Runs that differ in their seed alone make one curve. Runs whose scores mean different things
@@ -93,7 +93,7 @@ def write_search_report(runs: Sequence[Run], path: Path) -> None:
     labels = dict.fromkeys(group.label for task in tasks for group in task.groups)
     num_trials = sum(len(run.trials) for run in runs)
     write_page(
-        path,
+        Path(path),
         title=f"Search of {', '.join(spaces)}",
         heading="What the search found" if len(runs) == 1 else "What the searches found",
         subtitle=f"{escape(', '.join(spaces))} · {plural(len(runs), 'run')} · "

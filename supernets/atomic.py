@@ -15,7 +15,7 @@ _UNFINISHED = re.compile(r"\.(.+)\.\d+\.paceline\.tmp|\.(last\.pt)\.\d+\.tmp")
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a temporary file beside ``path`` that replaces it once written and synced.
 
     Args:
@@ -26,6 +26,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         OSError: If it cannot be written; names ``path``, which is then as it was before.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.paceline.tmp")
     try:
         text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}

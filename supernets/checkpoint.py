@@ -41,7 +41,7 @@ FORMAT = "paceline-supernet"
 VERSION = 1
 
 
-def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None:
+def save_supernet(path: str | Path, supernet: Supernet, **training_state: Any) -> None:
     """Writes a checkpoint that ``load_supernet`` rebuilds the supernet from.
 
     Args:
@@ -57,7 +57,7 @@ def save_supernet(path: Path, supernet: Supernet, **training_state: Any) -> None
         "state_dict": supernet.state_dict(),
         **training_state,
     }
-    write_archive(path, checkpoint)
+    write_archive(Path(path), checkpoint)
 
 
 def write_archive(path: Path, content: object) -> None:

@@ -86,7 +86,7 @@ class Loaders:
 def create_loaders(
     dataset: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     image_size: int | None = None,
     val_fraction: float = 0.2,
     num_val: int | None = None,
@@ -155,6 +155,7 @@ def create_loaders(
         ValueError: If an argument is out of range or does not apply, or the data are missing or
             unfit.
     """
+    data_dir = None if data_dir is None else Path(data_dir)
     _check_source(dataset, data_dir, download, skip_bad_images)
     check_settings(
         _KINDS,

@@ -91,7 +91,7 @@ class LatencyTable:
         seconds: NDArray[np.float64] = self.scale * sums + self.offset
         return seconds
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes the table as JSON; ``path`` is the old file or the whole new one."""
         arrays = {"fixed": self.fixed.tolist(), "blocks": self.blocks.tolist()}
         content = {"format": FORMAT, "version": VERSION, **asdict(self), **arrays}
@@ -99,13 +99,14 @@ class LatencyTable:
             file.write(json.dumps(content, indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: Path, supernet: Supernet) -> LatencyTable:
+    def load(cls, path: str | Path, supernet: Supernet) -> LatencyTable:
         """Reads a table of the subnets of ``supernet``.
 
         Raises:
             ValueError: If the file is missing, damaged, or of another supernet; says in what the
                 two differ.
         """
+        path = Path(path)
         settings = latency_settings(supernet)
         content = _read(path)
         stored = check_dict(path, content, "settings", SETTINGS)

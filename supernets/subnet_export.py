@@ -45,7 +45,7 @@ def export_subnet(
     supernet: Supernet,
     arch: Architecture,
     loaders: Loaders,
-    output: Path,
+    output: str | Path,
     *,
     device: torch.device,
     recalibrate_batches: int = 50,
@@ -78,6 +78,7 @@ def export_subnet(
             out of range.
         RuntimeError: If a reloaded network computes other logits.
     """
+    output = Path(output)
     check_export_target(output, overwrite=overwrite)
     formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import gzip
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import estimators.rank_options
@@ -17,6 +20,8 @@ import supernets.export
 import supernets.latency_cli
 import supernets.retrain_options
 import supernets.train_options
+from search import TrialStore
+from supernets import create_space
 
 ROOT = Path(__file__).parents[1]
 TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -79,6 +84,27 @@ def test_python_blocks_define_all_names_they_use(block: str) -> None:
         known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
         used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
         assert used <= known, f"{used - known} in {ast.unparse(statement)!r}"
+
+
+def test_python_block_on_searches_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = (block for block in python_blocks() if "run_search(" in block)
+    space = create_space("nasbench201")
+    choices = space.sample_choices(400, np.random.default_rng(0))
+    values = choices.sum(axis=1) / 10
+    rows = [
+        f"{space.format(a)},{v}" for a, v in zip(space.architectures(choices), values, strict=True)
+    ]
+    with gzip.open(tmp_path / "nasbench201.csv.gz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(["arch_str,cifar10_test_acc_200ep", *dict.fromkeys(rows)]))
+    monkeypatch.chdir(tmp_path)
+    short = block.replace('"weaknas", space, seed=0, predictor="mlp"', '"random", space, seed=0')
+    found: dict[str, Any] = {}
+    exec(short.replace("num_trials=200", "num_trials=20"), found)
+    assert found["CostModel"](found["net"]).measure(found["arch"]).macs == 78_561_930
+    assert found["logits"].shape == (8, 10)
+    assert len(TrialStore.open("trials.db", {"table": "cifar10"}, space).trials) == 20
 
 
 def test_no_text_puts_an_exported_folder_on_the_module_path() -> None:
