@@ -24,7 +24,7 @@ from estimators.comparison import compare_epochs, compare_scores, not_measured
 from estimators.executors import ExecutorError
 from estimators.executors.options import ExecutorOptions
 from estimators.factory import create_one_pass
-from estimators.features import combined_features
+from estimators.features import check_measured, combined_features
 from estimators.from_scratch import SCRATCH_BATCH_SIZE
 from estimators.inherited_options import chosen_scores, measuring_inputs, score_units
 from estimators.measuring import measure_all, train_all, trial_of_pass
@@ -34,7 +34,7 @@ from estimators.rank_options import PROGRAM, build_parser, check_args
 from estimators.ranking_facts import noise_ceiling, supernet_facts
 from estimators.report import summary, write_csv, write_report
 from estimators.revisions import revisions
-from estimators.scores import Score
+from estimators.scores import BENCHMARK_SCORES, COST_SCORES, Score
 from estimators.scratch_options import own_scratch_folder
 from estimators.trials import Trial, TrialStore
 from estimators.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
@@ -250,10 +250,16 @@ def _subject(
     outputs.new_file(path)
     store = TrialStore.open(path, header, supernet.space)
     outputs.close_on_failure(store.close)
+    check_measured(path, store.trials, _stored(args.estimators))
     source = args.supernet[i]
     name = source.parent.name or source.stem
     history = checkpoint.get("progress", {}).get("history", [])
     return _Subject(name, source, digest, one_pass, store, settings, history, loaders)
+
+
+def _stored(names: Sequence[str]) -> list[str]:
+    """The scores that follow from measurements alone; costs are counted anew."""
+    return [name for name in names if name not in (*COST_SCORES, *BENCHMARK_SCORES)]
 
 
 def _rank(

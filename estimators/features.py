@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,38 @@ Floats = NDArray[np.float64]
 def scores_of(score: Score, trials: Sequence[Sequence[Trial]]) -> Floats:
     """Scores (num_supernets, num_archs), nan for what diverged."""
     return np.array([[score.of(trial.metrics, trial.curves) for trial in each] for each in trials])
+
+
+def check_measured(path: Path, trials: Iterable[Trial], names: Iterable[str]) -> None:
+    """Makes sure that stored measurements have what scores are computed from.
+
+    Args:
+        path: Of the store, for the message.
+        trials: What is in it; those without any metric were given up.
+        names: Of the scores.
+
+    Raises:
+        ValueError: If a trial lacks something.
+    """
+    scores = [Score(name) for name in names]
+    lengths: dict[str, int] = {}
+    for trial in trials:
+        if not trial.metrics:
+            continue
+        for score in scores:
+            try:
+                score.of(trial.metrics, trial.curves)
+            except (KeyError, ValueError) as error:
+                raise ValueError(
+                    f"{path}: trial {trial.number} lacks what {score.name} is computed from "
+                    f"({error}); use the file as it was written, or a new --output."
+                ) from error
+        for name, curve in trial.curves.items():
+            if len(curve) != lengths.setdefault(name, len(curve)):
+                raise ValueError(
+                    f"{path}: curve {name} of trial {trial.number} has {len(curve)} steps, others "
+                    f"have {lengths[name]}; use the file as it was written, or a new --output."
+                )
 
 
 def losses_of(trials: Sequence[Trial], name: str) -> Floats:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.option_types as kinds
 from estimators.trials import Trial, read_header, read_trials
 from search.base import SearchAlgorithm
 from search.cheap_scores import CheapScores
@@ -29,6 +30,7 @@ from supernets.base import Supernet
 from supernets.checkpoint import read_checkpoint, supernet_from_checkpoint, weights_digest
 from supernets.cost import Cost, CostModel
 from supernets.factory import create_space
+from supernets.foreign_fields import check_dict, naming_field
 from supernets.spaces import Architecture, SearchSpace
 
 _HEADER_KEYS = ("space", "resolution", "supernet", "algorithm", "estimator", "seed")
@@ -106,14 +108,18 @@ def read_run(folder: str | Path) -> Run:
         raise ValueError(
             f"{path} was not written by supernet-search: its header has no {', '.join(missing)}."
         )
-    supernet = _supernet(header, record["args"])
-    space = create_space(header["space"]) if supernet is None else supernet.space
+    with naming_field(path, "header"):
+        kinds.BATCH.check("batch_size", header["algorithm"]["batch_size"])
+        kinds.SEED.check("seed", header["seed"])
+        supernet = _supernet(header, record["args"])
+        space = create_space(header["space"]) if supernet is None else supernet.space
     trials = read_trials(path, space)
     if all(trial.score is None for trial in trials):
         last = f", the last with: {trials[-1].error}" if trials else "."
         raise ValueError(f"{folder} holds {len(trials)} trials and none that succeeded{last}")
     cost_model = None if supernet is None else CostModel(supernet)
-    algorithm, knows_inputs = _algorithm(header, space, folder, cost_model)
+    with naming_field(path, "header"):
+        algorithm, knows_inputs = _algorithm(header, space, folder, cost_model)
     rounds = rounds_of(algorithm, trials, header["algorithm"]["batch_size"])
     return Run(
         name=folder.resolve().name,
@@ -158,6 +164,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}; it says how the run went.") from error
     if not isinstance(record, dict) or not _RECORD_KEYS <= record.keys():
         raise ValueError(f"{path} was not written by supernet-search; give an --output folder.")
+    for name in ("args", "versions"):
+        check_dict(path, record, name)
     return record
 
 
@@ -181,9 +189,10 @@ def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | 
     """
     if header["supernet"] is None:
         return stand_in_supernet(header["space"])
-    path = Path(args["supernet"])
-    if not path.is_file():
+    given = args.get("supernet")
+    if not isinstance(given, str) or not Path(given).is_file():
         return None
+    path = Path(given)
     supernet, digest = _trained_supernet(path, path.stat().st_mtime_ns)
     return supernet if digest == header["supernet"] else None
 

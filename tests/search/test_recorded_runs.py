@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,35 @@ def test_a_run_of_a_table(write_run: WriteRun) -> None:
     given = json.loads((folder / "args.json").read_text())["args"]
     assert json.loads(json.dumps(vars(again), default=str)) == given
     assert shlex.split(run.command)[0] == "supernet-search"
+
+
+def test_any_value_of_a_header_is_read_or_refused_in_a_line(
+    write_run: WriteRun, edits: Callable[..., Any], is_refused: Callable[..., bool]
+) -> None:
+    folder = write_run(num_trials=3)
+    path = folder / "trials.db"
+    with closing(sqlite3.connect(path)) as connection:
+        stored = dict(connection.execute("SELECT key, value FROM header").fetchall())
+    whole = {key: json.loads(text) for key, text in stored.items()}
+    num_refused = 0
+    for _, edited in edits(whole, every=17):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM header")
+            rows = [(key, json.dumps(value)) for key, value in edited.items()]
+            connection.executemany("INSERT INTO header (key, value) VALUES (?, ?)", rows)
+        num_refused += is_refused(folder, lambda: read_run(folder))
+    assert num_refused > 5
+
+
+def test_any_value_of_args_json_is_read_or_refused_in_a_line(
+    write_run: WriteRun, edits: Callable[..., Any], is_refused: Callable[..., bool]
+) -> None:
+    folder = write_run(num_trials=3)
+    path = folder / "args.json"
+    whole = json.loads(path.read_text())
+    for _, edited in edits(whole, every=29):
+        path.write_text(json.dumps(edited))
+        is_refused(path, lambda: read_run(folder))
 
 
 def test_the_predictor_is_that_of_the_settings(write_run: WriteRun) -> None:
