@@ -23,6 +23,12 @@ def test_a_search_replaces_its_own_export_whatever_its_table_is_called(
     record = {
         "format": "paceline-subnet",
         "version": 1,
+        "space": "nasbench201",
+        "architecture": "any",
+        "settings": {},
+        "cost": {},
+        "metrics": {},
+        "data": {},
         "provenance": {"search_digest": search_result._search_digest(header("a.csv", "1"))},
     }
     (tmp_path / "subnet.json").write_text(json.dumps(record))
