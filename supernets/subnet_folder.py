@@ -119,9 +119,8 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
     check_version(path, record, VERSION)
     for name in ("space", "architecture"):
         check_text(path, record, name)
-    for name in ("settings", "cost", "metrics", "provenance"):
-        check_dict(path, record, name)
-    for name in ("recipe", "versions"):
+    check_dict(path, record, "settings")
+    for name in ("cost", "metrics", "provenance", "recipe", "versions"):
         if name in record:
             check_dict(path, record, name)
     check_data(path, record, required=())
@@ -131,10 +130,10 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
 
 def _check_measured(path: Path, record: Mapping[str, Any]) -> None:
     """Makes sure of the costs and the metrics that a record names."""
-    for name, value in record["cost"].items():
+    for name, value in record.get("cost", {}).items():
         with naming_field(path, "cost"):
             _COST.check(name, value)
-    for name, value in record["metrics"].items():
+    for name, value in record.get("metrics", {}).items():
         for part in {*_METRICS}.intersection(name.split("_")):
             with naming_field(path, "metrics"):
                 _METRICS[part].check(name, value)
