@@ -9,14 +9,13 @@ The package reads pickle files, which can run code: they are opened only where t
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from estimators.splits import Split
-from supernets.digests import digest_of, file_digest
+from supernets.digests import digest_of, ends_digest, file_digest
 from supernets.spaces import Architecture, SearchSpace
 
 #: Data sets and what is trained on: "cifar10" on all train images, "cifar10-valid" on half of them.
@@ -25,8 +24,6 @@ DATASETS = ("cifar10", "cifar10-valid", "cifar100", "ImageNet16-120")
 METRICS: Mapping[Split, str] = {"valid": "valid-accuracy", "test": "test-accuracy"}
 SPACE = "nasbench201"
 SUFFIX = ".pbz2"
-#: Read at either end of a file.
-_NUM_BYTES = 4096
 
 
 class NATSBench(Mapping[Architecture, float]):
@@ -76,7 +73,9 @@ class NATSBench(Mapping[Architecture, float]):
             return file_digest(self.path)
         files = sorted(path for path in self.path.iterdir() if path.name.endswith(SUFFIX))
         meta = [file_digest(path) for path in files if path.name.startswith("meta.")]
-        return digest_of([meta, [[path.name, *_ends_of(path)] for path in files]])
+        return digest_of(
+            [meta, [[path.name, path.stat().st_size, ends_digest(path)] for path in files]]
+        )
 
     def with_column(self, column: str, epochs: int) -> NATSBench:
         """Another column of the same files, which are not opened again.
@@ -106,16 +105,6 @@ class NATSBench(Mapping[Architecture, float]):
 
     def __len__(self) -> int:
         return len(self._api.meta_archs)
-
-
-def _ends_of(path: Path) -> tuple[int, str]:
-    """Size of a file, and the SHA-256 of its first and last bytes."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        ends = hashlib.sha256(file.read(_NUM_BYTES))
-        file.seek(max(0, size - _NUM_BYTES))
-        ends.update(file.read(_NUM_BYTES))
-    return size, ends.hexdigest()
 
 
 def is_nats_bench(path: Path) -> bool:

@@ -177,8 +177,7 @@ def distinct_images(x: Tensor) -> Tensor:
     Raises:
         ValueError: If there are not two.
     """
-    rows = x.detach().flatten(1).cpu().float()  # (N, C * H * W)
-    kept = _first_of_each(rows)
+    kept = _first_of_each(x)
     if len(kept) < 2:
         raise ValueError(
             f"{' and '.join(COMPARES_IMAGES)} compare images and need two that differ, got "
@@ -188,10 +187,11 @@ def distinct_images(x: Tensor) -> Tensor:
     return x if len(kept) == len(x) else x[kept]
 
 
-def _first_of_each(rows: Tensor) -> list[int]:
-    """Indices of the rows (N, D) that differ from all that were kept before them."""
-    if not len(rows):
+def _first_of_each(x: Tensor) -> list[int]:
+    """Indices of the images (N, ...) that differ from all that were kept before them."""
+    if not len(x):
         return []
+    rows = x.detach().flatten(1).cpu().float()  # (N, C * H * W)
     limit = SAME_IMAGE * float(rows.max() - rows.min())
     some = rows[:, :: max(1, rows.shape[1] // 64)]  # enough to tell most pairs apart
     near = torch.cdist(some, some, p=torch.inf) <= limit
@@ -219,18 +219,19 @@ def check_minibatch(names: Iterable[str], x: Tensor) -> None:
         return
     if not len(x):
         raise ValueError("Zero-cost proxies need a minibatch of train images, got none.")
-    if chosen & set(COMPARES_IMAGES):
+    compares = chosen & set(COMPARES_IMAGES)
+    if compares:
         distinct_images(x)
-    chosen -= set(COMPARES_IMAGES)
-    shown = ", ".join(name for name in PROXIES if name in chosen)
+    chosen -= compares
     if not chosen:
         return
+    shown = ", ".join(name for name in PROXIES if name in chosen)
     if x[0, 0].numel() > 1 and (x == x[..., :1, :1]).all():
         raise ValueError(
             f"{shown} cannot tell networks apart by images of a single colour each, as all "
             f"{len(x)} of the minibatch are; give other images, or use synflow."
         )
-    if len(x) > 1 and len(_first_of_each(x.detach().flatten(1).cpu().float())) == 1:
+    if len(x) > 1 and not compares and len(_first_of_each(x)) == 1:
         raise ValueError(
             f"{shown} cannot tell networks apart by a minibatch whose {len(x)} images are all the "
             "same; give other images, or use synflow."

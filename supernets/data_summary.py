@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from supernets.digests import ends_digest, file_digest
 from supernets.image_folder import DECODE_ERRORS
 from supernets.wording import plural
 
@@ -24,7 +23,6 @@ MAX_COMPARED = 100_000
 
 _SHOWN_CLASSES = 5
 _SHOWN_REASONS = 5
-_EDGE = 4096  # bytes at either end of a file that are compared before all of it
 
 
 def summary(
@@ -99,7 +97,7 @@ def count_copies(
     split_of = {int(i): split for split, indices in splits.items() for i in indices}
     groups = _divide(split_of, path, _size)
     groups = [group for group in groups if path(group[0]).stat().st_size > 0]
-    for key in (_ends, _content):
+    for key in (ends_digest, file_digest):
         groups = [part for group in groups for part in _divide(group, path, key)]
     groups = [group for group in groups if _is_image(path(group[0]))]
     in_two = [group for group in groups if len({split_of[i] for i in group}) > 1]
@@ -151,16 +149,3 @@ def _is_image(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     return path.stat().st_size
-
-
-def _ends(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        start = file.read(_EDGE)
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(_EDGE, size - _EDGE))
-        return hashlib.blake2b(start + file.read(_EDGE), digest_size=16).digest()
-
-
-def _content(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 SUFFIX = "_digest"
+_EDGE = 4096  # bytes
 
 
 def digest_of(content: Any) -> str:
@@ -24,6 +26,15 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def ends_digest(path: Path) -> str:
+    """SHA-256 of the first and the last 4 KB of a file, where all of it would take too long."""
+    with path.open("rb") as file:
+        ends = hashlib.sha256(file.read(_EDGE))
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _EDGE))
+        ends.update(file.read(_EDGE))
+    return ends.hexdigest()
 
 
 def by_content(

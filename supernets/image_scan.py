@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -56,6 +57,12 @@ def image_extensions() -> frozenset[str]:
 def printable(name: str) -> str:
     """A name for messages and files: bytes of it that are not UTF-8 become ``\\x..``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first five of the names of folders or classes, and how many more there are."""
+    shown = ", ".join(printable(name) for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def is_passed_over(path: str) -> bool:

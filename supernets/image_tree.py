@@ -22,6 +22,7 @@ from supernets.image_scan import (
     Classes,
     Scan,
     printable,
+    some,
     split_of,
     split_within,
 )
@@ -118,7 +119,7 @@ def _check_spelling(data_dir: Path, tops: Iterable[str]) -> None:
     splits = {name: split for name in tops if (split := split_within(name))}
     if "train" in splits.values() and len(set(splits.values())) > 1:
         raise ValueError(
-            f"{data_dir} has the folders {_some(sorted(splits))}, which look like splits under "
+            f"{data_dir} has the folders {some(sorted(splits))}, which look like splits under "
             "other names; call them train, val and test, or, if all are classes, move them into a "
             "folder train."
         )
@@ -133,7 +134,7 @@ def _shared_name(
     return ValueError(
         f"{split}A class and a split share the name {shown!r}: move all class folders into a "
         f"folder train (train/{shown}, train/{printable(others[0])}) or, if it is a split, take "
-        f"{_some(others)} away from beside it and give it folders {shown}/<class>; they lie in "
+        f"{some(others)} away from beside it and give it folders {shown}/<class>; they lie in "
         f"{data_dir}."
     )
 
@@ -244,17 +245,17 @@ def _check_plain(data_dir: Path, classes: Classes) -> None:
     if all(len({split_of(folder) for folder in found} - {None}) > 1 for found in inner.values()):
         if len(classes) == 1:
             raise ValueError(
-                f"{data_dir} holds a single folder, with the splits {_some(sorted(inner[name]))}; "
+                f"{data_dir} holds a single folder, with the splits {some(sorted(inner[name]))}; "
                 f"pass --data-dir {printable(str(data_dir / name))}."
             )
         raise ValueError(
-            f"{data_dir / name} holds the splits {_some(sorted(inner[name]))}; expected a folder "
+            f"{data_dir / name} holds the splits {some(sorted(inner[name]))}; expected a folder "
             "of classes in each split, train/<class>, not splits in each class."
         )
     if len(classes) == 1 and len(inner[name]) > 1:
         raise ValueError(
             f"{data_dir} has the single class {printable(name)!r}, with the folders "
-            f"{_some(sorted(inner[name]))}; add another class, or pass --data-dir "
+            f"{some(sorted(inner[name]))}; add another class, or pass --data-dir "
             f"{data_dir / name} if these are the classes."
         )
 
@@ -289,7 +290,7 @@ def _name_the_empty(tree: Scan, found: ImageTree, roles: Mapping[str, str]) -> N
     for split, classes in found.splits.items():
         missing = sorted(set(train) - set(classes))
         if missing:
-            logger.warning("The %s split has no image of %s.", split, _some(missing))
+            logger.warning("The %s split has no image of %s.", split, some(missing))
     if roles:
         used_tops = {role.split("/")[0] for role in roles.values()}
         strays = [top for top, images in tree.tops.items() if images and "/" not in top]
@@ -297,10 +298,5 @@ def _name_the_empty(tree: Scan, found: ImageTree, roles: Mapping[str, str]) -> N
         if strays:
             logger.warning(
                 "%s beside the folders of the splits is not used: its images are in no split.",
-                _some(strays),
+                some(strays),
             )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from supernets.image_loader import ImageReader, UnreadableImage, or_skip
+from supernets.image_scan import some
 from supernets.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -181,8 +182,7 @@ def check_classes(
         if not readable[split]:
             raise no_readable_image(split=split)
         if lost:
-            names = ", ".join(class_names[label] for label in lost[:5])
-            names += f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            names = some([class_names[label] for label in lost])
             logger.warning("The %s split has no readable image of %s.", split, names)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,25 @@ def one_thread() -> None:
 def ctrl_c_interrupts() -> None:
     """A shell starts background jobs with SIGINT ignored, and Python then leaves it so."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def disk_of() -> Callable[[int], AbstractContextManager[None]]:
+    """Within it, no file may become larger than so many bytes, as on a disk that is full.
+
+    Python ignores the signal that comes with it.
+    """
+
+    @contextmanager
+    def disk_of(num_bytes: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return disk_of
 
 
 @pytest.fixture

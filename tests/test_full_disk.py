@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +29,7 @@ TINY = (
 ).split()
 ARCH = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|skip_connect~0|none~1|none~2|"
 
-
-@contextmanager
-def disk_of(num_bytes: int) -> Iterator[None]:
-    """No file may become larger; Python ignores the signal that comes with it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+DiskOf = Callable[[int], AbstractContextManager[None]]
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -71,7 +61,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_training_names_its_checkpoint_the_step_it_holds_and_how_to_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    disk_of: DiskOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [*TINY, "--output", str(tmp_path / "run")]
     last = tmp_path / "run" / "last.pt"
@@ -112,6 +102,7 @@ def test_a_training_whose_later_checkpoint_fails_names_the_step_of_the_one_it_ha
 
 
 def test_a_search_counts_the_trials_that_are_safe_and_goes_on(
+    disk_of: DiskOf,
     tmp_path: Path,
     table: Path,
     capsys: pytest.CaptureFixture[str],
@@ -181,7 +172,7 @@ COMMANDS = ("train", "retrain", "export", "rank", "search", "gradients")
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_ends_with_one_line(
-    command: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    disk_of: DiskOf, command: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with disk_of(3_000):
         assert commands(trained, tmp_path / "out")[command]() == 2

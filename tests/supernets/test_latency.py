@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -398,6 +398,7 @@ def test_bad_options_are_one_line_and_write_nothing(
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
+    disk_of: Callable[[int], AbstractContextManager[None]],
     checkpoint: Path,
     supernet: MobileNetV3Supernet,
     tmp_path: Path,
@@ -409,12 +410,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
     assert run(checkpoint, path, *flags) == 0
     before = path.read_bytes()
     capsys.readouterr()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
-    try:
+    with disk_of(300):
         assert run(checkpoint, path, *flags, "--repeats", "7") == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
     assert f"{path}: File too large. {path} was not written; run the command again." in line
     assert path.read_bytes() == before
