@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from supernets.atomic import atomic_write
-from supernets.command_line import versions
+from supernets.versions import versions
 
 #: A list of numbers or nulls in indented JSON; no string of it can hold a line break.
 _NUMBERS = re.compile(r"\[\n\s+(?:[-+.\deE]+|null)(?:,\n\s+(?:[-+.\deE]+|null))*\n\s+\]")

@@ -22,7 +22,6 @@ from search.neural_predictor import NeuralPredictorSearch
 from search.predictors.base import ExtraInputs, Predictor
 from search.proxybo import ProxyBO
 from search.regret_process import RegretProcess
-from search.search_options import PROGRAM, build_parser
 from search.stand_ins import stand_in_supernet
 from search.structural_bo import StructuralBO
 from search.weaknas import WeakNAS
@@ -38,6 +37,8 @@ _HEADER_KEYS = ("space", "resolution", "supernet", "algorithm", "estimator", "se
 _SETTINGS = {"algorithm": ("name", "batch_size"), "estimator": ("name",)}
 #: Options with defaults that must not be given where there are no networks.
 _OF_NETWORKS = ("num_workers", "device")
+#: Switches with a ``--no-`` form; others are off unless they are given.
+_CAN_BE_TURNED_OFF = ("amp",)
 _RECORD_KEYS = {"args", "versions", "git_commit"}
 
 
@@ -130,7 +131,7 @@ def read_run(folder: str | Path) -> Run:
         costs={} if cost_model is None else _costs(cost_model, trials),
         make_predictor=_make_predictor(algorithm) if knows_inputs else None,
         num_fitted=_num_fitted(algorithm),
-        command=_command(record["args"]),
+        command=_command(record["args"], has_networks=header["supernet"] is not None),
         versions={**record["versions"], "git commit": str(record["git_commit"] or "none")},
         verdict=_verdict(folder, len(trials)),
     )
@@ -261,19 +262,22 @@ def _costs(cost_model: CostModel, trials: Sequence[Trial]) -> dict[Architecture,
     }
 
 
-def _command(args: Mapping[str, Any]) -> str:
-    """A command of the same settings; what was read from ``--config`` is among them."""
-    words = [PROGRAM]
-    parser = build_parser()
+def _command(args: Mapping[str, Any], *, has_networks: bool) -> str:
+    """A command of the same settings; what was read from ``--config`` is among them.
+
+    Args:
+        args: The resolved options of the run.
+        has_networks: Whether it was of a supernet; otherwise some options must not be given.
+    """
+    words = ["supernet-search"]
     for name, value in args.items():
         option = name.replace("_", "-")
-        is_plain = name in _OF_NETWORKS and value == parser.get_default(name)
-        if name == "config" or value is None or is_plain:
+        is_out_of_place = name in _OF_NETWORKS and not has_networks
+        if name == "config" or value is None or is_out_of_place:
             continue
         if isinstance(value, bool):
-            if value == parser.get_default(name):
-                continue
-            words.append(f"--{option}" if value else f"--no-{option}")
+            if value or name in _CAN_BE_TURNED_OFF:
+                words.append(f"--{option}" if value else f"--no-{option}")
         else:
             values = value if isinstance(value, list) else [value]
             words += [f"--{option}", *map(str, values)]

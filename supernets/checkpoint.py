@@ -14,12 +14,12 @@ import torch
 
 from supernets.atomic import atomic_write
 from supernets.base import Supernet
+from supernets.checkpoint_fields import check_training
 from supernets.data import Loaders, TimmAugmentation, TimmOptions, create_loaders
 from supernets.factory import SPACES, create_supernet
 from supernets.foreign_fields import (
     check_dict,
     check_shapes,
-    check_training,
     check_weights,
     fields_of,
     naming_field,

@@ -13,11 +13,11 @@ from timm.utils import random_seed
 
 from supernets.base import Supernet
 from supernets.checkpoint import read_training_checkpoint, supernet_from_checkpoint
+from supernets.checkpoint_fields import steps_done
 from supernets.command_line import (
     parse_args,
     run_command,
     set_threads,
-    versions,
 )
 from supernets.cost import CostModel
 from supernets.data import Loaders
@@ -26,7 +26,7 @@ from supernets.distributed import (
     ranks_from_environment,
 )
 from supernets.factory import chosen_amp, create_supernet
-from supernets.foreign_fields import check_dict, steps_done
+from supernets.foreign_fields import check_dict
 from supernets.mobilenetv3 import MobileNetV3Supernet
 from supernets.ofa_checkpoints import Released, read_released, released_supernet
 from supernets.outputs import Outputs
@@ -58,6 +58,7 @@ from supernets.training_command import (
     run_training,
 )
 from supernets.training_loop import TrainResult
+from supernets.versions import versions
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,12 +6,9 @@ import argparse
 import json
 import logging
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +29,7 @@ from supernets.image_loader import UnreadableImage
 from supernets.interrupts import signals_as_interrupt
 from supernets.outputs import OutputError, Outputs, one_line
 from supernets.progress import without_bars
-from supernets.version import __version__
+from supernets.versions import git_commit, versions
 
 _logger = logging.getLogger(__name__)
 
@@ -236,26 +233,9 @@ def fail(program: str, error: Exception) -> int:
 
 def write_args(output: Path, args: Mapping[str, Any]) -> None:
     """Writes ``args.json``: the resolved options, versions, and the git commit if there is one."""
-    record = {"args": dict(args), "versions": versions(), "git_commit": _git_commit()}
+    record = {"args": dict(args), "versions": versions(), "git_commit": git_commit()}
     with atomic_write(output / "args.json") as file:
         file.write(json.dumps(record, indent=2, default=str) + "\n")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides results; "unknown" of a package without the record of an installer.
-
-    The own version is that of the code that runs, so a checkout need not be installed.
-    """
-    names = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
-    own = {"python": platform.python_version(), "paceline": __version__}
-    return {**own, **{name: _installed_version(name) for name in names}}
-
-
-def _installed_version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # vendored, or a checkout on the path
-        return "unknown"
 
 
 def print_result(result: Mapping[str, Any]) -> None:
@@ -274,13 +254,3 @@ def set_threads(num_threads: int | None) -> None:
         if num_threads < 1:
             raise ValueError(f"--threads must be at least 1, got {num_threads}.")
         torch.set_num_threads(num_threads)
-
-
-def _git_commit() -> str | None:
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None

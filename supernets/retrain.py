@@ -19,11 +19,11 @@ import torch
 from timm.utils import random_seed
 from torch import nn
 
+from supernets.checkpoint_fields import check_data, steps_done
 from supernets.command_line import (
     parse_args,
     run_command,
     set_threads,
-    versions,
 )
 from supernets.cost import CostModel
 from supernets.data import Loaders
@@ -36,7 +36,7 @@ from supernets.export import export_summary
 from supernets.export_files import check_export_target, holds_export
 from supernets.export_formats import choose_formats
 from supernets.factory import NASNET_SPACES, chosen_amp, create_subnet, create_supernet
-from supernets.foreign_fields import check_data, check_dict, steps_done
+from supernets.foreign_fields import check_dict
 from supernets.inherited_weights import (
     are_other_classes,
     check_seen_splits,
@@ -63,6 +63,7 @@ from supernets.training_command import (
     run_training,
 )
 from supernets.training_loop import TrainResult
+from supernets.versions import versions
 from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)

@@ -23,11 +23,12 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets.checkpoint import read_dict, write_archive
+from supernets.checkpoint_fields import steps_done
 from supernets.data import Loaders
 from supernets.device import autocast
 from supernets.distributed import Ranks
 from supernets.evaluation import evaluate
-from supernets.foreign_fields import check_weights, steps_done
+from supernets.foreign_fields import check_weights
 from supernets.interrupts import StopRequest
 from supernets.nasbench201 import NASBench201Subnet
 from supernets.nasnet_subnet import NASNetSubnet

@@ -13,7 +13,6 @@ import torch
 
 from supernets.base import Supernet
 from supernets.batchnorm import recalibrate_bn
-from supernets.command_line import versions
 from supernets.cost import CostModel
 from supernets.data import Loaders
 from supernets.evaluation import evaluate
@@ -22,6 +21,7 @@ from supernets.export_formats import choose_formats
 from supernets.factory import SUPERNET_ONLY
 from supernets.spaces import Architecture
 from supernets.subnet_folder import write_subnet_folder
+from supernets.versions import versions
 
 #: What a record says of the data: enough to open the same splits again.
 DATA_KEYS = (

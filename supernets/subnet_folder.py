@@ -26,6 +26,7 @@ from torch import nn
 
 import supernets.option_types as kinds
 from supernets.atomic import naming_file
+from supernets.checkpoint_fields import check_data
 from supernets.export_files import (
     FORMAT,
     PICTURE,
@@ -39,7 +40,6 @@ from supernets.export_formats import check_logits, choose_formats, write_formats
 from supernets.factory import create_space, create_subnet
 from supernets.foreign_fields import (
     ForeignFileError,
-    check_data,
     check_dict,
     check_finite,
     check_shapes,

@@ -25,15 +25,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from supernets.atomic import remove_unfinished
+from supernets.checkpoint_fields import check_progress
 from supernets.data import Loader
 from supernets.distributed import Ranks, all_reduce_gradients, average_buffers, broadcast_weights
-from supernets.foreign_fields import (
-    check_dict,
-    check_field,
-    check_progress,
-    check_shapes,
-    check_weights,
-)
+from supernets.foreign_fields import check_dict, check_field, check_shapes, check_weights
 from supernets.interrupts import StopRequest
 from supernets.optimizer_state import restore_optimizer
 from supernets.outputs import saying_what_is_safe

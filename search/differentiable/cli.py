@@ -35,18 +35,18 @@ from search.verdict import (
 )
 from supernets.atomic import atomic_write
 from supernets.cell_drawing import draw_cells
+from supernets.checkpoint_fields import steps_done
 from supernets.command_line import (
     parse_args,
     run_command,
     set_threads,
-    versions,
 )
 from supernets.cost import CostModel
 from supernets.digests import by_content, unchecked_inputs
 from supernets.distributed import ranks_from_environment
 from supernets.evaluation import chance_top1
 from supernets.factory import chosen_amp, create_relaxed_network, create_space
-from supernets.foreign_fields import check_dict, steps_done
+from supernets.foreign_fields import check_dict
 from supernets.outputs import Outputs
 from supernets.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture, CellSpace
@@ -57,6 +57,7 @@ from supernets.training_command import (
     run_training,
 )
 from supernets.training_loop import TrainResult
+from supernets.versions import versions
 
 _logger = logging.getLogger(__name__)
 

@@ -36,6 +36,7 @@ from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import prune, transplant
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.checkpoint import read_dict, write_archive
+from supernets.checkpoint_fields import steps_done
 from supernets.data import ImageLoader, Loaders
 from supernets.distributed import Ranks, average_tensor
 from supernets.evaluation import evaluate
@@ -46,7 +47,6 @@ from supernets.foreign_fields import (
     check_weights,
     fields_of,
     naming_field,
-    steps_done,
 )
 from supernets.interrupts import StopRequest
 from supernets.option_types import MAX_FLOAT, Real

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from supernets.command_line import (
     print_result,
     run_command,
     set_threads,
-    versions,
     write_args,
 )
 from supernets.command_parser import CommandParser, add_config_option, command_parser
@@ -30,6 +28,7 @@ from supernets.device import resolve_device
 from supernets.image_loader import UnreadableImage
 from supernets.outputs import OutputError, Outputs
 from supernets.progress import hides_bars
+from supernets.versions import versions
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -346,16 +345,6 @@ def test_args_json_holds_options_versions_and_commit(tmp_path: Path) -> None:
     assert record["versions"] == versions()
     assert {"python", "paceline", "torch", "timm", "numpy"} <= versions().keys()
     assert record["git_commit"] is None or len(record["git_commit"]) == 40
-
-
-def test_versions_need_no_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("supernets.command_line.version", missing)
-    found = versions()
-    assert found["paceline"] == supernets.__version__
-    assert found["torch"] == found["scikit-learn"] == "unknown"
 
 
 def test_no_git_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from supernets import cli, create_space, export_files, load_subnet, load_supernet, subnet_folder
 from supernets.batchnorm import recalibrate_bn
 from supernets.checkpoint import read_checkpoint, reopen_data
-from supernets.command_line import versions
 from supernets.data import Loaders
 from supernets.evaluation import evaluate
 from supernets.export import export_subnet, main, read_architecture
 from supernets.retrain_source import Source
 from supernets.subnet_folder import read_subnet_record
+from supernets.versions import versions
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 FILES = ["cells.png", "subnet.json", "subnet.onnx", "subnet.pt2", "weights.safetensors"]

@@ -17,8 +17,9 @@ from supernets.checkpoint import (
     reopen_data,
     supernet_from_checkpoint,
 )
+from supernets.checkpoint_fields import check_progress
 from supernets.cli import main
-from supernets.foreign_fields import ForeignFileError, check_progress
+from supernets.foreign_fields import ForeignFileError
 
 DELETED = object()
 OTHERS = ({1: 2}, torch.zeros(2), torch.full((3,), math.nan))
