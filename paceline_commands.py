@@ -14,8 +14,8 @@ from functools import partial
 def start(program: str, module: str) -> int:
     """Imports a command and runs it; until its work begins, Ctrl-C ends the process at once.
 
-    ``supernets.command_line.run_command`` takes over from there. A process that ignores Ctrl-C, as
-    one in the background of a script does, goes on doing so.
+    ``supernets.cli.command_line.run_command`` takes over from there. A process that ignores Ctrl-C,
+    as one in the background of a script does, goes on doing so.
 
     Args:
         program: Name for the line that Ctrl-C prints.
@@ -40,9 +40,9 @@ def start(program: str, module: str) -> int:
         signal.signal(signal.SIGINT, previous)
 
 
-train = partial(start, "supernet-train", "supernets.cli")
-search = partial(start, "supernet-search", "search.cli")
-export = partial(start, "supernet-export", "supernets.export")
-rank = partial(start, "supernet-rank", "estimators.cli")
-retrain = partial(start, "supernet-retrain", "supernets.retrain")
-latency = partial(start, "supernet-latency", "supernets.latency_cli")
+train = partial(start, "supernet-train", "supernets.cli.train")
+search = partial(start, "supernet-search", "search.cli.search")
+export = partial(start, "supernet-export", "supernets.cli.export")
+rank = partial(start, "supernet-rank", "estimators.cli.rank")
+retrain = partial(start, "supernet-retrain", "supernets.cli.retrain")
+latency = partial(start, "supernet-latency", "supernets.cli.latency")

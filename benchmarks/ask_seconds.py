@@ -21,9 +21,9 @@ from hardware import write_result
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from search import ALGORITHMS, DEFAULT_BATCH_SIZES, create_algorithm
-from search.base import SearchAlgorithm
+from search.algorithms.base import SearchAlgorithm
 from supernets import create_space
 from supernets.spaces import Architecture, SearchSpace
 

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 from estimators import TabularEstimator
 from supernets import Architecture, CostModel, create_supernet
-from supernets.pictures import write_png
+from supernets.runtime.figures import write_png
 from supernets.spaces import NASBench201Space
 
 #: 200-epoch test accuracies on CIFAR-10 (percent) of https://arxiv.org/abs/2006.10355.

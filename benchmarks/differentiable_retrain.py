@@ -23,7 +23,7 @@ from hardware import write_result
 from search_and_retrain import results_of, run_all, seconds_of
 
 from supernets import Architecture, CostModel, SearchSpace, create_supernet
-from supernets.factory import create_space
+from supernets.networks.factory import create_space
 
 NUM_WEIGHED = 100  # random cells of which the heaviest is trained
 FOUND, HEAVIEST, RANDOM = "found", "heaviest-random", "random"
@@ -94,7 +94,7 @@ def training_command(
     """Module and arguments of a training from scratch, which continues where it was stopped."""
     output = args.runs / training_name(kind, seed)
     command = [
-        "supernets.retrain",
+        "supernets.cli.retrain",
         f"--arch={notation}",
         f"--space={searched['space']}",
         f"--dataset={searched['dataset']}",

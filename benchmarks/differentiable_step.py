@@ -30,11 +30,11 @@ from torch import Tensor
 
 from search.differentiable import DifferentiableSearch, SearchConfig, Stage, task
 from search.differentiable.search_config import GRADIENTS
-from supernets.data import create_loaders
-from supernets.device import autocast
-from supernets.factory import create_relaxed_network, default_amp
-from supernets.relaxed import RelaxedNetwork
-from supernets.train_config import TrainConfig
+from supernets.data.loaders import create_loaders
+from supernets.networks.factory import create_relaxed_network, default_amp
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.runtime.device import autocast
+from supernets.training.supernet_config import TrainConfig
 
 #: Settings of the networks, and images in a batch.
 SETTINGS: dict[str, tuple[dict[str, Any], int]] = {

@@ -41,10 +41,10 @@ from ray.cluster_utils import Cluster
 
 from estimators import create_estimator
 from estimators.executors import Executor, InProcess, LocalProcesses, Measure
+from estimators.executors.measure import trial_of_estimate
 from estimators.executors.ray_cluster import RayCluster
 from estimators.executors.worker import read_measure, write_measure
-from estimators.measuring import trial_of_estimate
-from supernets.checkpoint import read_training_checkpoint, reopen_data, trained_supernet
+from supernets.training.checkpoint import read_training_checkpoint, reopen_data, trained_supernet
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from supernets.atomic import atomic_write
-from supernets.versions import versions
+from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.versions import versions
 
 #: A list of numbers or nulls in indented JSON; no string of it can hold a line break.
 _NUMBERS = re.compile(r"\[\n\s+(?:[-+.\deE]+|null)(?:,\n\s+(?:[-+.\deE]+|null))*\n\s+\]")

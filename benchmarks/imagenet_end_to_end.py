@@ -106,7 +106,7 @@ def main() -> None:
     commands = {"train": train, "search and export": search}
     if args.space == "nasnet":
         commands["retrain"] = [
-            *("-c", "from supernets.retrain import main; raise SystemExit(main())"),
+            *("-c", "from supernets.cli.retrain import main; raise SystemExit(main())"),
             f"--subnet={runs / 'subnet'}",
             f"--data-dir={args.data_dir.resolve()}",
             f"--output={runs / 'retrained'}",

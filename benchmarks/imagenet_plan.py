@@ -33,13 +33,13 @@ import torch
 from hardware import write_result
 
 from estimators import BriefTraining, create_estimator
+from estimators.executors.measure import trial_of_estimate
 from estimators.executors.worker import read_measure, write_measure
-from estimators.measuring import trial_of_estimate
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from search import create_algorithm
 from supernets import CostModel, create_supernet
-from supernets.base import Supernet
-from supernets.data import create_loaders
+from supernets.data.loaders import create_loaders
+from supernets.networks.base import Supernet
 
 CPU = torch.device("cpu")
 SUPERNETS: dict[str, dict[str, Any]] = {

@@ -29,10 +29,10 @@ from speed import median_ratio, plain_step, sgd
 
 from search import create_algorithm
 from supernets import Constraint, CostModel
-from supernets.cost import feasibility_check
-from supernets.device import has_bfloat16
-from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.ofa_checkpoints import to_ofa_state_dict
+from supernets.cost.analytic import feasibility_check
+from supernets.networks.mobilenetv3 import MobileNetV3Supernet
+from supernets.runtime.device import has_bfloat16
+from supernets.training.ofa_checkpoints import to_ofa_state_dict
 
 CPU = torch.device("cpu")
 SMALL_STRIDES = (2, 1, 2, 2, 1, 1)  # for images of 32 pixels

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
 from estimators import TabularEstimator
-from search.cli import main as search_main
+from search.cli.search import main as search_main
 from supernets import CostModel, load_supernet
 
 RANDOM_SEED = 100  # of the cells that are only ranked

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from search import create_algorithm
 from supernets import Constraint, CostModel
-from supernets.cost import feasibility_check
-from supernets.nasnet import NASNetSupernet
+from supernets.cost.analytic import feasibility_check
+from supernets.networks.nasnet import NASNetSupernet
 
 #: Side of the images, images in a batch, first width, cells.
 SETTINGS = {"cifar": (32, 64, 16, 8), "imagenet": (224, 4, 16, 14)}

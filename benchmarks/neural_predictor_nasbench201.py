@@ -28,12 +28,12 @@ from scipy import stats
 from tqdm import tqdm
 
 from estimators import TabularEstimator
-from estimators.ranking import kendall_tau_b
-from estimators.trials import Trial
-from search.neural_predictor import NeuralPredictorSearch
+from estimators.rank_metrics import kendall_tau_b
+from estimators.trials.store import Trial
+from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.predictors import PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor
-from supernets.atomic import atomic_write
+from supernets.runtime.atomic_write import atomic_write
 from supernets.spaces import Architecture, NASBench201Space
 
 METRICS = ("kendall_tau", "kendall_tau_of_best_tenth", "best_of_10", "best_of_100", "seconds")

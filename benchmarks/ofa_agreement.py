@@ -22,7 +22,7 @@ from ofa.utils.pytorch_utils import count_net_flops, count_parameters
 from ofa_peer import ofa_supernet, our_arch, random_archs, same_supernet, uniform_arch
 from torch import Tensor, nn
 
-from supernets.mobilenetv3 import MobileNetV3Supernet
+from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 
 SIDES = (128, 160, 192, 224, 236)  # of images whose MACs are counted
 

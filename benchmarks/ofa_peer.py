@@ -12,9 +12,9 @@ import torch
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
 from torch import nn
 
-from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.ofa_checkpoints import load_ofa_checkpoint
+from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.spaces import Architecture
+from supernets.training.ofa_checkpoints import load_ofa_checkpoint
 
 KERNELS, EXPANDS, DEPTHS = [3, 5, 7], [3, 4, 6], [2, 3, 4]
 

@@ -107,7 +107,7 @@ def search_command(
 ) -> list[str]:
     """Module and arguments of the search, which continues by itself where it was stopped."""
     command = [
-        "search.cli",
+        "search.cli.search",
         f"--supernet={args.supernet}",
         f"--data-dir={args.data_dir}",
         f"--algorithm={algorithm}",
@@ -197,7 +197,7 @@ def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> No
             subnet = args.runs / f"subnet-{method}-{number}"
             if not subnet.exists():
                 exports[subnet.name] = [
-                    "supernets.export",
+                    "supernets.cli.export",
                     f"--supernet={args.supernet}",
                     f"--data-dir={args.data_dir}",
                     f"--arch={notations[number]}",
@@ -208,7 +208,7 @@ def run_trainings(args: argparse.Namespace, subnets: dict[str, list[str]]) -> No
             output = args.runs / training_name(method, k)
             if not (output / "subnet" / "subnet.json").exists():
                 trainings[output.name] = [
-                    "supernets.retrain",
+                    "supernets.cli.retrain",
                     f"--subnet={subnet}",
                     f"--data-dir={args.data_dir}",
                     f"--output={output}",

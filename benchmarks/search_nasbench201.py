@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators import TabularEstimator
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from search import DEFAULT_BATCH_SIZES, create_algorithm
 from supernets import Architecture
 from supernets.spaces.nasbench201 import NASBench201Space

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from estimators import TSEEstimator
 from search import Trial, create_algorithm
 from supernets import create_space, create_supernet
-from supernets.device import autocast, has_bfloat16
-from supernets.image_loader import Augmentation, ImageLoader
-from supernets.memory_pixels import MemoryPixels
+from supernets.data.image_loader import Augmentation, ImageLoader
+from supernets.data.memory_pixels import MemoryPixels
+from supernets.runtime.device import autocast, has_bfloat16
 
 CPU = torch.device("cpu")
 #: A light, a middling and the heaviest cell.

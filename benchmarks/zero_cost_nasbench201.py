@@ -37,10 +37,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from estimators import TabularEstimator
-from estimators.zero_cost import PROXIES, measure_proxies
+from estimators.scores.zero_cost import PROXIES, measure_proxies
 from supernets import Architecture, CostModel, Supernet, create_supernet
-from supernets.atomic import atomic_write
-from supernets.data import create_loaders
+from supernets.data.loaders import create_loaders
+from supernets.runtime.atomic_write import atomic_write
 from supernets.spaces.nasbench201 import NASBench201Space
 
 WEIGHT_SEED = 42  # of the first cell's weights; those of every other cell have the next one

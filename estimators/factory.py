@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimator
-from estimators.brief_training import LR, NUM_BATCHES, BriefTraining
-from estimators.curve_scores import GAMMA
-from estimators.from_scratch import FromScratchEstimator
-from estimators.inherited import ValAccuracyEstimator
-from estimators.minibatches import rebatched
-from estimators.one_pass import OnePassEstimator
-from estimators.scores import (
+from estimators.benchmarks.tabular import TabularEstimator
+from estimators.scores.extra_steps import LR, NUM_BATCHES, BriefTraining
+from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.scores.inherited import ValAccuracyEstimator
+from estimators.scores.loss_curves import GAMMA
+from estimators.scores.minibatches import rebatched
+from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.names import (
     BENCHMARK_SCORES,
     CURVE_SCORES,
     PROXY_SCORES,
@@ -24,15 +25,14 @@ from estimators.scores import (
     VAL_SCORES,
     Score,
 )
-from estimators.tabular import TabularEstimator
-from estimators.tse import TSEEstimator
-from estimators.windows import window_in_batches
-from estimators.zero_cost import check_minibatch
-from supernets.base import Supernet
-from supernets.cost import CostModel
-from supernets.data import Loaders
-from supernets.retrain_config import RetrainConfig
+from estimators.scores.tse import TSEEstimator
+from estimators.scores.windows import window_in_batches
+from estimators.scores.zero_cost import check_minibatch
+from supernets.cost.analytic import CostModel
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
 from supernets.spaces import SearchSpace
+from supernets.training.standalone_config import RetrainConfig
 
 ESTIMATORS = (*SCORES, "from_scratch", "table")
 
@@ -94,7 +94,8 @@ def create_estimator(
     """Builds an estimator by name; what it needs must be given, what it cannot use must not.
 
     Args:
-        name: One of ``ESTIMATORS``: a score of ``estimators.scores``, "from_scratch" or "table".
+        name: One of ``ESTIMATORS``: a score of ``estimators.scores.names``, "from_scratch" or
+            "table".
         supernet: Trained supernet; only read. For all but "table"; that of "from_scratch" need not
             be trained.
         train_batches: Minibatches of the train split. For scores of curves, "…_after" and zero-cost

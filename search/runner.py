@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from estimators.base import Estimator
 from estimators.executors import Executor, InProcess, Measure
-from estimators.from_scratch import FromScratchEstimator
-from estimators.measuring import trial_of_estimate
-from estimators.ties import TIE_BREAKERS
-from estimators.trials import Trial, TrialStore
-from search.base import SearchAlgorithm
-from supernets.progress import hides_bars
+from estimators.executors.measure import trial_of_estimate
+from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.trials.store import Trial, TrialStore
+from estimators.trials.ties import TIE_BREAKERS
+from search.algorithms.base import SearchAlgorithm
+from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
 
 _logger = logging.getLogger(__name__)

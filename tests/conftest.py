@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supernets.base import Supernet
-from supernets.factory import create_supernet
+from supernets.networks.base import Supernet
+from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
 
 Batches = list[tuple[Tensor, Tensor]]

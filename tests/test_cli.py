@@ -19,34 +19,34 @@ import pytest
 import torch
 import yaml
 
-import estimators.cli
-import estimators.rank_options
-import search.cli
-import search.differentiable.options
-import search.search_options
-import supernets.cli
-import supernets.export
-import supernets.retrain
-from search.differentiable.options import is_asked_for
-from supernets import train_options
-from supernets.command_line import parse_args
-from supernets.cost import CostModel
-from supernets.factory import create_supernet
-from supernets.path_sampling import create_path_sampler
-from supernets.progressive_shrinking import phases_for
+import estimators.cli.rank
+import estimators.cli.rank_options
+import search.cli.differentiable_options
+import search.cli.options
+import search.cli.search
+import supernets.cli.export
+import supernets.cli.retrain
+import supernets.cli.train
+from search.cli.differentiable_options import is_asked_for
+from supernets.cli import train_options
+from supernets.cli.command_line import parse_args
+from supernets.cost.analytic import CostModel
+from supernets.networks.factory import create_supernet
+from supernets.training.path_sampling import create_path_sampler
+from supernets.training.progressive_shrinking import phases_for
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "train_supernet.py": supernets.cli.build_parser,
-    "search.py": search.search_options.build_parser,
+    "train_supernet.py": supernets.cli.train.build_parser,
+    "search.py": search.cli.options.build_parser,
 }
 #: How recipes name the command they are for, and its options.
 COMMANDS = {
     **PARSERS,
-    "supernet-train": supernets.cli.build_parser,
-    "supernet-rank": estimators.rank_options.build_parser,
-    "supernet-retrain": supernets.retrain.build_parser,
+    "supernet-train": supernets.cli.train.build_parser,
+    "supernet-rank": estimators.cli.rank_options.build_parser,
+    "supernet-retrain": supernets.cli.retrain.build_parser,
 }
 
 
@@ -116,12 +116,12 @@ runpy.run_path(script, run_name="__main__")
 @pytest.mark.parametrize(
     "module",
     [
-        "supernets.cli",
-        "supernets.export",
-        "supernets.retrain",
-        "supernets.latency_cli",
-        "estimators.cli",
-        "search.cli",
+        "supernets.cli.train",
+        "supernets.cli.export",
+        "supernets.cli.retrain",
+        "supernets.cli.latency",
+        "estimators.cli.rank",
+        "search.cli.search",
     ],
 )
 def test_every_command_can_be_run_as_a_module(
@@ -149,11 +149,11 @@ def test_the_scripts_give_back_the_status_of_an_error(
 @pytest.mark.parametrize(
     ("main", "program"),
     [
-        (supernets.cli.main, "supernet-train"),
-        (search.cli.main, "supernet-search"),
-        (supernets.export.main, "supernet-export"),
-        (estimators.cli.main, "supernet-rank"),
-        (supernets.retrain.main, "supernet-retrain"),
+        (supernets.cli.train.main, "supernet-train"),
+        (search.cli.search.main, "supernet-search"),
+        (supernets.cli.export.main, "supernet-export"),
+        (estimators.cli.rank.main, "supernet-rank"),
+        (supernets.cli.retrain.main, "supernet-retrain"),
     ],
 )
 def test_help_shows_the_program(
@@ -168,9 +168,9 @@ def test_help_shows_the_program(
 @pytest.mark.parametrize(
     ("main", "flags"),
     [
-        (supernets.cli.main, []),
-        (supernets.retrain.main, ["--arch", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"]),
-        (search.cli.main, ["--algorithm", "gdas"]),
+        (supernets.cli.train.main, []),
+        (supernets.cli.retrain.main, ["--arch", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"]),
+        (search.cli.search.main, ["--algorithm", "gdas"]),
     ],
 )
 def test_autocast_that_a_device_lacks_is_refused_before_any_work(
@@ -244,7 +244,7 @@ def command_of(recipe: Path) -> str:
 def parser_of(recipe: Path) -> argparse.ArgumentParser:
     """That of the command a recipe is for; searches by gradients have options of their own."""
     if command_of(recipe) == "search.py" and is_asked_for(["--config", str(recipe)]):
-        return search.differentiable.options.build_parser()
+        return search.cli.differentiable_options.build_parser()
     return COMMANDS[command_of(recipe)]()
 
 
@@ -264,12 +264,16 @@ def test_there_are_recipes_for_every_command_that_trains_or_searches() -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [recipe for recipe in RECIPES if COMMANDS[command_of(recipe)] is supernets.cli.build_parser],
+    [
+        recipe
+        for recipe in RECIPES
+        if COMMANDS[command_of(recipe)] is supernets.cli.train.build_parser
+    ],
     ids=lambda path: path.stem,
 )
 def test_what_recipes_of_supernets_say_goes_together(recipe: Path) -> None:
     flags = ["--config", str(recipe), "--output", "x"]
-    args = parse_args(supernets.cli.build_parser(), flags)
+    args = parse_args(supernets.cli.train.build_parser(), flags)
     train_options.check_options(args)
     config = train_options.train_config(args, amp=False)
     size = args.image_size or 32

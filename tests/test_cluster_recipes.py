@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-import search.search_options
-import supernets.train_options
-from search.search_options import check_args, given_options
-from supernets.command_line import parse_args
-from supernets.train_options import check_options
+import search.cli.options
+import supernets.cli.train_options
+from search.cli.options import check_args, given_options
+from supernets.cli.command_line import parse_args
+from supernets.cli.train_options import check_options
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "recipes" / "clusters"
@@ -41,13 +41,13 @@ def example(name: str) -> list[str]:
 
 
 def check_training(arguments: list[str]) -> None:
-    args = parse_args(supernets.train_options.build_parser(), arguments)
+    args = parse_args(supernets.cli.train_options.build_parser(), arguments)
     check_options(args)
     assert args.auto_resume and args.output is not None
 
 
 def check_search(arguments: list[str]) -> None:
-    args = parse_args(search.search_options.build_parser(), arguments)
+    args = parse_args(search.cli.options.build_parser(), arguments)
     check_args(args, given_options(arguments))
     assert args.ray is not None
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import search.cli
-import supernets.cli
-import supernets.export
+import search.cli.search
+import supernets.cli.export
+import supernets.cli.train
 from supernets import load_subnet, load_supernet
-from supernets.batchnorm import recalibrate_bn
-from supernets.checkpoint import read_checkpoint, reopen_data
+from supernets.networks.batchnorm import recalibrate_bn
+from supernets.training.checkpoint import read_checkpoint, reopen_data
 
 pytestmark = pytest.mark.filterwarnings(
     # torch.export tells torch's own developers about the guards of its own modules
@@ -25,13 +25,16 @@ pytestmark = pytest.mark.filterwarnings(
 def test_train_search_export_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, found, subnet = tmp_path / "run", tmp_path / "found", tmp_path / "subnet"
     flags = "--channels 4 --cells-per-stage 1 --epochs 2 --batch-size 400 --num-probes 1".split()
-    assert supernets.cli.main([*flags, "--output", str(run)]) == 0
+    assert supernets.cli.train.main([*flags, "--output", str(run)]) == 0
     trained = json.loads(capsys.readouterr().out)
     assert (trained["status"], trained["steps"]) == ("finished", 6)
 
     flags = "--algorithm weaknas --estimator tse --tse-batches 3 --num-trials 6 --num-initial 3"
     search_flags = [*flags.split(), "--batch-size", "3", "--supernet", trained["checkpoint"]]
-    assert search.cli.main([*search_flags, "--output", str(found), "--export", str(subnet)]) == 0
+    assert (
+        search.cli.search.main([*search_flags, "--output", str(found), "--export", str(subnet)])
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert (result["trials"], result["failed"]) == (6, 0)
     best = result["best"][0]
@@ -59,7 +62,7 @@ def test_train_search_export_reload(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     again = tmp_path / "again"
     flags = ["--supernet", trained["checkpoint"], "--arch", str(found / "best.json")]
-    assert supernets.export.main([*flags, "--output", str(again)]) == 0
+    assert supernets.cli.export.main([*flags, "--output", str(again)]) == 0
     exported = json.loads(capsys.readouterr().out)
     assert exported["architecture"] == best["architecture"]
     parameters = dict(reloaded.named_parameters())

@@ -11,38 +11,38 @@ from pathlib import Path
 
 import pytest
 
-import estimators.cli
-import estimators.rank_options
-import search.cli
-import search.differentiable.options
-import search.search_options
-import supernets.cli
-import supernets.export
-import supernets.latency_cli
-import supernets.retrain
-import supernets.retrain_options
-import supernets.train_options
-from estimators.windows import window_argument
-from supernets import option_types as kinds
-from supernets.command_line import parse_args
+import estimators.cli.rank
+import estimators.cli.rank_options
+import search.cli.differentiable_options
+import search.cli.options
+import search.cli.search
+import supernets.cli.export
+import supernets.cli.latency
+import supernets.cli.retrain
+import supernets.cli.retrain_options
+import supernets.cli.train
+import supernets.cli.train_options
+from estimators.scores.windows import window_argument
+from supernets.cli.command_line import parse_args
+from supernets.runtime import option_types as kinds
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "train": supernets.train_options.build_parser,
-    "retrain": supernets.retrain_options.build_parser,
-    "export": supernets.export.build_parser,
-    "latency": supernets.latency_cli.build_parser,
-    "rank": estimators.rank_options.build_parser,
-    "search": search.search_options.build_parser,
-    "darts": search.differentiable.options.build_parser,
+    "train": supernets.cli.train_options.build_parser,
+    "retrain": supernets.cli.retrain_options.build_parser,
+    "export": supernets.cli.export.build_parser,
+    "latency": supernets.cli.latency.build_parser,
+    "rank": estimators.cli.rank_options.build_parser,
+    "search": search.cli.options.build_parser,
+    "darts": search.cli.differentiable_options.build_parser,
 }
 MAINS: dict[str, Callable[[Sequence[str]], int]] = {
-    "train": supernets.cli.main,
-    "retrain": supernets.retrain.main,
-    "export": supernets.export.main,
-    "latency": supernets.latency_cli.main,
-    "rank": estimators.cli.main,
-    "search": search.cli.main,
-    "darts": lambda argv: search.cli.main(["--algorithm", "darts", *argv]),
+    "train": supernets.cli.train.main,
+    "retrain": supernets.cli.retrain.main,
+    "export": supernets.cli.export.main,
+    "latency": supernets.cli.latency.main,
+    "rank": estimators.cli.rank.main,
+    "search": search.cli.search.main,
+    "darts": lambda argv: search.cli.search.main(["--algorithm", "darts", *argv]),
 }
 #: What nobody means, as flags.
 TEXTS = (

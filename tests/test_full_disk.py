@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import estimators.cli
-import search.cli
-import search.search_result
-import supernets.cli
-import supernets.export
-import supernets.retrain
-from supernets import folder_lock
-from supernets.folder_lock import FolderLock
-from supernets.outputs import Outputs
+import estimators.cli.rank
+import search.cli.results
+import search.cli.search
+import supernets.cli.export
+import supernets.cli.retrain
+import supernets.cli.train
+from supernets.runtime import folder_lock
+from supernets.runtime.folder_lock import FolderLock
+from supernets.runtime.outputs import Outputs
 from supernets.spaces import NASBench201Space
 
 SPACE = NASBench201Space()
@@ -46,7 +46,7 @@ def hidden_files(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("supernet")
-    assert supernets.cli.main([*TINY, "--output", str(output)]) == 0
+    assert supernets.cli.train.main([*TINY, "--output", str(output)]) == 0
     return output
 
 
@@ -66,16 +66,19 @@ def test_a_training_names_its_checkpoint_the_step_it_holds_and_how_to_go_on(
     command = [*TINY, "--output", str(tmp_path / "run")]
     last = tmp_path / "run" / "last.pt"
     with disk_of(20_000):
-        assert supernets.cli.main(command) == 2
+        assert supernets.cli.train.main(command) == 2
     line = error_line(capsys)
     assert f"{last}: File too large. There is no checkpoint in {tmp_path / 'run'}." in line
     assert line.endswith("go on with the same command again.")
     assert not hidden_files(tmp_path)
-    assert supernets.cli.main(command) == 0
+    assert supernets.cli.train.main(command) == 0
     capsys.readouterr()
     before = last.read_bytes()
     with disk_of(20_000):
-        assert supernets.cli.main([*command, "--resume"]) in (0, 2)  # finished: little to write
+        assert supernets.cli.train.main([*command, "--resume"]) in (
+            0,
+            2,
+        )  # finished: little to write
     assert last.read_bytes() == before
 
 
@@ -94,11 +97,11 @@ def test_a_training_whose_later_checkpoint_fails_names_the_step_of_the_one_it_ha
 
     monkeypatch.setattr(os, "fsync", fails_at_the_second_checkpoint)
     flags = [*TINY, "--epochs", "2", "--output", str(tmp_path)]
-    assert supernets.cli.main(flags) == 2
+    assert supernets.cli.train.main(flags) == 2
     line = error_line(capsys)
     assert f"last.pt: No space left on device. {tmp_path / 'last.pt'} holds step 3." in line
     assert line.endswith("go on with the same command with --resume.")
-    assert supernets.cli.main([*flags, "--resume"]) == 0
+    assert supernets.cli.train.main([*flags, "--resume"]) == 0
 
 
 def test_a_search_counts_the_trials_that_are_safe_and_goes_on(
@@ -108,20 +111,20 @@ def test_a_search_counts_the_trials_that_are_safe_and_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search.search_result, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
     command = [
         *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
         *("--table-column", "accuracy", "--algorithm", "random", "--num-trials", "300"),
         *("--output", str(tmp_path / "run")),
     ]
     with disk_of(60_000):
-        assert search.cli.main(command) == 2
+        assert search.cli.search.main(command) == 2
     line = error_line(capsys)
     assert f"{tmp_path / 'run' / 'trials.db'}: " in line
     assert "What was measured is safe in" in line and "run the same command again" in line
     num_safe = int(line.split(" trials.")[0].split()[-1])
     assert num_safe > 0
-    assert search.cli.main(command) == 0
+    assert search.cli.search.main(command) == 0
     assert '"trials": 300' in capsys.readouterr().out
 
 
@@ -134,15 +137,15 @@ def test_an_error_at_the_end_of_a_search_does_not_hide_the_first(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search.cli, "run_search", fail)
-    monkeypatch.setattr(search.cli.TrialStore, "write_csv", full)
+    monkeypatch.setattr(search.cli.search, "run_search", fail)
+    monkeypatch.setattr(search.cli.search.TrialStore, "write_csv", full)
     command = [
         *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
         *("--table-column", "accuracy", "--algorithm", "random", "--num-trials", "3"),
         *("--output", str(tmp_path / "run")),
     ]
     with pytest.raises(RuntimeError, match="the first error"):
-        search.cli.main(command)
+        search.cli.search.main(command)
 
 
 def commands(trained: Path, output: Path) -> dict[str, Callable[[], int]]:
@@ -156,14 +159,14 @@ def commands(trained: Path, output: Path) -> dict[str, Callable[[], int]]:
     retrain = ["--space", "nasbench201", "--arch", ARCH, "--epochs", "1", "--channels", "2"]
     searched = "--estimator from_scratch --scratch-epochs 1 --algorithm random --num-trials 2"
     return {
-        "train": lambda: supernets.cli.main([*TINY, *to]),
-        "retrain": lambda: supernets.retrain.main([*retrain, *data, *to]),
-        "export": lambda: supernets.export.main(
+        "train": lambda: supernets.cli.train.main([*TINY, *to]),
+        "retrain": lambda: supernets.cli.retrain.main([*retrain, *data, *to]),
+        "export": lambda: supernets.cli.export.main(
             [*supernet, "--arch", ARCH, "--formats", "pt2", *machine, *to]
         ),
-        "rank": lambda: estimators.cli.main([*supernet, *rank, *machine, *to]),
-        "search": lambda: search.cli.main([*supernet, *searched.split(), *machine, *to]),
-        "gradients": lambda: search.cli.main([*gradients, "--epochs", "1", *data, *to]),
+        "rank": lambda: estimators.cli.rank.main([*supernet, *rank, *machine, *to]),
+        "search": lambda: search.cli.search.main([*supernet, *searched.split(), *machine, *to]),
+        "gradients": lambda: search.cli.search.main([*gradients, "--epochs", "1", *data, *to]),
     }
 
 

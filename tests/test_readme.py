@@ -13,25 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-import estimators.rank_options
-import search.differentiable.options
-import search.search_options
-import supernets.export
-import supernets.latency_cli
-import supernets.retrain_options
-import supernets.train_options
+import estimators.cli.rank_options
+import search.cli.differentiable_options
+import search.cli.options
+import supernets.cli.export
+import supernets.cli.latency
+import supernets.cli.retrain_options
+import supernets.cli.train_options
 from search import TrialStore
 from supernets import create_space
 
 ROOT = Path(__file__).parents[1]
 TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PARSERS = {
-    "train_supernet.py": supernets.train_options.build_parser,
-    "search.py": search.search_options.build_parser,
-    "supernet-export": supernets.export.build_parser,
-    "supernet-rank": estimators.rank_options.build_parser,
-    "supernet-latency": supernets.latency_cli.build_parser,
-    "supernet-retrain": supernets.retrain_options.build_parser,
+    "train_supernet.py": supernets.cli.train_options.build_parser,
+    "search.py": search.cli.options.build_parser,
+    "supernet-export": supernets.cli.export.build_parser,
+    "supernet-rank": estimators.cli.rank_options.build_parser,
+    "supernet-latency": supernets.cli.latency.build_parser,
+    "supernet-retrain": supernets.cli.retrain_options.build_parser,
 }
 
 
@@ -62,8 +62,8 @@ def test_readme_shows_every_program() -> None:
 )
 def test_command_parses_and_its_config_exists(program: str, arguments: list[str]) -> None:
     parser = PARSERS[program]()
-    if program == "search.py" and search.differentiable.options.is_asked_for(arguments):
-        parser = search.differentiable.options.build_parser()
+    if program == "search.py" and search.cli.differentiable_options.is_asked_for(arguments):
+        parser = search.cli.differentiable_options.build_parser()
     args = parser.parse_args(arguments)
     if args.config is not None:
         assert (ROOT / args.config).is_file()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from supernets.spaces import Architecture
 
 #: Measures the architecture of a number. Sent to workers, and so to be pickled.

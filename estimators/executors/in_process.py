@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from estimators.executors.base import Executor, Measure
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from supernets.spaces import Architecture
 
 

@@ -24,9 +24,9 @@ from estimators.executors.base import (
     timed_out,
 )
 from estimators.executors.payload import Payload
-from estimators.trials import Trial
+from estimators.trials.store import Trial
+from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
-from supernets.wording import plural
 
 _logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from supernets.folder_lock import LOCK_FILE, FolderLock
+from supernets.runtime.folder_lock import LOCK_FILE, FolderLock
 
 _PREFIX = "paceline-workers-"
 _FILE = "measure.pt"

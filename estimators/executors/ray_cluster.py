@@ -31,9 +31,9 @@ from estimators.executors.base import (
     timed_out,
 )
 from estimators.executors.worker import read_measure, write_measure
-from estimators.trials import Trial
-from supernets.checkpoint import first_line
+from estimators.trials.store import Trial
 from supernets.spaces import Architecture
+from supernets.training.checkpoint import first_line
 
 HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --workers on one machine."
 _CONNECT_TIMEOUT = 10.0  # seconds

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from estimators.executors.base import Measure
-from estimators.trials import Trial
-from supernets.checkpoint import write_archive
+from estimators.trials.store import Trial
 from supernets.spaces import Architecture
+from supernets.training.checkpoint import write_archive
 
 _measure: Measure | None = None
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from search.differentiable.relaxation import Relaxation
-from supernets.device import autocast
-from supernets.relaxed import RelaxedNetwork
-from supernets.training_loop import seeded_draws
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.runtime.device import autocast
+from supernets.training.loop import seeded_draws
 
 #: Images (N, C, H, W) and labels (N,).
 Batch = tuple[Tensor, Tensor]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.relaxed import RelaxedNetwork
+from supernets.networks.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture
-from supernets.training_log import write_rows
+from supernets.training.log import write_rows
 
 Floats = NDArray[np.float64]
 NONE, SKIP = "none", "skip_connect"

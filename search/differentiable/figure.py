@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from supernets.pictures import write_png
-from supernets.relaxed import RelaxedNetwork
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.runtime.figures import write_png
 
 Floats = NDArray[np.float64]
 

@@ -35,12 +35,11 @@ from search.differentiable.relaxation import create_relaxation
 from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import prune, transplant
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
-from supernets.checkpoint import read_dict, write_archive
-from supernets.checkpoint_fields import steps_done
-from supernets.data import ImageLoader, Loaders
-from supernets.distributed import Ranks, average_tensor
-from supernets.evaluation import evaluate
-from supernets.foreign_fields import (
+from supernets.data.loaders import ImageLoader, Loaders
+from supernets.networks.relaxed import FixedMixture, RelaxedNetwork
+from supernets.networks.single_images import check_single_images, smallest_minibatch
+from supernets.runtime.distributed import Ranks, average_tensor
+from supernets.runtime.foreign_fields import (
     check_dict,
     check_field,
     check_shapes,
@@ -48,15 +47,16 @@ from supernets.foreign_fields import (
     fields_of,
     naming_field,
 )
-from supernets.interrupts import StopRequest
-from supernets.option_types import MAX_FLOAT, Real
-from supernets.relaxed import FixedMixture, RelaxedNetwork
-from supernets.single_images import check_single_images, smallest_minibatch
+from supernets.runtime.option_types import MAX_FLOAT, Real
+from supernets.runtime.signals import StopRequest
+from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
-from supernets.train_config import TrainConfig, create_optimizer, create_scheduler
-from supernets.training_log import write_rows
-from supernets.training_loop import Progress, TrainingLoop, TrainResult
-from supernets.wording import plural
+from supernets.training.checkpoint import read_dict, write_archive
+from supernets.training.checkpoint_fields import steps_done
+from supernets.training.evaluation import evaluate
+from supernets.training.log import write_rows
+from supernets.training.loop import Progress, TrainingLoop, TrainResult
+from supernets.training.supernet_config import TrainConfig, create_optimizer, create_scheduler
 
 _logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import supernets.option_types as kinds
-from supernets.option_types import check_settings
+import supernets.runtime.option_types as kinds
+from supernets.runtime.option_types import check_settings
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
 GradientName = Literal[

@@ -22,13 +22,13 @@ from search.differentiable.arch_gradient import (
 )
 from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
-from supernets.data import Loader
-from supernets.distributed import Ranks, all_reduce_gradients, average_tensor
-from supernets.foreign_fields import check_field, check_shapes, check_weights, naming_field
-from supernets.optimizer_state import restore_optimizer
-from supernets.option_types import Whole
-from supernets.relaxed import RelaxedNetwork
-from supernets.training_loop import StepLosses, TrainingTask
+from supernets.data.loaders import Loader
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.runtime.distributed import Ranks, all_reduce_gradients, average_tensor
+from supernets.runtime.foreign_fields import check_field, check_shapes, check_weights, naming_field
+from supernets.runtime.option_types import Whole
+from supernets.training.loop import StepLosses, TrainingTask
+from supernets.training.optimizer_state import restore_optimizer
 
 #: What is drawn in a step of the weights, in one of the alphas, and while a copy trains.
 _WEIGHTS, _ALPHAS, _ROLLOUT = range(3)

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from supernets.base import Supernet
-from supernets.data import ImageLoader, Loaders
-from supernets.image_loader import Augmentation
-from supernets.memory_pixels import MemoryPixels
+from supernets.data.image_loader import Augmentation
+from supernets.data.loaders import ImageLoader, Loaders
+from supernets.data.memory_pixels import MemoryPixels
+from supernets.networks.base import Supernet
 from supernets.spaces import Architecture, SearchSpace
 
 Batches = list[tuple[Tensor, Tensor]]

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from estimators.base import Estimate, Estimator
+from estimators.benchmarks.tabular import TabularEstimator
 from estimators.factory import ESTIMATORS, TRAINS, VALIDATES, create_estimator
-from estimators.scores import COST_SCORES, PROXY_SCORES, Score
-from estimators.tabular import TabularEstimator
-from supernets.base import Supernet
-from supernets.data import Loaders
-from supernets.retrain_config import RetrainConfig
+from estimators.scores.names import COST_SCORES, PROXY_SCORES, Score
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
 from supernets.spaces import Architecture
+from supernets.training.standalone_config import RetrainConfig
 
 Batches = list[tuple[Tensor, Tensor]]
 # Two cells with no operation in common on any edge.

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from estimators.benchmarks.tabular import TabularEstimator
 from estimators.factory import ESTIMATORS, create_estimator
-from estimators.from_scratch import FromScratchEstimator
-from estimators.inherited import ValAccuracyEstimator
-from estimators.scores import COST_SCORES, PROXY_SCORES, Score
-from estimators.tabular import TabularEstimator
-from estimators.tse import TSEEstimator
-from supernets.data import Loaders
-from supernets.retrain_config import RetrainConfig
+from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.scores.inherited import ValAccuracyEstimator
+from estimators.scores.names import COST_SCORES, PROXY_SCORES, Score
+from estimators.scores.tse import TSEEstimator
+from supernets.data.loaders import Loaders
+from supernets.training.standalone_config import RetrainConfig
 
 Batches = list[tuple[Tensor, Tensor]]
 

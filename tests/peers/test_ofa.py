@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernets.channel_sorting import sort_channels
-from supernets.cost import CostModel
-from supernets.mobilenetv3 import MobileNetV3Supernet
-from supernets.ofa_checkpoints import load_ofa_checkpoint, to_ofa_state_dict
+from supernets.cost.analytic import CostModel
+from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.spaces import Architecture
+from supernets.training.channel_sorting import sort_channels
+from supernets.training.ofa_checkpoints import load_ofa_checkpoint, to_ofa_state_dict
 
 pytest.importorskip("ofa", reason="needs the extra 'peers'")
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3  # noqa: E402

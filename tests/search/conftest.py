@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 import search
 from estimators.base import Estimate, EstimateError
-from estimators.trials import Trial
-from search.recorded_runs import Run
-from supernets.cost import Cost, CostModel
-from supernets.factory import create_supernet
+from estimators.trials.store import Trial
+from search.report.recorded_runs import Run
+from supernets.cost.analytic import Cost, CostModel
+from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
 
 TraceFunction = Callable[[FrameType, str, Any], Any]

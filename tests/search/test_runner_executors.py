@@ -13,10 +13,10 @@ import pytest
 
 from estimators import TabularEstimator
 from estimators.executors import Executor, InProcess, LocalProcesses, Measure
-from estimators.trials import Trial, TrialStore
+from estimators.trials.store import Trial, TrialStore
 from search import run_search
-from search.base import SearchAlgorithm
-from search.factory import create_algorithm
+from search.algorithms.base import SearchAlgorithm
+from search.algorithms.factory import create_algorithm
 from supernets.spaces import Architecture, NASBench201Space
 
 SPACE = NASBench201Space()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from supernets.data import Loaders
+from supernets.data.loaders import Loaders
 
 
 @pytest.fixture(scope="session")

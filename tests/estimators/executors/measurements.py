@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from estimators.trials import Trial
+from estimators.trials.store import Trial
 from supernets.spaces import Architecture
 
 

@@ -13,10 +13,10 @@ import torch
 
 from estimators.executors import Executor, InProcess, LocalProcesses, Measure
 from estimators.executors.base import GRACE
+from estimators.executors.measure import trial_of_estimate
 from estimators.executors.ray_cluster import RayCluster
-from estimators.measuring import trial_of_estimate
-from estimators.tse import TSEEstimator
-from supernets.factory import create_supernet
+from estimators.scores.tse import TSEEstimator
+from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture
 
 Candidates = Sequence[tuple[int, Architecture]]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from search.differentiable.arch_gradient import Batch
-from supernets.factory import create_relaxed_network
-from supernets.relaxed import RelaxedNetwork
+from supernets.networks.factory import create_relaxed_network
+from supernets.networks.relaxed import RelaxedNetwork
 
 NUM_CLASSES = 3
 INPUT_SIZE = (1, 4, 4)

@@ -19,8 +19,8 @@ from search.differentiable.arch_gradient import (
     second_order,
 )
 from search.differentiable.relaxation import create_relaxation
-from supernets.relaxed import RelaxedNetwork
-from supernets.train_config import TrainConfig, create_optimizer
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.training.supernet_config import TrainConfig, create_optimizer
 
 LR, MOMENTUM, DECAY = 0.1, 0.9, 0.01
 MakeNetwork = Callable[..., RelaxedNetwork]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from search.differentiable.derivation import derive, entropy, write_alphas
-from supernets.factory import create_relaxed_network
-from supernets.relaxed import RelaxedNetwork
+from supernets.networks.factory import create_relaxed_network
+from supernets.networks.relaxed import RelaxedNetwork
 from supernets.spaces import CellSpace
 
 

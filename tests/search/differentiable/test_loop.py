@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from search.differentiable import task
 from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
 from search.differentiable.search_config import GradientName, SearchConfig, Stage
-from supernets.data import ImageLoader, Loaders, create_loaders
-from supernets.factory import create_relaxed_network
-from supernets.relaxed import RelaxedNetwork
+from supernets.data.loaders import ImageLoader, Loaders, create_loaders
+from supernets.networks.factory import create_relaxed_network
+from supernets.networks.relaxed import RelaxedNetwork
 from supernets.spaces import NASBench201Space
-from supernets.train_config import TrainConfig
+from supernets.training.supernet_config import TrainConfig
 
 STEPS_PER_EPOCH = 7
 TSE_BATCHES = 3  # groups of 3, 3 and 1

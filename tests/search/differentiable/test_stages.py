@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from search.differentiable.stages import prune, transplant
-from supernets.factory import create_relaxed_network
-from supernets.relaxed import RelaxedNetwork
-from supernets.train_config import TrainConfig, create_optimizer
+from supernets.networks.factory import create_relaxed_network
+from supernets.networks.relaxed import RelaxedNetwork
+from supernets.training.supernet_config import TrainConfig, create_optimizer
 
 
 def test_pruning_keeps_the_largest_alphas_of_every_edge() -> None:

@@ -16,7 +16,7 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor, mlp
 from search.predictors.gcn import GCNPredictor, GraphSpace
-from supernets.factory import create_space
+from supernets.networks.factory import create_space
 from supernets.spaces import NASBench201Space
 
 #: Those that see an encoding. A Gaussian process sees structures, a graph network graphs.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from supernets.factory import create_space
+from supernets.networks.factory import create_space
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.nasnet import OPS
 

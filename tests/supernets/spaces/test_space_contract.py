@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from supernets.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
+from supernets.networks.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
 from supernets.spaces import (
     ENCODINGS,
     MAX_ENUMERABLE_SIZE,

@@ -1,0 +1,1 @@
+"""Tables of architectures whose accuracy is known."""

@@ -1,0 +1,1 @@
+"""The command of estimators and the options it shares with searches."""

@@ -1,0 +1,163 @@
+"""Measuring a list of architectures into a store, from which a killed run continues."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from tqdm import tqdm
+
+from estimators.base import EstimateError, Estimator
+from estimators.executors import Executor, InProcess, Measure
+from estimators.executors.base import failed
+from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.scores.multi_score import OnePassEstimator
+from estimators.trials.store import Trial, TrialStore
+from supernets.runtime.progress import hides_bars
+from supernets.spaces import Architecture
+
+#: Before the name of a part, the metric of a trial that says how long the part took.
+SECONDS = "seconds_"
+
+
+def measure_all(
+    archs: Sequence[Architecture],
+    store: TrialStore,
+    measure: Measure,
+    *,
+    description: str,
+    make_executor: Callable[[Measure], Executor] = InProcess,
+) -> tuple[Trial, ...]:
+    """Measures what the store does not hold yet.
+
+    Args:
+        archs: Distinct architectures.
+        store: New, or of an earlier part of the same measurement.
+        measure: Gives the trial of a number and an architecture.
+        description: For the progress bar.
+        make_executor: Where to measure.
+
+    Returns:
+        One trial for each architecture, in their order.
+
+    Raises:
+        ValueError: If the store holds other architectures.
+    """
+    known = [trial.arch for trial in store.trials] + [arch for _, arch in store.pending]
+    if not known:
+        store.ask(archs)
+    elif set(known) != set(archs):
+        raise ValueError(f"{store.path} holds other architectures; use a new --output.")
+    _measure_missing(store.pending, measure, store.tell, len(archs), description, make_executor)
+    return store.trials
+
+
+def train_all(
+    archs: Sequence[Architecture],
+    trainer: FromScratchEstimator,
+    *,
+    make_executor: Callable[[Measure], Executor] = InProcess,
+) -> tuple[Trial, ...]:
+    """Trains architectures from scratch; what is finished is kept by the trainer.
+
+    Args:
+        archs: Distinct architectures.
+        trainer: Of all of them.
+        make_executor: Where to train what is not finished.
+
+    Returns:
+        One trial for each architecture, in their order.
+    """
+    measure = partial(trial_of_estimate, trainer)
+    candidates = list(enumerate(archs))
+    missing = [(i, arch) for i, arch in candidates if not trainer.is_finished(arch)]
+    trials = [measure(i, arch) for i, arch in candidates if (i, arch) not in missing]
+    description = "training from scratch"
+    _measure_missing(missing, measure, trials.append, len(archs), description, make_executor)
+    return tuple(sorted(trials, key=lambda trial: trial.number))
+
+
+def _measure_missing(
+    missing: Sequence[tuple[int, Architecture]],
+    measure: Measure,
+    receive: Callable[[Trial], None],
+    total: int,
+    description: str,
+    make_executor: Callable[[Measure], Executor],
+) -> None:
+    """Measures what is missing of ``total``; no worker is started where nothing is."""
+    if not missing:
+        return
+    done = total - len(missing)
+    with (
+        tqdm(
+            total=total, initial=done, unit="arch", desc=description, disable=hides_bars()
+        ) as progress,
+        make_executor(measure) as executor,
+    ):
+        for trial in executor.measure(missing):
+            receive(trial)
+            progress.update()
+
+
+def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:
+    """Measures an architecture; an ``EstimateError`` or too little memory makes a failed trial."""
+    start = time.perf_counter()
+    try:
+        with _short_of_memory_is_its_fault():
+            estimate = estimator.estimate(arch)
+    except EstimateError as error:
+        message = str(error) or type(error).__name__
+        return failed(number, arch, message, time.perf_counter() - start)
+    return Trial(
+        number,
+        arch,
+        estimate.score,
+        metrics=estimate.metrics,
+        seconds=estimate.seconds,
+        error=None,
+        curves=estimate.curves,
+    )
+
+
+@contextmanager
+def _short_of_memory_is_its_fault() -> Iterator[None]:
+    """Turns a lack of memory into an ``EstimateError``."""
+    try:
+        yield
+    except MemoryError as error:
+        raise EstimateError(f"Out of memory: {error}") from error
+    except RuntimeError as error:
+        # the CPU's allocator has no exception of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        torch.cuda.empty_cache()  # nothing to do where CUDA was not used
+        raise EstimateError(f"Out of memory: {error}") from error
+
+
+def trial_of_pass(one_pass: OnePassEstimator, number: int, arch: Architecture) -> Trial:
+    """Measures all scores of an architecture; one that diverges keeps what was measured."""
+    start = time.perf_counter()
+    try:
+        with _short_of_memory_is_its_fault():
+            record = one_pass.measure(arch)
+    except EstimateError as failure:
+        return failed(number, arch, str(failure), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    score = one_pass.score.of(record.metrics, record.curves)
+    error = None
+    if not math.isfinite(score):
+        error = record.problem or f"The score {one_pass.name} is not finite."
+    return Trial(
+        number,
+        arch,
+        None if error else score,
+        metrics={**record.metrics, **{SECONDS + part: s for part, s in record.seconds.items()}},
+        seconds=seconds,
+        error=error,
+        curves=record.curves,
+    )

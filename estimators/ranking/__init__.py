@@ -1,0 +1,1 @@
+"""How well scores rank architectures: the comparison and its report."""

@@ -1,0 +1,195 @@
+"""Plots of a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from estimators.html.svg import FAINT, INK, LINES, PANEL, SERIES, draw
+from supernets.runtime.wording import plural
+
+
+def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> str:
+    """Correlation against B, with bands.
+
+    Args:
+        curves: "num_steps", "spearman", "low" and "high" of each score.
+        suggested: B to mark, or None.
+    """
+
+    def paint(axes: Axes) -> None:
+        for i, curve in enumerate(curves.values()):
+            _line(axes, i, curve["num_steps"], curve)
+        if suggested is not None:
+            _mark(axes, suggested, f"B = {suggested}")
+        _log(axes, [step for curve in curves.values() for step in curve["num_steps"]])
+        axes.set(xlabel="B, extra training steps", ylabel="Spearman")
+
+    return draw(paint, "budgets", f"Spearman against B of {', '.join(curves)}")
+
+
+def plot_costs(
+    estimators: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Mapping[str, Any]],
+    baselines: Sequence[str],
+) -> str:
+    """Correlation against seconds: lines of scores of curves, and a point for every other.
+
+    Args:
+        estimators: Labelled by their place in this list, from 1.
+        curves: As for ``plot_budgets``, and "seconds".
+        baselines: Names of estimators to draw as squares.
+    """
+
+    def paint(axes: Axes) -> None:
+        points: list[tuple[float, float, str]] = []
+        for i, curve in enumerate(curves.values()):
+            _line(axes, i, np.maximum(curve["seconds"], MIN_SECONDS), curve, band=False)
+        for place, estimator in enumerate(estimators, 1):
+            name, spearman = estimator["name"], estimator["metrics"]["spearman"]
+            if spearman["mean"] is None:
+                continue
+            x, y = max(estimator["seconds"], MIN_SECONDS), spearman["mean"]
+            points.append((x, y, str(place)))
+            if name not in curves:
+                is_baseline = name in baselines
+                fill = "none" if is_baseline else INK[0]
+                axes.plot(
+                    x, y, "s" if is_baseline else "o", ms=5, mfc=fill, mec=INK[0], clip_on=False
+                )
+        seconds = [estimator["seconds"] for estimator in estimators]
+        seconds += [x for curve in curves.values() for x in curve["seconds"]]
+        _log(axes, np.maximum(seconds, MIN_SECONDS).tolist())
+        axes.set(xlabel="seconds per architecture", ylabel="Spearman")
+        _label(axes, points)
+
+    return draw(paint, "costs", "Spearman against seconds per architecture, all estimators")
+
+
+#: Scores that cost less are drawn here.
+MIN_SECONDS = 0.001
+
+
+def plot_early(
+    epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], effective: int | None
+) -> str:
+    """Correlation of what trainings from scratch show early, against the epoch.
+
+    Args:
+        epochs: Along the axis.
+        curves: Spearman by estimator, one for each epoch.
+        effective: Epoch to mark, or None.
+    """
+
+    def paint(axes: Axes) -> None:
+        for i, values in enumerate(curves.values()):
+            _line(axes, i, epochs, {"spearman": values}, band=False)
+        if effective is not None:
+            _mark(axes, effective, plural(effective, "epoch"))
+        axes.locator_params(axis="x", integer=True)
+        axes.set(xlabel="epochs of training from scratch", ylabel="Spearman")
+
+    return draw(paint, "early", f"Spearman against epochs of {', '.join(curves)}")
+
+
+def plot_scatter(
+    name: str,
+    truth: NDArray[np.float64],
+    places: NDArray[np.int64],
+    is_top: NDArray[np.bool_],
+    is_diverged: NDArray[np.bool_],
+    lowest: float,
+    identifier: str,
+) -> str:
+    """A small panel: truth of every architecture against its place by a score, the best on top.
+
+    Args:
+        name: Of the score.
+        truth: (num_archs,).
+        places: (num_archs,), from 1.
+        is_top: Which to draw as diamonds, the best by truth; (num_archs,).
+        is_diverged: Which to draw as crosses, in the last place; (num_archs,).
+        lowest: Truths below are drawn at this value, as open triangles.
+        identifier: Of this panel in its page.
+    """
+    count = len(truth)
+    is_below = truth < lowest
+    y = np.where(is_diverged, count, places)
+    kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
+        (~(is_top | is_diverged | is_below), {"marker": "o", "color": SERIES[0][0], "alpha": 0.5}),
+        (is_below & ~is_diverged, {"marker": "<", "mec": SERIES[0][0], "mfc": "none"}),
+        (is_top & ~is_diverged, {"marker": "D", "color": SERIES[1][0]}),
+        (is_diverged, {"marker": "x", "color": INK[0]}),
+    ]
+
+    def paint(axes: Axes) -> None:
+        for chosen, kind in kinds:
+            x = np.maximum(truth[chosen], lowest)
+            size = 4.5 if kind["marker"] in "Dx" else 3.2
+            axes.plot(x, y[chosen], ls="none", ms=size, clip_on=False, **kind)
+        axes.axhline(is_top.sum() + 0.5, color=FAINT[0], lw=1)
+        margin = 0.04 * count
+        axes.set_ylim(count + margin, 1 - margin)
+        axes.set_yticks([1, count])
+        axes.locator_params(axis="x", nbins=3)
+        axes.tick_params(labelsize=10.5, length=2)
+
+    label = f"Truth against place by {name}"
+    return draw(paint, identifier, label, width=PANEL, height=PANEL, left=30, bottom=24)
+
+
+def _line(axes: Axes, series: int, x: Any, curve: Mapping[str, Any], *, band: bool = True) -> None:
+    colour, _, marker, _ = SERIES[series % len(SERIES)]
+    y = np.array(curve["spearman"], dtype=float)  # None is nan
+    line = LINES[series // len(SERIES) % len(LINES)]
+    axes.plot(x, y, line, color=colour, marker=marker, ms=4.5, lw=1.6)
+    if band:
+        low, high = (np.array(curve[key], dtype=float) for key in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
+
+
+def _mark(axes: Axes, x: float, text: str) -> None:
+    axes.axvline(x, color=INK[0], lw=1, ls=":")
+    axes.annotate(
+        text, (x, 0), (-4, 5), xycoords=("data", "axes fraction"), textcoords="offset points",
+        ha="right",
+    )  # fmt: skip
+
+
+def _log(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis from below the least value to above the largest, with few numbers."""
+    low, high = min(values) / 1.5, max(values) * 1.5
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 500 else (1,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Texts beside points, each where it hides least of the others."""
+    at = axes.transData.transform(np.reshape([(x, y) for x, y, _ in points], (-1, 2)))
+    taken = list(at)
+    for (x, y, text), centre in zip(points, at, strict=True):
+        reach = 5 + 3 * len(text)
+        offsets = [
+            (scale * dx, scale * dy)
+            for scale in (1, 2)
+            for dx, dy in ((0, 10), (0, -10), (reach, 0), (-reach, 0), (reach, 8), (-reach, -8))
+        ]
+        free = [
+            min(max(abs(place - centre - offset) / (12, 10)) for place in taken)
+            for offset in np.array(offsets)
+        ]
+        best = next((i for i, space in enumerate(free) if space >= 1), int(np.argmax(free)))
+        taken.append(centre + offsets[best])
+        axes.annotate(
+            text, (x, y), offsets[best], textcoords="offset points", ha="center",
+            va="center", fontsize=11, annotation_clip=False,
+        )  # fmt: skip

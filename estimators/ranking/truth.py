@@ -1,0 +1,131 @@
+"""What the architectures of a ranking are worth: recorded in a table, or trained from scratch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from estimators.benchmarks.tabular import TabularEstimator
+from estimators.scores.from_scratch import SCRATCH_LR, FromScratchEstimator
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
+from supernets.runtime.wording import plural
+from supernets.spaces import Architecture, SearchSpace
+from supernets.training.standalone_config import RetrainConfig
+
+#: Test images behind accuracies of CIFAR-10 in published tables, and behind all of NAS-Bench-101's.
+CIFAR10_TEST_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What architectures are worth, from a table or from trainings to come.
+
+    Args:
+        source: The table, or the recipe of the trainings.
+        unit: Of the values; empty where it is not known.
+        table: Values by architecture; None for trainings.
+        trainer: Of the trainings; None for a table.
+        test_images: Images behind each value; None where that is not known.
+        repeats: Values of single seeds by architecture, one mapping a seed; may be empty.
+    """
+
+    source: str
+    unit: str
+    table: Mapping[Architecture, float] | None
+    trainer: FromScratchEstimator | None
+    test_images: int | None = None
+    repeats: tuple[Mapping[Architecture, float], ...] = ()
+
+
+def truth_of_table(args: argparse.Namespace, space: SearchSpace) -> Truth:
+    """Opens ``--table``, with the columns of single seeds.
+
+    Raises:
+        ValueError: If it cannot be read, or a test set's size is given for what is no accuracy.
+    """
+
+    def opened(column: str) -> TabularEstimator:
+        return TabularEstimator.open(
+            args.table,
+            space,
+            arch_column=args.arch_column,
+            value_column=column,
+            split="test",
+            trust_pickle=bool(args.trust_pickle),
+        )
+
+    found = opened(args.table_column)
+    test_images: int | None = args.truth_test_size
+    if test_images is None:
+        test_images = known_test_size(args.table, found.column)
+    return Truth(
+        f"table {args.table}, column {found.column}",
+        "" if test_images is None else "%",
+        found.values,
+        None,
+        test_images,
+        tuple(opened(column).values for column in args.truth_seed_columns or ()),
+    )
+
+
+def truth_of_trainings(
+    args: argparse.Namespace, supernet: Supernet, loaders: Loaders, device: torch.device
+) -> Truth:
+    """The trainings from scratch, which go on from what their folder holds; it exists."""
+    folder = args.truth_dir or args.output / "truth"
+    lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
+    recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
+    trainer = FromScratchEstimator(supernet, loaders, recipe, folder, device=device)
+    source = (
+        f"trained from scratch for {plural(args.truth_epochs, 'epoch')} (learning rate {lr:g}, "
+        f"batch size {loaders.train.batch_size}, one seed)"
+    )
+    return Truth(source, "%", None, trainer, loaders.test.num_images)
+
+
+def known_test_size(table: Path, column: str) -> int | None:
+    """Images behind the accuracies of a well-known column, None for others.
+
+    Known are NAS-Bench-101's two splits, and columns whose name says CIFAR-10 and test.
+    """
+    if table.name.endswith(".tfrecord") or re.search(r"cifar-?10(?!\d).*test", column.lower()):
+        return CIFAR10_TEST_IMAGES
+    return None
+
+
+def checked_truth(truth: Truth, archs: Sequence[Architecture], *, is_asked_for: bool) -> Truth:
+    """A truth of a table whose test set counts only where its values are accuracies in percent.
+
+    Args:
+        truth: Of ``truth_of_table``.
+        archs: The architectures to rank, all of which the table has.
+        is_asked_for: Whether the size of the test set was given, not known by name.
+
+    Raises:
+        ValueError: If it was given, and a value cannot be a percentage or all look like shares; or
+            if a column of a single seed lacks an architecture.
+    """
+    assert truth.table is not None
+    for i, repeat in enumerate(truth.repeats):
+        missing = [arch for arch in archs if arch not in repeat]
+        if missing:
+            raise ValueError(
+                f"Column {i + 1} of --truth-seed-columns lacks {len(missing)} of {len(archs)} "
+                "architectures; leave them or the column out."
+            )
+    values = np.array([truth.table[arch] for arch in archs])
+    if truth.test_images is None or (values.min() >= 0 and 1 < values.max() <= 100):
+        return truth
+    if is_asked_for:
+        raise ValueError(
+            "--truth-test-size is of accuracies in percent, the values of the table are from "
+            f"{values.min():.4g} to {values.max():.4g}; leave it out."
+        )
+    return replace(truth, unit="", test_images=None)

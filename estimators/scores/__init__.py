@@ -1,0 +1,1 @@
+"""The scores of a subnet, and what they are measured with."""

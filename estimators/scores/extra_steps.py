@@ -1,0 +1,114 @@
+"""A few SGD steps of a subnet on fixed minibatches, and the losses on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import supernets.runtime.option_types as kinds
+from supernets.runtime.device import autocast
+
+#: B and learning rate of the TSE paper's one-shot experiments.
+NUM_BATCHES, LR = 100, 0.001
+
+
+class BriefTraining:
+    """A recipe with its minibatches: the same for every candidate, so that losses are paired.
+
+    Args:
+        batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,); must be of the train split. The
+            first ``num_batches`` are drawn now and kept on ``device``.
+        num_batches: B, the number of steps. At least 1.
+        lr: Constant learning rate of SGD.
+        momentum: Nesterov momentum; 0 for none.
+        weight_decay: On every parameter.
+        device: Where to train.
+        amp: Whether to compute in bfloat16 autocast.
+
+    Raises:
+        ValueError: If a number is out of range or ``batches`` holds fewer minibatches.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        *,
+        num_batches: int = NUM_BATCHES,
+        lr: float = LR,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        device: torch.device | str = "cpu",
+        amp: bool = False,
+    ) -> None:
+        if num_batches < 1:
+            raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
+        kinds.POSITIVE.check("lr", lr)
+        kinds.RATE.check("momentum", momentum)
+        kinds.NON_NEGATIVE.check("weight_decay", weight_decay)
+        self.batches = [(x.to(device), y.to(device)) for x, y in islice(batches, num_batches)]
+        if len(self.batches) < num_batches:
+            raise ValueError(
+                f"TSE needs {num_batches} minibatches, the train split gave {len(self.batches)}; "
+                "ask for fewer, or for smaller ones."
+            )
+        self.lr, self.momentum, self.weight_decay, self.amp = lr, momentum, weight_decay, amp
+
+    def run(
+        self,
+        subnet: nn.Module,
+        *,
+        after_step: Callable[[int], None] | None = None,
+        stop_above: float = math.inf,
+    ) -> NDArray[np.float64]:
+        """Trains ``subnet`` in place.
+
+        Args:
+            subnet: Gives (N, num_classes) logits; set to train mode before every step.
+            after_step: Called after each update with the number of updates.
+            stop_above: The training ends once the sum of the losses exceeds this.
+
+        Returns:
+            The losses in nats, each taken before its own update, of shape (num_steps,): one for
+            each minibatch, or fewer where ``stop_above`` ended the training. Some may not be
+            finite.
+        """
+        optimizer = torch.optim.SGD(
+            subnet.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+        recorded, total = [], 0.0
+        for number, (x, y) in enumerate(self.batches, start=1):
+            subnet.train()
+            with autocast(x.device, self.amp):
+                logits = subnet(x)
+            loss = F.cross_entropy(logits.float(), y)
+            recorded.append(loss.detach())
+            if stop_above < math.inf:  # otherwise nothing waits for the device
+                total += loss.item()
+                if total > stop_above:
+                    break
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if after_step is not None:
+                after_step(number)
+        losses: NDArray[np.float64] = torch.stack(recorded).cpu().double().numpy()
+        return losses
+
+
+def failure(losses: NDArray[np.float64]) -> str | None:
+    """What is wrong with the losses of a training, if one of them is not finite."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if not len(bad):
+        return None
+    return f"The training loss became {losses[bad[0]]:.4g} at step {bad[0]}."

@@ -1,0 +1,97 @@
+"""Estimators that measure inherited weights as they are."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from estimators.base import Estimate, EstimateError
+from supernets.networks.base import Supernet
+from supernets.spaces import Architecture
+from supernets.training.evaluation import Evaluation, evaluate, evaluate_recalibrated
+
+
+class ValAccuracyEstimator:
+    """Validation top-1 of the subnet with inherited weights.
+
+    Without recalibration BatchNorm behaves as the supernet's policy has it: where nothing is
+    tracked, the result depends on the batch size of ``val_batches``. With recalibration the running
+    statistics of every BatchNorm are first taken from training images, for this subnet alone.
+
+    Args:
+        supernet: Trained supernet; only read.
+        val_batches: Yields ``(x, y)``; must be of the val split and iterable again and again.
+        recalibrate_batches: Minibatches ``(x, y)`` of the train split; kept on ``device``. None
+            leaves BatchNorm as it is.
+        device: Where to run.
+        amp: Whether to compute in bfloat16 autocast.
+
+    Raises:
+        ValueError: If ``recalibrate_batches`` is empty, or None where the supernet needs it.
+    """
+
+    name = "val_acc"
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        val_batches: Iterable[tuple[Tensor, Tensor]],
+        *,
+        recalibrate_batches: Iterable[tuple[Tensor, Tensor]] | None = None,
+        device: torch.device | str = "cpu",
+        amp: bool = False,
+    ) -> None:
+        self.supernet = supernet
+        self.val_batches = val_batches
+        self.device = torch.device(device)
+        self.amp = amp
+        if recalibrate_batches is None:
+            if supernet.needs_recalibration:
+                raise ValueError(
+                    f"A {supernet.space.name} supernet holds the BatchNorm statistics of a mixture "
+                    "of subnets; val_acc needs train images to recalibrate them with."
+                )
+            self.recalibrate_batches = None
+        else:
+            self.recalibrate_batches = [
+                (x.to(self.device), y.to(self.device)) for x, y in recalibrate_batches
+            ]
+            if not self.recalibrate_batches:
+                raise ValueError("There are no images to recalibrate BatchNorm with.")
+
+    def estimate(self, arch: Architecture) -> Estimate:
+        """Measures an extracted copy of ``arch`` on the whole val split.
+
+        Returns:
+            Estimate with metrics ``"val_top1"`` (percent) and ``"val_loss"`` (nats).
+
+        Raises:
+            EstimateError: If the loss is not finite.
+        """
+        started = time.perf_counter()
+        result = self.evaluate(self.supernet.extract(arch).to(self.device))
+        if not math.isfinite(result.loss):
+            raise EstimateError(f"The validation loss is {result.loss}.")
+        return Estimate(
+            score=result.top1,
+            metrics={"val_top1": result.top1, "val_loss": result.loss},
+            seconds=time.perf_counter() - started,
+        )
+
+    def evaluate(self, subnet: nn.Module) -> Evaluation:
+        """Measures an extracted subnet on ``device``; its mode may change, nothing else does."""
+        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
+        if self.recalibrate_batches is None:
+            return evaluate(subnet, batches, device=self.device, amp=self.amp)
+        return evaluate_recalibrated(
+            self.supernet,
+            subnet,
+            batches,
+            recalibrate_batches=self.recalibrate_batches,
+            device=self.device,
+            amp=self.amp,
+        )

@@ -1,0 +1,457 @@
+"""Zero-cost proxies: what one minibatch shows about a network without a step of training.
+
+Papers: Zero-Cost Proxies for Lightweight NAS, https://arxiv.org/abs/2101.08134, and, for naswot,
+Neural Architecture Search without Training, https://arxiv.org/abs/2006.04647
+
+Layers are convolutions and linear layers, and their weights alone count, not their biases. The loss
+is the cross-entropy, in nats, mean per image. A score is NaN where it is not finite; otherwise
+higher is better. The same network, images and labels get the same score on a CPU.
+
+A minibatch is needed by all but ``synflow``, and ``check_minibatch`` refuses what says nothing.
+Gradients of the loss can be taken of any: some equal images, a single class, a single image where
+no BatchNorm sees maps of 1x1; but of nothing else than single colours, or one image again and
+again, they are zeros or rounding. ``jacob_cov`` and ``naswot`` compare the images with each other,
+so that they need two that differ; of equal ones, such as blank pages or frames, the first alone is
+looked at, by every network.
+
+Differs from the authors' code:
+
+1. Dropout and drop path are off, so that nothing is random; theirs are networks without. BatchNorm
+   uses the statistics of the minibatch, as in their train mode.
+2. ``synflow`` is the natural logarithm of theirs, which a deep network makes astronomical; the
+   ranking is the same. The logarithm is 100 to 200 for the largest networks of our spaces; float64
+   ends at 709. A network whose output depends on no weight gets NaN, theirs 0.
+3. Their NAS-Bench-201 networks have biases in the cells' convolutions, which ``synflow`` counts as
+   further inputs; ours have none. Other scores cannot see them: BatchNorm takes them out.
+4. Images equal to ``SAME_IMAGE`` make the matrices of ``jacob_cov`` and ``naswot`` singular, whose
+   determinants are then rounding errors; here they count once. Images that differ and switch all
+   activations alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0.
+5. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
+   several operations share counts once; theirs has one for each of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from supernets.networks.nasbench201 import ReductionBlock
+from supernets.runtime.device import device_with_float64
+
+#: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.
+Proxy = Callable[[nn.Module, Tensor, Tensor], float]
+
+#: The scores that compare the images of the minibatch with each other.
+COMPARES_IMAGES = ("jacob_cov", "naswot")
+#: How far apart values of two images may be and they still count as one, of the minibatch's range:
+#: two of 255 grey levels.
+SAME_IMAGE = 2.5 / 255
+#: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
+EIGENVALUE_OFFSET = 1e-5
+#: Whose inputs make up the codes of ``naswot``.
+ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.hardswish)
+
+
+def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``.
+
+    Raises:
+        ValueError: If there is no image, or one alone that BatchNorm cannot take statistics of.
+    """
+    return _grad_norm(_LossGradients(network, x, y))
+
+
+def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``.
+
+    The minibatch is as for ``grad_norm``.
+    """
+    return _snip(_LossGradients(network, x, y))
+
+
+def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How removing weights changes the flow of gradients: ``-sum W * (H g)``.
+
+    H is the Hessian of the loss in the weights and ``g = dL/dW``. The minibatch is as
+    for ``grad_norm``.
+    """
+    return _grasp(_LossGradients(network, x, y, twice=True))
+
+
+def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Fisher information of the channels of all layers' outputs, times the weights of each.
+
+    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. The minibatch is as for
+    ``grad_norm``.
+    """
+    return _fisher(_LossGradients(network, x, y, of_outputs=True))
+
+
+def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool = True) -> float:
+    """Log of how much flows through all weights when all are positive: ``log sum |W * dR/dW|``.
+
+    R is the sum of the logits of one image of ones, in float64, of the network without BatchNorm
+    and with the absolute values of all parameters. Nothing but the shape of ``x`` is used. Devices
+    without float64 leave it to the CPU, as float32 ends at a logarithm of 88.
+
+    Args:
+        network: Only read.
+        x: (N, C, H, W) images.
+        y: (N,) labels.
+        keep_reduction_bn: Whether the reduction blocks of NAS-Bench-201 keep their BatchNorm, as in
+            the networks of the published correlations; otherwise nothing does. Their outputs then
+            need more than one pixel.
+    """
+    device = device_with_float64(x.device)
+    network = _prepare(network).to(device).double()
+    _remove_bn(network, (ReductionBlock,) if keep_reduction_bn else ())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()
+    weights = _weights(network)
+    ones = torch.ones(1, *x.shape[1:], dtype=torch.float64, device=device)
+    gradients = _gradients(network(ones).sum(), weights)
+    total = _total((w * g).abs().sum() for w, g in zip(weights, gradients, strict=True))
+    return math.log(total) if total > 0 else math.nan
+
+
+def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How differently the logits depend on each image: ``-sum_i (log(v_i + k) + 1 / (v_i + k))``.
+
+    v are the eigenvalues of the correlation matrix of the images' gradients of the sum of all
+    logits, and k is ``EIGENVALUE_OFFSET``. The labels are not used. Equal images count once.
+
+    Raises:
+        ValueError: If no two images differ.
+    """
+    network = _prepare(network)
+    x = distinct_images(x).detach().clone().requires_grad_()
+    (gradient,) = _gradients(network(x).sum(), [x])
+    rows = gradient.flatten(1).cpu().double()  # (N, C * H * W)
+    rows = rows - rows.mean(dim=1, keepdim=True)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    correlations = rows @ rows.T  # (N, N)
+    if not correlations.isfinite().all():
+        return math.nan
+    shifted = torch.linalg.eigvalsh(correlations) + EIGENVALUE_OFFSET
+    return _total([-(shifted.log() + 1 / shifted).sum()])
+
+
+@torch.no_grad()
+def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """How differently the images switch the activations on: ``log |det K|``.
+
+    ``K_ij`` counts the inputs of ReLU and hard swish that are positive for both images i and j or
+    for neither. The labels are not used. Equal images count once; NaN if others have equal codes.
+
+    Raises:
+        ValueError: If no two images differ.
+    """
+    network = _prepare(network)
+    x = distinct_images(x)
+    with _Agreement(x) as agreement:
+        logits = network(x)
+    if not logits.isfinite().all():
+        return math.nan
+    counts = agreement.counts.cpu()
+    if (counts == counts.diagonal()).sum() > len(counts):  # two codes are equal at every unit
+        return math.nan
+    return _total([torch.linalg.slogdet(counts).logabsdet])
+
+
+def distinct_images(x: Tensor) -> Tensor:
+    """The images (N, ...) that differ from all before them, in their order; ``x`` if all do.
+
+    Two images differ where a value of theirs does by more than ``SAME_IMAGE`` of the whole range of
+    the minibatch: scans of one page and frames of a still scene switch as equal ones do.
+
+    Raises:
+        ValueError: If there are not two.
+    """
+    kept = _first_of_each(x)
+    if len(kept) < 2:
+        raise ValueError(
+            f"{' and '.join(COMPARES_IMAGES)} compare images and need two that differ, got "
+            f"{len(x)} of which {len(kept)} {'differs' if len(kept) == 1 else 'differ'}; give a "
+            "larger minibatch (--tse-batch-size) or other images."
+        )
+    return x if len(kept) == len(x) else x[kept]
+
+
+def _first_of_each(x: Tensor) -> list[int]:
+    """Indices of the images (N, ...) that differ from all that were kept before them."""
+    if not len(x):
+        return []
+    rows = x.detach().flatten(1).cpu().float()  # (N, C * H * W)
+    limit = SAME_IMAGE * float(rows.max() - rows.min())
+    some = rows[:, :: max(1, rows.shape[1] // 64)]  # enough to tell most pairs apart
+    near = torch.cdist(some, some, p=torch.inf) <= limit
+    kept: list[int] = []
+    for i, row in enumerate(rows):
+        suspects = [j for j in kept if near[i, j]]
+        if not any(float((rows[j] - row).abs().max()) <= limit for j in suspects):
+            kept.append(i)
+    return kept
+
+
+def check_minibatch(names: Iterable[str], x: Tensor) -> None:
+    """Makes sure that a minibatch says something of a network.
+
+    Args:
+        names: Keys of ``PROXIES`` that it is for.
+        x: (N, C, H, W) images.
+
+    Raises:
+        ValueError: If there is none, or none that the proxies can tell networks apart by: all are
+            of a single colour, or several are one and the same.
+    """
+    chosen = set(names) - {"synflow"}  # which looks at no image
+    if not chosen:
+        return
+    if not len(x):
+        raise ValueError("Zero-cost proxies need a minibatch of train images, got none.")
+    compares = chosen & set(COMPARES_IMAGES)
+    if compares:
+        distinct_images(x)
+    chosen -= compares
+    if not chosen:
+        return
+    shown = ", ".join(name for name in PROXIES if name in chosen)
+    if x[0, 0].numel() > 1 and (x == x[..., :1, :1]).all():
+        raise ValueError(
+            f"{shown} cannot tell networks apart by images of a single colour each, as all "
+            f"{len(x)} of the minibatch are; give other images, or use synflow."
+        )
+    if len(x) > 1 and not compares and len(_first_of_each(x)) == 1:
+        raise ValueError(
+            f"{shown} cannot tell networks apart by a minibatch whose {len(x)} images are all the "
+            "same; give other images, or use synflow."
+        )
+
+
+PROXIES: Mapping[str, Proxy] = {
+    "grad_norm": grad_norm,
+    "snip": snip,
+    "grasp": grasp,
+    "fisher": fisher,
+    "synflow": synflow,
+    "jacob_cov": jacob_cov,
+    "naswot": naswot,
+}
+
+
+def measure_proxies(
+    network: nn.Module, x: Tensor, y: Tensor, names: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Scores a network by several proxies, those by gradients of the loss from one pass.
+
+    Args:
+        network: Gives (N, num_classes) logits; only read.
+        x: (N, C, H, W) images, where the network is.
+        y: (N,) labels.
+        names: Keys of ``PROXIES``.
+
+    Returns:
+        Scores, and seconds of wall-clock time, by name; a pass that several need counts for each.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    for name in names:
+        if name not in PROXIES:
+            raise ValueError(f"Unknown proxy {name!r}; choose from {', '.join(PROXIES)}.")
+    scores, seconds = {}, {}
+    started = time.perf_counter()
+    gradients = None
+    if any(name in _BY_LOSS_GRADIENTS for name in names):
+        gradients = _LossGradients(
+            network, x, y, of_outputs="fisher" in names, twice="grasp" in names
+        )
+    shared_seconds = time.perf_counter() - started
+    for name in names:
+        started = time.perf_counter()
+        if gradients is not None and name in _BY_LOSS_GRADIENTS:
+            scores[name] = _BY_LOSS_GRADIENTS[name](gradients)
+            started -= shared_seconds
+        else:
+            scores[name] = PROXIES[name](network, x, y)
+        seconds[name] = time.perf_counter() - started
+    return scores, seconds
+
+
+class _LossGradients:
+    """Gradients of the loss in the weights of all layers.
+
+    Args:
+        network: Only read.
+        x: (N, C, H, W) images.
+        y: (N,) labels.
+        of_outputs: Whether also in the layers' outputs.
+        twice: Whether the gradients can be differentiated.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        of_outputs: bool = False,
+        twice: bool = False,
+    ) -> None:
+        network = _prepare(network)
+        self.weights = _weights(network)
+        self.outputs: list[Tensor] = []
+        #: Of the layers that gave the outputs, in the same order.
+        self.weights_per_channel: list[int] = []
+        # not by way of self: a cycle would keep the tensors until the garbage is collected
+        outputs, weights_per_channel = self.outputs, self.weights_per_channel
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            outputs.append(output)
+            weights_per_channel.append(layer.weight[0].numel())
+            return output.clone()  # what comes next may work in place
+
+        if of_outputs:
+            for layer in _layers(network):
+                layer.register_forward_hook(keep)
+        if not len(x):
+            raise ValueError("Gradients of the loss need one image or more, got none.")
+        with _HardSigmoidByReLU6():
+            loss = F.cross_entropy(_logits_of(network, x), y)
+            found = _gradients(loss, [*self.weights, *self.outputs], create_graph=twice)
+        self.of_weights = found[: len(self.weights)]
+        self.of_outputs = found[len(self.weights) :]
+
+
+def _grad_norm(gradients: _LossGradients) -> float:
+    return _total(gradient.detach().norm() for gradient in gradients.of_weights)
+
+
+def _snip(gradients: _LossGradients) -> float:
+    pairs = zip(gradients.weights, gradients.of_weights, strict=True)
+    return _total((weight * gradient).detach().abs().sum() for weight, gradient in pairs)
+
+
+def _grasp(gradients: _LossGradients) -> float:
+    product = torch.stack([(g.detach() * g).sum() for g in gradients.of_weights]).sum()
+    products = _gradients(product, gradients.weights)  # H g
+    return _total(-(w * hg).sum() for w, hg in zip(gradients.weights, products, strict=True))
+
+
+def _fisher(gradients: _LossGradients) -> float:
+    terms = []
+    for num_weights, output, gradient in zip(
+        gradients.weights_per_channel, gradients.outputs, gradients.of_outputs, strict=True
+    ):
+        product = (output * gradient).detach()
+        per_image = product.reshape(*output.shape[:2], -1).sum(dim=2)  # (N, channels)
+        terms.append(num_weights * per_image.square().mean(dim=0).sum() / 2)
+    return _total(terms)
+
+
+_BY_LOSS_GRADIENTS: Mapping[str, Callable[[_LossGradients], float]] = {
+    "grad_norm": _grad_norm,
+    "snip": _snip,
+    "fisher": _fisher,
+    "grasp": _grasp,
+}
+
+
+def _prepare(network: nn.Module) -> nn.Module:
+    """A copy in eval mode except for BatchNorm, with gradients for everything."""
+    network = copy.deepcopy(network).eval().requires_grad_(True)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return network
+
+
+def _logits_of(network: nn.Module, x: Tensor) -> Tensor:
+    """The logits, or an error in plain words where BatchNorm refuses a single image."""
+    try:
+        logits: Tensor = network(x)
+    except ValueError as error:
+        if len(x) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "BatchNorm sees maps of 1x1 in this network, which a single image has no statistics "
+            "of; give a minibatch of two images or more."
+        ) from error
+    return logits
+
+
+def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _weights(network: nn.Module) -> list[Tensor]:
+    return [layer.weight for layer in _layers(network)]
+
+
+def _gradients(
+    value: Tensor, tensors: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Zeros for what ``value`` does not depend on."""
+    return torch.autograd.grad(value, tensors, create_graph=create_graph, materialize_grads=True)
+
+
+def _total(values: Iterable[Tensor]) -> float:
+    """The sum, or NaN if it is not finite."""
+    total = sum(value.item() for value in values)
+    return total if math.isfinite(total) else math.nan
+
+
+class _HardSigmoidByReLU6(TorchFunctionMode):
+    """While entered, hard sigmoid is computed such that it can be differentiated twice."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is F.hardsigmoid:
+            return F.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
+
+
+def _remove_bn(module: nn.Module, kept_in: tuple[type[nn.Module], ...]) -> None:
+    """Takes BatchNorm out of everything in ``module`` but modules of some types."""
+    for name, child in module.named_children():
+        if isinstance(child, BatchNormAct2d):  # timm's, which holds the activation that follows
+            setattr(module, name, child.act)
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.Identity())
+        elif not isinstance(child, kept_in):
+            _remove_bn(child, kept_in)
+
+
+class _Agreement(TorchFunctionMode):
+    """While entered, counts at how many inputs of activations each two images have one sign.
+
+    Args:
+        x: (N, C, H, W) images.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        device = device_with_float64(x.device)
+        self.counts = torch.zeros(len(x), len(x), dtype=torch.float64, device=device)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in ACTIVATIONS:
+            codes = (args[0] > 0).flatten(1).float()  # (N, units); sums of up to 2^24 are exact
+            both = (codes @ codes.T).to(self.counts.device).double()
+            ones = both.diagonal()
+            self.counts += codes.shape[1] - ones[:, None] - ones + 2 * both
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,1 @@
+"""Trials and the file that remembers them."""

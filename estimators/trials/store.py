@@ -1,0 +1,498 @@
+"""Trials and the file that remembers them.
+
+A search is recorded in one SQLite file: a header that says what was searched and how, every
+architecture asked for, and what each one measured. An ask and a tell are one transaction each,
+synced to disk, so a search killed at any moment continues from the file alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import logging
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from estimators.trials.settings import by_content_of_texts, changes, with_units
+from estimators.trials.sqlite_errors import named_file
+from estimators.trials.trial_rows import Row, check_json, read_row
+from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.digests import unchecked_inputs
+from supernets.spaces import Architecture, SearchSpace
+
+_logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_APPLICATION_ID = 0x70616365  # "pace", in the SQLite file header
+_ROWS_AT_ONCE = 10_000
+_LOCK_TIMEOUT = 2.0  # seconds; outlasts someone's query, not someone's search
+_FAULTS_OF_THE_DISK = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
+_SCHEMA = (
+    "CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE trials (
+        number INTEGER PRIMARY KEY, arch TEXT NOT NULL UNIQUE, choices TEXT NOT NULL,
+        is_told INTEGER NOT NULL DEFAULT 0, score REAL, seconds REAL, error TEXT,
+        metrics TEXT NOT NULL DEFAULT '{}', curves TEXT NOT NULL DEFAULT '{}', position INTEGER
+    )""",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measured architecture.
+
+    Args:
+        number: Position in the search, from 0.
+        arch: What was measured.
+        score: Finite, higher is better; None if the measurement failed.
+        metrics: Scalars in their natural sign and unit.
+        seconds: Wall-clock time of the measurement.
+        error: Why the measurement failed; None if it did not.
+        curves: Values recorded step by step, such as a training loss.
+    """
+
+    number: int
+    arch: Architecture
+    score: float | None
+    metrics: Mapping[str, float]
+    seconds: float
+    error: str | None
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.error is None):
+            raise ValueError(
+                f"A trial has either a score or an error; trial {self.number} "
+                f"has score {self.score!r} and error {self.error!r}."
+            )
+        if self.score is not None and not math.isfinite(self.score):
+            raise ValueError(
+                f"The score of trial {self.number} must be finite, got {self.score}; "
+                "a measurement that failed has score None and an error."
+            )
+
+
+def place(trial: Trial, tie_breaker: str | None = None) -> tuple[float, float]:
+    """What orders trials that have a score, the least first; the order of equals is theirs.
+
+    Args:
+        trial: Its score is not None.
+        tie_breaker: Metric of which the lower comes first among equal scores; None for none.
+    """
+    assert trial.score is not None
+    finer = math.inf if tie_breaker is None else trial.metrics.get(tie_breaker, math.inf)
+    return -trial.score, math.inf if math.isnan(finer) else finer
+
+
+class TrialStore:
+    """The trials of one search, in one SQLite file.
+
+    The file is locked for as long as the store is open, so that two searches cannot interleave
+    their trials; the lock ends with the process, however it ends. To look inside during a run, copy
+    the file. Afterwards any SQLite client reads it: table ``trials`` has a row per architecture.
+
+    Metrics and curves may hold NaN and infinities; they come back as they were told.
+
+    What a trial costs does not grow with their number, but ``trials``, ``finished``, ``best`` and
+    ``write_csv`` go through all of them.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, space: SearchSpace) -> None:
+        """Use ``TrialStore.open``."""
+        self.path = path
+        self._connection = connection
+        self._space = space
+        self._asked: set[Architecture] = set()
+        self._pending: dict[int, Architecture] = {}
+        self._told: dict[int, Trial] = {}
+        self._finished: list[Trial] = []
+        #: The highest score; None before there is one.
+        self.best_score: float | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, header: Mapping[str, Any], space: SearchSpace) -> TrialStore:
+        """Creates the file, or reopens it if it was written with the same header.
+
+        Args:
+            path: The file; its folder must exist.
+            header: All that decides the trials, JSON-able: space, estimator and algorithm with
+                their settings, seed. The key ``"format"`` is the store's own.
+            space: Space the architectures belong to.
+
+        Raises:
+            ValueError: If the file is not a trial store, is in use by another process, or was
+                written with another header.
+        """
+        path, texts = Path(path), _header_texts(header)
+        with _closed_on_error(_connect(path)) as connection:
+            try:
+                _read_or_write_header(path, connection, texts)
+                store = cls(path, connection, space)
+                store._load()
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) % 256 in _FAULTS_OF_THE_DISK:
+                    raise
+                raise ValueError(
+                    f"{path} cannot be read as a store of trials: {error}; use a new --output."
+                ) from error
+            return store
+
+    @property
+    def num_told(self) -> int:
+        """How many trials were told."""
+        return len(self._told)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The told trials, ordered by number."""
+        return tuple(self._told[number] for number in sorted(self._told))
+
+    @property
+    def finished(self) -> tuple[Trial, ...]:
+        """The told trials in the order they were told; it is kept in the file as well."""
+        return tuple(self._finished)
+
+    def trials_from(self, number: int) -> tuple[Trial, ...]:
+        """The told trials from a number on, ordered by number; nothing may be pending."""
+        assert not self._pending, "numbers may be missing"
+        return tuple(self._told[i] for i in range(number, len(self._told)))
+
+    def finished_from(self, position: int) -> tuple[Trial, ...]:
+        """The told trials from a position in ``finished`` on."""
+        return tuple(self._finished[position:])
+
+    @property
+    def pending(self) -> tuple[tuple[int, Architecture], ...]:
+        """Number and architecture of what was asked and not yet told, ordered by number."""
+        return tuple(self._pending.items())
+
+    def ask(self, archs: Sequence[Architecture]) -> None:
+        """Records architectures before they are measured; they get the next numbers.
+
+        Raises:
+            ValueError: If one is not of this space, or was asked before.
+        """
+        new: set[Architecture] = set()
+        for arch in archs:
+            self._space.validate(arch)
+            if arch in self._asked or arch in new:
+                raise ValueError(
+                    f"{self._space.format(arch)} was asked before; a search asks for each once."
+                )
+            new.add(arch)
+        asked = dict(enumerate(archs, start=len(self._asked)))
+        with named_file(self.path), self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.executemany(
+                "INSERT INTO trials (number, arch, choices) VALUES (?, ?, ?)",
+                [
+                    (number, self._space.format(arch), json.dumps(arch.choices))
+                    for number, arch in asked.items()
+                ],
+            )
+        self._asked |= new
+        self._pending.update(asked)
+
+    def tell(self, trial: Trial) -> None:
+        """Records what a pending architecture measured.
+
+        Raises:
+            ValueError: If ``trial`` is not one of ``pending``.
+        """
+        if self._pending.get(trial.number) != trial.arch:
+            raise ValueError(
+                f"Trial {trial.number} of {trial.arch.choices} is not pending; "
+                f"pending are the numbers {list(self._pending)}."
+            )
+        trial = _plain(trial)
+        with named_file(self.path), self._connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.execute(
+                "UPDATE trials SET is_told = 1, score = ?, seconds = ?, error = ?, metrics = ?, "
+                "curves = ?, position = ? WHERE number = ?",
+                (
+                    trial.score,
+                    trial.seconds,
+                    trial.error,
+                    json.dumps(trial.metrics),
+                    json.dumps(trial.curves),
+                    len(self._told),
+                    trial.number,
+                ),
+            )
+        self._add(trial)
+
+    def _add(self, trial: Trial) -> None:
+        self._pending.pop(trial.number, None)
+        self._told[trial.number] = trial
+        self._finished.append(trial)
+        if trial.score is not None and (self.best_score is None or trial.score > self.best_score):
+            self.best_score = trial.score
+
+    def best(self, k: int = 1, tie_breaker: str | None = None) -> list[Trial]:
+        """The ``k`` highest scores, best first, the earlier of equals first; fewer if fewer exist.
+
+        Args:
+            k: How many.
+            tie_breaker: Metric of which the lower comes first among equal scores; None for none.
+
+        Raises:
+            ValueError: If ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}.")
+        scored = [trial for trial in self.trials if trial.score is not None]
+        return heapq.nsmallest(k, scored, key=lambda trial: place(trial, tie_breaker))
+
+    def write_csv(self, path: str | Path) -> None:
+        """Writes the told trials as a table, replacing ``path`` in one step.
+
+        Columns are number, arch (in the space's notation), score, seconds, error, position (among
+        the finished, in their order), then every metric that any trial has; a metric named like one
+        of those is written as ``metric_<name>``. Curves stay in the store.
+        """
+        columns = ("number", "arch", "score", "seconds", "error", "position")
+        positions = {trial.number: position for position, trial in enumerate(self._finished)}
+        metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
+        with atomic_write(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(
+                [*columns, *(f"metric_{name}" if name in columns else name for name in metrics)]
+            )
+            with named_file(self.path):
+                notations = dict(self._connection.execute("SELECT number, arch FROM trials"))
+            for trial in self.trials:
+                row = [trial.number, notations[trial.number]]
+                row += [trial.score, trial.seconds, trial.error, positions[trial.number]]
+                writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
+
+    def close(self) -> None:
+        """Closes the file and gives its lock back."""
+        self._connection.close()
+
+    def __enter__(self) -> TrialStore:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        columns = self._connection.execute("SELECT name FROM pragma_table_info('trials')")
+        if ("position",) not in columns.fetchall():  # a file from before; told by number
+            self._connection.execute("ALTER TABLE trials ADD COLUMN position INTEGER")
+        told: dict[int, Trial] = {}
+        for number, arch, trial in _rows(self.path, self._connection, self._space):
+            self._asked.add(arch)
+            if trial is None:
+                self._pending[number] = arch
+            else:
+                told[number] = trial
+        order = self._connection.execute(
+            "SELECT number FROM trials WHERE is_told ORDER BY position, number"  # NULLs are first
+        )
+        for (number,) in order:
+            self._add(told[number])
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Reads the header of a store as it was given to ``TrialStore.open``.
+
+    Raises:
+        ValueError: If the file is missing, in use by another process, or not a store of trials.
+    """
+    with _reading(path) as connection:
+        stored = connection.execute("SELECT key, value FROM header").fetchall()
+    header = check_json(path, dict(stored))
+    if header.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} was written by another version of paceline; use that one.")
+    return header
+
+
+def read_trials(path: Path, space: SearchSpace) -> tuple[Trial, ...]:
+    """Reads the told trials of a store, ordered by number, and leaves the file as it is.
+
+    Args:
+        path: The file.
+        space: Space of the architectures.
+
+    Raises:
+        ValueError: As ``read_header``, or if the architectures are not of this space.
+    """
+    with _reading(path) as connection:
+        rows = list(_rows(path, connection, space))
+    return tuple(trial for _, _, trial in rows if trial is not None)
+
+
+def _rows(
+    path: Path, connection: sqlite3.Connection, space: SearchSpace
+) -> Iterator[tuple[int, Architecture, Trial | None]]:
+    """What was asked for, by number, with its trial if it was told."""
+    rows = connection.execute(
+        "SELECT number, choices, is_told, score, metrics, seconds, error, curves "
+        "FROM trials ORDER BY number"
+    )
+    seen: dict[Architecture, int] = {}
+    for number, (row, arch) in enumerate(_with_architectures(path, rows, space)):
+        if seen.setdefault(arch, number) != number:
+            raise ValueError(
+                f"{path}: trials {seen[arch]} and {number} are of one architecture, and a search "
+                "asks for each once; use the file as it was written."
+            )
+        trial = None
+        if row.is_told:
+            trial = Trial(number, arch, row.score, row.metrics, row.seconds, row.error, row.curves)
+        yield number, arch, trial
+
+
+def _with_architectures(
+    path: Path, rows: sqlite3.Cursor, space: SearchSpace
+) -> Iterator[tuple[Row, Architecture]]:
+    """Rows with their architectures, of which many at once are checked faster."""
+    first = 0
+    while part := [
+        read_row(path, number, values)
+        for number, values in enumerate(rows.fetchmany(_ROWS_AT_ONCE), start=first)
+    ]:
+        are_canonical = space.are_canonical([row.choices for row in part])
+        for number, row in enumerate(part, start=first):
+            if are_canonical:
+                yield row, Architecture(space.name, row.choices)
+                continue
+            try:
+                yield row, space.architecture(row.choices)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path}: the choices of trial {number}: {error}") from error
+        first += len(part)
+
+
+def _plain(trial: Trial) -> Trial:
+    """The same trial in Python's own numbers, as a reopened store will give it back."""
+    return Trial(
+        number=trial.number,
+        arch=trial.arch,
+        score=None if trial.score is None else float(trial.score),
+        metrics={name: float(value) for name, value in trial.metrics.items()},
+        seconds=float(trial.seconds),
+        error=trial.error,
+        curves={name: tuple(map(float, curve)) for name, curve in trial.curves.items()},
+    )
+
+
+def _header_texts(header: Mapping[str, Any]) -> dict[str, str]:
+    if "format" in header:
+        raise ValueError("The header key 'format' is the store's own; use another name.")
+    texts = {"format": json.dumps(FORMAT)}
+    for key, value in header.items():
+        try:
+            texts[key] = json.dumps(value, sort_keys=True)
+        except TypeError as error:
+            raise ValueError(f"Header key {key!r} cannot be written as JSON: {error}.") from error
+    return texts
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens the file and takes its lock, which the connection then holds until it is closed."""
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder of {path} does not exist; create it first.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; trials are stored in a file.")
+    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+    with _closed_on_error(connection):
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                with named_file(path):
+                    raise
+            raise ValueError(
+                f"{path} is in use by another process; let it end first, or use a new --output."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise ValueError(
+                f"{path} is not a store of trials ({error}); use a new --output."
+            ) from error
+    return connection
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a store that nothing is written to."""
+    if not path.is_file():
+        raise ValueError(f"There is no store of trials at {path}.")
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT)) as connection:
+        try:
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            if application_id != _APPLICATION_ID:
+                raise ValueError(f"{path} is not a store of trials.")
+            yield connection
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise ValueError(
+                    f"{path} is in use by another process; let it end first, or read a copy."
+                ) from error
+            raise ValueError(f"{path} cannot be read as a store of trials: {error}.") from error
+
+
+def _read_or_write_header(
+    path: Path, connection: sqlite3.Connection, given: dict[str, str]
+) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (num_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if num_tables == 0:  # new, or left empty by a process killed before its first transaction
+        with named_file(path), connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA:
+                transaction.execute(statement)
+            transaction.executemany("INSERT INTO header VALUES (?, ?)", given.items())
+        return
+    if application_id != _APPLICATION_ID:
+        raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
+    texts = dict(connection.execute("SELECT key, value FROM header"))
+    check_json(path, texts)
+    stored, unchecked = by_content_of_texts(with_units(texts), given)
+    differences = changes(stored, given)
+    if differences:
+        raise ValueError(
+            f"{path} was written with other settings: {differences}. "
+            "Use a new --output, or the settings it was written with."
+        )
+    if unchecked:
+        _logger.warning(unchecked_inputs(path, unchecked))
+        with named_file(path), connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            transaction.executemany("INSERT OR REPLACE INTO header VALUES (?, ?)", stored.items())
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise

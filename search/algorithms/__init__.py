@@ -1,0 +1,1 @@
+"""Search algorithms: each proposes architectures from the trials it was told."""

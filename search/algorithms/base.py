@@ -1,0 +1,304 @@
+"""What every ask/tell search algorithm is, and the uniform sampling they share."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.trials.store import Trial
+from search.algorithms.rows import RowSet, are_new
+from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
+
+#: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
+FeasibilityCheck = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+
+#: Random architectures tried for one ask in spaces too large to enumerate.
+MAX_DRAWS = 5_000_000
+_MAX_CHUNK_SIZE = 20_000
+
+
+class StarvedError(ValueError):
+    """Too few architectures that are feasible and not seen before are left, or can be found."""
+
+
+class SearchAlgorithm(abc.ABC):
+    """Proposes architectures from the trials it has been told.
+
+    ``ask`` is a pure function of the settings, the seed and the told trials. A search is therefore
+    resumed by telling a new algorithm the recorded trials; there is no other state to save.
+
+    Architectures are handled as rows of choices (num_archs, num_decisions), all at once; those that
+    are asked for become ``Architecture`` objects.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default. Must answer the
+            same for the same architecture, whichever others it is asked about with.
+
+    Raises:
+        ValueError: If ``seed`` is negative.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        are_feasible: FeasibilityCheck | None = None,
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}.")
+        self.space = space
+        self.seed = seed
+        self.are_feasible = are_feasible if are_feasible is not None else _all_feasible
+        self.trials: list[Trial] = []
+        self._successful: list[Trial] = []
+        self._seen = RowSet()
+        self._unseen_mask: NDArray[np.bool_] | None = (
+            None  # of feasible_choices, once it was asked for
+        )
+
+    @abc.abstractmethod
+    def ask(self, num_archs: int) -> list[Architecture]:
+        """Proposes architectures to measure: distinct, feasible, and never told before.
+
+        Architectures that failed count as told.
+
+        Raises:
+            ValueError: If ``num_archs`` is less than 1.
+            StarvedError: If fewer such architectures are left or can be found.
+        """
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Adds measured trials, failed ones included, in the order of their numbers.
+
+        Raises:
+            ValueError: If an architecture is not of this space, or was told before.
+        """
+        self.space.validate_all([trial.arch for trial in trials])
+        told = self.space.choices_of(trial.arch for trial in trials)
+        is_known = self._seen.hold(told) | ~are_new(told, told[:0])
+        if is_known.any():
+            known = trials[int(is_known.argmax())].arch
+            raise ValueError(f"{self.space.format(known)} was told before.")
+        self._seen.add(told)
+        if self._unseen_mask is not None:
+            rows = [self._feasible_rows.get(trial.arch.choices) for trial in trials]
+            self._unseen_mask[[row for row in rows if row is not None]] = False
+        self.trials.extend(trials)
+        self._successful.extend(trial for trial in trials if trial.score is not None)
+
+    def next_batch_size(self, batch_size: int) -> int:
+        """How many architectures to ask for next in a search by batches of ``batch_size``."""
+        return self.batch_size_after(len(self.trials), batch_size)
+
+    def batch_size_after(self, num_told: int, batch_size: int) -> int:
+        """As ``next_batch_size``, once so many trials were told."""
+        return batch_size
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether the space is small enough to be handled whole instead of by sampling."""
+        return self.space.size <= MAX_ENUMERABLE_SIZE
+
+    @cached_property
+    def feasible_choices(self) -> NDArray[np.int64]:
+        """All feasible architectures of an enumerable space, in the order of the space.
+
+        Returns:
+            (num_archs, num_decisions), read-only.
+
+        Raises:
+            ValueError: If the space is too large to enumerate.
+        """
+        choices = self.space.all_choices()
+        feasible = choices[self.are_feasible(choices)]
+        feasible.flags.writeable = False
+        return feasible
+
+    @cached_property
+    def _feasible_rows(self) -> dict[tuple[int, ...], int]:
+        """Where each architecture is among ``feasible_choices``."""
+        return {tuple(row): i for i, row in enumerate(self.feasible_choices.tolist())}
+
+    @property
+    def _feasible_unseen(self) -> NDArray[np.bool_]:
+        """Which of ``feasible_choices`` were not told before; not to be changed."""
+        if self._unseen_mask is None:
+            self._unseen_mask = ~self._seen.hold(self.feasible_choices)
+        return self._unseen_mask
+
+    def _rng(self) -> np.random.Generator:
+        """The random numbers of the next ask."""
+        return np.random.default_rng((self.seed, len(self.trials)))
+
+    def _check_num_archs(self, num_archs: int) -> None:
+        """Raises as ``ask`` if it is known that ``num_archs`` cannot be asked for."""
+        if num_archs < 1:
+            raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
+        if self.is_enumerable:
+            num_left = int(self._feasible_unseen.sum())
+            if num_left < num_archs:
+                raise StarvedError(
+                    f"Cannot ask for {num_archs} architectures: {num_left} of the "
+                    f"{len(self.feasible_choices)} feasible ones of space {self.space.name!r} are "
+                    "left; ask for fewer trials or loosen the constraint."
+                )
+
+    def _are_unseen(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which architectures were not told before, (num_archs,)."""
+        if self.is_enumerable and choices is self.feasible_choices:
+            return self._feasible_unseen
+        return ~self._seen.hold(choices)
+
+    def _sample_unseen(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draws distinct, unseen, feasible architectures; uniformly where the space is enumerable.
+
+        Returns:
+            (num_archs, num_decisions).
+
+        Raises:
+            StarvedError: As ``ask``.
+        """
+        self._check_num_archs(num_archs)
+        if self.is_enumerable:
+            unseen = self.feasible_choices[self._feasible_unseen]
+            return unseen[rng.choice(len(unseen), num_archs, replace=False)]
+        return self._sample_random(num_archs, rng)
+
+    def _sample_random(
+        self,
+        num_archs: int,
+        rng: np.random.Generator,
+        *,
+        excluded: NDArray[np.int64] | None = None,
+        allows_seen: bool = False,
+    ) -> NDArray[np.int64]:
+        """Draws distinct feasible architectures with every decision uniform, by rejection.
+
+        Args:
+            num_archs: How many.
+            rng: Where random numbers come from.
+            excluded: Not wanted, (num_excluded, num_decisions).
+            allows_seen: Whether those that were told before are wanted too.
+
+        Returns:
+            (num_archs, num_decisions).
+
+        Raises:
+            StarvedError: If ``MAX_DRAWS`` draws are not enough; the message says what they ran
+                into.
+        """
+        drawn = self._draw_feasible(
+            lambda size: self.space.sample_choices(size, rng),
+            num_archs,
+            excluded=excluded,
+            allows_seen=allows_seen,
+            max_draws=MAX_DRAWS,
+        )
+        if len(drawn.choices) < num_archs:
+            raise StarvedError(
+                f"Found {len(drawn.choices)} of {num_archs} architectures in {drawn.num_draws:,} "
+                f"random draws from space {self.space.name!r}: {drawn.num_infeasible:,} of them "
+                f"broke the constraint and {drawn.num_known:,} were seen before; loosen the "
+                "constraint or ask for fewer trials."
+            )
+        return drawn.choices
+
+    def _draw_feasible(
+        self,
+        draw: Callable[[int], NDArray[np.int64]],
+        num_archs: int,
+        *,
+        excluded: NDArray[np.int64] | None = None,
+        allows_seen: bool = False,
+        max_draws: int,
+    ) -> _Drawn:
+        """Collects distinct feasible architectures from random draws.
+
+        Args:
+            draw: Gives as many random canonical choices as it is asked for.
+            num_archs: How many architectures are wanted.
+            excluded: Not wanted, (num_excluded, num_decisions).
+            allows_seen: Whether those that were told before are wanted too.
+            max_draws: After so many draws what was found is enough.
+        """
+        if excluded is None:
+            excluded = self.space.choices_of([])
+        known = excluded  # and what was found
+        num_draws, num_infeasible, num_known = 0, 0, 0
+        chunk_size = 2 * num_archs
+        while len(known) < len(excluded) + num_archs and num_draws < max_draws:
+            choices = draw(min(chunk_size, _MAX_CHUNK_SIZE, max_draws - num_draws))
+            feasible = choices[self.are_feasible(choices)]
+            num_draws += len(choices)
+            num_infeasible += len(choices) - len(feasible)
+            is_new = are_new(feasible, known)
+            if not allows_seen:
+                is_new &= ~self._seen.hold(feasible)
+            new = feasible[is_new]
+            num_known += len(feasible) - len(new)
+            known = np.concatenate([known, new])
+            chunk_size *= 2
+        found = known[len(excluded) :][:num_archs]
+        return _Drawn(found, num_draws, num_infeasible, num_known)
+
+
+class RandomFirstSearch(SearchAlgorithm):
+    """An algorithm whose first trials are random.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        are_feasible: FeasibilityCheck | None,
+        num_initial: int,
+    ) -> None:
+        super().__init__(space, seed=seed, are_feasible=are_feasible)
+        if num_initial < 1:
+            raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
+        self.num_initial = num_initial
+
+    def batch_size_after(self, num_told: int, batch_size: int) -> int:
+        """What is left of the initial trials, then ``batch_size``."""
+        num_left = self.num_initial - num_told
+        return num_left if num_left > 0 else batch_size
+
+    @property
+    def _is_initial(self) -> bool:
+        """Whether it is too early for anything but random trials."""
+        return len(self.trials) < self.num_initial or self._num_successful < 2
+
+    @property
+    def _num_successful(self) -> int:
+        return len(self._successful)
+
+
+class _Drawn(NamedTuple):
+    """What came of drawing at random."""
+
+    choices: NDArray[np.int64]  # (num_archs, num_decisions)
+    num_draws: int
+    num_infeasible: int
+    num_known: int  # drawn or seen before
+
+
+def _all_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.ones(len(choices), np.bool_)

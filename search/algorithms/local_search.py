@@ -1,0 +1,80 @@
+"""Local search: the neighbors of the best architecture, until none of them is better.
+
+Paper: Local Search is State of the Art for Neural Architecture Search Benchmarks,
+https://arxiv.org/abs/2005.02960
+
+Differs from the paper in:
+
+1. The search moves on as soon as a better trial is told; in the paper it measures all neighbors
+   and moves to the best of them.
+2. Where no neighbor of the best was better, those of the next best trial follow; in the paper the
+   search begins anew at a random architecture.
+3. An architecture's neighbors are what 1,000 random mutations make of it. These are all of them
+   but in spaces where some are improbable or where there are hundreds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.trials.store import Trial
+from search.algorithms.base import FeasibilityCheck
+from search.algorithms.proposal_search import ProposalSearch, best_first
+from search.algorithms.rows import are_new
+from supernets.spaces import Architecture, SearchSpace
+
+_NUM_MUTATIONS = 1000
+
+
+class LocalSearch(ProposalSearch):
+    """Measures the neighbors of the best trial in random order.
+
+    A neighbor differs in one decision. Once all feasible neighbors of the best trial are told, the
+    search goes on with the best trial that has others; where none has, at random.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials, from the best of which the search starts.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        are_feasible: FeasibilityCheck | None = None,
+        num_initial: int = 10,
+    ) -> None:
+        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
+        self._neighbors: dict[Architecture, NDArray[np.int64]] = {}
+
+    def _proposals(
+        self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        trials = best_first(successful)
+        found = self.space.choices_of([])
+        start, stop = 0, 1
+        while start < len(trials) and len(found) < num_archs:
+            neighbors = [self._neighbors_of(trial) for trial in trials[start:stop]]
+            candidates = np.concatenate([found, *neighbors])
+            found = candidates[are_new(candidates, candidates[:0]) & self._are_unseen(candidates)]
+            start, stop = stop, 2 * stop  # late in a search those of many are all seen
+        return found[:num_archs]
+
+    def _neighbors_of(self, trial: Trial) -> NDArray[np.int64]:
+        """The feasible neighbors, in a random order that stays; found once, as asks repeat."""
+        if trial.arch not in self._neighbors:
+            rng = np.random.default_rng((self.seed, trial.number, 3))  # (…, …, 1) are predictors'
+            copies = np.tile(trial.arch.choices, (_NUM_MUTATIONS, 1))
+            mutants = self.space.mutate_choices(copies, rng)
+            mutants = mutants[self.are_feasible(mutants)]
+            self._neighbors[trial.arch] = mutants[are_new(mutants, mutants[:0])]
+        return self._neighbors[trial.arch]

@@ -1,0 +1,79 @@
+"""Algorithms that propose from what succeeded: random trials first, and where proposals fall short.
+
+A subclass says what it proposes; everything else of an ask is here.
+"""
+
+from __future__ import annotations
+
+import abc
+import heapq
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.trials.store import Trial
+from search.algorithms.base import RandomFirstSearch
+from search.algorithms.rows import are_new
+from supernets.spaces import Architecture
+
+
+class ProposalSearch(RandomFirstSearch):
+    """Random trials first, then proposals made of the successful ones.
+
+    While fewer than two trials have succeeded, sampling stays random.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials before the first proposal.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def ask(self, num_archs: int) -> list[Architecture]:
+        """Gives proposals, and random architectures where there are too few.
+
+        Raises:
+            ValueError: If ``num_archs`` is less than 1.
+            StarvedError: As ``SearchAlgorithm.ask``.
+        """
+        rng = self._rng()
+        self._check_num_archs(num_archs)
+        if self._is_initial:
+            return self.space.architectures(self._sample_unseen(num_archs, rng))
+        chosen = self._proposals(self._successful, num_archs, rng)
+        if len(chosen) < num_archs:
+            if self.is_enumerable:  # so many are enough, whichever of them are proposals
+                others = self._sample_unseen(num_archs, rng)
+            else:
+                others = self._sample_random(num_archs - len(chosen), rng, excluded=chosen)
+            others = others[are_new(others, chosen)]
+            chosen = np.concatenate([chosen, others])[:num_archs]
+        return self.space.architectures(chosen)
+
+    @abc.abstractmethod
+    def _proposals(
+        self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Up to ``num_archs`` distinct, unseen, feasible architectures, a row of choices each.
+
+        Args:
+            successful: At least two trials, as told.
+            num_archs: How many are wanted.
+            rng: The random numbers of this ask.
+        """
+
+
+def best_first(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
+    """The successful trials by score, equals in the order they come in; the first of them or all.
+
+    Args:
+        trials: Failed ones are left out.
+        num_trials: How many of the best; None for all.
+    """
+    scored = [(-trial.score, trial) for trial in trials if trial.score is not None]
+    num_best = len(scored) if num_trials is None else num_trials
+    return [trial for _, trial in heapq.nsmallest(num_best, scored, key=lambda pair: pair[0])]

@@ -1,0 +1,220 @@
+"""ProxyBO: a Bayesian search that trusts zero-cost proxies as far as they have ranked its trials.
+
+Paper: ProxyBO: Accelerating Neural Architecture Search via Bayesian Optimization with Zero-cost
+Proxies, https://arxiv.org/abs/2110.10423. Without proxies it is a plain Bayesian search by expected
+improvement; with a probabilistic forest and ``rand_prob=0.1`` as OpenBox does it,
+https://arxiv.org/abs/2106.00421.
+
+There is no public code. Where the paper leaves a choice, or we differ:
+
+1. Agreement of a pair is that both orders are equal; the paper prints an exclusive or, under which
+   a larger value would mean a worse ranking. A tie is "not above", as the paper's strict
+   comparison has it.
+2. The surrogate is judged by five folds, shuffled anew for every ask; the paper names no number.
+3. The iteration T counts successful trials, the random ones included, plus one, whatever the size
+   of batches; its logarithm is natural.
+4. Candidates are all unseen architectures of a space small enough to enumerate, otherwise a pool of
+   5000, see ``search.algorithms.ranking_search``; the paper draws a number it does not name,
+   random and local ones.
+5. Candidates of equal rank share their mean rank, and equal sums are ordered at random.
+6. A batch is the best of one ranking; the paper asks for one architecture at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+from search.algorithms.acquisition import expected_improvement
+from search.algorithms.base import FeasibilityCheck
+from search.algorithms.ranking_search import Pool, RankingSearch
+from search.algorithms.rows import are_new
+from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
+from supernets.runtime.option_types import POSITIVE
+from supernets.spaces import Architecture, SearchSpace
+
+Floats = NDArray[np.float64]
+
+_NUM_FOLDS = 5
+
+
+class ProxyBO(RankingSearch):
+    """Ranks candidates by expected improvement and by proxies, weighted by their concordance.
+
+    The first ``num_initial`` trials are random. Then every ask fits the surrogate to the successful
+    trials and asks for the candidates with the least weighted sum of ranks.
+
+    Args:
+        space: What is searched.
+        make_predictor: Builds an unfitted surrogate from a seed below 2**32.
+        proxies: Gives proxies of choices, (num_archs, num_proxies), of which higher promises more,
+            as in the natural sign of all ``CheapScores``; nan where there is none, which ranks
+            last. Must give the same for the same architecture; is asked for all of a space
+            that is ranked whole at once. None for a plain Bayesian search.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials before the first surrogate.
+        tau0: Temperature of the softmax over concordances at the first iteration; lower trusts the
+            most concordant ranking alone.
+        rand_prob: Probability with which an architecture is drawn at random instead.
+        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
+            or all rank one ``"fixed"`` random pool, which all trials then come from.
+        pool_size: How many architectures a pool holds.
+
+    Raises:
+        ValueError: If a number is out of range, ``pool`` is unknown, or a fixed pool is asked for
+            in a space that is ranked whole.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        make_predictor: Callable[[int], ProbabilisticPredictor],
+        proxies: ExtraInputs | None = None,
+        seed: int = 0,
+        are_feasible: FeasibilityCheck | None = None,
+        num_initial: int = 5,
+        tau0: float = 0.05,
+        rand_prob: float = 0.0,
+        pool: Pool = "fresh",
+        pool_size: int = 5_000,
+    ) -> None:
+        super().__init__(
+            space,
+            seed=seed,
+            are_feasible=are_feasible,
+            num_initial=num_initial,
+            pool=pool,
+            pool_size=pool_size,
+        )
+        POSITIVE.check("tau0", tau0)
+        if not 0 <= rand_prob <= 1:
+            raise ValueError(f"rand_prob must be from 0 to 1, got {rand_prob}.")
+        self.make_predictor = make_predictor
+        self.proxies = proxies
+        self.tau0 = tau0
+        self.rand_prob = rand_prob
+
+    def ask(self, num_archs: int) -> list[Architecture]:
+        """The best of a combined ranking; random ones with ``rand_prob`` or before ``num_initial``.
+
+        Raises:
+            ValueError: If ``num_archs`` is less than 1, or the proxies do not give a row for every
+                architecture.
+            StarvedError: As ``SearchAlgorithm.ask``.
+        """
+        rng = self._rng()
+        self._check_num_archs(num_archs)
+        is_initial = self._is_initial
+        num_random = num_archs if is_initial else int(rng.binomial(num_archs, self.rand_prob))
+        chosen = self.space.choices_of([])
+        if num_random:
+            chosen = self._sample_initial(num_random, rng)
+        if num_random < num_archs:
+            best = self._rank(num_archs, rng)[:num_archs]
+            chosen = np.concatenate([chosen, best[are_new(best, chosen)]])[:num_archs]
+        return self.space.architectures(chosen)
+
+    def influences(self, num_trials: int) -> Floats:
+        """How much each ranking counts once the first ``num_trials`` trials are told.
+
+        Returns:
+            The weights of the surrogate and of each proxy, (1 + num_proxies,), which sum to 1.
+
+        Raises:
+            ValueError: If so many trials were not told, or fewer than two of them succeeded.
+        """
+        choices, scores = self._scored(num_trials)
+        if not 0 <= num_trials <= len(self.trials) or len(scores) < 2:
+            raise ValueError(
+                f"Influences need at least 2 successful trials, got {len(scores)} among the first "
+                f"{num_trials} of {len(self.trials)}."
+            )
+        if self.proxies is None:
+            return np.ones(1)
+        predicted = self._predict_left_out(choices, scores, num_trials)
+        rankings = [predicted, *self._proxies_of(choices).T]
+        concordances = np.array([concordance(values, scores) for values in rankings])
+        return weigh(concordances, iteration=len(scores) + 1, tau0=self.tau0)
+
+    def _rank(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Unseen candidates, best first; StarvedError if fewer than ``num_archs``."""
+        candidates = self._candidates(rng)
+        rows = self._unseen_rows(candidates, num_archs)
+        unseen = candidates[rows]
+        choices, scores = self._scored()
+        mean, std = self._fit_and_predict(choices, scores, unseen, len(self.trials))
+        rankings = [expected_improvement(mean, std, scores.max())]
+        if self.proxies is not None:
+            is_same_always = self.is_enumerable or self.pool == "fixed"
+            table = self._proxies_of_all[rows] if is_same_always else self._proxies_of(unseen)
+            rankings.extend(table.T)
+        sums = np.zeros(len(unseen))
+        for influence, values in zip(self.influences(len(self.trials)), rankings, strict=True):
+            sums += influence * rankdata(-values)
+        shuffled = rng.permutation(len(unseen))
+        return unseen[shuffled[np.argsort(sums[shuffled], kind="stable")]]
+
+    def _fit_and_predict(
+        self,
+        choices: NDArray[np.int64],
+        scores: Floats,
+        others: NDArray[np.int64],
+        num_trials: int,
+    ) -> tuple[Floats, Floats]:
+        """Scores of ``others`` and their deviations by a surrogate that knows ``scores`` alone."""
+        entropy = np.random.SeedSequence((self.seed, num_trials, 1))
+        predictor = self.make_predictor(int(entropy.generate_state(1)[0]))
+        return OnScaleOfScores(predictor, choices, scores).predict_with_std(others)
+
+    def _predict_left_out(
+        self, choices: NDArray[np.int64], scores: Floats, num_trials: int
+    ) -> Floats:
+        """Every score as predicted by a surrogate that was not fitted to its fold."""
+        order = np.random.default_rng((self.seed, num_trials, 3)).permutation(len(scores))
+        predicted = np.empty(len(scores))
+        for fold in np.array_split(order, min(_NUM_FOLDS, len(scores))):
+            rest = np.setdiff1d(order, fold)
+            predicted[fold], _ = self._fit_and_predict(
+                choices[rest], scores[rest], choices[fold], num_trials
+            )
+        return predicted
+
+    def _proxies_of(self, choices: NDArray[np.int64]) -> Floats:
+        """Proxies (num_archs, num_proxies), the least where there is none."""
+        assert self.proxies is not None
+        table = self.proxies(choices)
+        if table.ndim != 2 or len(table) != len(choices):
+            raise ValueError(
+                f"proxies must give ({len(choices)}, num_proxies) of as many architectures, got "
+                f"{table.shape}."
+            )
+        return np.where(np.isfinite(table), table, -np.inf)
+
+    @cached_property
+    def _proxies_of_all(self) -> Floats:
+        """Those of all candidates, where these are the same in every ask."""
+        return self._proxies_of(self._candidates(self._rng()))
+
+
+def concordance(values: Floats, scores: Floats) -> float:
+    """Share of pairs that two columns (num_archs,) order alike: ``2 F / (n (n - 1))``.
+
+    A pair j < k agrees if both of "j above k" hold or neither does, so that of a tie it depends on
+    the order of the pair.
+    """
+    first, second = np.triu_indices(len(scores), 1)
+    is_above = scores[first] > scores[second]
+    return float(np.mean((values[first] > values[second]) == is_above))
+
+
+def weigh(concordances: Floats, *, iteration: int, tau0: float) -> Floats:
+    """Softmax of concordances over ``tau0 / (1 + ln T)``, where T is ``iteration`` from 1 on."""
+    tau = tau0 / (1 + np.log(iteration))
+    return np.asarray(softmax(concordances / tau), np.float64)

@@ -1,0 +1,53 @@
+"""The Gaussian process of a structural-bo search, whose predictions are scores again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.algorithms.structural_bo import log_regrets
+from search.predictors.gaussian_process import GaussianProcess
+from supernets.spaces import SearchSpace
+
+Floats = NDArray[np.float64]
+
+
+class RegretProcess:
+    """A Predictor that learns logarithms of regrets, as the search does.
+
+    Labels are turned into scores by linear interpolation between those it was fitted to, and beyond
+    them by the line through the last two; that keeps the order of all predictions.
+
+    Args:
+        space: Space of the architectures.
+        seed: Of the process.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._process = GaussianProcess(space, seed)
+        self._labels, self._scores = np.zeros(0), np.zeros(0)
+
+    def fit(self, choices: NDArray[np.int64], scores: Floats) -> None:
+        """Fits from nothing to ``scores`` of shape (num_archs,), finite.
+
+        Raises:
+            ValueError: If there are no architectures, or not one score for each.
+        """
+        labels = log_regrets(scores)
+        self._process.fit(choices, labels)
+        self._labels, firsts = np.unique(labels, return_index=True)
+        self._scores = scores[firsts]
+
+    def predict(self, choices: NDArray[np.int64]) -> Floats:
+        """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+        labels, known, scores = self._process.predict(choices), self._labels, self._scores
+        if len(known) == 1:
+            return np.asarray(labels - known[0] + scores[0], np.float64)
+        below, above = np.minimum(labels - known[0], 0), np.maximum(labels - known[-1], 0)
+        inside = np.interp(labels, known, scores)
+        return np.asarray(
+            inside
+            + below * (scores[1] - scores[0]) / (known[1] - known[0])
+            + above * (scores[-1] - scores[-2]) / (known[-1] - known[-2]),
+            np.float64,
+        )

@@ -1,0 +1,158 @@
+"""Bayesian optimisation that sees through the notation, for few queries.
+
+Ours; there is no paper. After every batch an exact Gaussian process over the structure of
+architectures (``search.predictors.gaussian_process``) is fitted to all trials, and the next ones
+are those of highest expected improvement.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.algorithms.acquisition import log_expected_improvement
+from search.algorithms.base import FeasibilityCheck
+from search.algorithms.ranking_search import RankingSearch
+from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
+from supernets.spaces import Architecture, SearchSpace
+
+#: Multiply-adds that may be spent on variances; with more trials, only candidates of high expected
+#: score get one, but at least ``MIN_UNCERTAIN``.
+MAX_WORK = 5_000_000_000
+MIN_UNCERTAIN = 1000
+#: In a space too large to rank whole, the best candidates are mutated in some rounds.
+NUM_ROUNDS, NUM_PARENTS, NUM_MUTANTS = 3, 50, 1000
+#: Regrets are measured in the distance from the best score to this quantile of all.
+GOOD = 0.75
+
+
+class StructuralBO(RankingSearch):
+    """Asks for what improves most on the best trial, by expectation.
+
+    Scores are seen as the logarithm of their regret, ``-log(1 + (best - score) / (best - good))``,
+    where a quarter of the trials told are as good or better: what tells the best from the good
+    counts, and how bad the bad ones are does not. What improves is the score that would be
+    measured: where two networks of one structure were trained apart, their scores differ, and
+    either may be the best. Of several asked for at once, each one is chosen as if those before it
+    had turned out as expected.
+
+    Args:
+        space: What is searched.
+        seed: Makes the search repeatable; not negative.
+        are_feasible: Which architectures may be asked for; all of them by default.
+        num_initial: Number of random trials before the first fit.
+        pool_size: Where the space is too large to rank whole, how many architectures are ranked
+            before the best of them are mutated.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        are_feasible: FeasibilityCheck | None = None,
+        num_initial: int = 5,
+        pool_size: int = 10_000,
+    ) -> None:
+        super().__init__(
+            space,
+            seed=seed,
+            are_feasible=are_feasible,
+            num_initial=num_initial,
+            pool_size=pool_size,
+        )
+        self._features = Features(space)
+
+    def ask(self, num_archs: int) -> list[Architecture]:
+        """Proposes what is expected to improve most; at random before ``num_initial``.
+
+        Raises:
+            ValueError: If ``num_archs`` is less than 1.
+            StarvedError: As ``SearchAlgorithm.ask``.
+        """
+        rng = self._rng()
+        self._check_num_archs(num_archs)
+        if self._is_initial:
+            return self.space.architectures(self._sample_initial(num_archs, rng))
+        told, scores = self._scored()
+        labels = log_regrets(scores)
+        process = GaussianProcess(self.space, int(rng.integers(2**31)), features=self._features)
+        process.fit(told, labels)
+        choices, table = self._unseen(num_archs, rng)
+        choices, belief = _most_promising(process.posterior, choices, table, num_archs)
+        best = float(labels.max())
+        if not self.is_enumerable:
+            for _ in range(NUM_ROUNDS):
+                choices, table = self._with_mutants(choices, belief, best, rng)
+                choices, belief = _most_promising(process.posterior, choices, table, num_archs)
+        chosen: list[int] = []
+        for _ in range(num_archs):
+            gains = log_expected_improvement(belief.mean, belief.score_std, best)
+            gains[chosen] = -np.inf
+            equals = np.flatnonzero(gains == gains.max())
+            chosen.append(int(equals[rng.integers(len(equals))]))
+            if len(chosen) < num_archs:
+                belief.measure(chosen[-1])
+        return self.space.architectures(choices[chosen])
+
+    def _unseen(self, num_archs: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Table]:
+        """The candidates that are new, with their features."""
+        candidates = self._candidates(rng)
+        rows = self._unseen_rows(candidates, num_archs)
+        unseen = candidates[rows]
+        if self.is_enumerable:
+            return unseen, self._whole_table.rows(rows)
+        return unseen, self._features.of(unseen)
+
+    @cached_property
+    def _whole_table(self) -> Table:
+        """Features of all feasible architectures."""
+        return self._features.of(self.feasible_choices)
+
+    def _with_mutants(
+        self,
+        choices: NDArray[np.int64],
+        belief: Belief,
+        best: float,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.int64], Table]:
+        """The candidates and mutants of the most promising of them."""
+        gains = log_expected_improvement(belief.mean, belief.score_std, best)
+        order = np.argsort(-gains, kind="stable")[:NUM_PARENTS]
+        parents = choices[order]
+        drawn = self._draw_feasible(
+            lambda size: self.space.mutate_choices(
+                parents[rng.integers(len(parents), size=size)], rng
+            ),
+            NUM_MUTANTS,
+            excluded=choices,
+            max_draws=4 * NUM_MUTANTS,
+        )
+        table = belief.table.joined(self._features.of(drawn.choices))
+        return np.concatenate([choices, drawn.choices]), table
+
+
+def log_regrets(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (num_archs,), finite, as standardised negative logarithms of their regrets."""
+    best = scores.max()
+    scale = best - np.quantile(scores, GOOD)
+    if scale <= 0:  # at least a quarter of them are the best
+        scale = best - scores.min() or 1.0
+    labels = -np.log1p((best - scores) / scale)
+    return np.asarray((labels - labels.mean()) / (labels.std() or 1.0), np.float64)
+
+
+def _most_promising(
+    posterior: Posterior, choices: NDArray[np.int64], table: Table, num_archs: int
+) -> tuple[NDArray[np.int64], Belief]:
+    """As many candidates of high expected score as there is time to find the variances of."""
+    limit = max(MAX_WORK // posterior.num_observed**2, MIN_UNCERTAIN, num_archs)
+    if len(choices) <= limit:
+        return choices, posterior.belief(table)
+    kept = np.sort(np.argsort(-posterior.mean(table), kind="stable")[:limit])
+    return choices[kept], posterior.belief(table.rows(kept))

@@ -1,0 +1,1 @@
+"""The command of searches and its options."""

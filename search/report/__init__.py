@@ -1,0 +1,1 @@
+"""What searches found, as pages, pictures and a verdict."""

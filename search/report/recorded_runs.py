@@ -1,0 +1,284 @@
+"""Searches read back from the folders they were written to."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import supernets.runtime.option_types as kinds
+from estimators.trials.store import Trial, read_header, read_trials
+from search.algorithms.base import SearchAlgorithm
+from search.algorithms.cheap_scores import CheapScores
+from search.algorithms.factory import algorithm_settings, create_algorithm
+from search.algorithms.neural_predictor import NeuralPredictorSearch
+from search.algorithms.proxybo import ProxyBO
+from search.algorithms.regret_process import RegretProcess
+from search.algorithms.stand_ins import stand_in_supernet
+from search.algorithms.structural_bo import StructuralBO
+from search.algorithms.weaknas import WeakNAS
+from search.predictors.base import ExtraInputs, Predictor
+from supernets.cost.analytic import Cost, CostModel
+from supernets.networks.base import Supernet
+from supernets.networks.factory import create_space
+from supernets.runtime.foreign_fields import check_dict, naming_field
+from supernets.spaces import Architecture, SearchSpace
+from supernets.training.checkpoint import read_checkpoint, supernet_from_checkpoint, weights_digest
+
+_HEADER_KEYS = ("space", "resolution", "supernet", "algorithm", "estimator", "seed")
+#: What is within some of them.
+_SETTINGS = {"algorithm": ("name", "batch_size"), "estimator": ("name",)}
+#: Options with defaults that must not be given where there are no networks.
+_OF_NETWORKS = ("num_workers", "device")
+#: Switches with a ``--no-`` form; others are off unless they are given.
+_CAN_BE_TURNED_OFF = ("amp",)
+_RECORD_KEYS = {"args", "versions", "git_commit"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search as it was recorded.
+
+    Args:
+        name: Of its folder.
+        space: What was searched.
+        header: Of its store: all that decided the trials.
+        trials: The told ones, by number; at least one of them succeeded.
+        rounds: Positions in ``trials`` of what was asked for at once, one after the other.
+        costs: Of the architectures of all trials; empty if they are not known.
+        make_predictor: Builds an unfitted predictor as the search had it, from a seed below 2**32;
+            None if it had none, or if not a single one ranks.
+        num_fitted: How many of the first trials it was fitted to; None for all that were told.
+        command: That wrote it.
+        versions: Of the software it ran with, by name.
+        verdict: What it said of its result at its end; empty if it is not known.
+    """
+
+    name: str
+    space: SearchSpace
+    header: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    rounds: tuple[range, ...]
+    costs: Mapping[Architecture, Cost] = field(default_factory=dict)
+    make_predictor: Callable[[int], Predictor] | None = None
+    num_fitted: int | None = None
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
+
+    @property
+    def seed(self) -> int:
+        """Of the algorithm."""
+        seed: int = self.header["seed"]
+        return seed
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads the files that ``supernet-search`` wrote to its ``--output``; changes none of them.
+
+    Costs need the supernet that was searched, with the weights it had. Where its file is gone or
+    has changed since, they are left out, as in spaces that there are only tables of.
+
+    Args:
+        folder: With ``trials.db`` and ``args.json``.
+
+    Raises:
+        ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
+            search, or was written by another version.
+    """
+    folder = Path(folder)
+    path = folder / "trials.db"
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no search: it has no trials.db; give an --output folder.")
+    header, record = read_header(path), _read_record(folder)
+    missing = [key for key in _HEADER_KEYS if key not in header]
+    for key, names in _SETTINGS.items():
+        settings = header.get(key)
+        if isinstance(settings, dict):
+            missing += [f"{key}.{name}" for name in names if name not in settings]
+        elif key not in missing:
+            missing.append(key)
+    if missing:
+        raise ValueError(
+            f"{path} was not written by supernet-search: its header has no {', '.join(missing)}."
+        )
+    with naming_field(path, "header"):
+        kinds.BATCH.check("batch_size", header["algorithm"]["batch_size"])
+        kinds.SEED.check("seed", header["seed"])
+        supernet = _supernet(header, record["args"])
+        space = create_space(header["space"]) if supernet is None else supernet.space
+    trials = read_trials(path, space)
+    if all(trial.score is None for trial in trials):
+        last = f", the last with: {trials[-1].error}" if trials else "."
+        raise ValueError(f"{folder} holds {len(trials)} trials and none that succeeded{last}")
+    cost_model = None if supernet is None else CostModel(supernet)
+    with naming_field(path, "header"):
+        algorithm, knows_inputs = _algorithm(header, space, folder, cost_model)
+    rounds = rounds_of(algorithm, trials, header["algorithm"]["batch_size"])
+    return Run(
+        name=folder.resolve().name,
+        space=space,
+        header=header,
+        trials=trials,
+        rounds=rounds,
+        costs={} if cost_model is None else _costs(cost_model, trials),
+        make_predictor=_make_predictor(algorithm) if knows_inputs else None,
+        num_fitted=_num_fitted(algorithm),
+        command=_command(record["args"], has_networks=header["supernet"] is not None),
+        versions={**record["versions"], "git commit": str(record["git_commit"] or "none")},
+        verdict=_verdict(folder, len(trials)),
+    )
+
+
+def rounds_of(
+    algorithm: SearchAlgorithm, trials: Sequence[Trial], batch_size: int
+) -> tuple[range, ...]:
+    """Positions of the trials asked for at once, of a search that was never prolonged.
+
+    Args:
+        algorithm: As it was at the start; is told the trials.
+        trials: In the order of their numbers.
+        batch_size: That of the search.
+    """
+    rounds: list[range] = []
+    start = 0
+    while start < len(trials):
+        stop = min(start + algorithm.batch_size_after(start, batch_size), len(trials))
+        rounds.append(range(start, stop))
+        start = stop
+    algorithm.tell(trials)
+    return tuple(rounds)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / "args.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; it says how the run went.") from error
+    if not isinstance(record, dict) or not _RECORD_KEYS <= record.keys():
+        raise ValueError(f"{path} was not written by supernet-search; give an --output folder.")
+    for name in ("args", "versions"):
+        check_dict(path, record, name)
+    return record
+
+
+def _verdict(folder: Path, num_trials: int) -> str:
+    """The text in ``best.json``, if that was written after the last of the trials."""
+    try:
+        result = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    verdict = result.get("verdict") if isinstance(result, dict) else None
+    if not isinstance(verdict, dict) or result.get("trials") != num_trials:
+        return ""
+    text = verdict.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | None:
+    """That of the run or what stands for it.
+
+    None if its file is gone or has other weights, or there are only tables of the space.
+    """
+    if header["supernet"] is None:
+        return stand_in_supernet(header["space"])
+    given = args.get("supernet")
+    if not isinstance(given, str) or not Path(given).is_file():
+        return None
+    path = Path(given)
+    supernet, digest = _trained_supernet(path, path.stat().st_mtime_ns)
+    return supernet if digest == header["supernet"] else None
+
+
+@lru_cache(maxsize=1)
+def _trained_supernet(path: Path, written: int) -> tuple[Supernet, str]:
+    """With the digest of its weights; runs read one after the other often share it."""
+    supernet = supernet_from_checkpoint(read_checkpoint(path), path)
+    return supernet, weights_digest(supernet)
+
+
+def _algorithm(
+    header: Mapping[str, Any], space: SearchSpace, folder: Path, cost_model: CostModel | None
+) -> tuple[SearchAlgorithm, bool]:
+    """The algorithm, told nothing, and whether all that its predictor sees is known."""
+    settings = dict(header["algorithm"])
+    name, names = settings.pop("name"), settings.pop("predictor_inputs", ())
+    del settings["batch_size"]
+    algorithm_settings(name, **settings)  # refuses what this version does not have
+    if not names:
+        return create_algorithm(name, space, seed=header["seed"], **settings), True
+    cheap_scores: ExtraInputs = _not_known
+    if cost_model is not None:
+        path = folder / "cheap_scores.db"
+        inputs = CheapScores(names, space, count=cost_model.measure_all, path=path)
+        if path.is_file() or not inputs.proxies:
+            inputs.measure_with(_not_measured)
+            cheap_scores = inputs
+    settings |= {"predictor_inputs": names, "cheap_scores": cheap_scores}
+    algorithm = create_algorithm(name, space, seed=header["seed"], **settings)
+    # the surrogate of ProxyBO does not see them
+    return algorithm, isinstance(algorithm, ProxyBO) or cheap_scores is not _not_known
+
+
+def _not_known(choices: NDArray[np.int64]) -> NDArray[np.float64]:
+    raise ValueError("What the predictor of this run saw beside architectures is not known.")
+
+
+def _not_measured(arch: Architecture) -> Mapping[str, float]:
+    raise ValueError(f"The zero-cost proxies of {arch.choices} are not in the run's folder.")
+
+
+def _make_predictor(algorithm: SearchAlgorithm) -> Callable[[int], Predictor] | None:
+    if isinstance(algorithm, WeakNAS | ProxyBO):
+        return algorithm.make_predictor
+    if isinstance(algorithm, NeuralPredictorSearch) and not algorithm.two_stage:
+        return algorithm.make_predictor
+    if isinstance(algorithm, StructuralBO):
+        return partial(RegretProcess, algorithm.space)
+    return None
+
+
+def _num_fitted(algorithm: SearchAlgorithm) -> int | None:
+    """Of an algorithm that was told all trials."""
+    if not isinstance(algorithm, NeuralPredictorSearch):
+        return None
+    successes = [i for i, trial in enumerate(algorithm.trials, 1) if trial.score is not None]
+    return max([algorithm.num_initial, *successes[1:2]])
+
+
+def _costs(cost_model: CostModel, trials: Sequence[Trial]) -> dict[Architecture, Cost]:
+    found = cost_model.measure_all(np.array([trial.arch.choices for trial in trials]))
+    return {
+        trial.arch: Cost(int(params), int(macs))
+        for trial, params, macs in zip(trials, found["params"], found["macs"], strict=True)
+    }
+
+
+def _command(args: Mapping[str, Any], *, has_networks: bool) -> str:
+    """A command of the same settings; what was read from ``--config`` is among them.
+
+    Args:
+        args: The resolved options of the run.
+        has_networks: Whether it was of a supernet; otherwise some options must not be given.
+    """
+    words = ["supernet-search"]
+    for name, value in args.items():
+        option = name.replace("_", "-")
+        is_out_of_place = name in _OF_NETWORKS and not has_networks
+        if name == "config" or value is None or is_out_of_place:
+            continue
+        if isinstance(value, bool):
+            if value or name in _CAN_BE_TURNED_OFF:
+                words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{option}", *map(str, values)]
+    return shlex.join(words)

@@ -1,0 +1,1 @@
+"""The commands of supernets and the options they share."""

@@ -1,0 +1,256 @@
+"""What the commands share: YAML defaults, one-line errors, ``args.json``, the closing JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import setup_default_logging
+
+import supernets.runtime.option_types as kinds
+from supernets.cli.command_parser import (
+    USAGE_ERROR,
+    CommandParser,
+    add_config_option,
+    did_you_mean,
+)
+from supernets.cli.config_file import read_boolean, read_config
+from supernets.data.image_loader import UnreadableImage
+from supernets.export.files import ExportError
+from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.outputs import OutputError, Outputs, one_line
+from supernets.runtime.progress import without_bars
+from supernets.runtime.signals import signals_as_interrupt
+from supernets.runtime.versions import git_commit, versions
+
+_logger = logging.getLogger(__name__)
+
+#: Our own packages, which ``--verbose`` is about.
+PACKAGES = ("supernets", "estimators", "search")
+#: Exit status of a run that was asked to stop and can be continued, as a shell reports Ctrl-C.
+INTERRUPTED = 130
+
+
+def add_machine_options(group: argparse._ArgumentGroup) -> None:
+    """Adds what every command asks about the machine: workers, device, threads."""
+    add = group.add_argument
+    add(
+        "--num-workers",
+        type=kinds.WORKERS,
+        default=2,
+        metavar="N",
+        help="for decoding (default: 2)",
+    )
+    add_device_options(group)
+
+
+def add_device_options(group: argparse._ActionsContainer) -> None:
+    """Adds what to compute on: device, threads."""
+    add = group.add_argument
+    add(
+        "--device",
+        type=kinds.name,
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, cuda:N, mps, xpu … (default: auto)",
+    )
+    add(
+        "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"
+    )
+
+
+def add_amp_option(group: argparse._ArgumentGroup) -> None:
+    """Adds ``--amp`` and ``--no-amp``; None if neither is given."""
+    group.add_argument(
+        "--amp",
+        action=argparse.BooleanOptionalAction,
+        help="bfloat16 autocast (default: where the hardware has it)",
+    )
+
+
+def parse_args(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Parses ``argv``, with the defaults replaced by those of ``--config FILE``.
+
+    Values of the file go through the same types and choices as flags do. An unknown key, or a value
+    that does not fit, ends the program as a wrong flag does.
+
+    Args:
+        parser: With ``add_config_option`` applied.
+        argv: Arguments without the program's name; None for those of this process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = CommandParser(parser.prog, add_help=False)
+    add_config_option(first)
+    known, _ = first.parse_known_args(arguments)
+    if known.config is None:
+        return parser.parse_args(arguments)
+    configured = _config_arguments(parser, known.config)
+    if not {"--quiet", "--verbose"}.isdisjoint(arguments):  # either wins over both of the file
+        configured = [word for word in configured if word not in ("--quiet", "--verbose")]
+    return parser.parse_args([*configured, *arguments])
+
+
+def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
+    try:
+        options = read_config(path)
+    except ValueError as error:
+        parser.error(str(error))
+    actions = {
+        name.removeprefix("--").replace("-", "_"): (name, action)
+        for action in parser._actions
+        for name in action.option_strings
+        if name.startswith("--") and action.dest not in ("help", "config", "version")
+    }
+    arguments: list[str] = []
+    for key, value in options.items():
+        if key.replace("-", "_") not in actions:
+            meant = did_you_mean(key, [*actions, *(n.replace("_", "-") for n in actions)])
+            parser.error(
+                f"{path} has an unknown option {key!r}; {meant or 'see --help for those there are'}"
+            )
+        name, action = actions[key.replace("-", "_")]
+        if value is None:
+            continue
+        if action.nargs == 0:
+            is_on = None if isinstance(value, list) else read_boolean(value)
+            if is_on is None:
+                parser.error(f"{path}: {key} must be true or false, got {value!r}")
+            if isinstance(action, argparse.BooleanOptionalAction):
+                arguments.append(name if is_on else name.replace("--", "--no-", 1))
+            else:
+                arguments.extend([name] if is_on else [])
+        elif isinstance(value, list):
+            if action.nargs is None:
+                parser.error(f"{path}: {key} takes one value, got {value}")
+            if any(item.startswith("--") for item in value):
+                parser.error(f"{path}: {key} must be a list of values, got options in {value}")
+            arguments.extend([name, *value])
+        else:
+            arguments.append(f"{name}={value}")
+    return arguments
+
+
+def run_command(
+    program: str,
+    prepare: Callable[[Outputs], Callable[[], int]],
+    *,
+    quiet: bool | None = None,
+    verbose: bool | None = None,
+) -> int:
+    """Runs a command whose user errors all come from preparation, before any work starts.
+
+    A preparation that fails or is interrupted leaves no file and no folder. The error of a file, at
+    any time, is one line.
+
+    Args:
+        program: Name for error messages.
+        prepare: Checks and builds everything; names what will be written; raises ValueError for a
+            user's mistake; returns the work.
+        quiet: Whether to show no progress and log warnings only.
+        verbose: Whether to log in detail.
+
+    Returns:
+        The exit status: the work's, 2 after a one-line error, or 130 after a Ctrl-C or SIGTERM that
+        the work did not turn into a stop of its own.
+    """
+    try:
+        with _console_logging(quiet, verbose), signals_as_interrupt(), Outputs() as outputs:
+            try:
+                with _data_told_at_the_end():
+                    work = prepare(outputs)
+                outputs.create()
+            except ValueError as error:
+                return fail(program, error)
+            outputs.keep()
+            return work()
+    except (UnreadableImage, ExportError, OutputError) as error:
+        return fail(program, error)
+    except BrokenPipeError:  # nobody reads the result, as where `head` has ended
+        with suppress(OSError):  # Python would try to write what is left when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail(program, OutputError("The result could not be printed; the work is done."))
+    except OSError as error:
+        return fail(program, OutputError(one_line(error)))
+    except KeyboardInterrupt:
+        print_result({"status": "interrupted"})
+        return INTERRUPTED
+
+
+@contextmanager
+def _console_logging(quiet: bool | None, verbose: bool | None) -> Iterator[None]:
+    """Logs to stderr for as long as a command runs; a second one in this process starts afresh."""
+    root, own = logging.getLogger(), [logging.getLogger(name) for name in PACKAGES]
+    handlers, level = root.handlers[:], root.level
+    setup_default_logging(logging.WARNING if quiet else logging.INFO)
+    for logger in own:
+        logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
+    try:
+        with without_bars() if quiet else nullcontext():
+            yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for logger in own:
+            logger.setLevel(logging.NOTSET)
+
+
+@contextmanager
+def _data_told_at_the_end() -> Iterator[None]:
+    """Holds back the line on opened data until no error can follow, which is to be the only one."""
+    held: list[logging.LogRecord] = []
+    logger = logging.getLogger("supernets.data.loaders")
+
+    def hold(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.INFO:
+            held.append(record)
+        return record.levelno != logging.INFO
+
+    logger.addFilter(hold)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hold)
+    for record in held:
+        logger.handle(record)
+
+
+def fail(program: str, error: Exception) -> int:
+    """Prints a one-line error and gives back the exit status for a user's mistake."""
+    _logger.debug("Where the error comes from:", exc_info=error)
+    print(f"{program}: error: {error}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def write_args(output: Path, args: Mapping[str, Any]) -> None:
+    """Writes ``args.json``: the resolved options, versions, and the git commit if there is one."""
+    record = {"args": dict(args), "versions": versions(), "git_commit": git_commit()}
+    with atomic_write(output / "args.json") as file:
+        file.write(json.dumps(record, indent=2, default=str) + "\n")
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """Prints the JSON block that every command ends with on stdout."""
+    logging.shutdown()
+    print(json.dumps(result, indent=2, default=str), flush=True)
+
+
+def set_threads(num_threads: int | None) -> None:
+    """Sets the number of CPU threads; None leaves PyTorch's own choice.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if num_threads is not None:
+        if num_threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {num_threads}.")
+        torch.set_num_threads(num_threads)

@@ -1,0 +1,189 @@
+"""What ``supernet-retrain`` starts from: an exported subnet, or an architecture alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from supernets.cli.export import read_notation
+from supernets.data.loaders import TimmAugmentation, TimmOptions, is_known
+from supernets.export.files import RECORD
+from supernets.export.folder import load_subnet, read_subnet_record
+from supernets.networks.factory import SPACES, SUPERNET_ONLY, create_space, create_supernet
+from supernets.networks.nasnet_subnet import STEMS, default_stem
+from supernets.runtime.foreign_fields import check_field, fields_of, naming_field
+
+
+@dataclass(frozen=True)
+class Source:
+    """An architecture, and what is known of a network of it.
+
+    Args:
+        name: What the user gave, for messages.
+        space: Name of the search space.
+        architecture: In the space's notation.
+        settings: Of the network: those it was exported with, or the space's defaults.
+        provenance: What the record of a training says of where the network came from.
+        data: What the record of an export says of its data; None of an architecture alone.
+        weights: The exported network, with its weights; None of an architecture alone.
+        weights_sha256: Checksum of their file, as the record of the export has it.
+    """
+
+    name: str
+    space: str
+    architecture: str
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    data: Mapping[str, Any] | None = None
+    weights: nn.Module | None = None
+    weights_sha256: str | None = None
+
+    @classmethod
+    def of_subnet(cls, folder: Path, space: str | None = None) -> Source:
+        """Reads an exported subnet.
+
+        Args:
+            folder: Of the export.
+            space: Name of the space it is expected to be of; None for any.
+
+        Raises:
+            ValueError: If it cannot be read, or is of another space.
+        """
+        weights, record = load_subnet(folder), read_subnet_record(folder)
+        if space not in (None, record["space"]):
+            raise ValueError(
+                f"{folder} is a subnet of space {record['space']!r}, not {space!r}; leave --space "
+                "out or pass another --subnet."
+            )
+        return cls(
+            name=str(folder),
+            space=record["space"],
+            architecture=record["architecture"],
+            settings=record["settings"],
+            provenance={"subnet": str(folder), "exported": record["provenance"]},
+            data=record["data"],
+            weights=weights,
+            weights_sha256=record["weights_sha256"],
+        )
+
+    @classmethod
+    def of_architecture(cls, text: str, space: str | None = None) -> Source:
+        """Reads an architecture from its notation or from the ``best.json`` of a search.
+
+        Args:
+            text: The notation, or the path of the file.
+            space: Name of the search space; None for that of the file.
+
+        Raises:
+            ValueError: If it cannot be read, is of another space, or there are no networks of its
+                space or of its resolution.
+        """
+        found, notation, trial = read_notation(text)
+        if found is not None and space not in (None, found):
+            raise ValueError(
+                f"{text} is from space {found!r}, not {space!r}; leave --space out or pass "
+                "another --arch."
+            )
+        name = found or space
+        if name is None:
+            raise ValueError(
+                f"--arch in a space's notation needs --space; choose from {', '.join(SPACES)}."
+            )
+        if name not in SPACES:
+            raise ValueError(
+                f"{text} is from space {name!r}, which has no networks to train; those that have "
+                f"are {', '.join(SPACES)}."
+            )
+        if name == "mobilenetv3" and ";r=" in notation:
+            raise ValueError(
+                f"{notation!r} has one of the resolutions that its supernet searched; export it "
+                "and pass --subnet, or leave ';r=…' out and pass that as --image-size."
+            )
+        search_space = create_space(name)
+        arch = search_space.parse(notation)
+        with torch.device("meta"):  # no weights are needed to know the defaults
+            defaults = create_supernet(name, num_classes=2).settings
+        return cls(
+            name=text,
+            space=name,
+            architecture=search_space.format(arch),
+            settings={k: v for k, v in defaults.items() if k not in SUPERNET_ONLY},
+            provenance={"arch": text, **({"trial": trial} if trial else {})},
+        )
+
+    def network_settings(
+        self,
+        num_classes: int,
+        input_size: tuple[int, int, int],
+        sizes: Mapping[str, Any],
+        *,
+        keep_weights: bool,
+    ) -> dict[str, Any]:
+        """The settings of the network to train: these, but for the data and what was asked for.
+
+        Args:
+            num_classes: Of the data.
+            input_size: Of the data, as (channels, height, width).
+            sizes: The settings that were asked for.
+            keep_weights: Whether the network starts from the exported weights.
+
+        Raises:
+            ValueError: If the images call for another stem than that of the export.
+        """
+        settings = {
+            **self.settings,
+            "num_classes": num_classes,
+            "input_size": input_size,
+            **sizes,
+        }
+        if "stem" in self.settings and "stem" not in sizes and not keep_weights:
+            old, stem = self.settings["input_size"], default_stem(input_size)
+            if self.weights is None:
+                settings["stem"] = stem
+            elif default_stem(old) != stem:
+                raise ValueError(
+                    f"{self.name} has stem {settings['stem']} for images of {old[1]} pixels, these "
+                    f"have {input_size[1]}; pass --stem {' or --stem '.join(STEMS)}."
+                )
+        return settings
+
+
+def recorded_options(
+    subnet: Path, stored: Mapping[str, Any], *, by_fraction: bool
+) -> dict[str, Any]:
+    """The data options that open the data of a record again, by name.
+
+    Args:
+        subnet: The folder of the export, for messages.
+        stored: What its record says of the data.
+        by_fraction: Whether another size of the val split was asked for.
+
+    Raises:
+        ValueError: If it does not say enough, or what could not be opened.
+    """
+    if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
+        raise ValueError(f"{subnet} does not say what it was trained on; pass --dataset.")
+    path, folder = subnet / RECORD, stored.get("data_dir")
+    check_field(is_known(stored["dataset"]), path, "dataset", "a known one", stored["dataset"])
+    check_field(folder is None or isinstance(folder, str), path, "data_dir", "a folder", folder)
+    with fields_of(path), naming_field(path, "data"):  # refuses what would not open
+        TimmAugmentation(**stored.get("augmentation", {}))
+        TimmOptions(**stored.get("timm_options", {}))
+    return {
+        "dataset": stored["dataset"],
+        "image_size": stored["image_size"],
+        "val_fraction": stored["val_fraction"],
+        # the number would win over a fraction
+        "num_val": stored.get("requested_num_val") if not by_fraction else None,
+        "split_seed": stored["seed"],
+        "cutout": stored.get("cutout"),
+        "data_dir": None if folder is None else Path(folder),
+        "skip_bad_images": bool(stored.get("skip_bad_images")),
+        **stored.get("augmentation", {}),
+        **stored.get("timm_options", {}),
+    }

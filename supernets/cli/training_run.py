@@ -1,0 +1,359 @@
+"""What the two commands that train share: options, the device, and the run around the loop."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import supernets.runtime.option_types as kinds
+from supernets.cli.command_line import (
+    INTERRUPTED,
+    add_amp_option,
+    add_machine_options,
+    fail,
+    print_result,
+    write_args,
+)
+from supernets.cli.data_options import data_arguments
+from supernets.data.loaders import NOT_DECISIVE, Loaders, create_loaders
+from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.device import resolve_device
+from supernets.runtime.distributed import (
+    Ranks,
+    all_ranks_have,
+    start_process_group,
+    stop_process_group,
+)
+from supernets.runtime.foreign_fields import ForeignFileError
+from supernets.runtime.outputs import saying_what_is_safe
+from supernets.training.loop import TrainingError, TrainResult
+from supernets.training.supernet_config import SCHEDULES
+
+
+def add_recipe_options(
+    group: argparse._ArgumentGroup, *, weight_decay: float, warmup_lr: float
+) -> None:
+    """Adds the options of a recipe that mean the same to both commands.
+
+    Args:
+        group: Where to.
+        weight_decay: Default of ``--weight-decay``.
+        warmup_lr: Default of ``--warmup-lr``.
+    """
+    add = group.add_argument
+    add(
+        "--opt",
+        type=kinds.name,
+        default="sgd",
+        metavar="NAME",
+        help="timm optimizer (default: sgd)",
+    )
+    add(
+        "--weight-decay",
+        type=kinds.NON_NEGATIVE,
+        default=weight_decay,
+        metavar="WD",
+        help=f"(default: {weight_decay:g})",
+    )
+    add(
+        "--decay-bn-bias",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="weight decay on BatchNorm and biases too (default: yes)",
+    )
+    add("--sched", choices=SCHEDULES, default="cosine", help="schedule (default: cosine)")
+    add(
+        "--warmup-lr",
+        type=kinds.NON_NEGATIVE,
+        default=warmup_lr,
+        metavar="LR",
+        help=f"where the warm-up starts (default: {warmup_lr:g})",
+    )
+    add("--label-smoothing", type=kinds.RATE, default=0.0, metavar="S", help="(default: 0)")
+    add(
+        "--mixup",
+        type=kinds.ALPHA,
+        default=0.0,
+        metavar="A",
+        help="alpha of mixup (default: 0, off)",
+    )
+    add(
+        "--cutmix",
+        type=kinds.ALPHA,
+        default=0.0,
+        metavar="A",
+        help="alpha of CutMix (default: 0, off)",
+    )
+    add(
+        "--dropout",
+        type=kinds.RATE,
+        default=0.0,
+        metavar="P",
+        help="before the classifier; in a sandwich of the largest path only (default: 0)",
+    )
+    add(
+        "--drop-path",
+        type=kinds.RATE,
+        default=0.0,
+        metavar="P",
+        help="of the last block, less in earlier ones, likewise; of all operations in nasnet and "
+        "darts (default: 0)",
+    )
+    add(
+        "--clip-grad",
+        type=kinds.POSITIVE,
+        metavar="NORM",
+        help="largest gradient norm (default: none)",
+    )
+    add(
+        "--clip-value",
+        type=kinds.POSITIVE,
+        metavar="V",
+        help="largest gradient value (default: none)",
+    )
+    add(
+        "--ema-decay",
+        type=kinds.FRACTION,
+        metavar="D",
+        help="average the weights (default: no average)",
+    )
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser, *, with_resume: bool = True
+) -> argparse._ArgumentGroup:
+    """Adds where a run's files go, how it resumes and what it runs on; gives back the group.
+
+    Args:
+        parser: Where to.
+        with_resume: Whether a run is only continued on request; otherwise by the same command.
+    """
+    group = parser.add_argument_group("run")
+    add = group.add_argument
+    add(
+        "--output",
+        type=kinds.path,
+        metavar="DIR",
+        help="folder for all files of the run (required)",
+    )
+    if with_resume:
+        add("--resume", action="store_true", help="continue the run in --output (default: no)")
+        add(
+            "--auto-resume",
+            action="store_true",
+            help="continue the run in --output if there is one, for what starts a command again by "
+            "itself: torchrun --max-restarts, schedulers (default: no)",
+        )
+    add(
+        "--checkpoint-minutes",
+        type=kinds.MINUTES,
+        default=10.0,
+        metavar="MIN",
+        help="between checkpoints within an epoch (default: 10)",
+    )
+    add_machine_options(group)
+    add_amp_option(group)
+    add(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="memory format (default: yes)",
+    )
+    return group
+
+
+def check_run_options(args: argparse.Namespace) -> None:
+    """Makes sure that the options of ``add_run_options`` are there and in range.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if args.output is None:
+        raise ValueError("--output is required: the folder for the run's files.")
+    if getattr(args, "resume", False) and args.auto_resume:
+        raise ValueError("--resume wants a run to continue, --auto-resume does not; give one.")
+    if not args.checkpoint_minutes > 0:
+        raise ValueError(f"--checkpoint-minutes must be positive, got {args.checkpoint_minutes}.")
+
+
+def open_data(
+    args: argparse.Namespace, *, seed: int, device: torch.device, ranks: Ranks
+) -> Loaders:
+    """Opens the data of the options of data, batch size and workers.
+
+    Args:
+        args: With the options of a command that trains; ``dataset`` is given.
+        seed: Of splits, order and augmentation.
+        device: Where minibatches are wanted.
+        ranks: This process among those of ``torchrun``.
+
+    Raises:
+        ValueError: As ``data_arguments`` and ``create_loaders``.
+    """
+    loaders = create_loaders(
+        **data_arguments(args, args.dataset),
+        batch_size=args.batch_size,
+        seed=seed,
+        device=device,
+        num_workers=args.num_workers,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    return replace(loaders, data_dir=args.data_dir, skip_bad_images=args.skip_bad_images)
+
+
+def device_of_rank(name: str, ranks: Ranks) -> torch.device:
+    """The device ``--device`` asks for; under torchrun each process has an accelerator of its own.
+
+    Raises:
+        ValueError: If the name is unknown or this machine has no such device.
+    """
+    device = resolve_device(name)
+    if ranks.world_size == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ValueError(
+            f"Several processes train together on cuda or cpu, not on {device.type}; use --device "
+            "cpu, or one process."
+        )
+    return resolve_device(f"cuda:{ranks.local_rank}") if name in ("auto", "cuda") else device
+
+
+def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:
+    """Whether the run continues another, as ``--resume`` and ``--auto-resume`` say.
+
+    Args:
+        args: With the options of ``add_run_options``.
+        checkpoints: Files of which a run that has begun has at least one.
+
+    Raises:
+        ValueError: If there is one that is not to be continued.
+    """
+    has_begun = any(file.exists() for file in checkpoints)
+    if has_begun and not args.resume and not args.auto_resume:
+        raise already_trained(args.output)
+    return has_begun or bool(args.resume)
+
+
+def already_trained(output: Path) -> ValueError:
+    """The error for an output folder that holds a training which is not to be resumed."""
+    return ValueError(
+        f"{output} already holds a training; add --resume to continue it, "
+        "or choose another --output."
+    )
+
+
+def check_same_settings(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Makes sure that a training is resumed with what it was started with.
+
+    Args:
+        folder: Of the training, for the message.
+        stored: All that decides the result, by name, as the checkpoint has it.
+        given: The same of this run.
+
+    Raises:
+        ValueError: If they differ; names all that does.
+    """
+    differing = [
+        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
+        for name in dict.fromkeys([*stored, *given])
+        if name not in NOT_DECISIVE and stored.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} was trained with {', '.join(differing)}; "
+            "resume with the settings it was started with, or use a new --output."
+        )
+
+
+def run_training(
+    program: str,
+    output: Path,
+    args: Mapping[str, Any],
+    splits: Mapping[str, NDArray[np.int64]],
+    train: Callable[[], TrainResult],
+    *,
+    ranks: Ranks,
+    device: torch.device,
+    resumed_at: Sequence[int] = (),
+    hand_over: Callable[[], Mapping[str, Any]] | None = None,
+    how_to_continue: str = "the same command with --resume",
+) -> int:
+    """Writes what describes the run, trains, and prints how it ended.
+
+    Args:
+        program: Name for error messages.
+        output: Folder of the run.
+        args: The resolved options, for ``args.json``.
+        splits: Indices of the images of each split, for ``splits.npz``.
+        train: The training, within the process group.
+        ranks: This process among those of ``torchrun``.
+        device: Where it trains.
+        resumed_at: Where the checkpoint is that this process found; of all processes the same.
+        hand_over: What the main process does with a finished training; gives back what to print of
+            it.
+        how_to_continue: Printed of one that was asked to stop.
+
+    Returns:
+        The exit status.
+    """
+    if ranks.is_main:
+        with _saying_how_to_go_on(output, how_to_continue):
+            write_args(output, args)
+            with atomic_write(output / "splits.npz", "wb") as file:
+                np.savez_compressed(file, **splits)  # type: ignore[arg-type]
+    start_process_group(ranks, device)
+    try:
+        if not all_ranks_have(tuple(resumed_at)):
+            return fail(
+                program,
+                ValueError(
+                    f"The processes found different checkpoints in --output {output}; it must be "
+                    "one folder that all machines share."
+                ),
+            )
+        with _saying_how_to_go_on(output, how_to_continue):
+            result = train()
+    except (ForeignFileError, TrainingError) as error:
+        return fail(program, error)
+    finally:
+        stop_process_group()
+    if ranks.is_main:
+        block: dict[str, Any] = {
+            "status": "finished" if result.is_finished else "interrupted",
+            "checkpoint": result.checkpoint,
+            "epochs": result.epochs,
+            "steps": result.steps,
+            **({"last_epoch": result.history[-1]} if result.history else {}),
+        }
+        if not result.is_finished:
+            block["continue"] = how_to_continue
+        elif hand_over is not None:
+            with (
+                _saying_how_to_go_on(output, how_to_continue),
+                saying_what_is_safe(lambda: f"The training is finished: {result.checkpoint}."),
+            ):
+                block.update(hand_over())
+        print_result(block)
+    return 0 if result.is_finished else INTERRUPTED
+
+
+@contextmanager
+def _saying_how_to_go_on(output: Path, how_to_continue: str) -> Iterator[None]:
+    """Adds to the error of a file what continues the run once that is mended."""
+
+    def describe() -> str:
+        has_begun = any(output.glob("last.pt")) or any(output.glob("*/last.pt"))
+        command = how_to_continue if has_begun else "the same command again"
+        return f"Free space, or mend what is wrong there, and go on with {command}."
+
+    with saying_what_is_safe(describe):
+        yield

@@ -1,0 +1,1 @@
+"""Images, their splits, and the loaders of minibatches."""

@@ -1,0 +1,126 @@
+"""Subnets of a supernet as folders, with inherited weights: what ``supernet-export`` writes.
+
+See ``subnet_folder`` for what such a folder is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supernets.cost.analytic import CostModel
+from supernets.data.loaders import Loaders
+from supernets.export.files import check_export_target
+from supernets.export.folder import write_subnet_folder
+from supernets.export.formats import choose_formats
+from supernets.networks.base import Supernet
+from supernets.networks.batchnorm import recalibrate_bn
+from supernets.networks.factory import SUPERNET_ONLY
+from supernets.runtime.versions import versions
+from supernets.spaces import Architecture
+from supernets.training.evaluation import evaluate
+
+#: What a record says of the data: enough to open the same splits again.
+DATA_KEYS = (
+    "dataset",
+    "image_size",
+    "mean",
+    "std",
+    "class_names",
+    "val_fraction",
+    "requested_num_val",
+    "seed",
+    "split_digest",
+    "cutout",
+    "augmentation",
+    "timm_options",
+    "found",
+)
+
+
+def export_subnet(
+    supernet: Supernet,
+    arch: Architecture,
+    loaders: Loaders,
+    output: str | Path,
+    *,
+    device: torch.device,
+    recalibrate_batches: int = 50,
+    formats: Sequence[str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Writes the folder of a subnet with inherited weights, and proves that it loads.
+
+    BatchNorm is made affine and tracked and its statistics are recalibrated on train images; the
+    accuracy is then measured on the test split, once. The folder appears whole or not at all.
+
+    Args:
+        supernet: Trained supernet; only read.
+        arch: What to export.
+        loaders: Of the data the supernet was trained on.
+        output: The folder, missing or empty.
+        device: Where to run.
+        recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
+        formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
+            that the space has and the installed packages write.
+        provenance: Plain values recorded in ``subnet.json``, absolute paths without their folders.
+        overwrite: Whether an export in ``output`` is replaced: the files it is made of, no others.
+
+    Returns:
+        What ``subnet.json`` holds.
+
+    Raises:
+        ValueError: If ``output`` holds something else, a format cannot be written, or a number is
+            out of range.
+        RuntimeError: If a reloaded network computes other logits.
+    """
+    output = Path(output)
+    check_export_target(output, overwrite=overwrite)
+    formats = choose_formats(formats, supernet.space.name)
+    supernet.space.validate(arch)
+    num_batches = min(recalibrate_batches, len(loaders.train_eval))
+    subnet = supernet.to_standalone(supernet.extract(arch)).to(device)
+    recalibrate_bn(subnet, loaders.train_eval, num_batches)
+    test = evaluate(subnet, loaders.test, device=device)
+    cost = CostModel(supernet).measure(arch)
+    subnet = subnet.cpu().to(memory_format=torch.contiguous_format).eval()
+    record = {
+        "space": supernet.space.name,
+        "architecture": supernet.space.format(arch),
+        "settings": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "cost": {"params": cost.params, "macs": cost.macs},
+        "metrics": {
+            "test_top1": test.top1,
+            "test_loss": test.loss,
+            "num_test_images": test.num_images,
+        },
+        "data": data_record(loaders),
+        "recalibration": {
+            "split": "train",
+            "transforms": "those of the test split",
+            "num_batches": num_batches,
+            "num_images": loaders.train_eval.num_images
+            if num_batches == len(loaders.train_eval)
+            else num_batches * loaders.train_eval.batch_size,
+            "seed": loaders.settings["seed"],
+        },
+        "provenance": dict(provenance or {}),
+        "versions": versions(),
+    }
+    return write_subnet_folder(
+        output, subnet, record, loaders.input_size, formats=formats, overwrite=overwrite
+    )
+
+
+def data_record(loaders: Loaders) -> dict[str, Any]:
+    """What a record says of the data; of a folder only a name that means no single machine."""
+    record = {key: loaders.settings[key] for key in DATA_KEYS if key in loaders.settings}
+    if loaders.data_dir is not None and not loaders.data_dir.is_absolute():
+        record["data_dir"] = str(loaders.data_dir)
+    if loaders.skip_bad_images:
+        record["skip_bad_images"] = True
+    return record

@@ -1,0 +1,177 @@
+"""NAS-Bench-201 with every operation of every edge at once, for differentiable searches.
+
+Papers: NAS-Bench-201, https://arxiv.org/abs/2001.00326; and see ``supernets.networks.relaxed``.
+
+Differs from the benchmark's own search networks:
+
+1. Convolutions never have a bias (theirs do where BatchNorm is not affine).
+2. The weight of a convolution is the scale of its BatchNorm, and the edges leaving a node share
+   one ReLU and one average pool of it; the values are the same.
+
+Expected MACs, of ``--macs-penalty`` and the log, count every edge as the benchmark does
+(``Supernet.benchmark_count``), where those of an architecture are of what its output depends on: in
+a mixture every edge is alive, and the penalty is linear in the weights. Where an architecture
+leaves edges unreached, its own MACs are fewer.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from supernets.networks.nasbench201 import (
+    BN_POLICIES,
+    KERNELS,
+    BNMode,
+    BNSettings,
+    ConvBN,
+    NASBench201Supernet,
+    Skeleton,
+)
+from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
+from supernets.spaces import Architecture
+from supernets.spaces.nasbench201 import AVG_POOL, EDGES, OPS, SKIP
+
+
+class RelaxedNASBench201(RelaxedNetwork):
+    """The 15,625 cells as one mixture.
+
+    With one partial channel and all operations alive its weights have the names, shapes and meaning
+    of those of ``NASBench201Supernet``.
+
+    Args:
+        num_classes: Number of logits.
+        channels: Width of the first stage, C.
+        cells_per_stage: Cells per stage, N.
+        input_size: Images as (channels, height, width).
+        bn_mode: BatchNorm policy of ``NASBench201Supernet``; cells must not be affine.
+        alive: As ``RelaxedNetwork``.
+        partial_channels: As ``RelaxedNetwork``; has to divide ``channels``.
+
+    Raises:
+        ValueError: As ``NASBench201Supernet``; or if cells are affine, the channels cannot be
+            parted, or ``alive`` is of another shape.
+    """
+
+    cells = ("cell",)
+    edges = tuple(f"{target}<-{source}" for source, target in EDGES)
+    ops = OPS
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int = 16,
+        cells_per_stage: int = 5,
+        input_size: tuple[int, int, int] = (3, 32, 32),
+        bn_mode: BNMode = "ref",
+        alive: NDArray[np.bool_] | None = None,
+        partial_channels: int = 1,
+    ) -> None:
+        with torch.device("meta"):  # its weights are not needed
+            supernet = NASBench201Supernet(
+                num_classes=num_classes,
+                channels=channels,
+                cells_per_stage=cells_per_stage,
+                input_size=input_size,
+                bn_mode=bn_mode,
+            )
+        super().__init__(supernet, alive, partial_channels)
+        policy = BN_POLICIES[bn_mode]
+        if policy.cell.affine:
+            raise ValueError(
+                f"Cells whose BatchNorm is affine, as with bn_mode {bn_mode!r}, can scale what "
+                "their operations are weighted with; choose another bn_mode."
+            )
+        self.skeleton = Skeleton(
+            lambda width: RelaxedCell(width, self.alive[0], policy.cell, partial_channels),
+            num_classes=num_classes,
+            channels=channels,
+            cells_per_stage=cells_per_stage,
+            in_channels=input_size[0],
+            bn_policy=policy,
+        )
+
+    def forward(self, x: Tensor, op_weights: Tensor) -> Tensor:
+        """(N, C, H, W) images to (N, num_classes) logits."""
+        (weights,) = self._scalars(op_weights)
+        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, weights)))
+
+    def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The heaviest operation of every edge, ``none`` as any other: (1, 6)."""
+        chosen: NDArray[np.int64] = np.where(self.alive, op_weights, -np.inf).argmax(axis=2)
+        return chosen
+
+    def architecture(self, chosen: NDArray[np.int64]) -> Architecture:
+        """The cell of operations (1, 6)."""
+        return Architecture(self.space.name, tuple(chosen[0].tolist()))
+
+    def op_macs(self) -> NDArray[np.int64]:
+        """Of a convolution, in all cells, wherever it is reached; the other operations are free."""
+        choices = np.zeros((1 + self.alive.size, len(EDGES)), np.int64)  # the first has no cells
+        rows = choices[1:].reshape(len(EDGES), len(OPS), len(EDGES))
+        for edge in range(len(EDGES)):
+            rows[edge, :, edge] = np.arange(len(OPS))
+        _, macs = self.supernet.benchmark_count(choices)
+        table: NDArray[np.int64] = (macs[1:] - macs[0]).reshape(self.alphas_shape)
+        return table
+
+
+class RelaxedCell(nn.Module):
+    """A cell whose edges are weighted sums of operations.
+
+    Args:
+        channels: Width of every node.
+        alive: Which operations there are, bool (num_edges, num_ops).
+        bn: BatchNorm settings, not affine.
+        partial_channels: As ``RelaxedNetwork``.
+    """
+
+    def __init__(
+        self, channels: int, alive: NDArray[np.bool_], bn: BNSettings, partial_channels: int
+    ) -> None:
+        super().__init__()
+        self.partial_channels = partial_channels
+        width = channels // partial_channels
+        self.edges = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    str(op): ConvBN(width, width, kernel_size, bn)
+                    for op, kernel_size in KERNELS.items()
+                    if edge_alive[op]
+                }
+            )
+            for edge_alive in alive
+        )
+
+    def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
+        """(N, channels, H, W) to the same shape."""
+        *_, output = run_edges(
+            [x],
+            EDGES,
+            weights,
+            self.partial_channels,
+            read=lambda _, value: _Node(value, self.partial_channels),
+            operate=self._operate,
+        )
+        return output
+
+    def _operate(self, source: _Node, edge: int, op: int, weight: Tensor) -> Tensor | None:
+        if op in KERNELS:
+            conv_bn = cast(ConvBN, cast(nn.ModuleDict, self.edges[edge])[str(op)])
+            return conv_bn.bn.scaled(conv_bn.conv(source.relu), weight)
+        if op == SKIP:
+            return source.x * weight
+        return source.pool * weight if op == AVG_POOL else None
+
+
+class _Node(State):
+    @cached_property
+    def pool(self) -> Tensor:
+        return F.avg_pool2d(self.x, 3, 1, 1, count_include_pad=False)

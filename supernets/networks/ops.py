@@ -1,0 +1,104 @@
+"""The operations of NASNet and DARTS cells.
+
+Paper: DARTS: Differentiable Architecture Search, https://arxiv.org/abs/1806.09055
+
+Differs from the authors' code:
+
+1. Pools are not followed by BatchNorm in search, as in the networks trained afterwards.
+2. ``FactorizedReduce`` also takes images of odd sides.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernets.networks.batchnorm import BatchNorm2d
+
+#: Kernel sizes of separable and of dilated convolutions, and how many are applied in a row.
+SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
+DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
+SKIP = "skip_connect"
+
+
+def create_op(name: str, channels: int, stride: int, *, affine: bool) -> nn.Module:
+    """Builds an operation that keeps the width and divides the sides by ``stride``, rounding up.
+
+    Args:
+        name: One of ``supernets.spaces.nasnet.OPS``.
+        channels: Width of its input and output.
+        stride: 1 or 2.
+        affine: Whether BatchNorm has weights and biases.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name in SEPARABLE:
+        return nn.Sequential(
+            *_separable(channels, SEPARABLE[name], stride, affine=affine),
+            *_separable(channels, SEPARABLE[name], 1, affine=affine, inplace=True),
+        )
+    if name in DILATED:
+        return nn.Sequential(
+            *_separable(channels, DILATED[name], stride, affine=affine, dilation=2)
+        )
+    if name == SKIP:
+        return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+    if name == "max_pool_3x3":
+        return nn.MaxPool2d(3, stride, padding=1)
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    raise ValueError(f"Unknown operation {name!r}.")
+
+
+def _separable(
+    channels: int,
+    kernel_size: int,
+    stride: int,
+    *,
+    affine: bool,
+    dilation: int = 1,
+    inplace: bool = False,  # where nothing else reads what the ReLU gets
+) -> list[nn.Module]:
+    """ReLU, depthwise and pointwise convolution, BatchNorm."""
+    padding = dilation * (kernel_size // 2)
+    depthwise = nn.Conv2d(
+        channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False
+    )
+    pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+    return [nn.ReLU(inplace), depthwise, pointwise, BatchNorm2d(channels, affine=affine)]
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, 1x1 convolution, BatchNorm: (N, in_channels, H, W) to (N, channels, H, W)."""
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(in_channels, channels, 1, bias=False),
+            BatchNorm2d(channels, affine=affine),
+        )
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the sides by two 1x1 convolutions of stride 2, one of them shifted by a pixel.
+
+    (N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2)).
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(in_channels, channels // 2, 1, stride=2, bias=False)
+        self.conv_2 = nn.Conv2d(in_channels, channels - channels // 2, 1, stride=2, bias=False)
+        self.bn = BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halves the sides."""
+        x = F.relu(x)
+        # an odd side has no last pixel to shift to; zeros take its place
+        padding = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
+        shifted = F.pad(x[:, :, 1:, 1:], padding) if any(padding) else x[:, :, 1:, 1:]
+        return cast(Tensor, self.bn(torch.cat([self.conv_1(x), self.conv_2(shifted)], dim=1)))

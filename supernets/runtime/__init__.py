@@ -1,0 +1,1 @@
+"""What a run stands on: files and their locks, devices, processes, signals, checked values."""

@@ -1,0 +1,1 @@
+"""Training: paths, one step, the loop around it, checkpoints, evaluation."""

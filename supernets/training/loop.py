@@ -1,0 +1,401 @@
+"""The loop all trainings share: schedule, clipping, averaged weights, stopping, resuming.
+
+What is trained, and what a step adds to the gradients, is a ``TrainingTask``. The loop draws
+nothing at random, and tasks draw from (seed, step) alone, so a run resumed from any checkpoint
+continues to the same bits on a CPU.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from supernets.data.loaders import Loader
+from supernets.runtime.atomic_write import remove_unfinished
+from supernets.runtime.distributed import (
+    Ranks,
+    all_reduce_gradients,
+    average_buffers,
+    broadcast_weights,
+)
+from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights
+from supernets.runtime.outputs import saying_what_is_safe
+from supernets.runtime.progress import hides_bars
+from supernets.runtime.signals import StopRequest
+from supernets.training.checkpoint_fields import check_progress
+from supernets.training.log import TrainingLog
+from supernets.training.optimizer_state import restore_optimizer
+
+_logger = logging.getLogger(__name__)
+
+#: Steps between reading losses back from an accelerator; a CPU reads them at once.
+READ_EVERY = 25
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where and why."""
+
+
+@dataclass
+class Progress:
+    """How far a training has come; stored in checkpoints."""
+
+    step: int = 0  # optimizer steps done
+    loss_sum: float = 0.0  # of this epoch's steps, nats
+    num_losses: int = 0
+    seconds: float = 0.0  # spent training this epoch
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Args:
+        is_finished: False if it was asked to stop; the checkpoint then continues it.
+        epochs: Whole epochs done.
+        steps: Optimizer steps done.
+        history: One row per epoch, as in ``summary.csv``.
+        checkpoint: The last checkpoint written.
+    """
+
+    is_finished: bool
+    epochs: int
+    steps: int
+    history: list[dict[str, float]]
+    checkpoint: Path
+
+
+class StepLosses(NamedTuple):
+    """Losses of one step, and what to call each in an error."""
+
+    losses: Tensor  # (num_losses,), nats, detached
+    names: tuple[str, ...]  # such as ", path <architecture>"; empty where there is but one
+
+
+class TrainingTask(abc.ABC):
+    """What is trained.
+
+    ``module`` is trained in place and is on the device of the minibatches.
+    """
+
+    module: nn.Module
+
+    @abc.abstractmethod
+    def add_gradients(self, x: Tensor, y: Tensor, step: int, weight: float) -> StepLosses:
+        """Adds the gradient of a minibatch times ``weight`` to the parameters' gradients.
+
+        Args:
+            x: Images (N, C, H, W).
+            y: Labels (N,).
+            step: Optimizer steps done so far.
+            weight: Factor on the gradient.
+        """
+
+    @abc.abstractmethod
+    def measure(self, averaged: nn.Module) -> dict[str, float]:
+        """Columns of ``summary.csv`` for an epoch that has ended, on the main process.
+
+        Args:
+            averaged: The module with averaged weights, or the module itself.
+        """
+
+    @abc.abstractmethod
+    def save(self, path: Path, averaged: nn.Module, **state: Any) -> None:
+        """Writes a checkpoint: the weights of ``averaged`` as ``state_dict``, and ``state``."""
+
+
+class TrainingLoop:
+    """Trains a task and keeps ``last.pt`` and ``summary.csv`` in a folder.
+
+    SIGTERM and Ctrl-C finish the step, write a checkpoint and end the loop.
+
+    Args:
+        task: What is trained.
+        loader: Of the train split.
+        optimizer: Over the parameters of the task's module.
+        scheduler: Stepped with ``step_update`` before every step.
+        epochs: Passes over the train split; 0 only writes a checkpoint.
+        output: An existing folder.
+        device: Where the task's module is.
+        ranks: This process among those of ``torchrun``.
+        first_epoch: Number of the loader's epoch to begin with.
+        clip_grad: Largest norm of the whole gradient, or None.
+        clip_value: Largest absolute value in the gradient, or None.
+        zero_gradients: Whether gradients are set to zero between steps, so that what a step does
+            not touch still feels weight decay and momentum; otherwise to None.
+        ema_decay: Decay per step of the average of the weights; None for no average.
+        ema_warmup: Whether that decay starts at 0 and rises with the steps, as timm has it.
+    """
+
+    def __init__(
+        self,
+        task: TrainingTask,
+        loader: Loader,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Scheduler,
+        *,
+        epochs: int,
+        output: Path,
+        device: torch.device,
+        ranks: Ranks,
+        first_epoch: int = 0,
+        clip_grad: float | None = None,
+        clip_value: float | None = None,
+        zero_gradients: bool = False,
+        ema_decay: float | None = None,
+        ema_warmup: bool = True,
+    ) -> None:
+        broadcast_weights(task.module)
+        self.task, self.loader, self.epochs, self.output = task, loader, epochs, output
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.device, self.ranks, self.first_epoch = device, ranks, first_epoch
+        self.clip_grad, self.clip_value = clip_grad, clip_value
+        self.zero_gradients = zero_gradients
+        if zero_gradients:
+            for parameter in task.module.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+        self.ema: ModelEmaV3 | None = None
+        if ema_decay is not None:
+            self.ema = ModelEmaV3(task.module, decay=ema_decay, use_warmup=ema_warmup)
+        self.progress = Progress()
+        self.unread: list[tuple[int, float, StepLosses]] = []  # step, learning rate, losses
+        self._saved_step: int | None = None
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The module with the weights that are the result of the training."""
+        averaged: nn.Module = self.task.module if self.ema is None else self.ema.module
+        return averaged
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint that the task has saved.
+
+        Raises:
+            ValueError: If it is of another network.
+        """
+        path = self.output / "last.pt"
+        modules = {"state_dict": self.averaged}
+        if self.ema is not None:
+            modules["raw_state_dict"] = self.task.module
+        for name, module in modules.items():
+            check_weights(path, checkpoint, name)
+            check_shapes(path, checkpoint[name], module.state_dict())
+            module.load_state_dict(checkpoint[name])
+        restore_optimizer(path, self.optimizer, check_dict(path, checkpoint, "optimizer"))
+        progress = check_dict(path, checkpoint, "progress")
+        check_progress(path, progress)
+        self._check_place(path, Progress(**progress))
+        self.progress = Progress(**progress)
+        self._saved_step = self.progress.step
+
+    def _check_place(self, path: Path, progress: Progress) -> None:
+        """Makes sure that there is such a place in this training."""
+        num_epochs, num_steps = divmod(progress.step, len(self.loader))
+        check_field(
+            progress.step <= self.epochs * len(self.loader),
+            path,
+            "progress['step']",
+            f"at most the {self.epochs * len(self.loader)} steps of {self.epochs} epochs",
+            progress.step,
+        )
+        check_field(
+            len(progress.history) == num_epochs,
+            path,
+            "progress['history']",
+            f"the {num_epochs} epochs of {progress.step} steps",
+            len(progress.history),
+        )
+        check_field(
+            progress.num_losses == num_steps,
+            path,
+            "progress['num_losses']",
+            f"the {num_steps} steps of the epoch that has begun",
+            progress.num_losses,
+        )
+
+    def run(self, checkpoint_minutes: float, stop: StopRequest | None = None) -> TrainResult:
+        """Trains to the end or to a requested stop.
+
+        Args:
+            checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written
+                after every epoch.
+            stop: What SIGTERM and Ctrl-C set; None for this training alone.
+
+        Raises:
+            TrainingError: If a loss or a weight is not finite; names the step, the learning rate
+                and what the task calls the loss.
+        """
+        if self.ranks.is_main:
+            remove_unfinished(self.output)
+        with (
+            saying_what_is_safe(self._last_good_state),
+            StopRequest() if stop is None else nullcontext(stop) as request,
+            TrainingLog(self.output) if self.ranks.is_main else nullcontext() as log,
+        ):
+            is_finished = self._run(request, checkpoint_minutes, log)
+        history = self.progress.history
+        return TrainResult(
+            is_finished, len(history), self.progress.step, history, self.output / "last.pt"
+        )
+
+    def _run(self, stop: StopRequest, checkpoint_minutes: float, log: TrainingLog | None) -> bool:
+        progress, steps_per_epoch = self.progress, len(self.loader)
+        saved_at = time.monotonic()
+        if self.epochs == 0:
+            self._save()
+        while progress.step < self.epochs * steps_per_epoch:
+            epoch, start = divmod(progress.step, steps_per_epoch)
+            bar = tqdm(
+                total=steps_per_epoch,
+                initial=start,
+                desc=f"epoch {epoch + 1}/{self.epochs}",
+                unit="step",
+                disable=None if self.ranks.is_main and not hides_bars() else True,
+                leave=epoch + 1 == self.epochs,
+            )
+            self.task.module.train()
+            started = time.monotonic()
+            for x, y in self.loader.epoch(self.first_epoch + epoch, start):
+                is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
+                must_stop, must_save = self._step(x, y, stop, is_due)
+                bar.update()
+                if (must_stop or must_save) and progress.step % steps_per_epoch:
+                    progress.seconds += time.monotonic() - started
+                    self._settle()
+                    self._save()
+                    started = saved_at = time.monotonic()
+                    if must_stop:
+                        bar.close()
+                        return False
+            progress.seconds += time.monotonic() - started
+            bar.close()
+            self._end_epoch(epoch, log)
+            saved_at = time.monotonic()
+            if must_stop:
+                break
+        return progress.step == self.epochs * steps_per_epoch
+
+    def _step(self, x: Tensor, y: Tensor, stop: StopRequest, must_save: bool) -> tuple[bool, bool]:
+        """One optimizer step; gives back what all ranks agree to do after it: stop, save."""
+        step, world_size = self.progress.step, self.ranks.world_size
+        parameters = list(self.task.module.parameters())
+        self.scheduler.step_update(step)
+        losses, names = self.task.add_gradients(x, y, step, len(y) if world_size > 1 else 1.0)
+        must_stop = stop.is_set
+        if world_size > 1:
+            flags = losses.new_tensor([float(must_stop), float(must_save)])
+            extras = torch.cat([losses * len(y), flags])
+            num_images, extras = all_reduce_gradients(parameters, len(y), extras)
+            losses = extras[:-2] / num_images
+            must_stop, must_save = (bool(flag) for flag in extras[-2:] > 0)
+        if self.clip_grad is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad)
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
+        self.unread.append((step, self._lr(), StepLosses(losses, names)))
+        if self.device.type == "cpu" or len(self.unread) >= READ_EVERY:
+            self._read_losses()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=not self.zero_gradients)
+        self.progress.step += 1
+        if self.ema is not None:
+            self.ema.update(self.task.module, step=self.progress.step)
+        return must_stop, must_save
+
+    def _lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _read_losses(self) -> None:
+        """Adds up the losses of the latest steps, and stops at the first that is not finite."""
+        for step, lr, (losses, names) in self.unread:
+            values = losses.tolist()
+            for name, value in zip(names, values, strict=True):
+                if not np.isfinite(value):
+                    raise TrainingError(
+                        f"The loss became {value} at step {step}, lr {lr:.4g}{name}; lower --lr or "
+                        f"set --clip-grad. {self._last_good_state()}"
+                    )
+            self.progress.loss_sum += sum(values) / len(values)
+            self.progress.num_losses += 1
+        self.unread.clear()
+
+    def _end_epoch(self, epoch: int, log: TrainingLog | None) -> None:
+        self._settle()
+        progress = self.progress
+        row = {
+            "epoch": epoch + 1,
+            "step": progress.step,
+            "lr": self._lr(),
+            "train_loss": progress.loss_sum / progress.num_losses,
+            "seconds": progress.seconds,
+        }
+        if log is not None:
+            row |= self.task.measure(self.averaged)
+        progress.history.append(row)
+        progress.loss_sum, progress.num_losses, progress.seconds = 0.0, 0, 0.0
+        if log is not None:
+            log.write(progress.history)
+            _logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        self._save()
+
+    def _settle(self) -> None:
+        """Makes the ranks agree, and keeps what is not finite out of checkpoints.
+
+        The last step may have broken the weights and have had a finite loss.
+        """
+        self._read_losses()
+        average_buffers(self.task.module)
+        if self.ema is not None:
+            average_buffers(self.ema.module)
+        sums = torch.stack([p.detach().sum() for p in self.task.module.parameters()])
+        if not sums.isfinite().all():
+            raise TrainingError(
+                f"The weights are not finite after step {self.progress.step - 1}, lr "
+                f"{self._lr():.4g}; lower --lr or set --clip-grad. {self._last_good_state()}"
+            )
+
+    def _last_good_state(self) -> str:
+        path = self.output / "last.pt"
+        if not path.exists():
+            return f"There is no checkpoint in {self.output}."
+        if self._saved_step is None:
+            return f"{path} holds what was reached before."
+        return f"{path} holds step {self._saved_step}."
+
+    def _save(self) -> None:
+        if self.ranks.is_main:
+            state = {"optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress)}
+            if self.ema is not None:
+                state["raw_state_dict"] = self.task.module.state_dict()
+            self.task.save(self.output / "last.pt", self.averaged, **state)
+            self._saved_step = self.progress.step
+            _logger.debug("Wrote %s at step %d.", self.output / "last.pt", self.progress.step)
+        if self.ranks.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def seeded_draws(device: torch.device, *key: int) -> Iterator[None]:
+    """Makes what PyTorch draws follow from ``key``, whatever ran before.
+
+    PyTorch's global generators are as before after the block.
+    """
+    (seed,) = np.random.SeedSequence(key).generate_state(1)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(seed))
+        yield

@@ -1,0 +1,184 @@
+"""The recipe of a training: what decides its result beside the supernet, the data and the paths.
+
+Defaults are those of the TSE authors' NAS-Bench-201 supernets: SGD 0.025 with Nesterov momentum
+0.9, weight decay 5e-4 on every parameter, cosine to 0.001 updated per step, no warm-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from timm.optim import create_optimizer_v2, get_optimizer_info
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+import supernets.runtime.option_types as kinds
+from supernets.runtime.option_types import check_settings
+
+SCHEDULES = ("cosine", "tanh", "poly", "step", "multistep")
+#: What the numbers of recipes are, by the names they have in all of them.
+KINDS: dict[str, kinds.Whole | kinds.Real] = {
+    "epochs": kinds.NON_NEGATIVE_INT,
+    "lr": kinds.POSITIVE,
+    "min_lr": kinds.NON_NEGATIVE,
+    "momentum": kinds.RATE,
+    "weight_decay": kinds.NON_NEGATIVE,
+    "warmup_epochs": kinds.NON_NEGATIVE_INT,
+    "warmup_lr": kinds.NON_NEGATIVE,
+    "label_smoothing": kinds.RATE,
+    "mixup": kinds.ALPHA,
+    "cutmix": kinds.ALPHA,
+    "dropout": kinds.RATE,
+    "drop_path": kinds.RATE,
+    "kd_ratio": kinds.NON_NEGATIVE,
+    "aux_weight": kinds.NON_NEGATIVE,
+    "clip_grad": kinds.POSITIVE,
+    "clip_value": kinds.POSITIVE,
+    "ema_decay": kinds.FRACTION,
+    "num_probes": kinds.NON_NEGATIVE_INT,
+    "seed": kinds.SEED,
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What decides the result of a training.
+
+    Args:
+        epochs: Passes over the train split; 0 only stores the weights.
+        opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
+        lr: Peak learning rate.
+        momentum: For the optimizers that have it.
+        weight_decay: On every parameter.
+        decay_bn_bias: Whether ``weight_decay`` includes BatchNorm and biases.
+        sched: One of ``SCHEDULES``, updated every step.
+        min_lr: Where the schedule ends.
+        warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
+        warmup_lr: Where the warm-up starts.
+        label_smoothing: From 0 to less than 1.
+        mixup: Alpha of mixup; 0 for none.
+        cutmix: Alpha of CutMix; 0 for none.
+        dropout: Rate before the classifier; with paths that distill, of the first path only.
+        drop_path: Rate of the last block, likewise, or of every operation of NASNet cells; for
+            supernets that have it.
+        kd_ratio: Weight of the teacher's soft labels beside the labels, where there is a teacher.
+        aux_weight: Weight of the loss of the auxiliary head, for supernets that have one.
+        clip_grad: Largest norm of the whole gradient, or None.
+        clip_value: Largest absolute value in the gradient, or None.
+        ema_decay: Keep an exponential moving average of the weights, and store it as the weights
+            of the supernet; None for none. Its decay starts at 0 and rises to this, as timm has it.
+        inactive_grads: ``"zero"`` lets weight decay and momentum move operations off the path,
+        ``"skip"`` does not.
+        amp: Whether to compute in bfloat16 autocast.
+        channels_last: Whether to keep weights and images in channels_last memory format.
+        sync_bn: Whether BatchNorm takes its batch statistics over all processes.
+        num_probes: Architectures whose validation accuracy is logged after every epoch. May be 0.
+        seed: For paths and probes.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    epochs: int = 100
+    opt: str = "sgd"
+    lr: float = 0.025
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay_bn_bias: bool = True
+    sched: str = "cosine"
+    min_lr: float = 0.001
+    warmup_epochs: int = 0
+    warmup_lr: float = 1e-5
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    kd_ratio: float = 1.0
+    aux_weight: float = 0.0
+    clip_grad: float | None = None
+    clip_value: float | None = None
+    ema_decay: float | None = None
+    inactive_grads: Literal["zero", "skip"] = "zero"
+    amp: bool = False
+    channels_last: bool = True
+    sync_bn: bool = False
+    num_probes: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(KINDS, vars(self))
+        checks = (
+            (isinstance(self.opt, str), "opt must be a name", self.opt),
+            (self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
+            (
+                self.warmup_epochs < max(1, self.epochs),
+                "warmup_epochs must be from 0 to less than epochs",
+                self.warmup_epochs,
+            ),
+            (
+                self.inactive_grads in ("zero", "skip"),
+                "inactive_grads must be zero or skip",
+                self.inactive_grads,
+            ),
+            (
+                self.sched in SCHEDULES,
+                f"sched must be one of {', '.join(SCHEDULES)}",
+                self.sched,
+            ),
+        )
+        for is_valid, expectation, value in checks:
+            if not is_valid:
+                raise ValueError(f"{expectation}, got {value!r}.")
+        _check_optimizer(self.opt, self.momentum)
+
+
+def _check_optimizer(name: str, momentum: float) -> None:
+    try:
+        info = get_optimizer_info(name.lower().removeprefix("lookahead_"))
+        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1, momentum=momentum)
+    except (ValueError, AssertionError, ImportError) as error:
+        raise ValueError(f"Optimizer {name!r} cannot be used: {error}.") from error
+    if info.second_order:
+        raise ValueError(
+            f"Optimizer {name!r} needs second-order gradients, which are not computed; use another."
+        )
+
+
+def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of a recipe over all parameters of ``module``."""
+    optimizer = create_optimizer_v2(
+        module,
+        opt=config.opt,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        filter_bias_and_bn=not config.decay_bn_bias,
+    )
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return optimizer
+
+
+def create_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int
+) -> Scheduler:
+    """The schedule of a recipe, to be stepped with ``step_update`` before every step."""
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=config.sched,
+        num_epochs=max(1, config.epochs),
+        decay_epochs=max(1, config.epochs // 3),
+        decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
+        # timm takes the same number for the factor of the steps and for poly's exponent
+        decay_rate=1.0 if config.sched == "poly" else 0.1,
+        min_lr=config.min_lr,
+        warmup_epochs=config.warmup_epochs,
+        warmup_lr=config.warmup_lr,
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    assert isinstance(scheduler, Scheduler)
+    return scheduler

@@ -1,0 +1,88 @@
+"""Runs that differ in their seed make a group; scores of one meaning make a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from estimators.trials.store import Trial
+from search.report.groups import group_runs
+from search.report.recorded_runs import Run
+from supernets.spaces import SearchSpace
+
+
+@pytest.fixture
+def run_of(small_space: SearchSpace) -> Callable[..., Run]:
+    """A run of ``num_trials`` trials with some settings."""
+
+    def run_of(
+        name: str, seed: int = 0, num_trials: int = 3, *, estimator: str = "tse", **settings: Any
+    ) -> Run:
+        header = {
+            "space": small_space.name,
+            "resolution": None,
+            "supernet": settings.pop("supernet", None),
+            "algorithm": {"name": name, "batch_size": 2, **settings},
+            "estimator": {"name": estimator},
+            "constraints": [],
+            "seed": seed,
+        }
+        archs = list(small_space.enumerate())[:num_trials]
+        trials = tuple(Trial(i, arch, float(i), {}, 0.0, None) for i, arch in enumerate(archs))
+        return Run(f"{name}-{seed}", small_space, header, trials, (range(num_trials),))
+
+    return run_of
+
+
+def test_seeds_make_a_group_in_their_order(run_of: Callable[..., Run]) -> None:
+    runs = [run_of("random", 2), run_of("weaknas", 0), run_of("random", 0, 5), run_of("random", 1)]
+    (task,) = group_runs(runs)
+    assert [group.label for group in task.groups] == ["random", "weaknas"]
+    assert [run.name for run in task.groups[0].runs] == ["random-0", "random-1", "random-2"]
+    assert [group.num_trials for group in task.groups] == [3, 3]
+    assert task.runs == [runs[2], runs[3], runs[0], runs[1]]
+    assert task.budget == 3
+
+
+def test_labels_say_what_differs_between_groups_of_one_algorithm(
+    run_of: Callable[..., Run],
+) -> None:
+    runs = [
+        run_of("weaknas", predictor="mlp", top_n=100),
+        run_of("weaknas", predictor="random_forest", top_n=100),
+        run_of("weaknas", predictor="mlp"),
+        run_of("evolution", top_n=5),
+    ]
+    (task,) = group_runs(runs)
+    assert [group.label for group in task.groups] == [
+        "weaknas predictor=mlp top_n=100",
+        "weaknas predictor=random_forest top_n=100",
+        "weaknas predictor=mlp top_n=not set",
+        "evolution",
+    ]
+
+
+def test_scores_of_other_meaning_are_another_task(run_of: Callable[..., Run]) -> None:
+    runs = [
+        run_of("random"),
+        run_of("random", estimator="val_acc"),
+        run_of("random", supernet="ab" * 32),
+        run_of("random", 1),
+    ]
+    tasks = group_runs(runs)
+    assert [task.label for task in tasks] == [
+        "digits4x3, tse supernet=null",
+        "digits4x3, val_acc",
+        "digits4x3, tse supernet=abababab",
+    ]
+    assert [len(task.runs) for task in tasks] == [2, 1, 1]
+    assert all(task.groups[0].label == "random" for task in tasks)
+
+
+def test_the_same_run_twice_and_no_run_are_refused(run_of: Callable[..., Run]) -> None:
+    with pytest.raises(ValueError, match="random-1 and random-1 have the same settings and seed 1"):
+        group_runs([run_of("random", 1), run_of("random", 0), run_of("random", 1, 4)])
+    with pytest.raises(ValueError, match="at least one run"):
+        group_runs([])

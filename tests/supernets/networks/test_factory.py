@@ -1,0 +1,142 @@
+"""Spaces, supernets and subnets by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from supernets.networks import factory
+from supernets.networks.base import Supernet
+from supernets.networks.factory import (
+    SPACES,
+    chosen_amp,
+    create_space,
+    create_subnet,
+    create_supernet,
+    default_amp,
+)
+from supernets.spaces import Architecture, MobileNetV3Space
+
+
+@pytest.fixture
+def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a tiny supernet of every space."""
+    cells = {"num_classes": 3, "channels": 4, "layers": 3, "input_size": (3, 8, 8)}
+    return {
+        "nasbench201": tiny_settings,
+        "mobilenetv3": tiny_elastic_settings,
+        "nasnet": cells,
+        "darts": cells,
+    }
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_name_gives_its_space_and_supernet(name: str, tiny: dict[str, Any]) -> None:
+    assert create_space(name).name == name
+    supernet = create_supernet(name, **tiny[name])
+    assert isinstance(supernet, Supernet)
+    assert supernet.space.name == name
+    assert {key: supernet.settings[key] for key in tiny[name]} == tiny[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("nasbench201", {}),
+        ("mobilenetv3", {}),
+        ("mobilenetv3", {"resolutions": (24, 32)}),
+        ("nasnet", {}),
+        ("darts", {"auxiliary": True, "input_size": (3, 29, 29)}),
+    ],
+)
+def test_subnet_equals_what_the_supernet_builds(
+    name: str, more: dict[str, Any], tiny: dict[str, Any]
+) -> None:
+    supernet = create_supernet(name, **{**tiny[name], **more})
+    images = torch.randn(2, *supernet.input_size)
+    arch = supernet.space.sample(np.random.default_rng(0))
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        subnet = create_subnet(arch, **supernet.settings).eval()  # its bn_mode is the supernet's
+        torch.manual_seed(5)
+        built = supernet.build_subnet(arch).eval()
+    assert subnet.state_dict().keys() == built.state_dict().keys()
+    assert torch.equal(subnet(images), built(images))
+
+
+def test_elastic_spaces_may_have_resolutions() -> None:
+    space = create_space("mobilenetv3", resolutions=[32, 24])
+    assert isinstance(space, MobileNetV3Space)
+    assert space.resolutions == (24, 32)
+    assert create_space("mobilenetv3").size * 2 == space.size
+    for name in set(SPACES) - {"mobilenetv3"}:
+        with pytest.raises(ValueError, match=f"'{name}' has no resolutions; leave them out"):
+            create_space(name, resolutions=[32])
+
+
+def test_depthwise_convolutions_are_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are in bfloat16 wherever the hardware has it."""
+    for has_bfloat16 in (True, False):
+        monkeypatch.setattr(factory, "has_bfloat16", lambda device, has=has_bfloat16: has)
+        assert default_amp("nasbench201", torch.device("cpu")) == has_bfloat16
+        for name in ("mobilenetv3", "nasnet", "darts"):  # of depthwise convolutions
+            assert default_amp(name, torch.device("cuda")) == has_bfloat16
+            assert not default_amp(name, torch.device("cpu"))
+
+
+def test_autocast_is_what_is_asked_for_where_the_device_has_it() -> None:
+    cpu, without = torch.device("cpu"), torch.device("meta")
+    assert chosen_amp(True, "mobilenetv3", cpu)
+    assert not chosen_amp(None, "mobilenetv3", cpu)
+    assert not chosen_amp(False, "nasbench201", without)
+    assert not chosen_amp(None, "nasbench201", without)
+    with pytest.raises(ValueError, match="does not have for meta"):
+        chosen_amp(True, "nasbench201", without)
+
+
+def test_unknown_spaces_are_refused() -> None:
+    with pytest.raises(ValueError, match="Unknown space 'darts7'; choose from nasbench201"):
+        create_space("darts7")
+    with pytest.raises(ValueError, match="Unknown space 'darts7'; choose from nasbench201"):
+        create_supernet("darts7", num_classes=3)
+    with pytest.raises(ValueError, match="Unknown space 'darts7'; choose from nasbench201"):
+        create_subnet(Architecture("darts7", (0,)), num_classes=3)
+
+
+def test_settings_are_checked_by_the_supernet() -> None:
+    with pytest.raises(ValueError, match="num_classes must be at least 2"):
+        create_supernet("nasbench201", num_classes=0)
+    with pytest.raises(TypeError, match="depth"):
+        create_supernet("nasbench201", num_classes=3, depth=4)
+
+
+def test_subnets_of_invalid_architectures_are_refused(tiny_settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="6 decisions, got 1"):
+        create_subnet(Architecture("nasbench201", (0,)), **tiny_settings)
+    for name in ("nasnet", "darts"):
+        with pytest.raises(ValueError, match="24 decisions, got 1"):
+            create_subnet(Architecture(name, (0,)), num_classes=3)
+
+
+def test_subnets_of_cells_may_have_an_auxiliary_head() -> None:
+    arch = create_space("darts").sample(np.random.default_rng(0))
+    settings = {"num_classes": 3, "channels": 2, "layers": 3, "input_size": (3, 29, 29)}
+    subnet = create_subnet(arch, with_auxiliary=True, **settings).eval()
+    logits, auxiliary_logits = subnet.forward_with_auxiliary(torch.zeros(2, 3, 29, 29))
+    assert logits.shape == auxiliary_logits.shape == (2, 3)
+    # that of a supernet is not inherited
+    plain = create_subnet(arch, **settings, auxiliary=True)
+    assert sum("auxiliary" in name for name in subnet.state_dict()) > 0
+    assert plain.state_dict().keys() == {
+        name for name in subnet.state_dict() if "auxiliary" not in name
+    }
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "mobilenetv3"])
+def test_other_subnets_have_no_auxiliary_head(name: str, tiny: dict[str, Any]) -> None:
+    arch = create_space(name).sample(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=f"'{name}' have no auxiliary head; leave it out"):
+        create_subnet(arch, with_auxiliary=True, **tiny[name])

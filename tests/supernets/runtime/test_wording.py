@@ -1,0 +1,22 @@
+"""Nouns after numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from supernets.runtime.wording import plural
+
+
+@pytest.mark.parametrize(
+    ("number_of", "noun", "expected"),
+    [
+        (1, "run", "1 run"),
+        (2, "run", "2 runs"),
+        (0, "random trial", "0 random trials"),
+        (2, "query", "2 queries"),
+        (1, "class", "1 class"),
+        (3, "class", "3 classes"),
+    ],
+)
+def test_a_noun_follows_its_number(number_of: int, noun: str, expected: str) -> None:
+    assert plural(number_of, noun) == expected
