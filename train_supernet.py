@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a weight-sharing supernet; see ``python train_supernet.py --help``."""
 
-from paceline_commands import train
+from supernets.cli.entry_points import train
 
 if __name__ == "__main__":
     raise SystemExit(train())

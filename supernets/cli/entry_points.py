@@ -1,6 +1,6 @@
 """Where the commands start, so that Ctrl-C is one line while modules are still being imported too.
 
-This stands outside the packages, as importing any of them imports PyTorch, which takes seconds.
+Nothing is imported here but the standard library, as PyTorch takes seconds.
 """
 
 from __future__ import annotations
