@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from hardware import write_result
 
-from estimators import BriefTraining, create_estimator
+from estimators import ExtraSteps, create_estimator
 from estimators.executors.measure import trial_of_estimate
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials.store import Trial
@@ -118,7 +118,7 @@ def steps_of(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
     x, y = batches[0]
     small = [(x[:MEASURED_BATCH], y[:MEASURED_BATCH])] * (NUM_STEPS + 1)
     times: list[float] = []
-    training = BriefTraining(small, num_batches=NUM_STEPS + 1)
+    training = ExtraSteps(small, num_batches=NUM_STEPS + 1)
     training.run(subnet, after_step=lambda _: times.append(time.perf_counter()))
     seconds = statistics.median(b - a for a, b in zip(times, times[1:], strict=False))
     return {

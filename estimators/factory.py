@@ -11,12 +11,12 @@ from torch import Tensor
 
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
-from estimators.scores.extra_steps import LR, NUM_BATCHES, BriefTraining
+from estimators.scores.extra_steps import LR, NUM_BATCHES, ExtraSteps
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.loss_curves import GAMMA
 from estimators.scores.minibatches import rebatched
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import (
     BENCHMARK_SCORES,
     CURVE_SCORES,
@@ -190,7 +190,7 @@ def create_estimator(
             device=device,
             amp=amp,
         )
-    return create_one_pass(
+    return create_multi_score(
         [name],
         Score(
             name,
@@ -208,7 +208,7 @@ def create_estimator(
     )
 
 
-def create_one_pass(
+def create_multi_score(
     names: Sequence[str],
     score: Score,
     *,
@@ -220,7 +220,7 @@ def create_one_pass(
     lr: float = LR,
     device: torch.device | str = "cpu",
     amp: bool = False,
-) -> OnePassEstimator:
+) -> MultiScoreEstimator:
     """Builds what measures several scores at once; parts that none looks at are left out.
 
     Args:
@@ -249,9 +249,7 @@ def create_one_pass(
     training = sovl_batches = val = proxy_batch = None
     train_batches = list(islice(train_batches, max(num_batches, 1)))
     if chosen & set(TRAINS):
-        training = BriefTraining(
-            train_batches, num_batches=num_batches, lr=lr, device=device, amp=amp
-        )
+        training = ExtraSteps(train_batches, num_batches=num_batches, lr=lr, device=device, amp=amp)
     if "sovl" in chosen:
         assert training is not None
         batch_size = len(training.batches[0][1])
@@ -275,7 +273,7 @@ def create_one_pass(
         x, y = train_batches[0]
         check_minibatch(proxies, x)
         proxy_batch = x.to(device), y.to(device)
-    return OnePassEstimator(
+    return MultiScoreEstimator(
         supernet,
         score=score,
         training=training,

@@ -64,7 +64,7 @@ def run_search(
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
-        StarvedError: If too few architectures are found that are feasible and were not seen.
+        SpaceExhaustedError: If too few architectures are found that are feasible and were not seen.
         SearchError: If every trial failed.
     """
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
@@ -159,7 +159,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
 
     Raises:
         ValueError: If an argument is out of range, or the space has not so many architectures.
-        StarvedError: If no first batch is found.
+        SpaceExhaustedError: If no first batch is found.
     """
     if num_trials < 1:
         raise ValueError(f"num_trials must be at least 1, got {num_trials}.")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from estimators.base import Estimator
 from estimators.cli.estimator_options import BATCH_SIZE, COMBINED, EstimatorOptions
-from estimators.factory import TRAINS, VALIDATES, create_estimator, create_one_pass
+from estimators.factory import TRAINS, VALIDATES, create_estimator, create_multi_score
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
 from estimators.scores.extra_steps import LR, NUM_BATCHES
 from estimators.scores.loss_curves import GAMMA
@@ -146,7 +146,7 @@ def _combined_estimator(
             f"has {loaders.train.batch_size}; give --tse-batch-size {batch_size}."
         )
     inputs, settings = measuring_inputs(names, measuring, supernet, loaders)
-    one_pass = create_one_pass(
+    multi_score = create_multi_score(
         names,
         (of_tables or reference.scores)[0],  # of tables, a pass has them only if it is for one
         supernet=supernet,
@@ -160,7 +160,11 @@ def _combined_estimator(
         "reference_digest": reference.content_digest,
         "scores": names,
     }
-    return CombinedEstimator(one_pass, reference), {**settings, "device": device.type, "amp": amp}
+    return CombinedEstimator(multi_score, reference), {
+        **settings,
+        "device": device.type,
+        "amp": amp,
+    }
 
 
 def measuring_inputs(
@@ -175,7 +179,7 @@ def measuring_inputs(
         loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
 
     Returns:
-        Arguments of ``create_estimator`` and ``create_one_pass``, those that one of the names
+        Arguments of ``create_estimator`` and ``create_multi_score``, those that one of the names
         needs; and plain settings that say what they are.
 
     Raises:

@@ -23,9 +23,9 @@ from estimators.cli.inherited_options import chosen_scores, measuring_inputs, sc
 from estimators.cli.rank_options import PROGRAM, build_parser, check_args
 from estimators.cli.scratch_options import own_scratch_folder
 from estimators.executors import ExecutorError
-from estimators.executors.measure import measure_all, train_all, trial_of_pass
-from estimators.factory import create_one_pass
-from estimators.ranking.architectures import choose_archs
+from estimators.executors.measure import measure_all, train_all, trial_of_scores
+from estimators.factory import create_multi_score
+from estimators.ranking.architectures import sample_evaluation_set
 from estimators.ranking.comparison import compare_epochs, compare_scores, not_measured
 from estimators.ranking.facts import noise_ceiling, supernet_facts
 from estimators.ranking.report import summary, write_csv, write_report
@@ -33,7 +33,7 @@ from estimators.ranking.truth import Truth, checked_truth, truth_of_table, truth
 from estimators.scores.combined import MIN_NUM_KNOWN
 from estimators.scores.combined_estimator import Reference
 from estimators.scores.from_scratch import SCRATCH_BATCH_SIZE
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, Score
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import check_measured, combined_features
@@ -72,7 +72,7 @@ class _Subject:
     name: str
     path: Path
     digest: str
-    one_pass: OnePassEstimator
+    multi_score: MultiScoreEstimator
     store: TrialStore
     settings: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
@@ -117,7 +117,9 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
         check_recalibration(args.estimators, measuring, supernet)
     truth = None if args.table is None else truth_of_table(args, space)
     table = None if truth is None else truth.table
-    archs = choose_archs(space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed)
+    archs = sample_evaluation_set(
+        space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed
+    )
     if args.top_k >= len(archs):
         raise ValueError(
             f"--top-k must be less than the {len(archs)} architectures, got {args.top_k}."
@@ -228,7 +230,7 @@ def _subject(
     """What one supernet is measured with, and where that is kept."""
     inputs, settings = measuring_inputs(args.estimators, measuring, supernet, loaders)
     first = Score(args.estimators[0])
-    one_pass = create_one_pass(
+    multi_score = create_multi_score(
         args.estimators,
         first,
         supernet=supernet,
@@ -254,7 +256,7 @@ def _subject(
     source = args.supernet[i]
     name = source.parent.name or source.stem
     history = checkpoint.get("progress", {}).get("history", [])
-    return _Subject(name, source, digest, one_pass, store, settings, history, loaders)
+    return _Subject(name, source, digest, multi_score, store, settings, history, loaders)
 
 
 def _stored(names: Sequence[str]) -> list[str]:
@@ -403,7 +405,7 @@ def _measure(
     trials = measure_all(
         archs,
         subject.store,
-        partial(trial_of_pass, subject.one_pass),
+        partial(trial_of_scores, subject.multi_score),
         description=subject.name,
         make_executor=executors.create,
     )

@@ -15,7 +15,7 @@ from estimators.base import EstimateError, Estimator
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.base import failed
 from estimators.scores.from_scratch import FromScratchEstimator
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.trials.store import Trial, TrialStore
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
@@ -139,19 +139,19 @@ def _short_of_memory_is_its_fault() -> Iterator[None]:
         raise EstimateError(f"Out of memory: {error}") from error
 
 
-def trial_of_pass(one_pass: OnePassEstimator, number: int, arch: Architecture) -> Trial:
+def trial_of_scores(multi_score: MultiScoreEstimator, number: int, arch: Architecture) -> Trial:
     """Measures all scores of an architecture; one that diverges keeps what was measured."""
     start = time.perf_counter()
     try:
         with _short_of_memory_is_its_fault():
-            record = one_pass.measure(arch)
+            record = multi_score.measure(arch)
     except EstimateError as failure:
         return failed(number, arch, str(failure), time.perf_counter() - start)
     seconds = time.perf_counter() - start
-    score = one_pass.score.of(record.metrics, record.curves)
+    score = multi_score.score.of(record.metrics, record.curves)
     error = None
     if not math.isfinite(score):
-        error = record.problem or f"The score {one_pass.name} is not finite."
+        error = record.problem or f"The score {multi_score.name} is not finite."
     return Trial(
         number,
         arch,

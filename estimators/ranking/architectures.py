@@ -16,7 +16,7 @@ MIN_NUM_ARCHS = 3
 MAX_DRAWS = 100
 
 
-def choose_archs(
+def sample_evaluation_set(
     space: SearchSpace,
     table: Mapping[Architecture, float] | None,
     *,

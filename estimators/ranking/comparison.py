@@ -74,7 +74,7 @@ def compare_scores(
 
     Args:
         scores: Distinct by name.
-        trials: By supernet, those of ``trial_of_pass`` for each architecture.
+        trials: By supernet, those of ``trial_of_scores`` for each architecture.
         truth: Shape (num_archs,), finite, higher is better.
         notations: Of the architectures.
         top_k: How many are the top.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.base import Estimate, EstimateError
 from estimators.scores.combined import MIN_NUM_KNOWN, CombinedScore
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import COST_SCORES, Score
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import WHOLE_CURVES, combined_features
@@ -218,7 +218,7 @@ class CombinedEstimator:
     score is fitted to. Its score is a normal score, see ``CombinedScore.fit``.
 
     Args:
-        one_pass: Measures the scores of the reference, with the same settings and weights.
+        multi_score: Measures the scores of the reference, with the same settings and weights.
         reference: Of a ranking.
 
     Raises:
@@ -227,13 +227,13 @@ class CombinedEstimator:
 
     name = "combined"
 
-    def __init__(self, one_pass: OnePassEstimator, reference: Reference) -> None:
+    def __init__(self, multi_score: MultiScoreEstimator, reference: Reference) -> None:
         if len(reference.truth) < MIN_NUM_KNOWN:
             raise ValueError(
                 f"A combined score needs at least {MIN_NUM_KNOWN} architectures of known truth, "
                 f"the reference has {len(reference.truth)}; rank more of them."
             )
-        self.one_pass, self.reference = one_pass, reference
+        self.multi_score, self.reference = multi_score, reference
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Measures ``arch``.
@@ -245,7 +245,7 @@ class CombinedEstimator:
             EstimateError: If its training diverges.
         """
         started = time.perf_counter()
-        record = self.one_pass.measure(arch)
+        record = self.multi_score.measure(arch)
         if record.problem is not None:
             raise EstimateError(record.problem)
         trial = Trial(0, arch, 0.0, record.metrics, 0.0, None, record.curves)

@@ -19,7 +19,7 @@ from supernets.runtime.device import autocast
 NUM_BATCHES, LR = 100, 0.001
 
 
-class BriefTraining:
+class ExtraSteps:
     """A recipe with its minibatches: the same for every candidate, so that losses are paired.
 
     Args:

@@ -34,7 +34,7 @@ from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
 from supernets.training.loop import TrainingError
-from supernets.training.standalone import read_network_checkpoint, train_network
+from supernets.training.standalone import read_network_checkpoint, train_standalone
 from supernets.training.standalone_config import RetrainConfig
 
 #: Scores that a search may go by.
@@ -178,7 +178,7 @@ class FromScratchEstimator:
         network = self._build(arch)
         last = folder / "last.pt"
         try:
-            result = train_network(
+            result = train_standalone(
                 network,
                 self.loaders,
                 self.config,

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from estimators.base import Estimate, EstimateError
-from estimators.scores.extra_steps import BriefTraining, failure
+from estimators.scores.extra_steps import ExtraSteps, failure
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.names import (
     BENCHMARK_SCORES,
@@ -59,7 +59,7 @@ class Record:
     problem: str | None
 
 
-class OnePassEstimator:
+class MultiScoreEstimator:
     """Measures everything that scores are computed from, once per subnet.
 
     Args:
@@ -84,7 +84,7 @@ class OnePassEstimator:
         supernet: Supernet,
         *,
         score: Score,
-        training: BriefTraining | None = None,
+        training: ExtraSteps | None = None,
         sovl_batches: Sequence[tuple[Tensor, Tensor]] | None = None,
         val: ValAccuracyEstimator | None = None,
         val_after: bool = False,

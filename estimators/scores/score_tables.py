@@ -65,7 +65,7 @@ def combined_features(scores: Sequence[Score], trials: Sequence[Trial]) -> dict[
 
     Args:
         scores: Distinct by name.
-        trials: Of ``trial_of_pass``.
+        trials: Of ``trial_of_scores``.
 
     Returns:
         By name, shape (num_archs,) or (num_archs, num_steps), higher is better.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimate, EstimateError
-from estimators.scores.extra_steps import LR, NUM_BATCHES, BriefTraining, failure
+from estimators.scores.extra_steps import LR, NUM_BATCHES, ExtraSteps, failure
 from estimators.scores.loss_curves import TopK
 from supernets.networks.base import Supernet
 from supernets.spaces import Architecture
@@ -75,7 +75,7 @@ class TSEEstimator:
         self.supernet = supernet
         self.device = torch.device(device)
         self._finished = None if race_for is None else TopK(race_for)
-        self.training = BriefTraining(
+        self.training = ExtraSteps(
             train_batches,
             num_batches=num_batches,
             lr=lr,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
-from search.algorithms.rows import RowSet, are_new
+from search.algorithms.rows import RowSet, unseen_rows
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
@@ -22,7 +22,7 @@ MAX_DRAWS = 5_000_000
 _MAX_CHUNK_SIZE = 20_000
 
 
-class StarvedError(ValueError):
+class SpaceExhaustedError(ValueError):
     """Too few architectures that are feasible and not seen before are left, or can be found."""
 
 
@@ -72,7 +72,7 @@ class SearchAlgorithm(abc.ABC):
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
-            StarvedError: If fewer such architectures are left or can be found.
+            SpaceExhaustedError: If fewer such architectures are left or can be found.
         """
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -83,7 +83,7 @@ class SearchAlgorithm(abc.ABC):
         """
         self.space.validate_all([trial.arch for trial in trials])
         told = self.space.choices_of(trial.arch for trial in trials)
-        is_known = self._seen.hold(told) | ~are_new(told, told[:0])
+        is_known = self._seen.hold(told) | ~unseen_rows(told, told[:0])
         if is_known.any():
             known = trials[int(is_known.argmax())].arch
             raise ValueError(f"{self.space.format(known)} was told before.")
@@ -145,7 +145,7 @@ class SearchAlgorithm(abc.ABC):
         if self.is_enumerable:
             num_left = int(self._feasible_unseen.sum())
             if num_left < num_archs:
-                raise StarvedError(
+                raise SpaceExhaustedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
                     f"{len(self.feasible_choices)} feasible ones of space {self.space.name!r} are "
                     "left; ask for fewer trials or loosen the constraint."
@@ -164,7 +164,7 @@ class SearchAlgorithm(abc.ABC):
             (num_archs, num_decisions).
 
         Raises:
-            StarvedError: As ``ask``.
+            SpaceExhaustedError: As ``ask``.
         """
         self._check_num_archs(num_archs)
         if self.is_enumerable:
@@ -192,8 +192,8 @@ class SearchAlgorithm(abc.ABC):
             (num_archs, num_decisions).
 
         Raises:
-            StarvedError: If ``MAX_DRAWS`` draws are not enough; the message says what they ran
-                into.
+            SpaceExhaustedError: If ``MAX_DRAWS`` draws are not enough; the message says what they
+                ran into.
         """
         drawn = self._draw_feasible(
             lambda size: self.space.sample_choices(size, rng),
@@ -203,7 +203,7 @@ class SearchAlgorithm(abc.ABC):
             max_draws=MAX_DRAWS,
         )
         if len(drawn.choices) < num_archs:
-            raise StarvedError(
+            raise SpaceExhaustedError(
                 f"Found {len(drawn.choices)} of {num_archs} architectures in {drawn.num_draws:,} "
                 f"random draws from space {self.space.name!r}: {drawn.num_infeasible:,} of them "
                 f"broke the constraint and {drawn.num_known:,} were seen before; loosen the "
@@ -239,7 +239,7 @@ class SearchAlgorithm(abc.ABC):
             feasible = choices[self.are_feasible(choices)]
             num_draws += len(choices)
             num_infeasible += len(choices) - len(feasible)
-            is_new = are_new(feasible, known)
+            is_new = unseen_rows(feasible, known)
             if not allows_seen:
                 is_new &= ~self._seen.hold(feasible)
             new = feasible[is_new]
@@ -250,7 +250,7 @@ class SearchAlgorithm(abc.ABC):
         return _Drawn(found, num_draws, num_infeasible, num_known)
 
 
-class RandomFirstSearch(SearchAlgorithm):
+class StartupSearch(SearchAlgorithm):
     """An algorithm whose first trials are random.
 
     Args:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.trials.settings import changes
 from estimators.trials.sqlite_errors import named_file
-from search.algorithms.rows import are_new, first_copies
+from search.algorithms.rows import unique_rows, unseen_rows
 from supernets.runtime.digests import unchecked_inputs
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture, SearchSpace
@@ -124,9 +124,9 @@ class CheapScores:
             if not self._is_read:
                 self._known, self._table = self._read(connection)
                 self._is_read = True
-            missing = choices[are_new(choices, self._known)]
+            missing = choices[unseen_rows(choices, self._known)]
             self._measure_and_keep(missing, self._measure, connection)
-        rows = first_copies(np.concatenate([self._known, choices]))[len(self._known) :]
+        rows = unique_rows(np.concatenate([self._known, choices]))[len(self._known) :]
         return self._table[rows]
 
     def _measure_and_keep(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from search.algorithms.base import StarvedError
+from search.algorithms.base import SpaceExhaustedError
 from supernets.cost.analytic import Constraint, CostModel, Metric
 
 _NUM_SAMPLES = 100_000
@@ -36,21 +36,21 @@ def constraints_within(
 
 
 @contextmanager
-def explained_starvation(
+def explained_exhaustion(
     cost_model: CostModel, constraints: Sequence[Constraint]
 ) -> Iterator[None]:
-    """Adds to a ``StarvedError`` how many random architectures satisfy each constraint.
+    """Adds to a ``SpaceExhaustedError`` how many random architectures satisfy each constraint.
 
     Args:
         cost_model: Measures the architectures of the space that is searched.
         constraints: What the search was constrained by.
 
     Raises:
-        StarvedError: With the longer message.
+        SpaceExhaustedError: With the longer message.
     """
     try:
         yield
-    except StarvedError as error:
+    except SpaceExhaustedError as error:
         if not constraints:
             raise
         rng = np.random.default_rng(0)
@@ -63,4 +63,6 @@ def explained_starvation(
                 f"{constraint.metric} from {constraint.minimum:.4g} to {constraint.maximum:.4g} "
                 f"holds for {share:.2%} (they have {values.min():.4g} to {values.max():.4g})"
             )
-        raise StarvedError(f"{error} Of random architectures {'; '.join(reports)}.") from error
+        raise SpaceExhaustedError(
+            f"{error} Of random architectures {'; '.join(reports)}."
+        ) from error

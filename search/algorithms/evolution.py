@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.proposal_search import ProposalSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_first
 from supernets.spaces import SearchSpace
 
 _DRAWS_PER_CHILD = 100
 
 
-class GeneticSearch(ProposalSearch):
+class SPOSEvolution(PopulationSearch):
     """SPOS' genetic algorithm: every ask is a generation of mutants and crossovers of the best.
 
     The parents are the best of all trials. Half of a generation are mutants of random parents, the
@@ -96,7 +96,7 @@ class GeneticSearch(ProposalSearch):
         return children
 
 
-class RegularizedEvolution(ProposalSearch):
+class RegularizedEvolution(PopulationSearch):
     """Aging evolution: children of the best of random tournaments; the oldest trial leaves.
 
     The population are the last ``population_size`` successful trials. A child is the best of a

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from search.algorithms.base import FeasibilityCheck, SearchAlgorithm
-from search.algorithms.evolution import GeneticSearch, RegularizedEvolution
+from search.algorithms.evolution import RegularizedEvolution, SPOSEvolution
 from search.algorithms.local_search import LocalSearch
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.algorithms.proxybo import ProxyBO
@@ -126,7 +126,7 @@ def create_algorithm(
     if name == "random":
         return RandomSearch(space, seed=seed, are_feasible=are_feasible)
     if name == "evolution":
-        return GeneticSearch(space, seed=seed, are_feasible=are_feasible, **settings)
+        return SPOSEvolution(space, seed=seed, are_feasible=are_feasible, **settings)
     if name == "regularized-evolution":
         return RegularizedEvolution(space, seed=seed, are_feasible=are_feasible, **settings)
     if name == "structural-bo":

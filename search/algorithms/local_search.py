@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.proposal_search import ProposalSearch, best_first
-from search.algorithms.rows import are_new
+from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.rows import unseen_rows
 from supernets.spaces import Architecture, SearchSpace
 
 _NUM_MUTATIONS = 1000
 
 
-class LocalSearch(ProposalSearch):
+class LocalSearch(PopulationSearch):
     """Measures the neighbors of the best trial in random order.
 
     A neighbor differs in one decision. Once all feasible neighbors of the best trial are told, the
@@ -65,7 +65,9 @@ class LocalSearch(ProposalSearch):
         while start < len(trials) and len(found) < num_archs:
             neighbors = [self._neighbors_of(trial) for trial in trials[start:stop]]
             candidates = np.concatenate([found, *neighbors])
-            found = candidates[are_new(candidates, candidates[:0]) & self._are_unseen(candidates)]
+            found = candidates[
+                unseen_rows(candidates, candidates[:0]) & self._are_unseen(candidates)
+            ]
             start, stop = stop, 2 * stop  # late in a search those of many are all seen
         return found[:num_archs]
 
@@ -76,5 +78,5 @@ class LocalSearch(ProposalSearch):
             copies = np.tile(trial.arch.choices, (_NUM_MUTATIONS, 1))
             mutants = self.space.mutate_choices(copies, rng)
             mutants = mutants[self.are_feasible(mutants)]
-            self._neighbors[trial.arch] = mutants[are_new(mutants, mutants[:0])]
+            self._neighbors[trial.arch] = mutants[unseen_rows(mutants, mutants[:0])]
         return self._neighbors[trial.arch]

@@ -10,7 +10,7 @@ Differs from the paper in:
    the paper's is a validation accuracy of 91 %. What the classifier rejects is not dropped but
    ranked last.
 4. In spaces too large to enumerate candidates are, by default, not only random: see
-   ``search.algorithms.ranking_search``.
+   ``search.algorithms.pool_search``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.ranking_search import Pool, RankingSearch
+from search.algorithms.pool_search import Pool, PoolSearch
 from search.predictors.base import OnScaleOfScores, Predictor
 from supernets.spaces import Architecture, SearchSpace
 
 
-class NeuralPredictorSearch(RankingSearch):
+class NeuralPredictorSearch(PoolSearch):
     """Fits a predictor to ``num_initial`` random trials; then asks for what it predicts best.
 
     Later trials are never fitted to. Where fewer than two of the random trials have succeeded, more
@@ -99,7 +99,7 @@ class NeuralPredictorSearch(RankingSearch):
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
-            StarvedError: As ``SearchAlgorithm.ask``.
+            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)

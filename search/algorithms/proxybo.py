@@ -14,7 +14,7 @@ There is no public code. Where the paper leaves a choice, or we differ:
 3. The iteration T counts successful trials, the random ones included, plus one, whatever the size
    of batches; its logarithm is natural.
 4. Candidates are all unseen architectures of a space small enough to enumerate, otherwise a pool of
-   5000, see ``search.algorithms.ranking_search``; the paper draws a number it does not name,
+   5000, see ``search.algorithms.pool_search``; the paper draws a number it does not name,
    random and local ones.
 5. Candidates of equal rank share their mean rank, and equal sums are ordered at random.
 6. A batch is the best of one ranking; the paper asks for one architecture at a time.
@@ -32,8 +32,8 @@ from scipy.stats import rankdata
 
 from search.algorithms.acquisition import expected_improvement
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.ranking_search import Pool, RankingSearch
-from search.algorithms.rows import are_new
+from search.algorithms.pool_search import Pool, PoolSearch
+from search.algorithms.rows import unseen_rows
 from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
 from supernets.runtime.option_types import POSITIVE
 from supernets.spaces import Architecture, SearchSpace
@@ -43,8 +43,8 @@ Floats = NDArray[np.float64]
 _NUM_FOLDS = 5
 
 
-class ProxyBO(RankingSearch):
-    """Ranks candidates by expected improvement and by proxies, weighted by their concordance.
+class ProxyBO(PoolSearch):
+    """ProcessInfo candidates by expected improvement and by proxies, weighted by their concordance.
 
     The first ``num_initial`` trials are random. Then every ask fits the surrogate to the successful
     trials and asks for the candidates with the least weighted sum of ranks.
@@ -107,7 +107,7 @@ class ProxyBO(RankingSearch):
         Raises:
             ValueError: If ``num_archs`` is less than 1, or the proxies do not give a row for every
                 architecture.
-            StarvedError: As ``SearchAlgorithm.ask``.
+            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
@@ -118,7 +118,7 @@ class ProxyBO(RankingSearch):
             chosen = self._sample_initial(num_random, rng)
         if num_random < num_archs:
             best = self._rank(num_archs, rng)[:num_archs]
-            chosen = np.concatenate([chosen, best[are_new(best, chosen)]])[:num_archs]
+            chosen = np.concatenate([chosen, best[unseen_rows(best, chosen)]])[:num_archs]
         return self.space.architectures(chosen)
 
     def influences(self, num_trials: int) -> Floats:
@@ -144,7 +144,7 @@ class ProxyBO(RankingSearch):
         return weigh(concordances, iteration=len(scores) + 1, tau0=self.tau0)
 
     def _rank(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Unseen candidates, best first; StarvedError if fewer than ``num_archs``."""
+        """Unseen candidates, best first; SpaceExhaustedError if fewer than ``num_archs``."""
         candidates = self._candidates(rng)
         rows = self._unseen_rows(candidates, num_archs)
         unseen = candidates[rows]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def first_copies(choices: NDArray[np.int64]) -> NDArray[np.intp]:
+def unique_rows(choices: NDArray[np.int64]) -> NDArray[np.intp]:
     """The number of the first row that each row is equal to.
 
     Args:
@@ -24,7 +24,7 @@ def first_copies(choices: NDArray[np.int64]) -> NDArray[np.intp]:
     return np.asarray(first[inverse], np.intp)
 
 
-def are_new(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+def unseen_rows(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows are neither among ``known`` nor copies of an earlier row.
 
     Args:
@@ -34,7 +34,7 @@ def are_new(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.
     Returns:
         (num_rows,).
     """
-    first = first_copies(np.concatenate([known, choices]))[len(known) :]
+    first = unique_rows(np.concatenate([known, choices]))[len(known) :]
     return np.asarray(first == np.arange(len(known), len(known) + len(choices)))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.ranking_search import RankingSearch
+from search.algorithms.pool_search import PoolSearch
 from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
 from supernets.spaces import Architecture, SearchSpace
 
@@ -28,7 +28,7 @@ NUM_ROUNDS, NUM_PARENTS, NUM_MUTANTS = 3, 50, 1000
 GOOD = 0.75
 
 
-class StructuralBO(RankingSearch):
+class StructuralBO(PoolSearch):
     """Asks for what improves most on the best trial, by expectation.
 
     Scores are seen as the logarithm of their regret, ``-log(1 + (best - score) / (best - good))``,
@@ -73,7 +73,7 @@ class StructuralBO(RankingSearch):
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
-            StarvedError: As ``SearchAlgorithm.ask``.
+            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.proposal_search import ProposalSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_first
 from supernets.spaces import SearchSpace
 
 _DRAWS_PER_CANDIDATE = 50
 
 
-class TPESearch(ProposalSearch):
+class TPESearch(PopulationSearch):
     """Tree-structured Parzen estimator over categorical decisions.
 
     The best ``gamma`` of the trials and the others each give a density ``l`` and ``g``: a product

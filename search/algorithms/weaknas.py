@@ -9,7 +9,7 @@ Differs from the paper and the authors' code in:
 2. Architectures predicted equal are ranked in random order; the code ranks them in table order.
 3. Spaces too large to enumerate: the code ranks one pool of 10,000 random feasible architectures,
    fixed for the whole search (``pool="fixed"``). By default every ask ranks a fresh pool here, see
-   ``search.algorithms.ranking_search``. Members are distinct networks; in the code's pool they may
+   ``search.algorithms.pool_search``. Members are distinct networks; in the code's pool they may
    differ in inactive choices only.
 4. While fewer than two trials have succeeded nothing is fitted, and sampling stays random.
 5. The paper compares linearly and exponentially decaying sampling without a formula, and the code
@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from estimators.trials.store import Trial
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.base import FeasibilityCheck
-from search.algorithms.ranking_search import Pool, RankingSearch
-from search.algorithms.rows import are_new
+from search.algorithms.pool_search import Pool, PoolSearch
+from search.algorithms.rows import unseen_rows
 from search.predictors.base import OnScaleOfScores, Predictor
 from supernets.spaces import Architecture, SearchSpace
 
@@ -53,7 +53,7 @@ _STD_DIVISOR = 5.0
 _STD_FLOOR = 1e-9
 
 
-class WeakNAS(RankingSearch):
+class WeakNAS(PoolSearch):
     """Alternates between fitting a predictor to all trials and sampling from its top.
 
     The first ``num_initial`` trials are random. Then every ask fits a fresh predictor to the
@@ -153,7 +153,7 @@ class WeakNAS(RankingSearch):
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
-            StarvedError: As ``SearchAlgorithm.ask``.
+            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
@@ -218,7 +218,7 @@ class WeakNAS(RankingSearch):
             if len(old) < 2:
                 return labelled
             top = self._ranked(old, num_old, candidates, rng)[:top_n]
-            are_below = are_new(self.space.choices_of(trial.arch for trial in old), top)
+            are_below = unseen_rows(self.space.choices_of(trial.arch for trial in old), top)
             kept = [old[i] for i in np.flatnonzero(~are_below)] + kept
         return kept if len(kept) >= 2 else labelled
 

@@ -144,7 +144,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         resumed_at=[]
         if checkpoint is None
         else [checkpoint["stage"], steps_done(args.output / "last.pt", checkpoint)],
-        hand_over=lambda: _hand_over(args, search),
+        on_finished=lambda: _hand_over(args, search),
         how_to_continue="the same command again",
     )
 

@@ -28,7 +28,7 @@ from search.algorithms.factory import (
     algorithm_settings,
     num_random_trials,
 )
-from search.algorithms.ranking_search import POOLS
+from search.algorithms.pool_search import POOLS
 from search.algorithms.weaknas import ACQUISITIONS, KEEPS, SAMPLINGS
 from search.cli.differentiable_options import ALGORITHMS as BY_GRADIENTS
 from search.predictors import PREDICTORS

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from estimators import Estimator, TabularEstimator, TSEEstimator, create_one_pass
+from estimators import Estimator, TabularEstimator, TSEEstimator, create_multi_score
 from estimators.cli.estimator_options import (
     EstimatorOptions,
     check_recalibration,
@@ -27,9 +27,9 @@ from estimators.scores.names import Score
 from estimators.scores.revisions import revisions
 from estimators.trials.store import TrialStore, read_header
 from estimators.trials.ties import tie_breaker
-from search.algorithms.base import StarvedError
+from search.algorithms.base import SpaceExhaustedError
 from search.algorithms.cheap_scores import CheapScores
-from search.algorithms.constraints import explained_starvation
+from search.algorithms.constraints import explained_exhaustion
 from search.algorithms.factory import (
     ALGORITHM_OPTIONS,
     DEFAULT_BATCH_SIZES,
@@ -38,7 +38,7 @@ from search.algorithms.factory import (
     fitting_options,
     num_random_trials,
 )
-from search.algorithms.stand_ins import stand_in_supernet
+from search.algorithms.meta_supernets import meta_supernet
 from search.cli.differentiable import main as search_by_gradients
 from search.cli.differentiable_options import is_asked_for
 from search.cli.options import (
@@ -293,7 +293,7 @@ def _open_supernet(
 ) -> tuple[Supernet | None, dict[str, Any] | None]:
     """The supernet with its checkpoint; without one, what stands for its space, if anything."""
     if args.supernet is None:
-        return stand_in_supernet(args.space), None
+        return meta_supernet(args.space), None
     checkpoint = read_training_checkpoint(args.supernet)
     check_space(args.space, checkpoint, args.supernet)
     return trained_supernet(checkpoint, args.supernet, device), checkpoint
@@ -321,7 +321,7 @@ def _proxies(
     names: Sequence[str], trained: Trained, device: torch.device
 ) -> Callable[[Architecture], Mapping[str, float]]:
     """Measures zero-cost proxies on the first minibatch of the train split."""
-    one_pass = create_one_pass(
+    multi_score = create_multi_score(
         names,
         Score(names[0]),
         supernet=trained.supernet,
@@ -329,7 +329,7 @@ def _proxies(
         val_batches=(),
         device=device,
     )
-    return lambda arch: one_pass.measure(arch).metrics
+    return lambda arch: multi_score.measure(arch).metrics
 
 
 def _proxy_inputs(names: Sequence[str], trained: Trained) -> dict[str, Any]:
@@ -407,7 +407,7 @@ def _run(args: argparse.Namespace, job: Job) -> int:
                 }
             )
             return INTERRUPTED
-        except (SearchError, StarvedError, ExecutorError) as error:
+        except (SearchError, SpaceExhaustedError, ExecutorError) as error:
             return fail(PROGRAM, error)
     return 0
 
@@ -427,8 +427,8 @@ def _table_in_any_case(store: TrialStore, path: Path) -> Iterator[None]:
 def _explained(
     cost_model: CostModel | None, constraints: Sequence[Constraint]
 ) -> AbstractContextManager[None]:
-    """As ``explained_starvation``; without costs there is no constraint to explain."""
-    return nullcontext() if cost_model is None else explained_starvation(cost_model, constraints)
+    """As ``explained_exhaustion``; without costs there is no constraint to explain."""
+    return nullcontext() if cost_model is None else explained_exhaustion(cost_model, constraints)
 
 
 if __name__ == "__main__":

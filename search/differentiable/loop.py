@@ -33,12 +33,12 @@ from search.differentiable.derivation import Derived, derive, entropy, write_alp
 from search.differentiable.figure import plot_search
 from search.differentiable.relaxation import create_relaxation
 from search.differentiable.search_config import SearchConfig
-from search.differentiable.stages import prune, transplant
+from search.differentiable.stages import inherit_weights, prune
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.data.loaders import ImageLoader, Loaders
 from supernets.networks.relaxed import FixedMixture, RelaxedNetwork
 from supernets.networks.single_images import check_single_images, smallest_minibatch
-from supernets.runtime.distributed import Ranks, average_tensor
+from supernets.runtime.distributed import ProcessInfo, average_tensor
 from supernets.runtime.foreign_fields import (
     check_dict,
     check_field,
@@ -102,7 +102,7 @@ class DifferentiableSearch:
         output: Path,
         *,
         device: torch.device,
-        ranks: Ranks | None = None,
+        ranks: ProcessInfo | None = None,
         true_values: Mapping[Architecture, float] | None = None,
         run_settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class DifferentiableSearch:
             config,
             recipe,
         )
-        self.output, self.device, self.ranks = output, device, ranks or Ranks()
+        self.output, self.device, self.ranks = output, device, ranks or ProcessInfo()
         self.true_values = true_values
         self.run_settings = run_settings or {}
         self.train = loaders.train
@@ -284,7 +284,7 @@ class DifferentiableSearch:
             values[torch.from_numpy(~alive).to(values.device)] = 0.0
         self.network = self._build(alive)
         loop = self._loop()
-        transplant(
+        inherit_weights(
             old, self.network, ended.optimizer, loop.optimizer, self.config.seed + self.stage
         )
         loop.progress = Progress(**asdict(ended.progress))

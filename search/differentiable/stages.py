@@ -40,7 +40,7 @@ def prune(
 
 
 @torch.no_grad()
-def transplant(
+def inherit_weights(
     old: nn.Module,
     new: nn.Module,
     old_optimizer: torch.optim.Optimizer,

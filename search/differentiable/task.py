@@ -24,7 +24,7 @@ from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
 from supernets.data.loaders import Loader
 from supernets.networks.relaxed import RelaxedNetwork
-from supernets.runtime.distributed import Ranks, all_reduce_gradients, average_tensor
+from supernets.runtime.distributed import ProcessInfo, all_reduce_gradients, average_tensor
 from supernets.runtime.foreign_fields import check_field, check_shapes, check_weights, naming_field
 from supernets.runtime.option_types import Whole
 from supernets.training.loop import StepLosses, TrainingTask
@@ -159,7 +159,7 @@ class SearchTask(TrainingTask):
         freeze_epochs: int,
         amp: bool,
         device: torch.device,
-        ranks: Ranks,
+        ranks: ProcessInfo,
         on_epoch: Callable[[], dict[str, float]],
         on_save: Callable[..., None],
     ) -> None:

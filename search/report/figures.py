@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from estimators.html.svg import FAINT, INK, LINES, RAMP, SERIES, draw, draw_figure
-from search.report.replay import JudgedRound
+from search.report.replay import RoundQuality
 from search.report.statistics import Curve
 from supernets.export.cell_drawing import cells_figure
 from supernets.spaces import Architecture, CellSpace
@@ -89,7 +89,7 @@ def plot_quality(curves: Mapping[str, Curve], series: Mapping[str, int], identif
     return draw(paint, identifier, f"Kendall τ of predictions by round of {', '.join(curves)}")
 
 
-def plot_predictions(rounds: Sequence[Sequence[JudgedRound]], name: str, identifier: str) -> str:
+def plot_predictions(rounds: Sequence[Sequence[RoundQuality]], name: str, identifier: str) -> str:
     """Measured against predicted scores.
 
     Args:

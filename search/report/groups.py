@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimators.html.elements import flat
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from supernets.runtime.digests import without_labels
 
 #: What scores have to have in common to be compared.
@@ -26,7 +26,7 @@ class Group:
     """
 
     label: str
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
 
     @property
     def num_trials(self) -> int:
@@ -47,7 +47,7 @@ class Task:
     groups: tuple[Group, ...]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RecordedRun]:
         """Of all groups."""
         return [run for group in self.groups for run in group.runs]
 
@@ -62,7 +62,7 @@ class Task:
         return min(group.num_trials for group in self.groups)
 
 
-def group_runs(runs: Sequence[Run]) -> list[Task]:
+def group_runs(runs: Sequence[RecordedRun]) -> list[Task]:
     """Sorts runs into tasks and groups, in the order they are given in.
 
     Raises:
@@ -86,8 +86,8 @@ def _without_seed(header: Mapping[str, Any]) -> dict[str, Any]:
     return without_labels({key: value for key, value in header.items() if key != "seed"})
 
 
-def _by_seed(runs: Iterable[Run]) -> list[Run]:
-    by_seed: dict[int, Run] = {}
+def _by_seed(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
+    by_seed: dict[int, RecordedRun] = {}
     for run in runs:
         if run.seed in by_seed:
             raise ValueError(
@@ -108,8 +108,8 @@ def _group_name(settings: Mapping[str, Any]) -> str:
 
 
 def _sorted_by(
-    runs: Sequence[Run], settings: Sequence[Mapping[str, Any]], name_of: Any
-) -> list[tuple[str, list[Run]]]:
+    runs: Sequence[RecordedRun], settings: Sequence[Mapping[str, Any]], name_of: Any
+) -> list[tuple[str, list[RecordedRun]]]:
     """Runs of equal settings, with a name and, where it is shared, the settings that differ."""
     found: dict[str, list[int]] = {}
     for i, each in enumerate(settings):

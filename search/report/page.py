@@ -31,8 +31,8 @@ from search.report.figures import (
     progress_range,
 )
 from search.report.groups import Group, Task, group_runs
-from search.report.recorded_runs import Run
-from search.report.replay import JudgedRound, replay, rounds_to_judge
+from search.report.recorded_runs import RecordedRun
+from search.report.replay import RoundQuality, replay, rounds_to_judge
 from search.report.statistics import (
     MAX_QUERIES,
     Curve,
@@ -64,7 +64,7 @@ MIN_MAPPED, MAX_MAPPED = 30, 500
 MAX_POINTS = 2000
 
 
-def write_search_report(runs: Sequence[Run], path: str | Path) -> None:
+def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
     """Writes searches as one HTML page, whose plots and style are in it.
 
     Runs that differ in their seed alone make one curve. Runs whose scores mean different things
@@ -105,7 +105,7 @@ def write_search_report(runs: Sequence[Run], path: str | Path) -> None:
 
 def _sections(
     task: Task,
-    judged: dict[str, list[list[JudgedRound]]],
+    judged: dict[str, list[list[RoundQuality]]],
     quality: dict[str, Curve],
     suffix: str,
 ) -> list[Section]:
@@ -189,7 +189,7 @@ def _progress_figure(task: Task, unit: str, curve_of: Callable[[Group], Curve], 
     return figure(legend(curves, task.series) + plot, caption)
 
 
-def _judged(group: Group) -> list[list[JudgedRound]]:
+def _judged(group: Group) -> list[list[RoundQuality]]:
     """The rounds that could be judged in all runs, each with what every run shows."""
     shortest = min(group.runs, key=lambda run: len(run.trials))
     rounds = rounds_to_judge(shortest.rounds)
@@ -219,14 +219,14 @@ def _judged(group: Group) -> list[list[JudgedRound]]:
     return [[of_run[start] for of_run in of_runs] for start in sorted(common)]
 
 
-def _quality(rounds: list[list[JudgedRound]]) -> Curve:
+def _quality(rounds: list[list[RoundQuality]]) -> Curve:
     x = np.array([judged[0].num_before for judged in rounds], np.float64)
     return mean_curve(x, np.array([[each.kendall_tau for each in judged] for judged in rounds]).T)
 
 
 def _predictor(
     task: Task,
-    judged: dict[str, list[list[JudgedRound]]],
+    judged: dict[str, list[list[RoundQuality]]],
     quality: dict[str, Curve],
     suffix: str,
 ) -> str:
@@ -333,7 +333,7 @@ def _maps(task: Task, suffix: str) -> str:
     return f'<p>{note}</p>\n<div class="maps">{"".join(panels)}</div>'
 
 
-def _steps(run: Run) -> tuple[NDArray[np.int64], str]:
+def _steps(run: RecordedRun) -> tuple[NDArray[np.int64], str]:
     """The step of the ramp of every trial, (num_trials,), and a legend of them."""
     parts = np.array_split(np.arange(len(run.rounds)), min(len(RAMP), len(run.rounds)))
     of_parts = np.linspace(0, len(RAMP) - 1, len(parts)).round().astype(int)

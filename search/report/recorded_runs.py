@@ -18,10 +18,10 @@ from estimators.trials.store import Trial, read_header, read_trials
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.cheap_scores import CheapScores
 from search.algorithms.factory import algorithm_settings, create_algorithm
+from search.algorithms.log_regret_gp import LogRegretGP
+from search.algorithms.meta_supernets import meta_supernet
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.algorithms.proxybo import ProxyBO
-from search.algorithms.regret_process import RegretProcess
-from search.algorithms.stand_ins import stand_in_supernet
 from search.algorithms.structural_bo import StructuralBO
 from search.algorithms.weaknas import WeakNAS
 from search.predictors.base import ExtraInputs, Predictor
@@ -43,7 +43,7 @@ _RECORD_KEYS = {"args", "versions", "git_commit"}
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """One search as it was recorded.
 
     Args:
@@ -80,7 +80,7 @@ class Run:
         return seed
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> RecordedRun:
     """Reads the files that ``supernet-search`` wrote to its ``--output``; changes none of them.
 
     Costs need the supernet that was searched, with the weights it had. Where its file is gone or
@@ -122,7 +122,7 @@ def read_run(folder: str | Path) -> Run:
     with naming_field(path, "header"):
         algorithm, knows_inputs = _algorithm(header, space, folder, cost_model)
     rounds = rounds_of(algorithm, trials, header["algorithm"]["batch_size"])
-    return Run(
+    return RecordedRun(
         name=folder.resolve().name,
         space=space,
         header=header,
@@ -189,7 +189,7 @@ def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | 
     None if its file is gone or has other weights, or there are only tables of the space.
     """
     if header["supernet"] is None:
-        return stand_in_supernet(header["space"])
+        return meta_supernet(header["space"])
     given = args.get("supernet")
     if not isinstance(given, str) or not Path(given).is_file():
         return None
@@ -242,7 +242,7 @@ def _make_predictor(algorithm: SearchAlgorithm) -> Callable[[int], Predictor] | 
     if isinstance(algorithm, NeuralPredictorSearch) and not algorithm.two_stage:
         return algorithm.make_predictor
     if isinstance(algorithm, StructuralBO):
-        return partial(RegretProcess, algorithm.space)
+        return partial(LogRegretGP, algorithm.space)
     return None
 
 

@@ -20,7 +20,7 @@ MAX_ROUNDS = 12
 MIN_SIZE = 5
 
 
-class JudgedRound(NamedTuple):
+class RoundQuality(NamedTuple):
     """What was predicted and then measured of the trials that succeeded.
 
     Args:
@@ -46,7 +46,7 @@ def replay(
     *,
     seed: int,
     num_fitted: int | None = None,
-) -> list[JudgedRound]:
+) -> list[RoundQuality]:
     """Fits a predictor to the trials before each round, and compares it with the round.
 
     These are the very predictors of a WeakNAS search that fits one of them to all its trials; of a
@@ -62,7 +62,7 @@ def replay(
     Returns:
         Of each round where at least two trials succeeded, and two before it.
     """
-    judged: list[JudgedRound] = []
+    judged: list[RoundQuality] = []
     predict, num_told = None, 0  # of the predictor that was fitted last
     for positions in rounds:
         told = trials[: positions.start][:num_fitted]
@@ -71,7 +71,7 @@ def replay(
             continue
         if predict is None or len(told) > num_told:
             predict, num_told = _fit(make_predictor, told, seed), len(told)
-        judged.append(JudgedRound(positions.start, predict(choices), measured))
+        judged.append(RoundQuality(positions.start, predict(choices), measured))
     return judged
 
 

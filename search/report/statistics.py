@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from estimators.html.elements import Difference
 from estimators.trials.store import Trial
 from search.report.groups import Group
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from supernets.spaces import Architecture, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,7 @@ def bests_at(group: Group, num_trials: int) -> Floats:
     return np.array([best_so_far(run.trials)[num_trials - 1] for run in group.runs])
 
 
-def queries_to_best(run: Run) -> int:
+def queries_to_best(run: RecordedRun) -> int:
     """After how many queries the best of a run was found."""
     return int(np.nanargmax(scores_of(run.trials))) + 1
 

@@ -24,7 +24,7 @@ from estimators.html.elements import (
 )
 from estimators.trials.store import Trial
 from search.report.groups import Group, Task
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from search.report.statistics import queries_to_best, scores_of
 from search.report.text import (
     Found,
@@ -128,7 +128,7 @@ def runs_table(task: Task) -> str:
 
 def failures(task: Task) -> str:
     """Failed trials by their error, of many the first; empty without any."""
-    by_error: dict[str, list[tuple[Group, Run, Trial]]] = {}
+    by_error: dict[str, list[tuple[Group, RecordedRun, Trial]]] = {}
     for group in task.groups:
         for run in group.runs:
             for trial in run.trials:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from estimators.trials.store import Trial
-from search.algorithms.proposal_search import best_first
+from search.algorithms.population_search import best_first
 from supernets.spaces import Architecture
 
 

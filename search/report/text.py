@@ -23,7 +23,7 @@ from estimators.html.elements import (
 from estimators.trials.store import Trial, place
 from estimators.trials.ties import tie_breaker
 from search.report.groups import Group, Task
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from search.report.statistics import (
     Curve,
     Floats,
@@ -69,7 +69,7 @@ class Found(NamedTuple):
     trial: Trial
     score: float
     group: Group
-    run: Run
+    run: RecordedRun
 
     @property
     def query(self) -> int:
@@ -285,6 +285,6 @@ def _predictors(quality: Mapping[str, Curve], num_groups: int) -> list[str]:
     return sentences
 
 
-def seeds_of(runs: Sequence[Run]) -> str:
+def seeds_of(runs: Sequence[RecordedRun]) -> str:
     """``0, 1, 2``."""
     return ", ".join(str(run.seed) for run in runs)

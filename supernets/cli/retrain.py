@@ -26,7 +26,7 @@ from supernets.cli.command_line import (
 )
 from supernets.cli.export import export_summary
 from supernets.cli.retrain_options import PROGRAM, build_parser, check_options, retrain_config
-from supernets.cli.retrain_source import Source, recorded_options
+from supernets.cli.retrain_source import RetrainSpec, recorded_options
 from supernets.cli.training_run import (
     already_trained,
     check_same_settings,
@@ -53,7 +53,7 @@ from supernets.networks.inherited_weights import (
     load_inherited,
 )
 from supernets.runtime.distributed import (
-    Ranks,
+    ProcessInfo,
     ranks_from_environment,
 )
 from supernets.runtime.foreign_fields import check_dict
@@ -63,7 +63,7 @@ from supernets.runtime.wording import plural
 from supernets.training.checkpoint_fields import check_data, steps_done
 from supernets.training.evaluation import evaluate
 from supernets.training.loop import TrainResult
-from supernets.training.standalone import check_trainable, read_network_checkpoint, train_network
+from supernets.training.standalone import check_trainable, read_network_checkpoint, train_standalone
 from supernets.training.standalone_config import RetrainConfig
 
 _logger = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
     ranks = ranks_from_environment()
     device = device_of_rank(args.device, ranks)
     if args.subnet is not None:
-        source = Source.of_subnet(args.subnet, args.space)
+        source = RetrainSpec.of_subnet(args.subnet, args.space)
     else:
-        source = Source.of_architecture(args.arch, args.space)
+        source = RetrainSpec.of_architecture(args.arch, args.space)
     amp = chosen_amp(args.amp, source.space, device)
     config = retrain_config(args, amp)
     _check_network_options(args, source)
@@ -141,7 +141,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
 class _Run:
     """What a run is made of."""
 
-    ranks: Ranks
+    ranks: ProcessInfo
     network: nn.Module
     loaders: Loaders
     config: RetrainConfig
@@ -150,7 +150,7 @@ class _Run:
     formats: Sequence[str]
 
 
-def _check_network_options(args: argparse.Namespace, source: Source) -> None:
+def _check_network_options(args: argparse.Namespace, source: RetrainSpec) -> None:
     """Refuses what the networks of the space do not have, or would have no effect."""
     given = _sizes(args)
     foreign = [name for name in given if name not in source.settings]
@@ -193,7 +193,7 @@ def _find_checkpoint(args: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _open_data(
-    args: argparse.Namespace, source: Source, device: torch.device, ranks: Ranks
+    args: argparse.Namespace, source: RetrainSpec, device: torch.device, ranks: ProcessInfo
 ) -> Loaders:
     """Opens the data of the options, or those the subnet was exported with."""
     stored = source.data if args.dataset is None else None
@@ -231,7 +231,7 @@ def _open_data(
     return loaders
 
 
-def _has_fresh_head(source: Source, loaders: Loaders) -> bool:
+def _has_fresh_head(source: RetrainSpec, loaders: Loaders) -> bool:
     return are_other_classes(source.data or {}, source.settings, loaders.class_names)
 
 
@@ -246,10 +246,10 @@ def _check_folder(args: argparse.Namespace) -> None:
 
 def _describe(
     args: argparse.Namespace,
-    source: Source,
+    source: RetrainSpec,
     loaders: Loaders,
     config: RetrainConfig,
-    ranks: Ranks,
+    ranks: ProcessInfo,
 ) -> dict[str, Any]:
     """What ``subnet.json`` will hold, but for the metrics."""
     settings = source.network_settings(
@@ -327,7 +327,7 @@ def _build(
 
 def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | None) -> int:
     def train() -> TrainResult:
-        return train_network(
+        return train_standalone(
             run.network,
             run.loaders,
             run.config,
@@ -339,7 +339,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
             run_settings={"record": run.record},
         )
 
-    def hand_over() -> dict[str, Any]:
+    def on_finished() -> dict[str, Any]:
         folder = args.output / "subnet"
         record = read_subnet_record(folder) if holds_export(folder) else _hand_over(run, folder)
         return {"subnet": folder, **export_summary(record)}
@@ -353,7 +353,7 @@ def _retrain(args: argparse.Namespace, run: _Run, checkpoint: dict[str, Any] | N
         ranks=run.ranks,
         device=run.device,
         resumed_at=[] if checkpoint is None else [steps_done(args.output / "last.pt", checkpoint)],
-        hand_over=hand_over,
+        on_finished=on_finished,
     )
 
 

@@ -20,7 +20,7 @@ from supernets.runtime.foreign_fields import check_field, fields_of, naming_fiel
 
 
 @dataclass(frozen=True)
-class Source:
+class RetrainSpec:
     """An architecture, and what is known of a network of it.
 
     Args:
@@ -44,7 +44,7 @@ class Source:
     weights_sha256: str | None = None
 
     @classmethod
-    def of_subnet(cls, folder: Path, space: str | None = None) -> Source:
+    def of_subnet(cls, folder: Path, space: str | None = None) -> RetrainSpec:
         """Reads an exported subnet.
 
         Args:
@@ -72,7 +72,7 @@ class Source:
         )
 
     @classmethod
-    def of_architecture(cls, text: str, space: str | None = None) -> Source:
+    def of_architecture(cls, text: str, space: str | None = None) -> RetrainSpec:
         """Reads an architecture from its notation or from the ``best.json`` of a search.
 
         Args:

@@ -38,7 +38,7 @@ from supernets.networks.factory import chosen_amp, create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.distributed import (
-    Ranks,
+    ProcessInfo,
     ranks_from_environment,
 )
 from supernets.runtime.foreign_fields import check_dict
@@ -142,7 +142,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
 class _Run:
     """What a run is made of, whatever its schedule."""
 
-    ranks: Ranks
+    ranks: ProcessInfo
     supernet: Supernet
     loaders: Loaders
     config: TrainConfig

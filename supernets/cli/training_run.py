@@ -27,7 +27,7 @@ from supernets.data.loaders import NOT_DECISIVE, Loaders, create_loaders
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.device import resolve_device
 from supernets.runtime.distributed import (
-    Ranks,
+    ProcessInfo,
     all_ranks_have,
     start_process_group,
     stop_process_group,
@@ -185,7 +185,7 @@ def check_run_options(args: argparse.Namespace) -> None:
 
 
 def open_data(
-    args: argparse.Namespace, *, seed: int, device: torch.device, ranks: Ranks
+    args: argparse.Namespace, *, seed: int, device: torch.device, ranks: ProcessInfo
 ) -> Loaders:
     """Opens the data of the options of data, batch size and workers.
 
@@ -210,7 +210,7 @@ def open_data(
     return replace(loaders, data_dir=args.data_dir, skip_bad_images=args.skip_bad_images)
 
 
-def device_of_rank(name: str, ranks: Ranks) -> torch.device:
+def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
     """The device ``--device`` asks for; under torchrun each process has an accelerator of its own.
 
     Raises:
@@ -281,10 +281,10 @@ def run_training(
     splits: Mapping[str, NDArray[np.int64]],
     train: Callable[[], TrainResult],
     *,
-    ranks: Ranks,
+    ranks: ProcessInfo,
     device: torch.device,
     resumed_at: Sequence[int] = (),
-    hand_over: Callable[[], Mapping[str, Any]] | None = None,
+    on_finished: Callable[[], Mapping[str, Any]] | None = None,
     how_to_continue: str = "the same command with --resume",
 ) -> int:
     """Writes what describes the run, trains, and prints how it ended.
@@ -298,7 +298,7 @@ def run_training(
         ranks: This process among those of ``torchrun``.
         device: Where it trains.
         resumed_at: Where the checkpoint is that this process found; of all processes the same.
-        hand_over: What the main process does with a finished training; gives back what to print of
+        on_finished: What the main process does with a finished training; returns what to print of
             it.
         how_to_continue: Printed of one that was asked to stop.
 
@@ -336,12 +336,12 @@ def run_training(
         }
         if not result.is_finished:
             block["continue"] = how_to_continue
-        elif hand_over is not None:
+        elif on_finished is not None:
             with (
                 _saying_how_to_go_on(output, how_to_continue),
                 saying_what_is_safe(lambda: f"The training is finished: {result.checkpoint}."),
             ):
-                block.update(hand_over())
+                block.update(on_finished())
         print_result(block)
     return 0 if result.is_finished else INTERRUPTED
 

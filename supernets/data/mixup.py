@@ -24,7 +24,7 @@ from timm.data import Mixup
 from torch import Tensor
 
 
-class Mixing:
+class SeededMixup:
     """Mixes the images of a minibatch, and their labels with them.
 
     Args:

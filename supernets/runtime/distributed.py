@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessInfo:
     """Which process this is.
 
     Args:
@@ -39,16 +39,16 @@ class Ranks:
         return self.rank == 0
 
 
-def ranks_from_environment() -> Ranks:
+def ranks_from_environment() -> ProcessInfo:
     """Reads what ``torchrun`` set; a single process without it."""
-    return Ranks(
+    return ProcessInfo(
         rank=int(os.environ.get("RANK", "0")),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
     )
 
 
-def start_process_group(ranks: Ranks, device: torch.device) -> None:
+def start_process_group(ranks: ProcessInfo, device: torch.device) -> None:
     """Joins the process group, NCCL on CUDA and gloo elsewhere; nothing to do for one process."""
     if ranks.world_size == 1:
         return
@@ -65,7 +65,7 @@ def start_process_group(ranks: Ranks, device: torch.device) -> None:
     )
 
 
-def name_of_attempt(ranks: Ranks) -> str:
+def name_of_attempt(ranks: ProcessInfo) -> str:
     """What start of the ranks this is, by a name that all of them have.
 
     Only on one machine does torchrun count its restarts for all ranks; on several it may warn.

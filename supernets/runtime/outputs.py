@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from supernets.runtime.atomic_write import remove_unfinished
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock, holder_of
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ class Outputs:
         self._made: list[Path] = []
         self._is_kept = False
 
-    def own(self, folder: Path, *, ranks: Ranks | None = None, option: str = "--output") -> None:
+    def own(
+        self, folder: Path, *, ranks: ProcessInfo | None = None, option: str = "--output"
+    ) -> None:
         """Keeps other processes from writing into a folder; under ``torchrun`` rank 0 does.
 
         Args:
@@ -78,7 +80,7 @@ class Outputs:
         Raises:
             ValueError: If another process writes there, or files cannot be written.
         """
-        ranks = ranks or Ranks()
+        ranks = ranks or ProcessInfo()
         attempt = _attempt(ranks)
         if not ranks.is_main:
             _wait_for_main(folder, attempt)
@@ -203,7 +205,7 @@ def _as_user_error(output: _Output) -> Iterator[None]:
         ) from error
 
 
-def _attempt(ranks: Ranks) -> str:
+def _attempt(ranks: ProcessInfo) -> str:
     """What start of the ranks this is, by a name that all of them have."""
     names = ["TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"]
     if os.environ.get("LOCAL_WORLD_SIZE") == str(ranks.world_size):

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from supernets.data.loaders import Loader
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.distributed import (
-    Ranks,
+    ProcessInfo,
     all_reduce_gradients,
     average_buffers,
     broadcast_weights,
@@ -43,7 +43,7 @@ from supernets.training.optimizer_state import restore_optimizer
 _logger = logging.getLogger(__name__)
 
 #: Steps between reading losses back from an accelerator; a CPU reads them at once.
-READ_EVERY = 25
+LOSS_SYNC_INTERVAL = 25
 
 
 class TrainingError(RuntimeError):
@@ -152,7 +152,7 @@ class TrainingLoop:
         epochs: int,
         output: Path,
         device: torch.device,
-        ranks: Ranks,
+        ranks: ProcessInfo,
         first_epoch: int = 0,
         clip_grad: float | None = None,
         clip_value: float | None = None,
@@ -276,7 +276,7 @@ class TrainingLoop:
                 bar.update()
                 if (must_stop or must_save) and progress.step % steps_per_epoch:
                     progress.seconds += time.monotonic() - started
-                    self._settle()
+                    self._sync_and_check_finite()
                     self._save()
                     started = saved_at = time.monotonic()
                     if must_stop:
@@ -308,7 +308,7 @@ class TrainingLoop:
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
         self.unread.append((step, self._lr(), StepLosses(losses, names)))
-        if self.device.type == "cpu" or len(self.unread) >= READ_EVERY:
+        if self.device.type == "cpu" or len(self.unread) >= LOSS_SYNC_INTERVAL:
             self._read_losses()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=not self.zero_gradients)
@@ -335,7 +335,7 @@ class TrainingLoop:
         self.unread.clear()
 
     def _end_epoch(self, epoch: int, log: TrainingLog | None) -> None:
-        self._settle()
+        self._sync_and_check_finite()
         progress = self.progress
         row = {
             "epoch": epoch + 1,
@@ -353,7 +353,7 @@ class TrainingLoop:
             _logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         self._save()
 
-    def _settle(self) -> None:
+    def _sync_and_check_finite(self) -> None:
         """Makes the ranks agree, and keeps what is not finite out of checkpoints.
 
         The last step may have broken the weights and have had a finite loss.

@@ -24,7 +24,7 @@ import torch
 from supernets.data.loaders import Loaders
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import SearchSpace
 from supernets.training.channel_sorting import sort_channels
@@ -153,7 +153,7 @@ def train_progressively(
     output: Path,
     *,
     device: torch.device,
-    ranks: Ranks | None = None,
+    ranks: ProcessInfo | None = None,
     resume: bool = False,
     checkpoint_minutes: float = 10.0,
     run_settings: Mapping[str, Any] | None = None,
@@ -183,7 +183,7 @@ def train_progressively(
         ValueError: If a checkpoint to resume from cannot be read.
         TrainingError: As ``train_supernet``.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessInfo()
     result: TrainResult | None = None
     with StopRequest() as stop:  # one for all phases: none is lost where one ends
         for i, phase in enumerate(phases):

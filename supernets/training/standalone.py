@@ -27,7 +27,7 @@ from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.networks.single_images import check_single_images, smallest_minibatch
 from supernets.runtime.device import autocast
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.foreign_fields import check_weights
 from supernets.runtime.signals import StopRequest
 from supernets.training.checkpoint import read_dict, write_archive
@@ -46,14 +46,14 @@ FORMAT = "paceline-network-training"
 VERSION = 1
 
 
-def train_network(
+def train_standalone(
     network: nn.Module,
     loaders: Loaders,
     config: RetrainConfig,
     output: Path,
     *,
     device: torch.device,
-    ranks: Ranks | None = None,
+    ranks: ProcessInfo | None = None,
     resume_from: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
     stop: StopRequest | None = None,
@@ -83,7 +83,7 @@ def train_network(
         ValueError: If ``resume_from`` is of another network, or ``check_trainable`` refuses.
         TrainingError: If a loss or a weight is not finite; names the step and the learning rate.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessInfo()
     check_trainable(network, loaders, config, ranks)
     if resume_from is not None and isinstance(network, NASBench201Subnet):
         network.make_room(resume_from["state_dict"])
@@ -116,7 +116,7 @@ def train_network(
 
 
 def read_network_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint that ``train_network`` wrote, onto the CPU.
+    """Reads a checkpoint that ``train_standalone`` wrote, onto the CPU.
 
     Raises:
         ValueError: If the file is missing, truncated, or something else.
@@ -163,9 +163,9 @@ def training_loss(
 
 
 def check_trainable(
-    network: nn.Module, loaders: Loaders, config: RetrainConfig, ranks: Ranks
+    network: nn.Module, loaders: Loaders, config: RetrainConfig, ranks: ProcessInfo
 ) -> None:
-    """Makes sure that ``train_network`` can do what a recipe says.
+    """Makes sure that ``train_standalone`` can do what a recipe says.
 
     Raises:
         ValueError: If the network lacks what the recipe is about, or a minibatch is too small for
@@ -191,7 +191,7 @@ def _drop_paths(network: nn.Module) -> list[DropPath]:
 
 
 class _NetworkTask(TrainingTask):
-    """An ordinary network; ``train_network`` is its public face."""
+    """An ordinary network; ``train_standalone`` is its public face."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _NetworkTask(TrainingTask):
         loaders: Loaders,
         config: RetrainConfig,
         device: torch.device,
-        ranks: Ranks,
+        ranks: ProcessInfo,
         run_settings: Mapping[str, Any],
     ) -> None:
         self.module, self.loaders, self.config = network, loaders, config

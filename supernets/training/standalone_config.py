@@ -15,8 +15,8 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 import supernets.runtime.option_types as kinds
-from supernets.data.mixup import Mixing
-from supernets.runtime.distributed import Ranks
+from supernets.data.mixup import SeededMixup
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.option_types import check_settings
 from supernets.training.supernet_config import TrainConfig, create_scheduler
 
@@ -167,11 +167,11 @@ class RetrainConfig:
         """The schedule, to be stepped with ``step_update`` before every step."""
         return create_scheduler(optimizer, self._train_config(), steps_per_epoch)
 
-    def create_mixing(self, num_classes: int, ranks: Ranks) -> Mixing | None:
+    def create_mixing(self, num_classes: int, ranks: ProcessInfo) -> SeededMixup | None:
         """Mixup and CutMix for the minibatches of this rank; None if neither is on."""
         if self.mixup == 0 and self.cutmix == 0:
             return None
-        return Mixing(
+        return SeededMixup(
             mixup=self.mixup,
             cutmix=self.cutmix,
             prob=self.mixup_prob,

@@ -28,11 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.data.loaders import Loaders
-from supernets.data.mixup import Mixing
+from supernets.data.mixup import SeededMixup
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import synchronise_batchnorm
 from supernets.runtime.device import autocast
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture, SearchSpace
 from supernets.training.checkpoint import save_supernet
@@ -64,7 +64,7 @@ def train_supernet(
     device: torch.device,
     space: SearchSpace | None = None,
     teacher: nn.Module | None = None,
-    ranks: Ranks | None = None,
+    ranks: ProcessInfo | None = None,
     resume_from: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
     run_settings: Mapping[str, Any] | None = None,
@@ -113,7 +113,7 @@ def train_supernet(
             "An aux_weight of 0 leaves the auxiliary head of the supernet untrained; set it, or "
             "build the supernet without."
         )
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessInfo()
     for module in (supernet, teacher):
         if module is not None:
             module.to(device)
@@ -167,7 +167,7 @@ class _SupernetTask(TrainingTask):
         device: torch.device,
         space: SearchSpace,
         teacher: nn.Module | None,
-        ranks: Ranks,
+        ranks: ProcessInfo,
         run_settings: Mapping[str, Any],
     ) -> None:
         self.module, self.loaders, self.paths, self.config = supernet, loaders, paths, config
@@ -175,9 +175,9 @@ class _SupernetTask(TrainingTask):
         if teacher is not None:
             teacher.train()
         self.run_settings = run_settings
-        self.mixing: Mixing | None = None
+        self.mixing: SeededMixup | None = None
         if config.mixup > 0 or config.cutmix > 0:
-            self.mixing = Mixing(
+            self.mixing = SeededMixup(
                 mixup=config.mixup,
                 cutmix=config.cutmix,
                 label_smoothing=config.label_smoothing,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import search
 from estimators.base import Estimate, EstimateError
 from estimators.trials.store import Trial
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
@@ -183,7 +183,7 @@ def measure() -> Callable[..., list[Trial]]:
 
 
 @pytest.fixture
-def make_run(small_space: SearchSpace) -> Callable[..., Run]:
+def make_run(small_space: SearchSpace) -> Callable[..., RecordedRun]:
     """A run of given scores, None for a failure; the i-th architecture is the i-th of the space."""
 
     def make_run(
@@ -198,7 +198,7 @@ def make_run(small_space: SearchSpace) -> Callable[..., Run]:
         has_costs: bool = True,
         error: str = "loss is nan",
         **fields: Any,
-    ) -> Run:
+    ) -> RecordedRun:
         if space.size < 1000:
             every = list(space.enumerate())
         else:
@@ -227,6 +227,6 @@ def make_run(small_space: SearchSpace) -> Callable[..., Run]:
             "versions": {"torch": "2.6.0"},
             **fields,
         }
-        return Run(f"{algorithm}-{seed}", space, header, trials, **fields)
+        return RecordedRun(f"{algorithm}-{seed}", space, header, trials, **fields)
 
     return make_run

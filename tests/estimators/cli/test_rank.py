@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 import search.cli.search
 import supernets.cli.train
 from estimators.cli.rank import main
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import SCORES
 from estimators.trials.store import Trial
 from supernets import CostModel, create_space, create_supernet
@@ -64,7 +64,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rank(checkpoint: Path, table: Path) -> Command:
-    """Ranks 14 random architectures of the table."""
+    """ProcessInfo 14 random architectures of the table."""
 
     def run(output: Path, *flags: str, scores: str = CHEAP) -> int:
         number = [] if "--archs" in flags else ["--num-archs", "14"]
@@ -180,24 +180,24 @@ def test_a_killed_run_continues_to_the_same_ranking(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert rank(tmp_path / "whole") == 0
-    real = OnePassEstimator.measure
+    real = MultiScoreEstimator.measure
     measured: list[Any] = []
 
-    def measure(self: OnePassEstimator, arch: Any) -> Any:
+    def measure(self: MultiScoreEstimator, arch: Any) -> Any:
         if len(measured) == 5:
             raise KeyboardInterrupt
         measured.append(arch)
         return real(self, arch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OnePassEstimator, "measure", measure)
+        patch.setattr(MultiScoreEstimator, "measure", measure)
         capsys.readouterr()
         assert rank(tmp_path / "parts") == 130
     assert json.loads(capsys.readouterr().out)["status"] == "interrupted"
     assert not (tmp_path / "parts" / "ranking.json").exists()
     again: list[Any] = []
     monkeypatch.setattr(
-        OnePassEstimator, "measure", lambda self, arch: again.append(arch) or real(self, arch)
+        MultiScoreEstimator, "measure", lambda self, arch: again.append(arch) or real(self, arch)
     )
     assert rank(tmp_path / "parts") == 0
     assert not set(measured) & set(again)
@@ -295,7 +295,7 @@ def test_several_supernets_have_a_mean_and_a_spread(
 def test_a_candidate_that_diverges_is_last_and_named(
     rank: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(one_pass: OnePassEstimator, number: int, arch: Any) -> Trial:
+    def diverge(multi_score: MultiScoreEstimator, number: int, arch: Any) -> Trial:
         losses = (2.0, 1.0, float("nan") if number == 3 else 1.0)
         metrics = {"val_top1": 10.0 + number, "val_loss": 1.0, "params": 1.0, "macs": 1.0 + number}
         seconds = {"seconds_extract": 0.1, "seconds_train": 0.3, "seconds_val": 0.2}
@@ -310,7 +310,7 @@ def test_a_candidate_that_diverges_is_last_and_named(
             curves={"train_loss": losses},
         )
 
-    monkeypatch.setattr("estimators.cli.rank.trial_of_pass", diverge)
+    monkeypatch.setattr("estimators.cli.rank.trial_of_scores", diverge)
     assert rank(tmp_path / "run") == 0
     result = read(tmp_path / "run")
     by_name = {each["name"]: each for each in result["estimators"]}
@@ -347,7 +347,7 @@ def test_truth_from_scratch_is_trained_once_and_kept(
     records = sorted((tmp_path / "truth").glob("*.json"))
     assert len(records) == 5  # four trainings, and their settings
     monkeypatch.setattr(
-        "estimators.scores.from_scratch.train_network",
+        "estimators.scores.from_scratch.train_standalone",
         lambda *args, **settings: pytest.fail("trained"),
     )
     assert run(tmp_path / "b") == 0
@@ -556,14 +556,14 @@ def test_what_could_not_be_measured_is_named_and_left_out(
     whole = read(tmp_path / "whole")
     assert whole["not_measured"] == {}
     lost = whole["archs"][3]["architecture"]
-    measure = OnePassEstimator.measure
+    measure = MultiScoreEstimator.measure
 
-    def too_large(self: OnePassEstimator, arch: Any) -> Any:
+    def too_large(self: MultiScoreEstimator, arch: Any) -> Any:
         if SPACE.format(arch) == lost:
             raise MemoryError("too large")
         return measure(self, arch)
 
-    monkeypatch.setattr(OnePassEstimator, "measure", too_large)
+    monkeypatch.setattr(MultiScoreEstimator, "measure", too_large)
     assert rank(tmp_path / "part") == 0
     part = read(tmp_path / "part")
     assert part["not_measured"] == {lost: "Out of memory: too large"}

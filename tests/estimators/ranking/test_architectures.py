@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from estimators.ranking.architectures import choose_archs
+from estimators.ranking.architectures import sample_evaluation_set
 from supernets import create_space
 from supernets.spaces import Architecture, SearchSpace
 
@@ -15,7 +15,7 @@ MakeSpace = Callable[..., SearchSpace]
 
 
 def choose(space: SearchSpace, num_archs: int | None, seed: int = 0) -> list[Architecture]:
-    return choose_archs(space, None, path=None, num_archs=num_archs, seed=seed)
+    return sample_evaluation_set(space, None, path=None, num_archs=num_archs, seed=seed)
 
 
 def test_random_ones_are_distinct_and_follow_from_the_seed(make_space: MakeSpace) -> None:
@@ -41,10 +41,10 @@ def test_two_hundred_of_a_large_space() -> None:
 def test_random_ones_of_a_table_are_drawn_without_replacement(make_space: MakeSpace) -> None:
     space = make_space(4, 4)
     table = {space.architecture([i, i]): float(i) for i in range(4)}
-    archs = choose_archs(space, table, path=None, num_archs=None, seed=0)
+    archs = sample_evaluation_set(space, table, path=None, num_archs=None, seed=0)
     assert set(archs) == set(table)
     assert archs != list(table)
-    first = choose_archs(space, table, path=None, num_archs=3, seed=0)
+    first = sample_evaluation_set(space, table, path=None, num_archs=3, seed=0)
     assert first == archs[:3]
 
 
@@ -54,5 +54,5 @@ def test_a_list_of_architectures_may_have_a_byte_order_mark(
     space = make_space(4, 4)
     path = tmp_path / "archs.txt"
     path.write_bytes(b"\xef\xbb\xbf0-1\r\n1-2\r\n2-3\r\n")
-    archs = choose_archs(space, None, path=path, num_archs=None, seed=0)
+    archs = sample_evaluation_set(space, None, path=path, num_archs=None, seed=0)
     assert [arch.choices for arch in archs] == [(0, 1), (1, 2), (2, 3)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from estimators.scores.extra_steps import BriefTraining, failure
+from estimators.scores.extra_steps import ExtraSteps, failure
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -23,7 +23,7 @@ def subnet_of(supernet: Any) -> Any:
 def test_after_each_update_it_calls_with_their_number(
     make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
 ) -> None:
-    training = BriefTraining(make_pixels([1.0], [1.0], [1.0]), num_batches=3, lr=1.0, momentum=0)
+    training = ExtraSteps(make_pixels([1.0], [1.0], [1.0]), num_batches=3, lr=1.0, momentum=0)
     subnet = subnet_of(make_one_weight_supernet(0.0))
     seen: list[tuple[int, float]] = []
 
@@ -48,7 +48,7 @@ def test_it_ends_with_the_step_whose_sum_is_above(
     make_pixels: Callable[..., Batches],
 ) -> None:
     # pixels of 0 teach nothing: every loss is log 2
-    training = BriefTraining(make_pixels(*[[0.0]] * 4), num_batches=4)
+    training = ExtraSteps(make_pixels(*[[0.0]] * 4), num_batches=4)
     losses = training.run(subnet_of(make_one_weight_supernet(1.0)), stop_above=stop_above)
     np.testing.assert_allclose(losses, np.full(num_steps, math.log(2)), rtol=1e-6)
 
@@ -56,7 +56,7 @@ def test_it_ends_with_the_step_whose_sum_is_above(
 def test_a_sum_equal_to_the_limit_goes_on(
     make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
 ) -> None:
-    training = BriefTraining(make_pixels([0.0], [0.0]), num_batches=2)
+    training = ExtraSteps(make_pixels([0.0], [0.0]), num_batches=2)
     limit = torch.tensor(2.0).log().item()
     assert len(training.run(subnet_of(make_one_weight_supernet(1.0)), stop_above=limit)) == 2
 

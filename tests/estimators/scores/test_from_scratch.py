@@ -26,7 +26,7 @@ from supernets.spaces import Architecture
 from supernets.training import standalone as standard_training
 from supernets.training.evaluation import Evaluation, evaluate
 from supernets.training.loop import TrainResult
-from supernets.training.standalone import train_network, training_loss
+from supernets.training.standalone import train_standalone, training_loss
 from supernets.training.standalone_config import RetrainConfig
 
 CPU = torch.device("cpu")
@@ -138,7 +138,7 @@ def test_estimate_is_what_a_training_by_hand_gives(
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = supernet.build_subnet(arch)
-    result = train_network(network, loaders, config, tmp_path, device=CPU)
+    result = train_standalone(network, loaders, config, tmp_path, device=CPU)
     val = evaluate(network, loaders.val, device=CPU)
     test = evaluate(network, loaders.test, device=CPU)
     estimate = estimator.estimate(arch)
@@ -321,7 +321,7 @@ def test_seconds_are_those_of_all_epochs(
     def train(*args: Any, **settings: Any) -> TrainResult:
         return TrainResult(True, 2, 2, history, Path("last.pt"))
 
-    monkeypatch.setattr(from_scratch, "train_network", train)
+    monkeypatch.setattr(from_scratch, "train_standalone", train)
     estimate = make().estimate(arch)
     assert estimate.seconds == 4.5
     assert estimate.curves == {}

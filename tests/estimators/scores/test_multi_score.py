@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from estimators.base import EstimateError
-from estimators.factory import create_estimator, create_one_pass
-from estimators.scores.extra_steps import BriefTraining
-from estimators.scores.multi_score import OnePassEstimator
+from estimators.factory import create_estimator, create_multi_score
+from estimators.scores.extra_steps import ExtraSteps
+from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import PROXY_SCORES, SCORES, Score
 from supernets.cost.analytic import CostModel
 from supernets.networks.base import Supernet
@@ -41,12 +41,12 @@ def supernet(make_supernet: Callable[..., Supernet]) -> Supernet:
 
 
 @pytest.fixture(scope="module")
-def whole(supernet: Supernet, inputs: dict[str, Any]) -> OnePassEstimator:
-    return create_one_pass(SCORES, Score("tse"), supernet=supernet, **inputs)
+def whole(supernet: Supernet, inputs: dict[str, Any]) -> MultiScoreEstimator:
+    return create_multi_score(SCORES, Score("tse"), supernet=supernet, **inputs)
 
 
 def test_a_pass_finds_what_single_estimators_find(
-    whole: OnePassEstimator, supernet: Supernet, inputs: dict[str, Any]
+    whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
     estimate = whole.estimate(arch)
@@ -62,17 +62,17 @@ def test_a_pass_finds_what_single_estimators_find(
 
 @pytest.mark.parametrize("name", [name for name in SCORES if name not in SINGLE])
 def test_a_score_alone_equals_that_of_the_whole_pass(
-    name: str, whole: OnePassEstimator, supernet: Supernet, inputs: dict[str, Any]
+    name: str, whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 2, 0, 1, 3, 4])
     record = whole.measure(arch)
-    alone = create_one_pass([name], Score(name), supernet=supernet, **inputs)
+    alone = create_multi_score([name], Score(name), supernet=supernet, **inputs)
     assert alone.estimate(arch).score == Score(name).of(record.metrics, record.curves)
     assert alone.name == name
 
 
 def test_sovl_measures_one_val_minibatch_after_each_step(
-    whole: OnePassEstimator, supernet: Supernet, inputs: dict[str, Any]
+    whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
     (x, y), (x2, y2) = inputs["train_batches"][0], inputs["val_batches"][0]
@@ -92,10 +92,10 @@ def test_sovl_measures_one_val_minibatch_after_each_step(
 
 
 def test_measuring_val_on_the_way_does_not_change_the_training(
-    whole: OnePassEstimator, supernet: Supernet, inputs: dict[str, Any]
+    whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
-    plain = create_one_pass(["tse_e"], Score("tse_e"), supernet=supernet, **inputs)
+    plain = create_multi_score(["tse_e"], Score("tse_e"), supernet=supernet, **inputs)
     assert plain.measure(arch).curves["train_loss"] == whole.measure(arch).curves["train_loss"]
 
 
@@ -108,7 +108,7 @@ def test_every_space_has_every_score(space: str, make_supernet: Callable[..., Su
         for _ in range(3)
     )
     val = [one]
-    one_pass = create_one_pass(
+    multi_score = create_multi_score(
         SCORES,
         Score("sovl"),
         supernet=supernet,
@@ -118,7 +118,7 @@ def test_every_space_has_every_score(space: str, make_supernet: Callable[..., Su
         num_batches=2,
     )
     arch = supernet.space.sample(np.random.default_rng(0))
-    record = one_pass.measure(arch)
+    record = multi_score.measure(arch)
     scores = {name: Score(name).of(record.metrics, record.curves) for name in SCORES}
     assert all(math.isfinite(score) for score in scores.values()), scores
     parts = {"extract", "train", "sovl", "val", "val_after", *PROXY_SCORES}
@@ -133,24 +133,24 @@ def test_images_that_are_all_equal_are_refused_before_any_work(
     x, y = inputs["train_batches"][0]
     equal = {**inputs, "train_batches": [(x[:1].expand(len(x), *x.shape[1:]), y)]}
     with pytest.raises(ValueError, match="need two that differ, got .* give a larger minibatch"):
-        create_one_pass([name], Score(name), supernet=supernet, **equal)
+        create_multi_score([name], Score(name), supernet=supernet, **equal)
     with pytest.raises(ValueError, match="snip cannot tell networks apart by a minibatch whose"):
-        create_one_pass(["snip"], Score("snip"), supernet=supernet, **equal)
-    create_one_pass(["synflow"], Score("synflow"), supernet=supernet, **equal)
+        create_multi_score(["snip"], Score("snip"), supernet=supernet, **equal)
+    create_multi_score(["synflow"], Score("synflow"), supernet=supernet, **equal)
 
 
 def test_parts_that_nothing_looks_at_are_left_out(
     supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
-    costs = create_one_pass(["params"], Score("params"), supernet=supernet, **inputs)
+    costs = create_multi_score(["params"], Score("params"), supernet=supernet, **inputs)
     assert costs.measure(arch).seconds == {}
-    curve = create_one_pass(["tlmini"], Score("tlmini"), supernet=supernet, **inputs)
+    curve = create_multi_score(["tlmini"], Score("tlmini"), supernet=supernet, **inputs)
     assert set(curve.measure(arch).seconds) == {"extract", "train"}
     assert set(curve.measure(arch).metrics) == {"params", "macs"}
-    before = create_one_pass(["val_loss"], Score("val_loss"), supernet=supernet, **inputs)
+    before = create_multi_score(["val_loss"], Score("val_loss"), supernet=supernet, **inputs)
     assert set(before.measure(arch).seconds) == {"extract", "val"}
-    proxy = create_one_pass(["snip"], Score("snip"), supernet=supernet, **inputs)
+    proxy = create_multi_score(["snip"], Score("snip"), supernet=supernet, **inputs)
     assert set(proxy.measure(arch).seconds) == {"snip"}
 
 
@@ -171,11 +171,11 @@ def test_costs_are_live_and_the_benchmarks_own_have_another_name(
     }
     assert bench_params > params and bench_macs > macs
     for name, value in expected.items():
-        one_pass = create_one_pass([name], Score(name), supernet=supernet, **inputs)
-        assert one_pass.estimate(arch).score == value
+        multi_score = create_multi_score([name], Score(name), supernet=supernet, **inputs)
+        assert multi_score.estimate(arch).score == value
     with pytest.raises(ValueError, match="count as we do; use macs or params instead of bench"):
         other = make_supernet(space="nasnet")
-        create_one_pass(["benchmark_macs"], Score("benchmark_macs"), supernet=other, **inputs)
+        create_multi_score(["benchmark_macs"], Score("benchmark_macs"), supernet=other, **inputs)
 
 
 def test_proxies_look_at_fresh_weights(
@@ -185,7 +185,7 @@ def test_proxies_look_at_fresh_weights(
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
 
     def snip(seed: int) -> float:
-        one_pass = OnePassEstimator(
+        multi_score = MultiScoreEstimator(
             supernet,
             score=Score("snip"),
             proxies=["snip"],
@@ -193,7 +193,7 @@ def test_proxies_look_at_fresh_weights(
             proxy_seed=seed,
             cost_model=CostModel(supernet),
         )
-        return one_pass.estimate(arch).score
+        return multi_score.estimate(arch).score
 
     first = snip(0)
     assert snip(1) != first
@@ -207,7 +207,7 @@ def test_a_training_that_diverges_is_recorded_and_has_no_score(
     make_one_weight_supernet: Callable[..., Any], make_pixels: Callable[..., Batches]
 ) -> None:
     supernet = make_one_weight_supernet(math.inf, 0.0)
-    one_pass = create_one_pass(
+    multi_score = create_multi_score(
         ["tlmini", "val_acc"],
         Score("tlmini"),
         supernet=supernet,
@@ -216,14 +216,14 @@ def test_a_training_that_diverges_is_recorded_and_has_no_score(
         num_batches=2,
     )
     bad, good = (supernet.space.architecture([choice]) for choice in (0, 1))
-    record = one_pass.measure(bad)
+    record = multi_score.measure(bad)
     assert record.problem == "The training loss became inf at step 0."
     assert record.metrics["val_top1"] == 100.0
     assert len(record.curves["train_loss"]) == 2
     with pytest.raises(EstimateError, match="loss became inf at step 0"):
-        one_pass.estimate(bad)
-    assert one_pass.measure(good).problem is None
-    assert one_pass.estimate(good).score < 0
+        multi_score.estimate(bad)
+    assert multi_score.measure(good).problem is None
+    assert multi_score.estimate(good).score < 0
 
 
 @pytest.mark.parametrize(
@@ -240,13 +240,13 @@ def test_parts_that_do_not_fit_are_refused(
 ) -> None:
     cost_model = CostModel(supernet)
     with pytest.raises(ValueError, match=message):
-        OnePassEstimator(supernet, score=Score("macs"), cost_model=cost_model, **settings)
+        MultiScoreEstimator(supernet, score=Score("macs"), cost_model=cost_model, **settings)
 
 
 def test_sovl_needs_a_minibatch_for_every_step(supernet: Supernet, inputs: dict[str, Any]) -> None:
-    training = BriefTraining(inputs["train_batches"], num_batches=3)
+    training = ExtraSteps(inputs["train_batches"], num_batches=3)
     with pytest.raises(ValueError, match="one for each of 3 steps of training, got 2"):
-        OnePassEstimator(
+        MultiScoreEstimator(
             supernet,
             score=Score("sovl"),
             training=training,

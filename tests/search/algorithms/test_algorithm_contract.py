@@ -9,21 +9,21 @@ import pytest
 
 from search import (
     ALGORITHMS,
-    GeneticSearch,
     LocalSearch,
     NeuralPredictorSearch,
     ProxyBO,
     RandomSearch,
     RegularizedEvolution,
     SearchAlgorithm,
-    StarvedError,
+    SpaceExhaustedError,
+    SPOSEvolution,
     StructuralBO,
     TPESearch,
     TrialStore,
     WeakNAS,
     run_search,
 )
-from search.algorithms.ranking_search import RankingSearch
+from search.algorithms.pool_search import PoolSearch
 from supernets.cost.analytic import Constraint, feasibility_check
 from supernets.spaces import NASBench201Space, NASNetSpace
 
@@ -36,7 +36,7 @@ def make_algorithm(request, make_linear_predictor):
         if request.param == "random":
             return RandomSearch(space, **kwargs)
         if request.param == "evolution":
-            return GeneticSearch(space, num_initial=6, num_parents=4, **kwargs)
+            return SPOSEvolution(space, num_initial=6, num_parents=4, **kwargs)
         if request.param == "regularized-evolution":
             return RegularizedEvolution(space, population_size=6, tournament_size=3, **kwargs)
         if request.param == "structural-bo":
@@ -154,7 +154,7 @@ def test_loops_are_counted(lines_of):
 def test_no_ask_loops_over_candidates(make_algorithm, space, measure, lines_of):
     """Of which there are 15,625, or a pool of 10,000."""
     algorithm = make_algorithm(space, are_feasible=_even)
-    if isinstance(algorithm, RankingSearch):
+    if isinstance(algorithm, PoolSearch):
         algorithm.pool_size = 10_000
     for start in (0, 10, 20):
         archs = space.architectures(space.sample_choices(10, np.random.default_rng(start)))
@@ -192,9 +192,11 @@ def test_space_is_searched_to_its_end(make_algorithm, small_space, measure):
 
 def test_impossible_constraint_is_an_error(make_algorithm, small_space, large_space, monkeypatch):
     monkeypatch.setattr("search.algorithms.base.MAX_DRAWS", 30_000)
-    with pytest.raises(StarvedError, match="0 of the 0 feasible"):
+    with pytest.raises(SpaceExhaustedError, match="0 of the 0 feasible"):
         make_algorithm(small_space, are_feasible=_none).ask(1)
-    with pytest.raises(StarvedError, match="Found 0 of 2 .* 30,000 random .* 30,000 of them broke"):
+    with pytest.raises(
+        SpaceExhaustedError, match="Found 0 of 2 .* 30,000 random .* 30,000 of them broke"
+    ):
         make_algorithm(large_space, are_feasible=_none).ask(2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search import RandomSearch, StarvedError
+from search import RandomSearch, SpaceExhaustedError
 
 
 def test_uniform_over_what_is_feasible_and_unseen(make_digit_space, measure):
@@ -58,5 +58,5 @@ def test_sampled_space_says_how_much_was_seen(small_space, measure, monkeypatch)
     algorithm.tell(measure([arch for arch in archs if arch not in last]))
     assert set(algorithm.ask(3)) == last
     message = "Found 3 of 4 .* in 30,000 .* 0 of them broke the constraint and 29,997 were seen bef"
-    with pytest.raises(StarvedError, match=message):
+    with pytest.raises(SpaceExhaustedError, match=message):
         algorithm.ask(4)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from search.algorithms.base import StarvedError
-from search.algorithms.constraints import constraints_within, explained_starvation
+from search.algorithms.base import SpaceExhaustedError
+from search.algorithms.constraints import constraints_within, explained_exhaustion
 from supernets.cost.analytic import Constraint
 
 
@@ -22,9 +22,9 @@ def test_metrics_with_a_bound_are_constrained():
 
 def test_starvation_is_explained_by_the_share_of_each_constraint(mobilenetv3_costs):
     constraints = [Constraint("macs", maximum=130e6), Constraint("params", minimum=3e6)]
-    with pytest.raises(StarvedError) as caught:
-        with explained_starvation(mobilenetv3_costs, constraints):
-            raise StarvedError("Found nothing.")
+    with pytest.raises(SpaceExhaustedError) as caught:
+        with explained_exhaustion(mobilenetv3_costs, constraints):
+            raise SpaceExhaustedError("Found nothing.")
     text = str(caught.value)
     assert text.startswith(
         "Found nothing. Of random architectures macs from 0 to 1.3e+08 holds for"
@@ -34,12 +34,12 @@ def test_starvation_is_explained_by_the_share_of_each_constraint(mobilenetv3_cos
 
 
 def test_without_constraints_there_is_nothing_to_explain(mobilenetv3_costs):
-    with pytest.raises(StarvedError, match="^Found nothing.$"):
-        with explained_starvation(mobilenetv3_costs, []):
-            raise StarvedError("Found nothing.")
+    with pytest.raises(SpaceExhaustedError, match="^Found nothing.$"):
+        with explained_exhaustion(mobilenetv3_costs, []):
+            raise SpaceExhaustedError("Found nothing.")
 
 
 def test_other_errors_pass(mobilenetv3_costs):
     with pytest.raises(ValueError, match="^Something else.$"):
-        with explained_starvation(mobilenetv3_costs, [Constraint("macs", 0, 1)]):
+        with explained_exhaustion(mobilenetv3_costs, [Constraint("macs", 0, 1)]):
             raise ValueError("Something else.")

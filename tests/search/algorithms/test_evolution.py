@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import GeneticSearch, RandomSearch, RegularizedEvolution, StarvedError, Trial
+from search import RandomSearch, RegularizedEvolution, SpaceExhaustedError, SPOSEvolution, Trial
 from supernets.cost.analytic import Constraint, feasibility_check
 
 ALGORITHMS = {
-    "genetic": partial(GeneticSearch, num_initial=10, num_parents=5),
+    "genetic": partial(SPOSEvolution, num_initial=10, num_parents=5),
     "aging": partial(RegularizedEvolution, population_size=10, tournament_size=4),
 }
 
@@ -70,7 +70,7 @@ def _none(choices):
 
 def test_the_best_of_all_trials_are_parents(medium_space, given_to):
     """Of equal ones at the cut those told first; failed ones never."""
-    algorithm = GeneticSearch(medium_space, num_initial=12, num_parents=4)
+    algorithm = SPOSEvolution(medium_space, num_initial=12, num_parents=4)
     archs = _first(medium_space, 12)
     _told(algorithm, archs, [3.0, None, 9.0, 1.0, 8.0, None, 7.0, -2.0, 9.0, 4.0, 0.0, 7.0])
     given = given_to(medium_space)
@@ -88,7 +88,7 @@ def zeros_and_ones(large_space):
     """Tells an algorithm of two parents with nothing in common."""
     archs = [large_space.architecture([digit] * 12) for digit in (0, 1)]
     return lambda **kwargs: _told(
-        GeneticSearch(large_space, num_initial=2, **kwargs), archs, [1.0, 2.0]
+        SPOSEvolution(large_space, num_initial=2, **kwargs), archs, [1.0, 2.0]
     )
 
 
@@ -153,7 +153,9 @@ def test_parents_win_random_tournaments(
     _told(algorithm, [archs[rank] for rank in order], [-float(rank) for rank in order])
     given = given_to(large_space)
     monkeypatch.setattr("search.algorithms.base.MAX_DRAWS", 100)
-    with pytest.raises(StarvedError, match="Found 0 of 20 architectures in 100 random draws"):
+    with pytest.raises(
+        SpaceExhaustedError, match="Found 0 of 20 architectures in 100 random draws"
+    ):
         algorithm.ask(20)
     parents = np.concatenate([parents for (parents,) in given["mutate_choices"]])
     assert len(parents) == 2000
@@ -247,12 +249,12 @@ def test_beats_random_on_a_planted_landscape(make_algorithm, space, request, mak
 @pytest.mark.parametrize(
     ("make", "wrong", "match"),
     [
-        (GeneticSearch, {"num_initial": 0}, "num_initial must be at least 1, got 0"),
-        (GeneticSearch, {"num_parents": 1}, "num_parents must be at least 2.* got 1"),
-        (GeneticSearch, {"mutation_prob": -0.1}, "mutation_prob must be from 0 to 1, got -0.1"),
-        (GeneticSearch, {"mutation_prob": 1.1}, "mutation_prob must be from 0 to 1, got 1.1"),
+        (SPOSEvolution, {"num_initial": 0}, "num_initial must be at least 1, got 0"),
+        (SPOSEvolution, {"num_parents": 1}, "num_parents must be at least 2.* got 1"),
+        (SPOSEvolution, {"mutation_prob": -0.1}, "mutation_prob must be from 0 to 1, got -0.1"),
+        (SPOSEvolution, {"mutation_prob": 1.1}, "mutation_prob must be from 0 to 1, got 1.1"),
         (
-            GeneticSearch,
+            SPOSEvolution,
             {"mutation_prob": float("nan")},
             "mutation_prob must be from 0 to 1, got nan",
         ),

@@ -10,12 +10,12 @@ import pytest
 from search import (
     ALGORITHMS,
     DEFAULT_BATCH_SIZES,
-    GeneticSearch,
     LocalSearch,
     NeuralPredictorSearch,
     ProxyBO,
     RandomSearch,
     RegularizedEvolution,
+    SPOSEvolution,
     StructuralBO,
     TPESearch,
     WeakNAS,
@@ -70,7 +70,7 @@ def test_builds_evolution(small_space):
         num_parents=3,
         mutation_prob=0.2,
     )
-    assert isinstance(evolution, GeneticSearch) and evolution.seed == 6
+    assert isinstance(evolution, SPOSEvolution) and evolution.seed == 6
     assert evolution.next_batch_size(50) == 7
     assert (evolution.num_parents, evolution.mutation_prob) == (3, 0.2)
     aging = create_algorithm(
@@ -105,7 +105,7 @@ def test_settings_are_the_defaults_of_the_algorithm():
         *("make_predictor", "top_n", "num_members"),
     }
     for name, kind in (
-        ("evolution", GeneticSearch),
+        ("evolution", SPOSEvolution),
         ("regularized-evolution", RegularizedEvolution),
         ("structural-bo", StructuralBO),
         ("local-search", LocalSearch),

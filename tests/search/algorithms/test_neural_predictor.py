@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import RandomSearch, StarvedError, Trial, TrialStore, run_search
+from search import RandomSearch, SpaceExhaustedError, Trial, TrialStore, run_search
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.predictors.gcn import GCNPredictor
 from supernets.spaces import NASBench201Space
@@ -256,7 +256,7 @@ def test_a_fixed_pool_is_ranked_once(large_space, measure):
         algorithm.tell(measure(asked, start))
     assert len(OrderPredictor.rankings) == 1
     assert set(OrderPredictor.rankings[0]) == set(_positions(told))
-    with pytest.raises(StarvedError, match="raise pool_size"):
+    with pytest.raises(SpaceExhaustedError, match="raise pool_size"):
         algorithm.ask(1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from search.algorithms.base import StarvedError
+from search.algorithms.base import SpaceExhaustedError
 from search.algorithms.proxybo import ProxyBO, concordance, weigh
 from search.predictors.forest import ProbabilisticForest
 
@@ -305,7 +305,7 @@ def test_constraint_holds_to_the_end(small_space, measure, make_surrogate):
         assert all(sum(arch.choices) % 2 == 0 for arch in archs)
         algorithm.tell(measure(archs, len(algorithm.trials)))
     assert sizes.count(41) == 1 and sizes.count(12) == 1
-    with pytest.raises(StarvedError, match="0 of the 41 feasible"):
+    with pytest.raises(SpaceExhaustedError, match="0 of the 41 feasible"):
         algorithm.ask(1)
 
 
@@ -331,7 +331,7 @@ def test_large_space_is_ranked_by_a_pool(
         algorithm.tell(measure(asked, len(algorithm.trials)))
     initial = max(estimator.score(arch) for arch in archs[:5])
     assert _best(algorithm) > {"fresh": 1.1, "fixed": 1.0}[pool] * initial
-    with pytest.raises(StarvedError, match="raise pool_size"):
+    with pytest.raises(SpaceExhaustedError, match="raise pool_size"):
         algorithm.ask(200)
 
 

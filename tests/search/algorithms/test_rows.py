@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.algorithms.rows import RowSet, are_new, first_copies
+from search.algorithms.rows import RowSet, unique_rows, unseen_rows
 
 
 def test_first_copies_by_hand() -> None:
     choices = np.array([[0, 1], [1, 0], [0, 1], [0, 0], [1, 0], [0, 0]])
-    assert first_copies(choices).tolist() == [0, 1, 0, 3, 1, 3]
-    assert first_copies(choices[:0]).tolist() == []
+    assert unique_rows(choices).tolist() == [0, 1, 0, 3, 1, 3]
+    assert unique_rows(choices[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("most", [1, 255, 256, 65_535, 65_536, 2**40])
@@ -20,7 +20,7 @@ def test_choices_of_any_size_are_told_apart(most: int) -> None:
     choices = np.array([[0, most], [most, 0], [most - 1, 0], [0, 0], [most, 0], [0, most - 1]])
     assert len(set(map(tuple, choices.tolist()))) == (3 if most == 1 else 5)
     rows = choices.tolist()
-    assert first_copies(choices).tolist() == [rows.index(row) for row in rows]
+    assert unique_rows(choices).tolist() == [rows.index(row) for row in rows]
 
 
 @pytest.mark.parametrize("num_decisions", [1, 6, 45])
@@ -35,9 +35,9 @@ def test_new_rows_are_those_that_a_loop_over_a_set_finds(num_decisions: int) -> 
         expected.append(row not in seen)
         seen.add(row)
     assert 5 < sum(expected) < 40
-    assert are_new(choices, known).tolist() == expected
-    assert are_new(choices, choices).tolist() == [False] * 60
-    assert are_new(choices[:0], known).tolist() == []
+    assert unseen_rows(choices, known).tolist() == expected
+    assert unseen_rows(choices, choices).tolist() == [False] * 60
+    assert unseen_rows(choices[:0], known).tolist() == []
 
 
 def test_a_row_set_holds_what_was_added_and_nothing_else() -> None:

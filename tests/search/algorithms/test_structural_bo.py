@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators.trials.store import Trial
-from search import StarvedError
+from search import SpaceExhaustedError
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.structural_bo import StructuralBO, log_regrets
 from search.predictors.gaussian_process import Features, GaussianProcess
@@ -138,7 +138,7 @@ def test_feasible_and_starved(monkeypatch: pytest.MonkeyPatch) -> None:
     archs = algorithm.ask(15)
     assert has_few_choices(np.array([arch.choices for arch in archs])).all()
     told(algorithm, archs)
-    with pytest.raises(StarvedError, match="0 of the 25 feasible ones"):
+    with pytest.raises(SpaceExhaustedError, match="0 of the 25 feasible ones"):
         algorithm.ask(1)
 
 

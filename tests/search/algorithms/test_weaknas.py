@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from search import RandomSearch, StarvedError, Trial, WeakNAS, create_predictor, top_n_schedule
+from search import (
+    RandomSearch,
+    SpaceExhaustedError,
+    Trial,
+    WeakNAS,
+    create_predictor,
+    top_n_schedule,
+)
 from supernets.cost.analytic import Constraint, feasibility_check
 from supernets.spaces import NASBench201Space
 
@@ -200,7 +207,7 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
 
 
 def _asked_by_seeds(space, measure, num_seeds, num_archs, **settings):
-    """Ranks among the unseen of the top, of all asks; the best two of the space are told."""
+    """ProcessInfo among the unseen of the top, of all asks; the best two of the space are told."""
     algorithm = WeakNAS(space, make_predictor=OrderPredictor, num_initial=2, **settings)
     algorithm.tell(measure(_first(space, 2)))
     ranks = {arch: rank for rank, arch in enumerate(space.enumerate(), start=-2)}
@@ -447,7 +454,7 @@ def test_random_part_of_a_pool_that_is_hard_to_find_is_replaced(
     mobilenetv3_costs, window, measure, monkeypatch
 ):
     monkeypatch.setattr(RecordingPredictor, "rankings", [])
-    monkeypatch.setattr("search.algorithms.ranking_search._MAX_RANDOM_DRAWS", 100)
+    monkeypatch.setattr("search.algorithms.pool_search._MAX_RANDOM_DRAWS", 100)
     algorithm = WeakNAS(
         mobilenetv3_costs.space,
         make_predictor=RecordingPredictor,
@@ -477,7 +484,9 @@ def test_fixed_pool_is_where_all_trials_come_from(mobilenetv3_costs, window, mea
     pools = [set(map(tuple, pool.tolist())) for pool in RecordingPredictor.rankings]
     assert pools == [set(_rows(told))] * 2 and len(set(told)) == 50
     assert window(np.array([arch.choices for arch in told])).all()
-    with pytest.raises(StarvedError, match="Only 0 of 1 .* a fixed pool of 50 .* raise pool_size"):
+    with pytest.raises(
+        SpaceExhaustedError, match="Only 0 of 1 .* a fixed pool of 50 .* raise pool_size"
+    ):
         algorithm.ask(1)
     other = WeakNAS(mobilenetv3_costs.space, seed=1, **settings)
     assert not set(other.ask(50)) & set(told)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from search.differentiable.stages import prune, transplant
+from search.differentiable.stages import inherit_weights, prune
 from supernets.networks.factory import create_relaxed_network
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.training.supernet_config import TrainConfig, create_optimizer
@@ -59,7 +59,7 @@ def test_wider_operations_begin_with_copies_of_channels(
     new = make(partial_channels=2, alive=alive)
     old_optimizer = trained(old, opt)
     new_optimizer = create_optimizer(new, TrainConfig(epochs=1, opt=opt))
-    transplant(old, new, old_optimizer, new_optimizer, seed=1)
+    inherit_weights(old, new, old_optimizer, new_optimizer, seed=1)
 
     before, after = old.state_dict(), new.state_dict()
     assert after.keys() < before.keys()
@@ -103,7 +103,9 @@ def test_an_operation_copies_the_same_channels_everywhere() -> None:
     settings: dict[str, Any] = {"num_classes": 3, "input_size": (3, 8, 8), "channels": 8}
     old = create_relaxed_network("nasbench201", cells_per_stage=1, partial_channels=4, **settings)
     new = create_relaxed_network("nasbench201", cells_per_stage=1, partial_channels=1, **settings)
-    transplant(old, new, trained(old, "momentum"), create_optimizer(new, TrainConfig()), seed=1)
+    inherit_weights(
+        old, new, trained(old, "momentum"), create_optimizer(new, TrainConfig()), seed=1
+    )
     name = "skeleton.blocks.0.edges.0.3.conv.weight"
     source, weight = old.state_dict()[name], new.state_dict()[name]  # (2, 2, 3, 3), (8, 8, 3, 3)
     copied = [int(next(i for i in range(2) if torch.equal(row[:2], source[i]))) for row in weight]

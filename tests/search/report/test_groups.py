@@ -9,17 +9,17 @@ import pytest
 
 from estimators.trials.store import Trial
 from search.report.groups import group_runs
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from supernets.spaces import SearchSpace
 
 
 @pytest.fixture
-def run_of(small_space: SearchSpace) -> Callable[..., Run]:
+def run_of(small_space: SearchSpace) -> Callable[..., RecordedRun]:
     """A run of ``num_trials`` trials with some settings."""
 
     def run_of(
         name: str, seed: int = 0, num_trials: int = 3, *, estimator: str = "tse", **settings: Any
-    ) -> Run:
+    ) -> RecordedRun:
         header = {
             "space": small_space.name,
             "resolution": None,
@@ -31,12 +31,12 @@ def run_of(small_space: SearchSpace) -> Callable[..., Run]:
         }
         archs = list(small_space.enumerate())[:num_trials]
         trials = tuple(Trial(i, arch, float(i), {}, 0.0, None) for i, arch in enumerate(archs))
-        return Run(f"{name}-{seed}", small_space, header, trials, (range(num_trials),))
+        return RecordedRun(f"{name}-{seed}", small_space, header, trials, (range(num_trials),))
 
     return run_of
 
 
-def test_seeds_make_a_group_in_their_order(run_of: Callable[..., Run]) -> None:
+def test_seeds_make_a_group_in_their_order(run_of: Callable[..., RecordedRun]) -> None:
     runs = [run_of("random", 2), run_of("weaknas", 0), run_of("random", 0, 5), run_of("random", 1)]
     (task,) = group_runs(runs)
     assert [group.label for group in task.groups] == ["random", "weaknas"]
@@ -47,7 +47,7 @@ def test_seeds_make_a_group_in_their_order(run_of: Callable[..., Run]) -> None:
 
 
 def test_labels_say_what_differs_between_groups_of_one_algorithm(
-    run_of: Callable[..., Run],
+    run_of: Callable[..., RecordedRun],
 ) -> None:
     runs = [
         run_of("weaknas", predictor="mlp", top_n=100),
@@ -64,7 +64,7 @@ def test_labels_say_what_differs_between_groups_of_one_algorithm(
     ]
 
 
-def test_scores_of_other_meaning_are_another_task(run_of: Callable[..., Run]) -> None:
+def test_scores_of_other_meaning_are_another_task(run_of: Callable[..., RecordedRun]) -> None:
     runs = [
         run_of("random"),
         run_of("random", estimator="val_acc"),
@@ -81,7 +81,7 @@ def test_scores_of_other_meaning_are_another_task(run_of: Callable[..., Run]) ->
     assert all(task.groups[0].label == "random" for task in tasks)
 
 
-def test_the_same_run_twice_and_no_run_are_refused(run_of: Callable[..., Run]) -> None:
+def test_the_same_run_twice_and_no_run_are_refused(run_of: Callable[..., RecordedRun]) -> None:
     with pytest.raises(ValueError, match="random-1 and random-1 have the same settings and seed 1"):
         group_runs([run_of("random", 1), run_of("random", 0), run_of("random", 1, 4)])
     with pytest.raises(ValueError, match="at least one run"):

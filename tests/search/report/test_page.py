@@ -14,12 +14,12 @@ from scipy.stats import t as student_t
 
 from search.report.groups import group_runs
 from search.report.page import write_search_report
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from search.report.text import headline
 from supernets.networks.factory import create_space
 
 VOID = {"meta", "wbr", "br", "link", "img", "input"}
-MakeRun = Callable[..., Run]
+MakeRun = Callable[..., RecordedRun]
 
 
 class Page(HTMLParser):
@@ -65,7 +65,7 @@ class Page(HTMLParser):
 def page_of(tmp_path: Path) -> Callable[..., tuple[str, Page]]:
     """Writes a page and reads it."""
 
-    def page_of(*runs: Run) -> tuple[str, Page]:
+    def page_of(*runs: RecordedRun) -> tuple[str, Page]:
         write_search_report(runs, tmp_path / "report.html")
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
         text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -74,12 +74,12 @@ def page_of(tmp_path: Path) -> Callable[..., tuple[str, Page]]:
     return page_of
 
 
-def plain(run_or_runs: Sequence[Run]) -> list[str]:
+def plain(run_or_runs: Sequence[RecordedRun]) -> list[str]:
     (task,) = group_runs(run_or_runs)
     return [re.sub("<[^>]*>", "", sentence) for sentence in headline(task, {})]
 
 
-def study(make_run: MakeRun) -> list[Run]:
+def study(make_run: MakeRun) -> list[RecordedRun]:
     """Two algorithms of three seeds, whose best scores are 3, 4, 5 and 1, 2, 3.5."""
     return [
         make_run([0.0, best, 1.0 - seed, None], seed, algorithm=name, archs=[9 * seed, 1, 7, 3])
@@ -88,7 +88,7 @@ def study(make_run: MakeRun) -> list[Run]:
     ]
 
 
-def rich(make_run: MakeRun, make_linear_predictor: Any, name: str, seed: int = 0) -> Run:
+def rich(make_run: MakeRun, make_linear_predictor: Any, name: str, seed: int = 0) -> RecordedRun:
     """A run of 32 trials in a space of cells, with a predictor and seconds."""
     space = create_space(name)
     rng = np.random.default_rng(seed)

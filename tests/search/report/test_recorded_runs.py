@@ -17,10 +17,10 @@ import torch
 from estimators.trials.store import Trial, TrialStore
 from search.algorithms.cheap_scores import CheapScores
 from search.algorithms.factory import algorithm_settings, create_algorithm
-from search.algorithms.regret_process import RegretProcess
-from search.algorithms.stand_ins import stand_in_supernet
+from search.algorithms.log_regret_gp import LogRegretGP
+from search.algorithms.meta_supernets import meta_supernet
 from search.cli.options import build_parser
-from search.report.recorded_runs import Run, read_run, rounds_of
+from search.report.recorded_runs import RecordedRun, read_run, rounds_of
 from supernets.cli.command_line import write_args
 from supernets.cost.analytic import CostModel
 from supernets.networks.factory import create_space, create_supernet
@@ -80,7 +80,7 @@ def write_run(tmp_path: Path) -> WriteRun:
     return write_run
 
 
-def predictions_of(run: Run) -> np.ndarray[Any, Any]:
+def predictions_of(run: RecordedRun) -> np.ndarray[Any, Any]:
     """Of a predictor that knows the successful trials."""
     assert run.make_predictor is not None
     predictor = run.make_predictor(1)
@@ -178,7 +178,7 @@ def test_the_predictor_of_a_neural_predictor_knows_the_first_trials(write_run: W
 def test_the_predictor_of_structural_bo_learns_regrets(write_run: WriteRun) -> None:
     run = read_run(write_run(algorithm="structural-bo", options={}))
     assert run.make_predictor is not None
-    assert isinstance(run.make_predictor(0), RegretProcess)
+    assert isinstance(run.make_predictor(0), LogRegretGP)
     assert np.isfinite(predictions_of(run)).all()
 
 
@@ -242,7 +242,7 @@ def test_costs_are_of_the_supernet_that_was_searched(write_run: WriteRun, tmp_pa
     folder = write_run(header=header, argv=f"--supernet {path}")
     run = read_run(folder)
     assert run.costs == {arch: CostModel(supernet).measure(arch) for arch in archs_of(9)}
-    stand_in = CostModel(stand_in_supernet("nasbench201"))
+    stand_in = CostModel(meta_supernet("nasbench201"))
     assert all(cost.macs < stand_in.measure(arch).macs for arch, cost in run.costs.items())
     assert run.make_predictor is not None
 
@@ -260,7 +260,7 @@ def test_inputs_of_predictors_come_from_the_folder(write_run: WriteRun, tmp_path
     assert read_run(folder).make_predictor is None  # no proxy was ever measured
     assert not (folder / "cheap_scores.db").exists()
 
-    costs = CostModel(stand_in_supernet("nasbench201"))
+    costs = CostModel(meta_supernet("nasbench201"))
     scores = CheapScores(
         ["macs", "snip"], SPACE, count=costs.measure_all, path=folder / "cheap_scores.db"
     )
@@ -334,8 +334,8 @@ def test_runs_of_others_are_refused(write_run: WriteRun, tmp_path: Path) -> None
 
 
 def test_a_stand_in_has_no_weights() -> None:
-    supernet = stand_in_supernet("nasbench201")
+    supernet = meta_supernet("nasbench201")
     assert {weight.device.type for weight in supernet.parameters()} == {"meta"}
-    assert stand_in_supernet("nasbench101") is None  # there are tables only
+    assert meta_supernet("nasbench101") is None  # there are tables only
     with pytest.raises(ValueError, match="Unknown space 'mazes'; choose from nasbench201"):
-        stand_in_supernet("mazes")
+        meta_supernet("mazes")

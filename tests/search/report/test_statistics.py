@@ -10,7 +10,7 @@ from scipy.stats import ttest_ind
 
 from estimators.trials.store import Trial
 from search.report.groups import Group
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from search.report.statistics import (
     best_so_far,
     bests_at,
@@ -39,7 +39,7 @@ def group_of(small_space: SearchSpace) -> object:
         return Group(
             "label",
             tuple(
-                Run(
+                RecordedRun(
                     f"run-{i}",
                     small_space,
                     {"seed": i},

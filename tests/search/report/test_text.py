@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from estimators.trials.store import Trial
 from search.report.groups import group_runs
-from search.report.recorded_runs import Run
+from search.report.recorded_runs import RecordedRun
 from search.report.text import best_found, headline, meaning
 from supernets.spaces import SearchSpace
 
-MakeRun = Callable[..., Run]
+MakeRun = Callable[..., RecordedRun]
 
 
-def plain(run_or_runs: Sequence[Run]) -> list[str]:
+def plain(run_or_runs: Sequence[RecordedRun]) -> list[str]:
     (task,) = group_runs(run_or_runs)
     return [re.sub("<[^>]*>", "", sentence) for sentence in headline(task, {})]
 
@@ -72,7 +72,7 @@ def test_what_scores_mean(make_run: MakeRun, small_space: SearchSpace) -> None:
     def meant(score: float, metrics: dict[str, float]) -> str:
         run = make_run([1.0, 2.0])
         trials = (Trial(0, arch, score, metrics, 0.0, None), Trial(1, arch, None, {}, 0.0, "no"))
-        (task,) = group_runs([Run("a", small_space, run.header, trials, (range(2),))])
+        (task,) = group_runs([RecordedRun("a", small_space, run.header, trials, (range(2),))])
         return meaning(task)
 
     assert meant(93.5, {"loss": 0.3, "top1": 93.5}) == "top1"

@@ -15,7 +15,7 @@ from PIL import Image
 
 import supernets.cli.retrain
 from estimators.trials.store import Trial
-from search.algorithms.stand_ins import stand_in_supernet
+from search.algorithms.meta_supernets import meta_supernet
 from search.report.verdict import Verdict, judge_alphas, judge_search, next_commands
 from supernets import create_space
 from supernets.cli.command_line import parse_args
@@ -23,11 +23,11 @@ from supernets.cli.retrain_options import build_parser
 from supernets.cli.training_run import open_data
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.training.evaluation import chance_top1
 
 SPACE = create_space("nasbench201")
-SUPERNET = stand_in_supernet("nasbench201")
+SUPERNET = meta_supernet("nasbench201")
 assert SUPERNET is not None
 COSTS = CostModel(SUPERNET)
 HEAVY, LIGHT, SKIPS = (SPACE.architecture([op] * 6) for op in (3, 2, 1))
@@ -192,7 +192,9 @@ def test_what_to_do_next_opens_the_data_that_were_searched_on(
         program, *arguments = shlex.split(retrain)
         args = parse_args(build_parser(), arguments)
         assert (program, args.data_dir) == ("supernet-retrain", data_dir)
-        reopened = open_data(args, seed=args.split_seed, device=torch.device("cpu"), ranks=Ranks())
+        reopened = open_data(
+            args, seed=args.split_seed, device=torch.device("cpu"), ranks=ProcessInfo()
+        )
         assert reopened.settings["split_digest"] == loaders.settings["split_digest"]
         (retrain,) = next_commands(
             Path("run"), "nasbench201", exported=Path("best"), loaders=loaders

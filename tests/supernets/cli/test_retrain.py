@@ -176,7 +176,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             main(["--subnet", str(subnet), "--output", str(output), *flags])
         return captured
 
-    monkeypatch.setattr(retrain, "train_network", train)
+    monkeypatch.setattr(retrain, "train_standalone", train)
     return capture
 
 

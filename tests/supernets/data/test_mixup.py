@@ -12,7 +12,7 @@ from timm.data import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor
 
-from supernets.data.mixup import Mixing
+from supernets.data.mixup import SeededMixup
 
 BOTH = {"mixup": 0.8, "cutmix": 1.0}
 
@@ -25,7 +25,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def mix(x: Tensor, y: Tensor, step: int = 0, **settings: Any) -> tuple[Tensor, Tensor]:
-    return Mixing(num_classes=4, **{**BOTH, **settings})(x, y, step)
+    return SeededMixup(num_classes=4, **{**BOTH, **settings})(x, y, step)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_the_loss_of_unmixed_soft_labels_is_that_of_label_smoothing(
 
 def test_seed_and_step_decide_whatever_ran_before(batch: tuple[Tensor, Tensor]) -> None:
     x, y = batch
-    mixing = Mixing(num_classes=4, seed=1, **BOTH)
+    mixing = SeededMixup(num_classes=4, seed=1, **BOTH)
     first = [mixing(x, y, step) for step in range(5)]
     np.random.seed(77)
     torch.manual_seed(77)
-    again = [Mixing(num_classes=4, seed=1, **BOTH)(x, y, step) for step in reversed(range(5))]
+    again = [SeededMixup(num_classes=4, seed=1, **BOTH)(x, y, step) for step in reversed(range(5))]
     for (x1, y1), (x2, y2) in zip(first, reversed(again), strict=True):
         assert torch.equal(x1, x2) and torch.equal(y1, y2)
     assert len({tuple(soft.flatten().tolist()) for _, soft in first}) == 5
-    other = [Mixing(num_classes=4, seed=2, **BOTH)(x, y, step)[1] for step in range(5)]
+    other = [SeededMixup(num_classes=4, seed=2, **BOTH)(x, y, step)[1] for step in range(5)]
     assert not any(torch.equal(found, soft) for found, (_, soft) in zip(other, first, strict=True))
 
 
@@ -174,4 +174,4 @@ def test_the_last_of_an_odd_number_of_images_stays_unmixed(
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Mixing(**{"num_classes": 4, **BOTH, **settings})
+        SeededMixup(**{"num_classes": 4, **BOTH, **settings})

@@ -16,7 +16,7 @@ from supernets.runtime.device import (
     resolve_device,
     synchronise,
 )
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 
 
 def pretend_devices(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -96,10 +96,10 @@ def test_an_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_several_processes_train_on_cuda_or_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_accelerator(monkeypatch, "mps")
-    assert device_of_rank("auto", Ranks()).type == "mps"
-    assert device_of_rank("cpu", Ranks(1, 1, 2)).type == "cpu"
+    assert device_of_rank("auto", ProcessInfo()).type == "mps"
+    assert device_of_rank("cpu", ProcessInfo(1, 1, 2)).type == "cpu"
     with pytest.raises(ValueError, match="on cuda or cpu, not on mps"):
-        device_of_rank("auto", Ranks(1, 1, 2))
+        device_of_rank("auto", ProcessInfo(1, 1, 2))
 
 
 def test_float64_is_computed_where_there_is_some() -> None:

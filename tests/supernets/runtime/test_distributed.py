@@ -21,7 +21,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.networks.factory import create_supernet
 from supernets.runtime.distributed import (
-    Ranks,
+    ProcessInfo,
     all_reduce_gradients,
     average_buffers,
     broadcast_weights,
@@ -413,7 +413,7 @@ def test_without_a_group_there_is_nothing_to_do() -> None:
     module = torch.nn.BatchNorm2d(2)
     average_buffers(module)
     broadcast_weights(module)
-    start_process_group(Ranks(), torch.device("cpu"))
+    start_process_group(ProcessInfo(), torch.device("cpu"))
     assert not dist.is_initialized()
     stop_process_group()
 
@@ -421,11 +421,11 @@ def test_without_a_group_there_is_nothing_to_do() -> None:
 def test_ranks_are_those_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert ranks_from_environment() == Ranks(0, 0, 1)
+    assert ranks_from_environment() == ProcessInfo(0, 0, 1)
     assert ranks_from_environment().is_main
     for name, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "8")):
         monkeypatch.setenv(name, value)
-    assert ranks_from_environment() == Ranks(5, 1, 8)
+    assert ranks_from_environment() == ProcessInfo(5, 1, 8)
     assert not ranks_from_environment().is_main
 
 
@@ -455,6 +455,6 @@ def test_ranks_meet_by_the_name_of_their_attempt(
         ("TORCHELASTIC_USE_AGENT_STORE", share),
     ):
         monkeypatch.setenv(variable, value)
-    assert name_of_attempt(Ranks(0, 0, 8)) == name
+    assert name_of_attempt(ProcessInfo(0, 0, 8)) == name
     assert ("set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) == warns
-    assert name_of_attempt(Ranks(7, 3, 8)) == name
+    assert name_of_attempt(ProcessInfo(7, 3, 8)) == name

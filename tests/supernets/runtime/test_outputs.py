@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supernets.runtime import folder_lock, outputs
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock
 from supernets.runtime.outputs import OutputError, Outputs, saying_what_is_safe
 
@@ -132,7 +132,7 @@ def test_other_ranks_wait_until_rank_0_has_the_folder(
 
     def run(rank: int) -> None:
         with Outputs() as files:
-            files.own(tmp_path, ranks=Ranks(rank, rank, 2))
+            files.own(tmp_path, ranks=ProcessInfo(rank, rank, 2))
             seen.append(f"rank {rank}")
             time.sleep(0.5)
 
@@ -152,7 +152,7 @@ def test_other_ranks_go_on_with_a_warning_where_they_do_not_see_the_folder_of_ra
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(outputs, "RANKS_WAIT", 0.0)
-    Outputs().own(tmp_path, ranks=Ranks(1, 0, 2))
+    Outputs().own(tmp_path, ranks=ProcessInfo(1, 0, 2))
     assert "Rank 0 was not seen to take" in caplog.text
 
 

@@ -24,12 +24,12 @@ from supernets.data.loaders import Loaders, create_loaders
 from supernets.networks.factory import create_space, create_subnet, create_supernet
 from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.training import standalone as standard_training
 from supernets.training.checkpoint import save_supernet
 from supernets.training.evaluation import Evaluation, evaluate
 from supernets.training.loop import TrainingError, TrainResult
-from supernets.training.standalone import read_network_checkpoint, train_network, training_loss
+from supernets.training.standalone import read_network_checkpoint, train_standalone, training_loss
 from supernets.training.standalone_config import RetrainConfig
 
 ROOT = Path(__file__).parents[3]
@@ -165,7 +165,9 @@ def uninterrupted(
     def get(recipe: str) -> tuple[Path, nn.Module]:
         if recipe not in done:
             output, network = tmp_path_factory.mktemp(recipe), make_network()
-            result = train_network(network, loaders, config(**RECIPES[recipe]), output, device=CPU)
+            result = train_standalone(
+                network, loaders, config(**RECIPES[recipe]), output, device=CPU
+            )
             assert result.is_finished and result.steps == STEPS
             done[recipe] = output, network
         return done[recipe]
@@ -181,7 +183,7 @@ def resume(recipe: str, loaders: Loaders, output: Path) -> tuple[TrainResult, nn
     np.random.seed(99)
     settings = config(**RECIPES[recipe])
     resumed = checkpoint(output)
-    result = train_network(network, loaders, settings, output, device=CPU, resume_from=resumed)
+    result = train_standalone(network, loaders, settings, output, device=CPU, resume_from=resumed)
     return result, network
 
 
@@ -199,7 +201,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
     expected, trained = uninterrupted(recipe)
     with monkeypatch.context() as patch:
         at_step(patch, step, send(signal.SIGTERM))
-        result = train_network(
+        result = train_standalone(
             make_network(), loaders, config(**RECIPES[recipe]), tmp_path, device=CPU
         )
     assert not result.is_finished
@@ -220,7 +222,7 @@ def test_one_that_ends_early_is_the_beginning_of_the_whole(
 ) -> None:
     expected, _ = uninterrupted(recipe)
     settings = config(**RECIPES[recipe], stop_after=EPOCHS - 1)
-    result = train_network(make_network(), loaders, settings, tmp_path, device=CPU)
+    result = train_standalone(make_network(), loaders, settings, tmp_path, device=CPU)
     assert result.is_finished
     assert (result.epochs, result.steps) == (EPOCHS - 1, (EPOCHS - 1) * STEPS_PER_EPOCH)
     assert len(table(tmp_path)) == EPOCHS - 1
@@ -248,7 +250,7 @@ def test_killed_between_checkpoints_equals_uninterrupted(
     with monkeypatch.context() as patch:
         at_step(patch, step, kill)
         with pytest.raises(Killed):
-            train_network(
+            train_standalone(
                 make_network(),
                 loaders,
                 config(**RECIPES["mixing"]),
@@ -270,7 +272,7 @@ def test_a_second_signal_interrupts_at_once(
 
     at_step(monkeypatch, 2, twice)
     with pytest.raises(KeyboardInterrupt):
-        train_network(make_network(), loaders, config(), tmp_path, device=CPU)
+        train_standalone(make_network(), loaders, config(), tmp_path, device=CPU)
     assert not (tmp_path / "last.pt").exists()
 
 
@@ -278,7 +280,7 @@ def test_training_is_plain_sgd_on_the_minibatches(loaders: Loaders, tmp_path: Pa
     """A loop of PyTorch's own parts, without any of ours, ends at the same weights."""
     network, reference = make_network(dropout=0.0), make_network(dropout=0.0)
     settings = config(lr=0.1, min_lr=0.02, label_smoothing=0.1, weight_decay=1e-3, momentum=0.8)
-    result = train_network(network, loaders, settings, tmp_path, device=CPU)
+    result = train_standalone(network, loaders, settings, tmp_path, device=CPU)
     optimizer = torch.optim.SGD(
         reference.parameters(), lr=0.1, momentum=0.8, nesterov=True, weight_decay=1e-3
     )
@@ -325,8 +327,8 @@ def test_mixing_ends_at_its_epoch_and_labels_are_smoothed_once(
 ) -> None:
     seen = losses_seen(monkeypatch)
     settings = config(mixup=1.0, mixup_off_epoch=2, label_smoothing=0.1)
-    train_network(make_network(), loaders, settings, tmp_path, device=CPU)
-    mixing = settings.create_mixing(10, Ranks())
+    train_standalone(make_network(), loaders, settings, tmp_path, device=CPU)
+    mixing = settings.create_mixing(10, ProcessInfo())
     assert mixing is not None
     minibatches = [batch for epoch in range(EPOCHS) for batch in loaders.train.epoch(epoch)]
     for step, (found, (x, y)) in enumerate(zip(seen, minibatches, strict=True)):
@@ -345,7 +347,7 @@ def test_the_result_is_the_average_of_the_weights(
     seen = losses_seen(monkeypatch)
     network = make_network()
     settings = config(ema_decay=0.8, ema_warmup=ema_warmup)
-    result = train_network(network, loaders, settings, tmp_path, device=CPU)
+    result = train_standalone(network, loaders, settings, tmp_path, device=CPU)
     saved = checkpoint(tmp_path)
     weights = [each["weights"] for each in seen[1:]] + [saved["raw_state_dict"]]  # after each step
     average = weights[0]
@@ -377,7 +379,7 @@ def test_gradients_are_clipped(
     settings = config(lr=0.1, **plain, **{limit: 1e-3})
     network = make_network()
     names = [name for name, _ in network.named_parameters()]
-    train_network(network, loaders, settings, tmp_path, device=CPU)
+    train_standalone(network, loaders, settings, tmp_path, device=CPU)
     first, second = seen[0]["weights"], seen[1]["weights"]
     moved = torch.cat([(second[name] - first[name]).flatten() for name in names])
     size = moved.norm() if limit == "clip_grad" else moved.abs().max()
@@ -390,7 +392,7 @@ def test_seeds_give_other_orders_of_the_same_images(
     orders = []
     for seed in (0, 1):
         seen = losses_seen(monkeypatch)
-        train_network(make_network(), loaders, config(seed=seed), tmp_path, device=CPU)
+        train_standalone(make_network(), loaders, config(seed=seed), tmp_path, device=CPU)
         orders.append([each["y"] for each in seen])
     epochs = [torch.cat(order[i : i + 3]) for order in orders for i in range(0, STEPS, 3)]
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 2 * EPOCHS
@@ -416,7 +418,7 @@ def test_dropout_follows_from_seed_and_step_and_leaves_the_global_generator_alon
         torch.manual_seed(global_seed)
         expected = torch.rand(1)
         torch.manual_seed(global_seed)
-        train_network(network, loaders, config(seed=seed), tmp_path, device=CPU)
+        train_standalone(network, loaders, config(seed=seed), tmp_path, device=CPU)
         assert torch.equal(torch.rand(1), expected)
         record = network[-1]
         assert isinstance(record, Record)
@@ -490,7 +492,7 @@ def test_drop_path_grows_with_the_steps_on_demand(
     monkeypatch.setattr(
         standard_training, "evaluate", lambda *args, **settings: Evaluation(0.0, 0.0, 1)
     )
-    train_network(network, loaders, config(drop_path_ramp=ramp), tmp_path, device=CPU)
+    train_standalone(network, loaders, config(drop_path_ramp=ramp), tmp_path, device=CPU)
     for step, rates in enumerate(seen):
         assert rates == pytest.approx([rate * step / STEPS if ramp else rate for rate in own])
     assert len(seen) == STEPS
@@ -509,7 +511,7 @@ def test_what_the_network_lacks_is_refused(
 ) -> None:
     for network in (make_network(), make_subnet("nasnet")):
         with pytest.raises(ValueError, match=message):
-            train_network(network, loaders, config(**settings), tmp_path, device=CPU)
+            train_standalone(network, loaders, config(**settings), tmp_path, device=CPU)
     assert not list(tmp_path.iterdir())
 
 
@@ -518,7 +520,7 @@ def test_channels_last_is_a_choice(channels_last: bool, loaders: Loaders, tmp_pa
     inner = nn.Conv2d(4, 4, 3)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), inner, nn.Flatten(), nn.Linear(64, 10))
     settings = config(epochs=1, channels_last=channels_last, ema_decay=0.9)
-    train_network(network, loaders, settings, tmp_path, device=CPU)
+    train_standalone(network, loaders, settings, tmp_path, device=CPU)
     assert inner.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
@@ -535,7 +537,7 @@ def test_a_loss_that_is_not_finite_names_step_and_lr(
 
     monkeypatch.setattr(standard_training, "training_loss", loss)
     with pytest.raises(TrainingError) as caught:
-        train_network(make_network(), loaders, config(), tmp_path, device=CPU)
+        train_standalone(make_network(), loaders, config(), tmp_path, device=CPU)
     assert str(caught.value).startswith("The loss became nan at step 4, lr 0.0")
     assert str(tmp_path / "last.pt") in str(caught.value)
     assert checkpoint(tmp_path)["progress"]["step"] == STEPS_PER_EPOCH
@@ -557,7 +559,7 @@ def test_weights_broken_by_the_last_step_before_a_checkpoint_are_not_saved(
 
     monkeypatch.setattr(standard_training, "training_loss", loss)
     with pytest.raises(TrainingError, match=f"The weights are not finite after step {number - 1}"):
-        train_network(network, loaders, config(), tmp_path, device=CPU, checkpoint_minutes=1e-9)
+        train_standalone(network, loaders, config(), tmp_path, device=CPU, checkpoint_minutes=1e-9)
     assert checkpoint(tmp_path)["progress"]["step"] == number - 1
 
 
@@ -568,7 +570,7 @@ def test_a_checkpoint_of_another_network_is_refused(
 ) -> None:
     resumed = checkpoint(uninterrupted("sgd")[0])
     with pytest.raises(ValueError, match="do not fit its settings"):
-        train_network(
+        train_standalone(
             nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
             loaders,
             config(),
@@ -639,7 +641,7 @@ def train(name, resume_from=None, **settings):
     network = nn.Sequential(*layers)
     config = RetrainConfig(epochs=2, lr=0.05, clip_grad=0.5, ema_decay=0.5)
     (output / name).mkdir(exist_ok=True)
-    return network, standard_training.train_network(
+    return network, standard_training.train_standalone(
         network, loaders, config, output / name, device=cpu, ranks=ranks, resume_from=resume_from
     )
 
@@ -678,7 +680,7 @@ def test_two_processes_do_what_one_does_with_the_doubled_minibatch(tmp_path: Pat
     )
     (tmp_path / "one").mkdir()
     settings = RetrainConfig(epochs=2, lr=0.05, clip_grad=0.5, ema_decay=0.5)
-    train_network(network, loaders, settings, tmp_path / "one", device=CPU)
+    train_standalone(network, loaders, settings, tmp_path / "one", device=CPU)
     one, two, stopped = (
         checkpoint(tmp_path / name) for name in ("one", "two/plain", "two/stopped")
     )
@@ -716,12 +718,12 @@ def test_training_of_a_whole_cell_by_an_earlier_version_goes_on(
         folder.mkdir()
     recipe = config(epochs=2)
     first = make(is_whole=True)
-    train_network(first, loaders, config(epochs=2, stop_after=1), folders["part"], device=CPU)
-    train_network(make(is_whole=True), loaders, recipe, folders["whole"], device=CPU)
+    train_standalone(first, loaders, config(epochs=2, stop_after=1), folders["part"], device=CPU)
+    train_standalone(make(is_whole=True), loaders, recipe, folders["whole"], device=CPU)
     resumed = make(is_whole=False)
     before = read_network_checkpoint(folders["part"] / "last.pt")
     before["config"]["stop_after"] = None
-    train_network(resumed, loaders, recipe, folders["resumed"], device=CPU, resume_from=before)
+    train_standalone(resumed, loaders, recipe, folders["resumed"], device=CPU, resume_from=before)
     expected = read_network_checkpoint(folders["whole"] / "last.pt")["state_dict"]
     found = resumed.state_dict()
     assert found.keys() == expected.keys()

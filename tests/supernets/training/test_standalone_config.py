@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from supernets.runtime.distributed import Ranks
+from supernets.runtime.distributed import ProcessInfo
 from supernets.training.standalone_config import RetrainConfig
 
 
@@ -75,7 +75,7 @@ def test_the_schedule_warms_up_and_falls(network: nn.Module) -> None:
 
 
 def test_there_is_a_mixing_if_mixup_or_cutmix_is_on() -> None:
-    alone, second = Ranks(), Ranks(rank=1, local_rank=1, world_size=2)
+    alone, second = ProcessInfo(), ProcessInfo(rank=1, local_rank=1, world_size=2)
     assert RetrainConfig().create_mixing(10, alone) is None
     x, y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
     for settings in ({"mixup": 1.0}, {"cutmix": 1.0}):

@@ -11,7 +11,7 @@ from supernets.networks.factory import TABLE_SPACES, create_supernet
 NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}
 
 
-def stand_in_supernet(space: str) -> Supernet | None:
+def meta_supernet(space: str) -> Supernet | None:
     """A supernet without weights, of which only the space and the costs can be looked at.
 
     Returns:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
-from search.algorithms.base import RandomFirstSearch
-from search.algorithms.rows import are_new
+from search.algorithms.base import StartupSearch
+from search.algorithms.rows import unseen_rows
 from supernets.spaces import Architecture
 
 
-class ProposalSearch(RandomFirstSearch):
+class PopulationSearch(StartupSearch):
     """Random trials first, then proposals made of the successful ones.
 
     While fewer than two trials have succeeded, sampling stays random.
@@ -38,7 +38,7 @@ class ProposalSearch(RandomFirstSearch):
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
-            StarvedError: As ``SearchAlgorithm.ask``.
+            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
@@ -50,7 +50,7 @@ class ProposalSearch(RandomFirstSearch):
                 others = self._sample_unseen(num_archs, rng)
             else:
                 others = self._sample_random(num_archs - len(chosen), rng, excluded=chosen)
-            others = others[are_new(others, chosen)]
+            others = others[unseen_rows(others, chosen)]
             chosen = np.concatenate([chosen, others])[:num_archs]
         return self.space.architectures(chosen)
 

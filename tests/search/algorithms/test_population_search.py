@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import RandomSearch, StarvedError, Trial
+from search import RandomSearch, SpaceExhaustedError, Trial
 from search.algorithms.local_search import LocalSearch
-from search.algorithms.proposal_search import ProposalSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_first
 from search.algorithms.tpe import TPESearch
 from supernets.spaces import NASNetSpace
 
@@ -24,7 +24,7 @@ def make_algorithm(request):
     return ALGORITHMS[request.param]
 
 
-class FirstOnes(ProposalSearch):
+class FirstOnes(PopulationSearch):
     """Proposes the first of the space that were not seen, three at most."""
 
     given: list = []
@@ -124,10 +124,10 @@ def test_a_space_is_searched_to_its_end(make_algorithm, small_space, make_estima
     algorithm = _run(
         make_algorithm(small_space, are_feasible=_even), 40, 8, make_estimator().score
     )  # of 41
-    with pytest.raises(StarvedError, match="2 architectures: 1 of the 41 feasible"):
+    with pytest.raises(SpaceExhaustedError, match="2 architectures: 1 of the 41 feasible"):
         algorithm.ask(2)
     _told(algorithm, algorithm.ask(1), [0.0])
-    with pytest.raises(StarvedError, match="0 of the 41"):
+    with pytest.raises(SpaceExhaustedError, match="0 of the 41"):
         algorithm.ask(1)
 
 
@@ -141,7 +141,9 @@ def test_too_small_a_part_of_a_large_space_starves(make_algorithm, large_space, 
 
     algorithm = make_algorithm(large_space, are_feasible=are_feasible)
     _told(algorithm, [*archs, *RandomSearch(large_space).ask(3)], [1.0, 2.0, *[None] * 4])
-    with pytest.raises(StarvedError, match="Found 0 of 1 architectures in 2,000 random draws"):
+    with pytest.raises(
+        SpaceExhaustedError, match="Found 0 of 1 architectures in 2,000 random draws"
+    ):
         algorithm.ask(1)
 
 

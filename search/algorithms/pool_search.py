@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search.algorithms.base import FeasibilityCheck, RandomFirstSearch, StarvedError
-from search.algorithms.proposal_search import best_first
+from search.algorithms.base import FeasibilityCheck, SpaceExhaustedError, StartupSearch
+from search.algorithms.population_search import best_first
 from supernets.spaces import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ _MAX_RANDOM_DRAWS = 1_000_000
 _DRAWS_PER_OFFSPRING = 20
 
 
-class RankingSearch(RandomFirstSearch):
+class PoolSearch(StartupSearch):
     """Random trials first, then the best of a ranking.
 
     Args:
@@ -97,10 +97,10 @@ class RankingSearch(RandomFirstSearch):
         return self._fixed_pool if self.pool == "fixed" else self._fresh_pool(rng)
 
     def _unseen_rows(self, choices: NDArray[np.int64], num_archs: int) -> NDArray[np.intp]:
-        """Numbers of the rows that are unseen, ascending; StarvedError if below ``num_archs``."""
+        """Numbers of the unseen rows, ascending; SpaceExhaustedError if below ``num_archs``."""
         unseen = np.flatnonzero(self._are_unseen(choices))
         if len(unseen) < num_archs:
-            raise StarvedError(
+            raise SpaceExhaustedError(
                 f"Only {len(unseen)} of {num_archs} architectures found: a {self.pool} pool of "
                 f"{self.pool_size} from space {self.space.name!r} held no more that are feasible "
                 "and unseen; loosen the constraint or raise pool_size."

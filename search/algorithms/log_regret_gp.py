@@ -12,7 +12,7 @@ from supernets.spaces import SearchSpace
 Floats = NDArray[np.float64]
 
 
-class RegretProcess:
+class LogRegretGP:
     """A Predictor that learns logarithms of regrets, as the search does.
 
     Labels are turned into scores by linear interpolation between those it was fitted to, and beyond
