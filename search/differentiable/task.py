@@ -190,7 +190,7 @@ class SearchTask(TrainingTask):
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if is_joint:
             self._follow_training(position, weight)
-        return StepLosses(loss.detach().reshape(1), ("",))
+        return StepLosses(loss.detach().reshape(1))
 
     def _follow_validation(self, train_batch: Batch, step: int) -> None:
         """A step of alphas on the next minibatch of the val split."""

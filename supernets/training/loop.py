@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,11 +80,15 @@ class TrainResult:
     checkpoint: Path
 
 
+def _unnamed(number: int) -> str:
+    return ""
+
+
 class StepLosses(NamedTuple):
-    """Losses of one step, and what to call each in an error."""
+    """Losses of one step, and how to name each in an error, which is asked only then."""
 
     losses: Tensor  # (num_losses,), nats, detached
-    names: tuple[str, ...]  # such as ", path <architecture>"; empty where there is but one
+    name_of: Callable[[int], str] = _unnamed  # such as ", path <architecture>" of loss 0, 1, …
 
 
 class TrainingTask(abc.ABC):
@@ -173,7 +177,7 @@ class TrainingLoop:
         if ema_decay is not None:
             self.ema = ModelEmaV3(task.module, decay=ema_decay, use_warmup=ema_warmup)
         self.progress = Progress()
-        self.unread: list[tuple[int, float, StepLosses]] = []  # step, learning rate, losses
+        self.pending_losses: list[tuple[int, float, StepLosses]] = []  # step, learning rate, losses
         self._saved_step: int | None = None
 
     @property
@@ -295,7 +299,7 @@ class TrainingLoop:
         step, world_size = self.progress.step, self.ranks.world_size
         parameters = list(self.task.module.parameters())
         self.scheduler.step_update(step)
-        losses, names = self.task.add_gradients(x, y, step, len(y) if world_size > 1 else 1.0)
+        losses, name_of = self.task.add_gradients(x, y, step, len(y) if world_size > 1 else 1.0)
         must_stop = stop.is_set
         if world_size > 1:
             flags = losses.new_tensor([float(must_stop), float(must_save)])
@@ -307,8 +311,8 @@ class TrainingLoop:
             torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad)
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
-        self.unread.append((step, self._lr(), StepLosses(losses, names)))
-        if self.device.type == "cpu" or len(self.unread) >= LOSS_SYNC_INTERVAL:
+        self.pending_losses.append((step, self._lr(), StepLosses(losses, name_of)))
+        if self.device.type == "cpu" or len(self.pending_losses) >= LOSS_SYNC_INTERVAL:
             self._read_losses()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=not self.zero_gradients)
@@ -322,17 +326,17 @@ class TrainingLoop:
 
     def _read_losses(self) -> None:
         """Adds up the losses of the latest steps, and stops at the first that is not finite."""
-        for step, lr, (losses, names) in self.unread:
+        for step, lr, (losses, name_of) in self.pending_losses:
             values = losses.tolist()
-            for name, value in zip(names, values, strict=True):
+            for i, value in enumerate(values):
                 if not np.isfinite(value):
                     raise TrainingError(
-                        f"The loss became {value} at step {step}, lr {lr:.4g}{name}; lower --lr or "
-                        f"set --clip-grad. {self._last_good_state()}"
+                        f"The loss became {value} at step {step}, lr {lr:.4g}{name_of(i)}; lower "
+                        f"--lr or set --clip-grad. {self._last_good_state()}"
                     )
             self.progress.loss_sum += sum(values) / len(values)
             self.progress.num_losses += 1
-        self.unread.clear()
+        self.pending_losses.clear()
 
     def _end_epoch(self, epoch: int, log: TrainingLog | None) -> None:
         self._sync_and_check_finite()

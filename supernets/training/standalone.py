@@ -225,7 +225,7 @@ class _NetworkTask(TrainingTask):
                 amp=config.amp,
             )
             (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return StepLosses(loss.detach()[None], ("",))
+        return StepLosses(loss.detach()[None])
 
     @contextmanager
     def _drop_path_of(self, step: int) -> Iterator[None]:

@@ -1,9 +1,13 @@
-"""The one weight-sharing training loop.
+"""The training of a supernet: what one step adds to the gradients, and what surrounds the steps.
 
 Per step the sampler draws paths from the step's own rng, each path's loss on the same minibatch is
 backpropagated, and one optimizer step follows on the mean or, where the sampler says so, the sum of
 their gradients. Everything random follows from (seed, step), so a run resumed from any checkpoint
 continues to the same bits on a CPU.
+
+Papers: Once for All (a teacher's soft labels), https://arxiv.org/abs/1908.09791; BigNAS (in-place
+distillation), https://arxiv.org/abs/2003.11142; DARTS (the auxiliary head's loss),
+https://arxiv.org/abs/1806.09055
 
 With the defaults it is how the TSE authors train their supernets. Differs from their code:
 
@@ -14,7 +18,7 @@ With the defaults it is how the TSE authors train their supernets. Differs from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
@@ -45,7 +49,6 @@ from supernets.training.loop import (
     seeded_draws,
 )
 from supernets.training.path_sampling import PathSampler
-from supernets.training.step import train_step
 from supernets.training.supernet_config import TrainConfig, create_optimizer, create_scheduler
 
 #: Validation images the probe architectures are measured on after every epoch.
@@ -219,10 +222,9 @@ class _SupernetTask(TrainingTask):
                 amp=config.amp,
                 weight=weight if self.paths.sums_gradients else weight / len(archs),
             )
-        space = self.module.space
-        # paths need not be canonical, what is written is
-        texts = [space.format(space.architecture(arch.choices)) for arch in archs]
-        return StepLosses(losses, tuple(f", path {text}" for text in texts))
+        return StepLosses(
+            losses, lambda i: f", path {_canonical_text(self.module.space, archs[i])}"
+        )
 
     @torch.no_grad()
     def _teach(self, x: Tensor) -> Tensor | None:
@@ -277,3 +279,77 @@ class _SupernetTask(TrainingTask):
             **state,
             **self.run_settings,
         )
+
+
+def _canonical_text(space: SearchSpace, arch: Architecture) -> str:
+    """The notation of a path, which need not be canonical itself."""
+    return space.format(space.architecture(arch.choices))
+
+
+def train_step(
+    supernet: Supernet,
+    archs: Sequence[Architecture],
+    x: Tensor,
+    y: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    distills: bool = False,
+    teacher_logits: Tensor | None = None,
+    kd_ratio: float = 1.0,
+    aux_weight: float = 0.0,
+    amp: bool = False,
+    weight: float | None = None,
+) -> Tensor:
+    """Adds the weighted sum of the gradients of the losses of ``archs`` to the parameters'.
+
+    Args:
+        supernet: In train mode.
+        archs: The paths; all see the same minibatch.
+        x: Images (N, C, H, W).
+        y: Labels (N,), or soft labels (N, num_classes).
+        label_smoothing: From 0 to less than 1.
+        dropout: Rate of dropout; with ``distills`` of the first path only.
+        drop_path: Rate of drop path, in the sense of the supernet's ``forward``; likewise.
+        distills: Whether the paths after the first learn from its logits instead of ``y``.
+        teacher_logits: (N, num_classes) to learn from beside ``y``, or None.
+        kd_ratio: Weight of the loss against ``teacher_logits``.
+        aux_weight: Weight of the loss of the auxiliary head, which learns what the path learns but
+            for ``teacher_logits``; if positive, the supernet needs such a head.
+        amp: Whether to run in bfloat16 autocast.
+        weight: Weight of each path; None for 1 / number of paths.
+
+    Returns:
+        Loss of each path, shape (num_paths,), in nats.
+    """
+    if weight is None:
+        weight = 1 / len(archs)
+    losses = []
+    soft_labels = None  # of the first path
+    for arch in archs:
+        is_student = soft_labels is not None
+        labels, smoothing = (y, label_smoothing) if soft_labels is None else (soft_labels, 0.0)
+        rates = {"dropout": 0.0, "drop_path": 0.0}
+        if not is_student:
+            rates = {"dropout": dropout, "drop_path": drop_path}
+        auxiliary_logits: Tensor | None = None
+        with autocast(x.device, amp):  # logits are (N, num_classes)
+            if aux_weight > 0:
+                logits, auxiliary_logits = supernet.forward_with_auxiliary(x, arch, **rates)
+            else:
+                logits = supernet(x, arch, **rates)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if auxiliary_logits is not None:
+            loss = loss + aux_weight * F.cross_entropy(
+                auxiliary_logits.float(), labels, label_smoothing=smoothing
+            )
+        if not is_student:
+            if teacher_logits is not None:
+                loss = loss + kd_ratio * F.cross_entropy(logits, teacher_logits.softmax(dim=1))
+            if distills:
+                soft_labels = logits.detach().softmax(dim=1)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return torch.stack(losses)

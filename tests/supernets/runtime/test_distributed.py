@@ -31,7 +31,7 @@ from supernets.runtime.distributed import (
     stop_process_group,
 )
 from supernets.training import supernet as training
-from supernets.training.step import train_step
+from supernets.training.supernet import train_step
 
 ROOT = Path(__file__).parents[3]
 # 1149 images: three global minibatches of 380 and one of 9, of which rank 0 gets 5 and rank 1 four.

@@ -20,7 +20,7 @@ from supernets.networks.base import Supernet
 from supernets.spaces import NASBench201Space
 from supernets.training import supernet as training
 from supernets.training.checkpoint import load_supernet
-from supernets.training.step import train_step
+from supernets.training.supernet import train_step
 
 EPOCHS = 3
 STEPS_PER_EPOCH = 3

@@ -36,7 +36,7 @@ from supernets.training.path_sampling import (
     UniformPaths,
     create_path_sampler,
 )
-from supernets.training.step import train_step
+from supernets.training.supernet import train_step
 
 Batches = list[tuple[Tensor, Tensor]]
 SPACE = NASBench201Space()

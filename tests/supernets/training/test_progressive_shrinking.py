@@ -25,7 +25,7 @@ from supernets.training.channel_sorting import sort_channels
 from supernets.training.checkpoint import load_supernet
 from supernets.training.loop import TrainResult
 from supernets.training.progressive_shrinking import phases_for, train_progressively
-from supernets.training.step import train_step
+from supernets.training.supernet import train_step
 from supernets.training.supernet_config import TrainConfig
 
 SPACE = MobileNetV3Space()

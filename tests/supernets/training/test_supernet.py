@@ -24,8 +24,7 @@ from supernets.training.checkpoint import load_supernet
 from supernets.training.evaluation import evaluate_recalibrated
 from supernets.training.loop import TrainingError
 from supernets.training.path_sampling import FairPaths, SandwichPaths, UniformPaths
-from supernets.training.step import train_step
-from supernets.training.supernet import train_supernet
+from supernets.training.supernet import train_step, train_supernet
 from supernets.training.supernet_config import TrainConfig
 
 CELLS = "--channels 4 --cells-per-stage 1 --num-probes 0 --epochs 1".split()

@@ -15,7 +15,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.nasnet import NASNetSupernet
 from supernets.spaces import Architecture
-from supernets.training.step import train_step
+from supernets.training.supernet import train_step
 
 Batches = list[tuple[Tensor, Tensor]]
 
