@@ -85,7 +85,7 @@ def parse_args(
     that does not fit, ends the program as a wrong flag does.
 
     Args:
-        parser: With ``add_config_option`` applied.
+        parser: Parser to which ``add_config_option`` has been applied.
         argv: Arguments without the program's name; None for those of this process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -225,7 +225,7 @@ def _data_told_at_the_end() -> Iterator[None]:
 
 
 def fail(program: str, error: Exception) -> int:
-    """Prints a one-line error and gives back the exit status for a user's mistake."""
+    """Prints a one-line error and returns the exit status for a user's mistake."""
     _logger.debug("Where the error comes from:", exc_info=error)
     print(f"{program}: error: {error}", file=sys.stderr)
     return USAGE_ERROR

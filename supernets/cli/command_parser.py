@@ -26,7 +26,7 @@ class CommandParser(argparse.ArgumentParser):
 
     Args:
         prog: Name of the command.
-        **settings: As of ``argparse.ArgumentParser``.
+        **settings: Further keyword arguments of ``argparse.ArgumentParser``.
     """
 
     def __init__(self, prog: str, **settings: Any) -> None:
@@ -103,6 +103,6 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The question "did you mean x?" about what is most like a word; empty if nothing is."""
+    """Returns the question "did you mean x?" with what is most like a word, or "" if nothing is."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKENESS)
     return f"did you mean {near[0]}?" if near else ""

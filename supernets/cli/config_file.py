@@ -67,7 +67,7 @@ def read_config(path: Path) -> dict[str, str | list[str] | None]:
 
 
 def read_boolean(text: str) -> bool | None:
-    """What a text says of a switch, in YAML's words; None if nothing."""
+    """Returns the boolean that a text stands for in YAML, or None if it stands for none."""
     return _BOOLEANS.get(text.lower())
 
 

@@ -22,8 +22,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, val_fraction: float = 0
     """Adds the options of ``data_arguments``; None or False for those not given.
 
     Args:
-        parser: Where to.
-        val_fraction: What the command takes if it is not given, for the help.
+        parser: Parser that the options are added to.
+        val_fraction: The command's default of ``--val-fraction``, which its help states.
     """
     group = parser.add_argument_group("data")
     add = group.add_argument
@@ -110,10 +110,10 @@ def add_data_options(parser: argparse.ArgumentParser, *, val_fraction: float = 0
 
 
 def data_arguments(args: argparse.Namespace, dataset: str) -> dict[str, Any]:
-    """The arguments of ``create_loaders`` that were given, but for those every command sets itself.
+    """Returns the given arguments of ``create_loaders``, but for those every command sets itself.
 
     Args:
-        args: With the options of ``add_data_options``.
+        args: Parsed options, among them those of ``add_data_options``.
         dataset: Name of the data set that is opened.
 
     Raises:

@@ -1,6 +1,6 @@
 """``supernet-export``: hands a found subnet over as an ordinary model.
 
-See ``subnet_folder`` for what an export is.
+See ``supernets.export.folder`` for what an export is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ PROGRAM = "supernet-export"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-export``."""
+    """Builds the parser of ``supernet-export``."""
     parser = command_parser(
         PROGRAM,
         "Export a subnet of a trained supernet as an ordinary model.",
@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-export``; gives back the exit status."""
+    """Runs ``supernet-export`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
     return run_command(
         PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
@@ -220,7 +220,7 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
 
 
 def export_summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``subnet.json`` worth printing."""
+    """Returns the part of ``subnet.json`` worth printing."""
     return {key: record[key] for key in ("space", "architecture", "cost", "metrics")}
 
 

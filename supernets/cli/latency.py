@@ -24,7 +24,7 @@ PROGRAM = "supernet-latency"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-latency``."""
+    """Builds the parser of ``supernet-latency``."""
     parser = command_parser(
         PROGRAM,
         "Measure on this machine a latency table of elastic MobileNetV3's subnets.",
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-latency``; gives back the exit status."""
+    """Runs ``supernet-latency`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
     return run_command(
         PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose

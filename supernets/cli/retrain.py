@@ -87,7 +87,7 @@ SIZE_OPTIONS = ("channels", "layers", "cells_per_stage", "stem")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-retrain``; gives back the exit status."""
+    """Runs ``supernet-retrain`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
     return run_command(
         PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose

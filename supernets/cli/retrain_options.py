@@ -21,7 +21,7 @@ PROGRAM = "supernet-retrain"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-retrain``."""
+    """Builds the parser of ``supernet-retrain``."""
     parser = command_parser(
         PROGRAM,
         "Train an exported subnet from scratch, or on from its inherited weights; or "
@@ -223,7 +223,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def retrain_config(args: argparse.Namespace, amp: bool) -> RetrainConfig:
-    """The recipe."""
+    """Builds the recipe that the options ask for."""
     return RetrainConfig(
         epochs=args.epochs,
         opt=args.opt,

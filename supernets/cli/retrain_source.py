@@ -26,8 +26,8 @@ class RetrainSpec:
     Args:
         name: What the user gave, for messages.
         space: Name of the search space.
-        architecture: In the space's notation.
-        settings: Of the network: those it was exported with, or the space's defaults.
+        architecture: The architecture in the space's notation.
+        settings: Settings of the network: those it was exported with, or the space's defaults.
         provenance: What the record of a training says of where the network came from.
         data: What the record of an export says of its data; None of an architecture alone.
         weights: The exported network, with its weights; None of an architecture alone.
@@ -48,7 +48,7 @@ class RetrainSpec:
         """Reads an exported subnet.
 
         Args:
-            folder: Of the export.
+            folder: Folder of the export.
             space: Name of the space it is expected to be of; None for any.
 
         Raises:
@@ -124,11 +124,11 @@ class RetrainSpec:
         *,
         keep_weights: bool,
     ) -> dict[str, Any]:
-        """The settings of the network to train: these, but for the data and what was asked for.
+        """Returns the settings of the network to train: these, with the data and ``sizes``.
 
         Args:
-            num_classes: Of the data.
-            input_size: Of the data, as (channels, height, width).
+            num_classes: Number of classes of the data.
+            input_size: Size of the images, as (channels, height, width).
             sizes: The settings that were asked for.
             keep_weights: Whether the network starts from the exported weights.
 
@@ -156,7 +156,7 @@ class RetrainSpec:
 def recorded_options(
     subnet: Path, stored: Mapping[str, Any], *, by_fraction: bool
 ) -> dict[str, Any]:
-    """The data options that open the data of a record again, by name.
+    """Returns the data options that open the data of a record again, by name.
 
     Args:
         subnet: The folder of the export, for messages.

@@ -62,7 +62,7 @@ from supernets.training.supernet_config import TrainConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-train``; gives back the exit status."""
+    """Runs ``supernet-train`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
     return run_command(
         PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose

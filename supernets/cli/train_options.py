@@ -59,7 +59,7 @@ _PHASE_OPTIONS = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-train``."""
+    """Builds the parser of ``supernet-train``."""
     parser = command_parser(
         PROGRAM,
         "Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
@@ -266,14 +266,14 @@ def _check_macs_bins(args: argparse.Namespace) -> None:
 
 
 def supernet_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given of the settings of the supernet."""
+    """Returns the settings of the supernet that were given."""
     names = [name for name in _SPACES_OF_OPTION if name not in ("from_ofa", "ofa_weights")]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return given | {"auxiliary": True} if args.aux_weight > 0 else given
 
 
 def train_config(args: argparse.Namespace, amp: bool) -> TrainConfig:
-    """The recipe; with progressive shrinking that of no phase in particular."""
+    """Builds the recipe; with progressive shrinking it is that of no phase in particular."""
     given = {
         name: getattr(args, name)
         for name in ("epochs", "lr", "min_lr", "warmup_epochs", "kd_ratio")

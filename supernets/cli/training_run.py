@@ -44,7 +44,7 @@ def add_recipe_options(
     """Adds the options of a recipe that mean the same to both commands.
 
     Args:
-        group: Where to.
+        group: Group that the options are added to.
         weight_decay: Default of ``--weight-decay``.
         warmup_lr: Default of ``--warmup-lr``.
     """
@@ -130,10 +130,10 @@ def add_recipe_options(
 def add_run_options(
     parser: argparse.ArgumentParser, *, with_resume: bool = True
 ) -> argparse._ArgumentGroup:
-    """Adds where a run's files go, how it resumes and what it runs on; gives back the group.
+    """Adds the options of a run's files, of resuming and of the device, and returns their group.
 
     Args:
-        parser: Where to.
+        parser: Parser that the group of options is added to.
         with_resume: Whether a run is only continued on request; otherwise by the same command.
     """
     group = parser.add_argument_group("run")
@@ -190,10 +190,10 @@ def open_data(
     """Opens the data of the options of data, batch size and workers.
 
     Args:
-        args: With the options of a command that trains; ``dataset`` is given.
-        seed: Of splits, order and augmentation.
-        device: Where minibatches are wanted.
-        ranks: This process among those of ``torchrun``.
+        args: Parsed options of a command that trains; ``dataset`` is given.
+        seed: Seed of the splits, the order and the augmentation.
+        device: Device that the minibatches are made on.
+        ranks: Which of the processes of ``torchrun`` this one is.
 
     Raises:
         ValueError: As ``data_arguments`` and ``create_loaders``.
@@ -211,7 +211,7 @@ def open_data(
 
 
 def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
-    """The device ``--device`` asks for; under torchrun each process has an accelerator of its own.
+    """Returns the device of ``--device``; under torchrun each process has its own accelerator.
 
     Raises:
         ValueError: If the name is unknown or this machine has no such device.
@@ -228,10 +228,10 @@ def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
 
 
 def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:
-    """Whether the run continues another, as ``--resume`` and ``--auto-resume`` say.
+    """Returns whether the run continues another, as ``--resume`` and ``--auto-resume`` say.
 
     Args:
-        args: With the options of ``add_run_options``.
+        args: Parsed options, among them those of ``add_run_options``.
         checkpoints: Files of which a run that has begun has at least one.
 
     Raises:
@@ -244,7 +244,7 @@ def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:
 
 
 def already_trained(output: Path) -> ValueError:
-    """The error for an output folder that holds a training which is not to be resumed."""
+    """Builds the error for an output folder with a training that is not to be resumed."""
     return ValueError(
         f"{output} already holds a training; add --resume to continue it, "
         "or choose another --output."
@@ -255,7 +255,7 @@ def check_same_settings(folder: Path, stored: Mapping[str, Any], given: Mapping[
     """Makes sure that a training is resumed with what it was started with.
 
     Args:
-        folder: Of the training, for the message.
+        folder: Folder of the training, named in the error message.
         stored: All that decides the result, by name, as the checkpoint has it.
         given: The same of this run.
 
@@ -295,9 +295,10 @@ def run_training(
         args: The resolved options, for ``args.json``.
         splits: Indices of the images of each split, for ``splits.npz``.
         train: The training, within the process group.
-        ranks: This process among those of ``torchrun``.
-        device: Where it trains.
-        resumed_at: Where the checkpoint is that this process found; of all processes the same.
+        ranks: Which of the processes of ``torchrun`` this one is.
+        device: Device that the training runs on.
+        resumed_at: Optimizer steps done in the checkpoints that this process found, which must be
+            the same for all processes; empty for a new run.
         on_finished: What the main process does with a finished training; returns what to print of
             it.
         how_to_continue: Printed of one that was asked to stop.

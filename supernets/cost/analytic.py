@@ -70,7 +70,8 @@ class CostModel:
 
     Args:
         supernet: Any supernet; its weights are not looked at.
-        space: Where a check of feasibility draws from; None for the whole space of the supernet.
+        space: Space that a check of feasibility draws from; None for the whole space of the
+            supernet.
         latency: Predicts the seconds of architectures (num_archs, num_decisions) as (num_archs,),
             for example ``LatencyTable.predict``; None if latency is not asked for.
     """
@@ -94,7 +95,7 @@ class CostModel:
         return self._latency is not None
 
     def measure(self, arch: Architecture) -> Cost:
-        """The cost of ``arch`` as a stand-alone network.
+        """Returns the cost of ``arch`` as a stand-alone network.
 
         Raises:
             ValueError: If ``arch`` is of another space.
@@ -105,7 +106,7 @@ class CostModel:
         return Cost(int(costs["params"][0]), int(costs["macs"][0]), latency)
 
     def measure_all(self, choices: NDArray[np.int64]) -> dict[Metric, NDArray[Any]]:
-        """The costs of many architectures, (num_archs, num_decisions), as arrays (num_archs,)."""
+        """Returns the costs of architectures (num_archs, num_decisions), as arrays (num_archs,)."""
         params, macs = self._count(choices)
         costs: dict[Metric, NDArray[Any]] = {"params": params, "macs": macs}
         if self._latency is not None:
@@ -113,7 +114,7 @@ class CostModel:
         return costs
 
     def benchmark_costs(self, choices: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        """``benchmark_params`` and ``benchmark_macs`` of many architectures, each (num_archs,).
+        """Returns ``benchmark_params`` and ``benchmark_macs`` of architectures, each (num_archs,).
 
         These are the numbers of the tables of a space, for comparisons with what was published: see
         ``Supernet.benchmark_count``. Those of one ``Architecture`` are among its ``metrics``.
@@ -133,7 +134,7 @@ class CostModel:
         return {"benchmark_params": params, "benchmark_macs": macs}
 
     def metrics(self, arch: Architecture) -> dict[str, float]:
-        """All costs of ``arch`` but latency, by name; those of tables only where they differ.
+        """Returns the costs of ``arch`` but latency, by name; those of tables where they differ.
 
         Raises:
             ValueError: If ``arch`` is of another space.

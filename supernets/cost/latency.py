@@ -62,7 +62,7 @@ class LatencyTable:
     """Predicts the seconds per batch of all subnets of a ``MobileNetV3Supernet``.
 
     Args:
-        settings: Those of ``SETTINGS`` of the supernet.
+        settings: The settings of the supernet that ``SETTINGS`` names.
         conditions: What it was measured on, and how.
         fixed: Seconds of stem, first and last block and head, (resolutions,).
         blocks: Seconds of elastic blocks, (resolutions, 20, kernels, expansions).
@@ -84,7 +84,7 @@ class LatencyTable:
     error: Mapping[str, Any]
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The seconds per batch of architectures (num_archs, num_decisions), (num_archs,)."""
+        """Predicts seconds per batch, (num_archs,), of architectures (num_archs, num_decisions)."""
         space = MobileNetV3Space(self.settings["resolutions"])
         sizes = choices[:, -1] if space.has_resolution else np.zeros(len(choices), np.int64)
         sums = self.fixed[sizes] + space.sum_over_blocks(self.blocks, choices)
@@ -162,7 +162,7 @@ def build_latency_table(
 
     Args:
         supernet: A ``MobileNetV3Supernet``; its weights are not looked at.
-        device: Where to run.
+        device: Device to run on.
         batch_size: Images per call.
         warmup: Rounds before those that are timed.
         repeats: Rounds that are timed.
@@ -237,8 +237,8 @@ def fit_correction(
     """Fits ``measured = scale * sums + offset`` by least squares of the relative errors.
 
     Args:
-        sums: Of the parts of networks, (num_networks,).
-        measured: Of whole networks, (num_networks,).
+        sums: Sums of the seconds of the parts of each network, (num_networks,).
+        measured: Measured seconds of each network as a whole, (num_networks,).
 
     Returns:
         For each network what is predicted from a fit to all others, (num_networks,); then scale and
@@ -257,7 +257,7 @@ def fit_correction(
 
 
 def latency_settings(supernet: Supernet) -> dict[str, Any]:
-    """The settings that a table of ``supernet`` is for, as JSON gives them back.
+    """Returns the settings that a table of ``supernet`` is for, as they are read back from JSON.
 
     Raises:
         ValueError: If the supernet is of a space that has no tables.

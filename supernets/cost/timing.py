@@ -31,10 +31,10 @@ class Latency:
     """Seconds that a network takes for one batch.
 
     Args:
-        minimum: Of the fastest call.
-        lower_quartile: A quarter of the calls were at most this long.
-        median: Half of them.
-        upper_quartile: Three quarters of them.
+        minimum: Seconds of the fastest call.
+        lower_quartile: Seconds that a quarter of the calls took at most.
+        median: Seconds that half of the calls took at most.
+        upper_quartile: Seconds that three quarters of the calls took at most.
         conditions: What it was measured on, and how.
     """
 
@@ -62,7 +62,7 @@ def measure_latency(
         module: The network; put in eval mode and moved to ``device``, and left so.
         input_size: Images as (channels, height, width).
         batch_size: Images per call.
-        device: Where to run.
+        device: Device to run on.
         warmup: Calls before those that are timed.
         repeats: Calls that are timed.
         amp: Whether to run in bfloat16 autocast.
@@ -144,7 +144,7 @@ def measurement_conditions(
     amp: bool = False,
     channels_last: bool = False,
 ) -> dict[str, Any]:
-    """What a measurement depends on, in plain types.
+    """Returns what a measurement depends on, in plain types.
 
     Raises:
         ValueError: If a number is out of range.

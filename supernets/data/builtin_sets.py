@@ -47,7 +47,7 @@ class ImageSet:
 
 
 def open_digits(image_size: int | None) -> ImageSet:
-    """scikit-learn's digits, (1797, 8, 8, 1), in a single split."""
+    """Opens scikit-learn's digits, (1797, 8, 8, 1), in a single split."""
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     reader = _ArrayReader(images, [str(index) for index in range(len(images))], image_size)
@@ -63,7 +63,7 @@ def open_digits(image_size: int | None) -> ImageSet:
 
 
 def open_cifar(dataset: str, data_dir: Path, image_size: int | None, download: bool) -> ImageSet:
-    """torchvision's "cifar10" or "cifar100", with the official test split.
+    """Opens torchvision's "cifar10" or "cifar100", with the official test split.
 
     Raises:
         ValueError: If it is missing or cannot be downloaded.
@@ -94,7 +94,7 @@ def open_cifar(dataset: str, data_dir: Path, image_size: int | None, download: b
 
 
 def open_folder(data_dir: Path, image_size: int | None, skip_bad_images: bool) -> ImageSet:
-    """Images in one folder per class, as central squares; see ``image_folder``.
+    """Opens images in one folder per class, as central squares; see ``image_folder``.
 
     Raises:
         ValueError: If the folders are unfit, or no image tells the size.
@@ -126,7 +126,7 @@ def open_timm(
     seed: int,
     download: bool,
 ) -> ImageSet:
-    """Images that timm's readers and transforms give; see ``timm_data``.
+    """Opens images that timm's readers and transforms give; see ``timm_readers``.
 
     Raises:
         ValueError: If the data are missing or unfit.

@@ -59,7 +59,7 @@ class ImageFolder:
     passed_over: Counter[str]  # the number of files by reason
 
     def path(self, index: int) -> Path:
-        """The file of an image."""
+        """Returns the file of an image."""
         return self.data_dir / self.names[index]
 
 
@@ -118,11 +118,11 @@ class FolderReader:
         return len(self._names)
 
     def name(self, index: int) -> str:
-        """The path below the data folder."""
+        """Returns the path of the image below the data folder."""
         return printable(self._names[index])
 
     def read(self, index: int, epoch: int = 0) -> NDArray[np.uint8]:
-        """The (H, W, C) pixels of one image, the same in every epoch.
+        """Reads the (H, W, C) pixels of one image, the same in every epoch.
 
         Raises:
             ValueError: If the file cannot be read, naming it.
@@ -135,7 +135,7 @@ class FolderReader:
 
 
 def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
-    """The size of the images if all are squares of one size, else 224.
+    """Returns the size of the images if all are squares of one size, else 224.
 
     Judged by the first train image of each class.
 
@@ -189,7 +189,7 @@ def open_rgb(file: Path | str | IO[bytes], shrink_to: int | None = None) -> Imag
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as a viewer shows it.
+    """Converts an image of any mode to RGB, as a viewer shows it.
 
     It is turned and mirrored as its EXIF data say. Transparent pixels are blended with white.
     16-bit greyscale is scaled to 8 bits and floats from 0 to 1 to 0..255, where Pillow would clip
@@ -225,12 +225,12 @@ def _orientation(image: Image.Image) -> object:
 
 
 def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The central square of an image, resized bilinearly with antialiasing.
+    """Returns the central square of an image, resized bilinearly with antialiasing.
 
     As resizing the shorter side and cropping the centre, without computing what is cropped.
 
     Args:
-        image: Of mode "L" or "RGB".
+        image: An image of mode "L" or "RGB".
         size: Height and width of the result.
 
     Returns:
@@ -247,7 +247,7 @@ def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def unreadable(name: object, error: Exception) -> str:
-    """What to say of an image file that gave one of ``DECODE_ERRORS``."""
+    """Returns the message for an image file that gave one of ``DECODE_ERRORS``."""
     shown = printable(str(name))
     why = printable(str(error))
     return f"Cannot read image {shown} ({why})."

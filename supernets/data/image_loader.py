@@ -21,7 +21,7 @@ class UnreadableImage(ValueError):
 
 
 def or_skip(problem: object) -> str:
-    """What a reader says of an unreadable image, with what to do where it ends a run."""
+    """Adds to a reader's message on an unreadable image what to do about it."""
     return f"{problem} Repair or remove it, or train with --skip-bad-images."
 
 
@@ -40,7 +40,7 @@ class Loader(ABC):
 
     @abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of one epoch.
+        """Iterates over the minibatches of one epoch.
 
         Args:
             epoch: Selects the order and the augmentation. At least 0.
@@ -58,7 +58,7 @@ class Loader(ABC):
         return self.epoch(0)
 
     def take(self, num_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first minibatches of epochs 0, 1, 2 and so on, smaller ones at their ends included.
+        """Iterates over the first minibatches of epochs 0, 1, 2 and so on, smaller ones included.
 
         Args:
             num_batches: How many. At least 1; may exceed one epoch.
@@ -90,10 +90,10 @@ class ImageReader(Protocol):
         """The number of images."""
 
     def name(self, index: int) -> str:
-        """What identifies the image within its data set."""
+        """Returns the name that identifies the image within its data set."""
 
     def read(self, index: int, epoch: int = 0) -> NDArray[Any]:
-        """The (H, W, C) pixels of one image; a ValueError names an image that cannot be read.
+        """Reads the (H, W, C) pixels of one image; a ValueError names one that cannot be read.
 
         They are uint8 as stored, or float32 and normalised; ``epoch`` then selects the augmentation
         of readers that augment.
@@ -106,7 +106,7 @@ class PixelSource(Protocol):
     def batches(
         self, index_batches: Sequence[NDArray[np.int64]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the pixels (n, H, W, C) and the positions (n,) within it they are of.
+        """Yields the pixels (n, H, W, C) of each batch, and their positions (n,) within it.
 
         The pixels are as an ``ImageReader`` gives them; n is 0 where none can be read.
         """
@@ -139,16 +139,18 @@ class ImageLoader(Loader):
     has no variance, joins the one before.
 
     Args:
-        pixels: Where the images come from.
+        pixels: Source of the images.
         labels: (num_images of the source,) int64, on the device.
         indices: The images of this split, as indices into ``pixels`` and ``labels``.
         batch_size: Images per minibatch and rank. At least 1.
-        mean: Per channel, of uint8 pixels scaled to 0..1; unused if ``pixels`` are normalised.
-        std: Per channel, of uint8 pixels scaled to 0..1.
-        augmentation: Of uint8 pixels, or None for the images as they are.
-        shuffle: Give every epoch an order of its own; otherwise all have that of ``indices``.
-        seed: Of order and augmentation. At least 0.
-        rank: This process among the ``world_size`` that share each batch.
+        mean: Mean of each channel, of uint8 pixels scaled to 0..1; unused if ``pixels`` are
+            normalised.
+        std: Standard deviation of each channel, of uint8 pixels scaled to 0..1; likewise.
+        augmentation: Augmentation of uint8 pixels, or None for the images as they are.
+        shuffle: Whether every epoch has an order of its own; otherwise all have that of
+            ``indices``.
+        seed: Seed of the order and the augmentation. At least 0.
+        rank: Rank of this process among the ``world_size`` that share each batch.
         world_size: The number of such processes. They get equally many minibatches: a smaller last
             batch is split evenly and, with fewer images than ranks, dropped. With less than two
             images for each rank it joins the batch before, which one process with as large batches
@@ -193,7 +195,7 @@ class ImageLoader(Loader):
         )  # (C,)
 
     def label_counts(self) -> Tensor:
-        """How many images of the split each class has, from class 0 to the last it holds."""
+        """Counts the images of each class in the split, from class 0 to the last it holds."""
         return torch.bincount(self._labels[torch.from_numpy(self._indices).to(self._labels.device)])
 
     def __len__(self) -> int:
@@ -208,10 +210,10 @@ class ImageLoader(Loader):
         return rest if full and self._world_size <= rest < 2 * self._world_size else 0
 
     def over(self, indices: NDArray[np.int64]) -> ImageLoader:
-        """The same loader over other images of the source.
+        """Returns the same loader over other images of the source.
 
         Args:
-            indices: As of the constructor.
+            indices: The images of the new loader, as indices into the source.
 
         Raises:
             ValueError: If there is not one image per rank.
@@ -222,7 +224,7 @@ class ImageLoader(Loader):
         return other
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of one epoch; those from ``start`` on are the same tensors as without."""
+        """Iterates over the minibatches of an epoch; ``start`` does not change those after it."""
         self._check_epoch(epoch, start)
         return self._minibatches(epoch, start)
 
@@ -370,7 +372,7 @@ def cut_out(x: Tensor, row: Tensor, column: Tensor, *, side: int) -> None:
         x: Normalised images (N, C, H, W).
         row: (N,) int64 in 0..H - 1, the centre; of an even side the first row of the second half.
         column: (N,) int64 in 0..W - 1, likewise.
-        side: Of the square, in pixels.
+        side: Side of the square in pixels.
     """
 
     def is_inside(centre: Tensor, length: int) -> Tensor:

@@ -35,27 +35,27 @@ Classes = dict[str, list[str]]  # the images of each class: below the data folde
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder of this name is taken for, or None."""
+    """Returns the split that a folder of this name is taken for, or None."""
     short = re.sub(r"[\s_-]+", "", name.lower())
     short = re.sub(r"(?<=.)(set|split|data|images)$", "", short)
     return next((split for split, names in SPLIT_NAMES.items() if short in names), None)
 
 
 def split_within(name: str) -> str | None:
-    """The split that a word of a name stands for, as in ``seg_train`` and ``val2017``, or None."""
+    """Returns the split that a word of a name means, as in ``seg_train``, ``val2017``, or None."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
     return next((split for word in words if (split := split_of(word))), None)
 
 
 def image_extensions() -> frozenset[str]:
-    """The extensions, in lower case with the dot, of what Pillow decodes."""
+    """Returns the extensions, in lower case with the dot, of what Pillow decodes."""
     known = Image.registered_extensions()
     decoded = Image.OPEN.keys() - set(_NOT_DECODED) | {"MPO"}  # that one is opened as JPEG
     return frozenset(extension for extension, kind in known.items() if kind in decoded)
 
 
 def printable(name: str) -> str:
-    """A name for messages and files: bytes of it that are not UTF-8 become ``\\x..``."""
+    """Returns a name for messages and files, in which bytes that are not UTF-8 are ``\\x..``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -66,7 +66,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def is_passed_over(path: str) -> bool:
-    """Whether a path within an archive is hidden, or of a folder that a system adds."""
+    """Returns whether a path within an archive is hidden, or in a folder that a system adds."""
     parts = [part for part in path.split("/") if part != "."]
     return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in parts)
 
@@ -178,7 +178,7 @@ class Scan:
         return False
 
     def without_repeats(self, classes: Classes) -> Classes:
-        """The images of a split without those that a link leads to once more."""
+        """Returns the images of a split without those that a link leads to once more."""
         if not self._linked:
             return classes
         taken = {
@@ -201,12 +201,12 @@ class Scan:
         return {class_name: images for class_name, images in kept.items() if images}
 
     def within(self, top: str) -> set[str]:
-        """The names of the folders directly below ``top``."""
+        """Returns the names of the folders directly below ``top``."""
         found = (name.split("/") for name in self._real_folders if name.startswith(f"{top}/"))
         return {parts[top.count("/") + 1] for parts in found}
 
     def reasons(self, folder: str) -> Counter[str]:
-        """What is passed over in a folder, at any depth."""
+        """Counts what is passed over in a folder, at any depth, by reason."""
         found: Counter[str] = Counter()
         for (place, reason), count in self.passed.items():
             if place == folder or place.startswith(f"{folder}/"):
@@ -214,7 +214,7 @@ class Scan:
         return found
 
     def count(self, kept: set[str] | None) -> Counter[str]:
-        """What is passed over by reason; of folders at the top other than ``kept``, all they hold.
+        """Counts what is passed over by reason; of top folders other than ``kept``, all they hold.
 
         Args:
             kept: The folders of the splits, or None to count each folder's files by reason.

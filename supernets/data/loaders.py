@@ -135,17 +135,18 @@ def create_loaders(
         num_val: Number of train images to hold out as val, in place of ``val_fraction``.
         batch_size: Images per minibatch and process of ``train`` and ``train_eval``.
         eval_batch_size: Images per minibatch of ``val`` and ``test``.
-        seed: Of splits, order and augmentation, in 0..2**32 - 1.
-        device: Where the minibatches are made.
+        seed: Seed of the splits, the order and the augmentation, in 0..2**32 - 1.
+        device: Device that the minibatches are made on.
         num_workers: Threads that read images into memory, or processes that read batch by batch.
-        download: Fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are missing.
-        skip_bad_images: Leave out unreadable images of files, with a warning each.
+        download: Whether to fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are
+            missing.
+        skip_bad_images: Whether to leave out unreadable images of files, with a warning each.
         cutout: Side in pixels of the square that is set to the mean in each train image, around a
             random pixel; 0 for none. Not with timm, which has random erasing.
-        augmentation: Of the train images, with timm; None for its defaults.
+        augmentation: Augmentation of the train images by timm; None for its defaults.
         timm_options: Names of splits and the like, with timm.
-        rank: This process among those that share the batches of ``train``; every process sees all
-            of the other splits.
+        rank: Rank of this process among those that share the batches of ``train``; every process
+            sees all of the other splits.
         world_size: The number of such processes.
 
     Returns:
@@ -266,12 +267,12 @@ def create_loaders(
 
 
 def is_timm_dataset(dataset: str) -> bool:
-    """Whether timm's readers and transforms serve a data set."""
+    """Returns whether timm's readers and transforms serve a data set."""
     return dataset == "timm" or "/" in dataset
 
 
 def is_known(dataset: str) -> bool:
-    """Whether this is the name of a data set, or begins as one of timm's does."""
+    """Returns whether this is the name of a data set, or begins as one of timm's does."""
     return dataset in DATASETS or dataset.startswith(PREFIXES)
 
 

@@ -34,7 +34,7 @@ class MemoryPixels:
     def batches(
         self, index_batches: Sequence[NDArray[np.int64]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the uint8 pixels (n, H, W, C) and the positions (n,) within it: all."""
+        """Yields the uint8 pixels (n, H, W, C) of each batch, and 0 to n - 1 as their positions."""
         for indices in index_batches:
             chosen = torch.from_numpy(indices).to(self._images.device)
             yield self._images.index_select(0, chosen), torch.arange(len(indices))

@@ -32,9 +32,10 @@ class SeededMixup:
         cutmix: Alpha of CutMix's Beta(alpha, alpha) distribution; 0 for no CutMix.
         prob: Probability that a minibatch is mixed.
         switch_prob: Probability that a mixed minibatch gets CutMix, where both are on.
-        label_smoothing: From 0 to less than 1; also of minibatches that are not mixed.
+        label_smoothing: Label smoothing from 0 to less than 1, applied to minibatches that are not
+            mixed too.
         num_classes: Length of the soft labels.
-        seed: At least 0.
+        seed: Seed of the mixing. At least 0.
 
     Raises:
         ValueError: If a value is out of range, or neither mixup nor CutMix is on.

@@ -34,11 +34,11 @@ def draw_splits(
 
     Args:
         splits: Indices of "train" and, if the data set has them, "val" and "test".
-        labels: (num_images,)
+        labels: Label of each image as a class number, (num_images,).
         class_names: One for each number in ``labels``.
         val_fraction: Part of the train images to hold out as val.
-        num_val: How many to hold out instead, or None.
-        seed: Of the draws.
+        num_val: Number of images to hold out instead, or None.
+        seed: Seed of the draws.
 
     Returns:
         Train, val and test, ascending.
@@ -91,7 +91,7 @@ def split_digest(
     labels: NDArray[np.int64],
     name: Callable[[int], str],
 ) -> str:
-    """SHA-256 over the names and labels of the images of each split.
+    """Computes SHA-256 over the names and labels of the images of each split.
 
     Args:
         splits: Indices of the images of each split.

@@ -33,9 +33,10 @@ class StreamedPixels:
 
     Args:
         reader: The images.
-        device: Where the pixels go.
+        device: Device that the pixels are moved to.
         num_workers: Worker processes; 0 reads in this process.
-        skip_bad_images: Leave unreadable images out, with one warning each, instead of raising.
+        skip_bad_images: Whether to leave unreadable images out, with one warning each, instead of
+            raising.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class StreamedPixels:
     def batches(
         self, index_batches: Sequence[NDArray[np.int64]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per batch the pixels (n, H, W, C) and the positions (n,) of the readable images.
+        """Yields the pixels (n, H, W, C) and the positions (n,) of each batch's readable images.
 
         Where none of a batch is readable, n is 0 and the pixels have no other dimension.
 
@@ -187,7 +188,7 @@ def check_classes(
 
 
 def no_readable_image(class_name: str | None = None, *, split: str = "train") -> ValueError:
-    """The error for a class, or a split, of damaged files only."""
+    """Builds the error for a class, or a split, of damaged files only."""
     if class_name is not None:
         return ValueError(
             f"Class {class_name!r} has no readable {split} image; repair its files or remove it."

@@ -30,7 +30,7 @@ def summary(
     sizes: Mapping[str, int],
     passed_over: Mapping[str, int] | None,
 ) -> str:
-    """One line on data: ``3 classes (bus, car, train): 240 train, 60 val, 50 test images; …``.
+    """Returns a line: ``3 classes (bus, car, train): 240 train, 60 val, 50 test images; …``.
 
     Args:
         class_names: All of them; the first few are shown.
@@ -57,12 +57,12 @@ def data_found(
     passed_over: Mapping[str, int] | None,
     num_copies: int | None,
 ) -> dict[str, Any]:
-    """The line on the data and its numbers, in plain types for a record.
+    """Returns the line on the data and its numbers, in plain types for a record.
 
     Args:
-        class_names: As of ``summary``.
-        sizes: As of ``summary``.
-        passed_over: As of ``summary``.
+        class_names: Names of the classes, as for ``summary``.
+        sizes: Number of images of each split, as for ``summary``.
+        passed_over: Number of files that are not used, by reason, as for ``summary``.
         num_copies: The number of images that are in two splits, or None if that is not known.
     """
     return {

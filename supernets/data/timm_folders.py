@@ -32,15 +32,15 @@ class FolderPart:
         self.class_names = tuple(printable(name) for name in folders)
 
     def name(self, index: int) -> str:
-        """What identifies the image, wherever the data lie."""
+        """Returns the name that identifies the image, wherever the data lie."""
         return printable(self._images[index])
 
     def path(self, index: int) -> str:
-        """Where the image is."""
+        """Returns the path of the image file."""
         return str(self._data_dir / self._images[index])
 
     def load(self, index: int) -> Image.Image:
-        """The image as RGB."""
+        """Decodes the image to RGB."""
         return open_rgb(self.path(index))
 
 
@@ -87,15 +87,15 @@ class TarPart:
         self.class_names = tuple(printable(name) for name in found)
 
     def name(self, index: int) -> str:
-        """What identifies the image, wherever the data lie."""
+        """Returns the name that identifies the image, wherever the data lie."""
         return printable(self.path(index).removeprefix(self._data_dir).replace(os.sep, "/"))
 
     def path(self, index: int) -> str:
-        """Where the image is, for messages."""
+        """Returns the path of the image in the tar file, for messages."""
         return f"{self._parent}{self._reader.filename(self._kept[index], absolute=True)}"
 
     def load(self, index: int) -> Image.Image:
-        """The image as RGB."""
+        """Decodes the image to RGB."""
         file, _ = self._reader[self._kept[index]]
         with file:
             return open_rgb(file)

@@ -16,7 +16,8 @@ class TimmOptions:
             name no test split either, ``val`` is it if there is a ``test`` with labels.
         test_split: Name of the test split, or None for the official validation split. Folders
             without that give ``test``, else a fifth of the train split.
-        num_classes: Of a data set that does not name its classes; checked of one that does.
+        num_classes: Number of classes of a data set that does not name them; checked against one
+            that does.
         crop_pct: Part of the shorter side of an image that is kept in evaluation, in (0, 1].
 
     Raises:
@@ -41,10 +42,10 @@ class TimmOptions:
 
 
 def as_before_val_beside_test(options: TimmOptions, data_dir: Path | None) -> TimmOptions:
-    """Options that find the splits of a version that took ``val`` for the test split in any case.
+    """Adapts options of a version that always took ``val`` for the test split to find its splits.
 
     Args:
-        options: As that version recorded them.
+        options: The options as that version recorded them.
         data_dir: Folder of the data.
     """
     if options.val_split or options.test_split or data_dir is None:

@@ -41,7 +41,8 @@ class TimmImages:
 
     Args:
         parts: The splits: "train", and "val" and "test" where the data have them.
-        class_names: Those of the train split or, of data without names, the numbers.
+        class_names: Names of the classes of the train split or, of data without names, their
+            numbers.
         passed_over: The number of files that are not read, by reason; None if that is not known.
 
     Raises:
@@ -70,12 +71,12 @@ class TimmImages:
         return int(self._ends[-1])
 
     def name(self, index: int) -> str:
-        """What identifies the image, wherever the data lie."""
+        """Returns the name that identifies the image, wherever the data lie."""
         part, within = self._find(index)
         return part.name(within)
 
     def path(self, index: int) -> Path:
-        """The file of the image; only of data that have files."""
+        """Returns the file of the image; only data that have files have it."""
         part, within = self._find(index)
         return Path(part.path(within))
 
@@ -104,7 +105,7 @@ class TimmReader:
         images: The images.
         image_size: Height and width that the transform gives.
         transform: Makes a (3, H, W) float32 tensor of an RGB image.
-        seed: Of the transform.
+        seed: Seed of the transform's random numbers.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class TimmReader:
         return len(self._images)
 
     def read(self, index: int, epoch: int = 0) -> NDArray[np.float32]:
-        """The (H, W, C) pixels of one image, normalised.
+        """Reads the (H, W, C) pixels of one image, normalised.
 
         Raises:
             ValueError: If the image cannot be read, naming it.
@@ -160,7 +161,7 @@ def open_images(
 
 
 def check_classes(names: Sequence[str], num_classes: int | None, source: object) -> tuple[str, ...]:
-    """The names of the classes; of data without names, their numbers as text.
+    """Returns the names of the classes, or their numbers as text where the data have no names.
 
     Raises:
         ValueError: If there are no names and no number, too few names, or another number of them.
@@ -328,7 +329,7 @@ class _HfdsPart:
 
 
 def open_with_timm(source: object, name: str, **settings: Any) -> Any:
-    """timm's data set; a ValueError where the data or a package are missing."""
+    """Opens timm's data set; a ValueError says if the data or a package are missing."""
     try:
         return create_dataset(name, **settings)
     except ImportError as error:

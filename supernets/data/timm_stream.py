@@ -47,13 +47,15 @@ class StreamLoader(Loader):
         dataset: timm's iterable data set.
         batch_size: Images per minibatch.
         image_size: Height and width of the images in pixels.
-        augmentation: For training, with whole minibatches only; None for evaluation.
+        augmentation: Augmentation of a loader for training, which gives whole minibatches only;
+            None for evaluation.
         crop_pct: Part of the shorter side that is kept in evaluation.
-        interpolation: Of resizing in evaluation.
-        device: Where the minibatches go.
+        interpolation: Interpolation that resizes the images in evaluation.
+        device: Device that the minibatches are moved to.
         num_workers: Processes that read and augment; 0 does so here, with the global generators.
-        seed: Of the workers.
-        class_names: Those to be named if the first whole epoch has no image of them.
+        seed: Seed of the generator that seeds the workers.
+        class_names: Names of all classes, of which those without an image in the first whole epoch
+            are named in a warning; empty for no warning.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class StreamLoader(Loader):
         return len(self._loader)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of one epoch, without the first ``start`` that come."""
+        """Iterates over the minibatches of one epoch, without the first ``start`` that come."""
         self._check_epoch(epoch, start)
         return self._minibatches(epoch, start)
 
@@ -124,7 +126,7 @@ class StreamLoader(Loader):
 def without_single_images(
     minibatches: Iterable[tuple[Tensor, Tensor]],
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches ``(x, y)`` of which those of one image join the one before, if there is one."""
+    """Yields minibatches ``(x, y)``, joining those of a single image to the one before."""
     waiting: tuple[Tensor, Tensor] | None = None
     for x, y in minibatches:
         if waiting is not None and len(y) == 1:
@@ -155,17 +157,17 @@ def open_streams(
 
     Args:
         dataset: "wds/<name>", "tfds/<name>" or "hfids/<name>".
-        data_dir: Where the data are, or where timm keeps them.
+        data_dir: Folder of the data, or the one in which timm keeps them.
         options: Must name the splits, in the words of the reader; for ``wds/`` without a file of
             information, for instance, "train-{0000..0099}.tar|100000" with the number of images.
-        augmentation: Of the train images.
+        augmentation: Augmentation of the train images.
         image_size: Height and width of the images in pixels.
         batch_size: Images per minibatch of the train split.
         eval_batch_size: Images per minibatch of the other splits.
-        seed: Of order and augmentation.
-        device: Where the minibatches go.
+        seed: Seed of the order and the augmentation.
+        device: Device that the minibatches are moved to.
         num_workers: Processes per loader.
-        download: Fetch the data first; not for ``wds/``.
+        download: Whether to fetch the data first; not for ``wds/``.
 
     Returns:
         The loaders "train", "train_eval", "val" and "test", and the names of the classes.

@@ -108,7 +108,7 @@ class TimmAugmentation:
 
 
 def train_transform(image_size: int, augmentation: TimmAugmentation) -> Transform:
-    """What makes an augmented, normalised (3, H, W) tensor of an RGB image of any size.
+    """Builds what turns an RGB image of any size into an augmented, normalised (3, H, W) tensor.
 
     Draws from the global generators; see ``seeded``.
 
@@ -123,7 +123,7 @@ def train_transform(image_size: int, augmentation: TimmAugmentation) -> Transfor
 
 
 def eval_transform(image_size: int, crop_pct: float, interpolation: str) -> Transform:
-    """What makes a normalised (3, H, W) tensor of the centre of an RGB image of any size.
+    """Builds what turns the centre of an RGB image into a normalised (3, H, W) tensor.
 
     The shorter side is resized to ``image_size / crop_pct``, rounded down as in timm.
 
@@ -137,7 +137,7 @@ def eval_transform(image_size: int, crop_pct: float, interpolation: str) -> Tran
 
 
 def train_settings(image_size: int, augmentation: TimmAugmentation) -> dict[str, object]:
-    """The settings of timm's train transforms."""
+    """Returns the settings of timm's train transforms."""
     jitter = augmentation.color_jitter
     if jitter is None:
         jitter = 0.4 if augmentation.auto_augment is None else 0.0
@@ -155,7 +155,7 @@ def train_settings(image_size: int, augmentation: TimmAugmentation) -> dict[str,
 
 
 def eval_settings(image_size: int, crop_pct: float, interpolation: str) -> dict[str, object]:
-    """The settings of timm's eval transforms."""
+    """Returns the settings of timm's eval transforms."""
     return {
         "input_size": (3, image_size, image_size),
         "crop_pct": crop_pct,

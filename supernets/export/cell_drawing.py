@@ -33,16 +33,16 @@ def draw_cells(space: CellSpace, arch: Architecture, path: Path) -> None:
     Circles are the states of a cell, boxes its operations; the lines lead to the right.
 
     Args:
-        space: That of ``arch``.
-        arch: What to draw.
-        path: The file, replaced atomically.
+        space: The space of ``arch``.
+        arch: The architecture to draw.
+        path: The PNG file, replaced atomically.
     """
     figure = cells_figure(space, arch)
     write_png(figure, path)
 
 
 def cells_figure(space: CellSpace, arch: Architecture) -> Figure:
-    """The picture that ``draw_cells`` writes, without a canvas."""
+    """Draws the figure that ``draw_cells`` writes, without a canvas."""
     space.validate(arch)
     cells = space.cells(arch)
     figure = Figure(figsize=(11, 3.6 * len(cells)), layout="constrained")

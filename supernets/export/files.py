@@ -73,12 +73,12 @@ def check_export_target(output: Path, *, overwrite: bool = False) -> None:
 
 
 def holds_export(folder: Path) -> bool:
-    """Whether there is an export in the folder, be its files moved into place or not."""
+    """Returns whether the folder has an export, be its files moved into place or not."""
     return _read_record(find_file(folder, RECORD).parent) is not None
 
 
 def own_files(folder: Path) -> set[str]:
-    """Names of the files in an export that are as it was written.
+    """Returns the names of the files in an export that are as it was written.
 
     Exports of before they had checksums of all files are told by what their record names.
     """
@@ -101,7 +101,7 @@ def own_files(folder: Path) -> set[str]:
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """Where a file of an export is: also of one whose files were not all moved into place."""
+    """Finds a file of an export, even if its files were not all moved into place."""
     complete = folder / _WORK / _COMPLETE
     if (complete / RECORD).is_file() and (complete / name).exists():
         return complete / name
@@ -110,12 +110,13 @@ def find_file(folder: Path, name: str) -> Path:
 
 @contextmanager
 def new_export(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Gives an empty folder, of which the files become those of ``output`` at the end.
+    """Yields an empty folder, of which the files become those of ``output`` at the end.
 
     Left by an exception, everything stays as it was.
 
     Args:
-        output: As in ``check_export_target``; the folders above it are made.
+        output: Folder of the export, which ``check_export_target`` accepts; the folders above it
+            are made.
         overwrite: Whether an export there is replaced.
 
     Raises:
@@ -137,7 +138,7 @@ def clean_up(folder: Path) -> None:
     """Finishes what a killed process had begun to move into place, and removes what it had not.
 
     Args:
-        folder: Of an export, locked: nobody else writes there.
+        folder: Folder of an export, locked so that nobody else writes there.
     """
     if (folder / _WORK / _COMPLETE / RECORD).is_file():
         _move_into_place(folder)
@@ -147,7 +148,7 @@ def clean_up(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
+    """Computes the SHA-256 checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):

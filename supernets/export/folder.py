@@ -4,7 +4,7 @@
   checksums of all other files;
 - ``weights.safetensors``: the weights, for ``load_subnet`` and timm;
 - ``subnet.pt2``, ``subnet.onnx``, ``load_with_timm.py`` with ``config.json``: for PyTorch, ONNX
-  Runtime and timm without this package; see ``export_formats``;
+  Runtime and timm without this package; see ``supernets.export.formats``;
 - ``cells.png``: a picture of the cells, where the space has cells.
 
 Where the resolution is a decision, the latter take images of the subnet's, ``input_size`` in
@@ -140,7 +140,7 @@ def _check_measured(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def recorded_architecture(record: Mapping[str, Any]) -> Architecture:
-    """The architecture of what ``read_subnet_record`` gave.
+    """Returns the architecture of a record that ``read_subnet_record`` read.
 
     Raises:
         KeyError, TypeError: If the record is damaged.
@@ -230,7 +230,7 @@ def write_subnet_folder(
 
 
 def without_machine_paths(value: Any) -> Any:
-    """The same values, but of an absolute path its last part alone; names of classes are kept."""
+    """Shortens every absolute path among values to its last part, but keeps names of classes."""
     if isinstance(value, str | Path):
         return Path(value).name if os.path.isabs(value) else str(value)
     if isinstance(value, Mapping):

@@ -2,7 +2,7 @@
 
 - ``pt2``: ``subnet.pt2``, a ``torch.export`` program;
 - ``onnx``: ``subnet.onnx``, one file, run by ONNX Runtime for the comparison;
-- ``timm``: ``config.json`` and ``load_with_timm.py``, for MobileNetV3; see ``export_timm``.
+- ``timm``: ``config.json`` and ``load_with_timm.py``, for MobileNetV3; see ``timm_files``.
 
 All take any number of images. They are made from made-up images and hold neither those nor the
 paths of the machine that made them.
@@ -83,12 +83,12 @@ def write_formats(
 
     Args:
         folder: An existing folder; for timm it holds the weights already.
-        network: On the CPU, in eval mode.
+        network: The network, on the CPU and in eval mode.
         x: Made-up images (N, C, H, W) of the size the network is for, at least 2: of one a program
             would be for one only.
         formats: What ``choose_formats`` gave.
         arch: The architecture of ``network``.
-        settings: Those of the supernet.
+        settings: Settings of the supernet.
         data: ``mean``, ``std`` and ``class_names``, for timm.
 
     Returns:

@@ -27,7 +27,7 @@ from torch import nn
 
 
 def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
-    """The network of ``folder`` with its weights, on the CPU and in eval mode.
+    """Loads the network of ``folder`` with its weights, on the CPU and in eval mode.
 
     (N, C, H, W) images, normalised with the mean and std of its ``pretrained_cfg``, to
     (N, num_classes) logits.
@@ -45,15 +45,15 @@ def paceline_mobilenetv3(
     stem_stride: int = 2,
     **kwargs: Any,
 ) -> nn.Module:
-    """timm's ``MobileNetV3`` of any blocks.
+    """Builds timm's ``MobileNetV3`` of any blocks.
 
     Args:
         pretrained: Whether to load the weights that ``pretrained_cfg`` names.
         arch_def: Blocks of each stage in timm's notation.
         stem_size: Channels of the stem.
         num_features: Channels that the classifier sees.
-        stem_stride: Of the stem; anything but timm's 2 is set after building.
-        **kwargs: For timm.
+        stem_stride: Stride of the stem; anything but timm's 2 is set after building.
+        **kwargs: Further arguments of timm's ``MobileNetV3``.
     """
 
     def build(**arguments: Any) -> Any:
@@ -89,7 +89,7 @@ def _check_finite(network: Any) -> None:
     """Refuses weights and statistics that are NaN or infinite.
 
     Raises:
-        ValueError: Names the file and the tensor.
+        ValueError: If there are any; the message names the file and the tensor.
     """
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():

@@ -1,6 +1,6 @@
 """Subnets of a supernet as folders, with inherited weights: what ``supernet-export`` writes.
 
-See ``subnet_folder`` for what such a folder is.
+See ``supernets.export.folder`` for what such a folder is.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def export_subnet(
 
     Args:
         supernet: Trained supernet; only read.
-        arch: What to export.
-        loaders: Of the data the supernet was trained on.
+        arch: The architecture to export.
+        loaders: Loaders of the data the supernet was trained on.
         output: The folder, missing or empty.
-        device: Where to run.
+        device: Device to run on.
         recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
         formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
             that the space has and the installed packages write.
@@ -117,7 +117,7 @@ def export_subnet(
 
 
 def data_record(loaders: Loaders) -> dict[str, Any]:
-    """What a record says of the data; of a folder only a name that means no single machine."""
+    """Returns what a record says of the data; a folder is named only by a relative path."""
     record = {key: loaders.settings[key] for key in DATA_KEYS if key in loaders.settings}
     if loaders.data_dir is not None and not loaders.data_dir.is_absolute():
         record["data_dir"] = str(loaders.data_dir)

@@ -52,9 +52,9 @@ def write_timm_files(
 
     Args:
         folder: An existing folder, with the weights in a file of safetensors.
-        arch: Of space ``"mobilenetv3"``.
+        arch: An architecture of space ``"mobilenetv3"``.
         input_size: Channels, height and width of the images.
-        settings: Those of the supernet.
+        settings: Settings of the supernet.
         data: ``mean``, ``std`` and ``class_names``. Where timm reads the images, also
             ``augmentation`` and ``timm_options``; others are resized bilinearly and kept whole.
 
@@ -97,7 +97,7 @@ def logits_of_timm(folder: Path, x: Tensor) -> Tensor:
     """Loads ``folder`` in a process that cannot import this package.
 
     Args:
-        folder: With the files of ``write_timm_files`` and the weights.
+        folder: Folder with the files of ``write_timm_files`` and the weights.
         x: Images (N, C, H, W).
 
     Returns:

@@ -53,7 +53,7 @@ class Supernet(nn.Module, abc.ABC):
     def forward_with_auxiliary(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """As ``forward``, and the logits of the auxiliary head, (N, num_classes).
+        """Computes the logits of ``forward`` and of the auxiliary head, both (N, num_classes).
 
         Raises:
             ValueError: If there is no such head.
@@ -62,11 +62,11 @@ class Supernet(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def build_subnet(self, arch: Architecture) -> nn.Module:
-        """The stand-alone network of ``arch`` with fresh weights, for training from scratch."""
+        """Builds the stand-alone network of ``arch`` with fresh weights, to train from scratch."""
 
     @abc.abstractmethod
     def extract(self, arch: Architecture) -> nn.Module:
-        """The subnet of ``arch`` with inherited weights, sharing no storage with the supernet.
+        """Extracts the subnet of ``arch`` with its inherited weights, sharing no storage.
 
         It computes exactly what ``self(x, arch)`` computes, in train and in eval mode, and has no
         dropout.
@@ -74,7 +74,7 @@ class Supernet(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
-        """The network of ``build_subnet`` holding the weights of an extracted subnet.
+        """Builds the network of ``build_subnet`` with the weights of an extracted subnet.
 
         It shares no storage with the subnet.
 
@@ -84,7 +84,7 @@ class Supernet(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Exact costs of ``build_subnet`` for one image, without building anything.
+        """Counts the exact costs of ``build_subnet`` for one image, without building anything.
 
         Args:
             choices: Architectures, shape (num_archs, num_decisions), as
@@ -97,5 +97,5 @@ class Supernet(nn.Module, abc.ABC):
     def benchmark_count(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As ``count``, in the convention of the tables of the space, where they have their own."""
+        """Counts as ``count`` does, in the convention of the space's tables if they have one."""
         return self.count(choices)

@@ -28,7 +28,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     synchronised: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, with C up to ``num_features``."""
+        """Normalises (N, C, H, W) to the same shape, with C up to ``num_features``."""
         uses_batch = self.training or self.running_mean is None
         if self.synchronised and uses_batch and dist.is_initialized():
             return self._forward_synchronised(input)
@@ -43,7 +43,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def scaled(self, input: Tensor, scale: Tensor) -> Tensor:
-        """``self(input) * scale`` without a pass of its own for the product.
+        """Computes ``self(input) * scale`` without a pass of its own for the product.
 
         Args:
             input: (N, C, H, W), with all channels; of BatchNorm that is not affine.
@@ -80,7 +80,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def _count_batch(self) -> float:
-        """Counts a minibatch of train mode; gives back its weight in the running statistics."""
+        """Counts a minibatch of train mode and returns its weight in the running statistics."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # cumulative average

@@ -29,19 +29,19 @@ KERNEL_SIZES = (7, 5, 3)
 
 
 def expanded_width(in_channels: int, expand: int) -> int:
-    """Channels between the expansion and the projection of a block."""
+    """Returns the number of channels between the expansion and the projection of a block."""
     width: int = make_divisible(in_channels * expand, 8)
     return width
 
 
 def squeezed_width(channels: int) -> int:
-    """Channels of the bottleneck of squeeze-and-excitation."""
+    """Returns the number of channels in the bottleneck of squeeze-and-excitation."""
     width: int = make_divisible(channels // 4, 8)
     return width
 
 
 def first_channels(weight: Tensor, out_channels: int, in_channels: int) -> Tensor:
-    """The first output and input channels of a convolution's weight."""
+    """Returns the first output and input channels of a convolution's weight."""
     if weight.shape[:2] == (out_channels, in_channels):
         return weight
     return weight[:out_channels, :in_channels]
@@ -56,7 +56,7 @@ class ElasticSqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(squeezed_width(channels), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, with C up to the channels held."""
+        """Maps (N, C, H, W) to the same shape, with C up to the channels held."""
         channels = x.shape[1]
         squeezed = squeezed_width(channels)
         gate = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
@@ -76,7 +76,7 @@ class ElasticMBConv(nn.Module):
     Args:
         in_channels: Width of the input.
         channels: Width of the output.
-        stride: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
         act: Activation after the expansion and the depthwise convolution.
         has_se: Whether squeeze-and-excitation follows the depthwise convolution.
         max_expand: Largest expansion ratio, whose weights are held.
@@ -115,7 +115,7 @@ class ElasticMBConv(nn.Module):
         self.has_skip = stride == 1 and in_channels == channels
 
     def depthwise_weight(self, kernel: int, channels: int) -> Tensor:
-        """The kernel of the first channels, shape (channels, 1, kernel, kernel)."""
+        """Returns the kernel of the first channels, shape (channels, 1, kernel, kernel)."""
         weight = first_channels(self.conv_dw.weight, channels, 1)
         for size in KERNEL_SIZES[1:]:
             if weight.shape[-1] == kernel:
@@ -129,7 +129,7 @@ class ElasticMBConv(nn.Module):
         return weight
 
     def forward(self, x: Tensor, kernel: int, expand: int, drop_path: float = 0.0) -> Tensor:
-        """(N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
+        """Maps (N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
         in_channels = x.shape[1]
         width = expanded_width(in_channels, expand)
         out = F.conv2d(x, first_channels(self.conv_pw.weight, width, in_channels))

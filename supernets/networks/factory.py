@@ -59,7 +59,7 @@ def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
 
     Args:
         name: Name of the space.
-        resolutions: For ``"mobilenetv3"``, the sides in pixels that are searched.
+        resolutions: Sides in pixels that are searched, for ``"mobilenetv3"`` alone.
 
     Raises:
         ValueError: If the name is unknown, or the space has no resolutions.
@@ -119,7 +119,7 @@ def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
 
 
 def default_amp(name: str, device: torch.device) -> bool:
-    """Whether the networks of a space are trained faster in bfloat16 autocast on ``device``.
+    """Returns whether the networks of a space train faster in bfloat16 autocast on ``device``.
 
     On CPUs the gradients of depthwise convolutions are several times slower in bfloat16.
     """
@@ -129,7 +129,7 @@ def default_amp(name: str, device: torch.device) -> bool:
 
 
 def chosen_amp(asked: bool | None, name: str, device: torch.device) -> bool:
-    """What ``--amp`` or ``--no-amp`` means, or neither (None) for the networks of a space.
+    """Returns what ``--amp``, ``--no-amp`` or neither (None) means for the networks of a space.
 
     Raises:
         ValueError: If ``device`` has no bfloat16 autocast and it is asked for.
@@ -149,8 +149,8 @@ def create_subnet(
     Args:
         arch: The architecture; its space decides the class.
         with_auxiliary: Whether it has an auxiliary head, for training.
-        **settings: As for ``create_supernet``; what is of the supernet alone, such as BatchNorm
-            policies and an auxiliary head of its own, does not apply.
+        **settings: Settings as for ``create_supernet``; those of the supernet alone, such as
+            BatchNorm policies and an auxiliary head of its own, do not apply.
 
     Raises:
         ValueError: If the space is unknown, or has no auxiliary head.

@@ -21,12 +21,12 @@ AUXILIARY = "skeleton.auxiliary."
 def are_other_classes(
     stored: Mapping[str, Any], settings: Mapping[str, Any], class_names: Sequence[str]
 ) -> bool:
-    """Whether data have other classes than a network was trained on, by number or by name.
+    """Returns whether data have other classes than a network's, by number or by name.
 
     Args:
         stored: What the record of the network says of its data.
-        settings: Of the network.
-        class_names: Of the data.
+        settings: Settings of the network.
+        class_names: Names of the classes of the data.
     """
     if len(class_names) != settings["num_classes"]:
         return True
@@ -43,7 +43,7 @@ def check_seen_splits(
     """Makes sure that inherited weights have learned from no image of the val and test splits.
 
     Args:
-        name: Of the exported network, for messages.
+        name: Name of the exported network, for messages.
         stored: What its record says of its data.
         data: Settings of the loaders of the same classes that it is to be trained on.
         may_be_other_images: Whether other splits may be of other images; it is then only said.
@@ -66,11 +66,11 @@ def check_seen_splits(
 
 
 def head_names(arch: Architecture, settings: Mapping[str, Any]) -> set[str]:
-    """Names of the weights of a stand-alone network whose shapes follow the number of classes.
+    """Returns the names of a network's weights whose shapes follow the number of classes.
 
     Args:
         arch: The architecture.
-        settings: Of the network, as of ``create_subnet``.
+        settings: Settings of the network, as for ``create_subnet``.
     """
     shapes = []
     for num_classes in (2, 3):
@@ -84,8 +84,8 @@ def load_inherited(network: nn.Module, source: nn.Module, fresh: set[str] | None
     """Loads all weights but some, and those of an auxiliary head, which only one network has.
 
     Args:
-        network: Loaded in place.
-        source: Where the weights come from.
+        network: The network to load the weights into, in place.
+        source: Network that the weights come from.
         fresh: Names of the weights that stay as they are.
     """
     fresh = fresh or set()

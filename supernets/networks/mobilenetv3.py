@@ -59,7 +59,7 @@ class MobileNetV3Supernet(Supernet):
         input_size: Images as (channels, height, width).
         resolutions: Sides to search and train at, the largest being that of ``input_size``; empty
             for that one only.
-        strides: Of the stem and the five stages, each 1 or 2, and 1 in one stage at least;
+        strides: Strides of the stem and the five stages, each 1 or 2, and 1 in one stage at least;
             (2, 1, 2, 2, 1, 1) suits 32 pixels.
         kernel_transform: Whether smaller kernels are transformed centres of larger ones.
 
@@ -124,7 +124,7 @@ class MobileNetV3Supernet(Supernet):
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
     ) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits along the path of ``arch``.
+        """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``.
 
         Images of another size than the resolution ``arch`` decides on are resized to it.
         """
@@ -147,12 +147,12 @@ class MobileNetV3Supernet(Supernet):
         return cast(Tensor, self.classifier(x))
 
     def build_subnet(self, arch: Architecture) -> nn.Module:
-        """timm's ``MobileNetV3`` for ``arch`` with fresh weights; see ``mobilenetv3_subnet``."""
+        """Builds timm's ``MobileNetV3`` for ``arch`` with fresh weights: ``mobilenetv3_subnet``."""
         settings = {k: v for k, v in self.settings.items() if k != "kernel_transform"}
         return mobilenetv3_subnet(arch, **settings)
 
     def extract(self, arch: Architecture) -> nn.Module:
-        """timm's ``MobileNetV3`` for ``arch`` with inherited weights.
+        """Extracts timm's ``MobileNetV3`` for ``arch`` with inherited weights.
 
         Running statistics of BatchNorm are those of the mixture that trained the supernet:
         recalibrate them before use in eval mode.
@@ -189,11 +189,11 @@ class MobileNetV3Supernet(Supernet):
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
-        """A copy of an extracted ``subnet``, which stands alone already."""
+        """Copies an extracted ``subnet``, which stands alone already."""
         return copy.deepcopy(subnet)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Exact params and macs of architectures' subnets.
+        """Counts the exact params and macs of architectures' subnets.
 
         ``macs`` are the multiply-accumulates of convolutions and the classifier, without biases;
         BatchNorm, activations, pooling and sums are free. The image is counted at the resolution

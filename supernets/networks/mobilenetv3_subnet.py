@@ -35,7 +35,7 @@ class Widths(NamedTuple):
 
 
 def scaled_widths(width: float) -> Widths:
-    """The paper's widths times a multiplier, rounded to multiples of 8."""
+    """Returns the paper's widths times a multiplier, rounded to multiples of 8."""
 
     def scale(channels: int) -> int:
         scaled: int = make_divisible(channels * width, 8)
@@ -54,7 +54,7 @@ def timm_definition(
     resolutions: Sequence[int] = (),
     strides: Sequence[int] = STRIDES,
 ) -> dict[str, Any]:
-    """What ``timm_network`` builds the network of ``arch`` from; plain types.
+    """Returns what ``timm_network`` builds the network of ``arch`` from, in plain types.
 
     The arguments are those of ``MobileNetV3Supernet``.
     """
@@ -127,12 +127,12 @@ class ResizingNetwork(nn.Module):
         self.resolution = resolution
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) images of any size to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) of any size to logits (N, num_classes)."""
         return cast(Tensor, self.network(resize(x, self.resolution)))
 
 
 def resize(x: Tensor, resolution: int | None) -> Tensor:
-    """(N, C, H, W) images to squares of ``resolution`` pixels, by antialiased bicubic filtering."""
+    """Resizes images (N, C, H, W) to squares by antialiased bicubic filtering."""
     if resolution is None or x.shape[2:] == (resolution, resolution):
         return x
     return F.interpolate(x, (resolution, resolution), mode="bicubic", antialias=True)
@@ -149,7 +149,7 @@ def mobilenetv3_subnet(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """The stand-alone network of ``arch`` with fresh weights.
+    """Builds the stand-alone network of ``arch`` with fresh weights.
 
     The arguments but the last two are those of ``MobileNetV3Supernet``.
 
@@ -159,7 +159,7 @@ def mobilenetv3_subnet(
         width: Multiplier on all widths.
         input_size: Images as (channels, height, width).
         resolutions: Resolutions of the space.
-        strides: Of the stem and the five stages.
+        strides: Strides of the stem and the five stages.
         dropout: Rate before the classifier.
         drop_path: Rate of the last block.
 

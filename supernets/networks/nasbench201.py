@@ -87,7 +87,7 @@ class ConvBN(nn.Module):
         self.bn = _batchnorm(channels, bn)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
+        """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         return cast(Tensor, self.bn(self.conv(x)))
 
 
@@ -130,7 +130,7 @@ class Cell(nn.Module):
                 ops[str(op)] = missing.to(like.dtype)
 
     def forward(self, x: Tensor, choices: tuple[int, ...]) -> Tensor:
-        """(N, channels, H, W) to the same shape, along the operations of ``choices``."""
+        """Maps (N, channels, H, W) to the same shape, along the operations of ``choices``."""
         nodes: list[Tensor | None] = [x] + [None] * (NUM_NODES - 1)  # None is an exact zero
         relus: dict[int, Tensor] = {}
         pools: dict[int, Tensor] = {}
@@ -166,7 +166,7 @@ class ReductionBlock(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2))."""
+        """Maps (N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2))."""
         out = self.conv_b(F.relu(self.conv_a(F.relu(x))))
         return cast(Tensor, out + self.shortcut(_halved(x)))
 
@@ -207,7 +207,7 @@ class Skeleton(nn.Module):
     def forward(
         self, x: Tensor, run_cell: Callable[[nn.Module, Tensor], Tensor], dropout: float = 0.0
     ) -> Tensor:
-        """(N, in_channels, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, in_channels, H, W) to logits (N, num_classes)."""
         x = self.stem(x)
         for block in self.blocks:
             x = block(x) if isinstance(block, ReductionBlock) else run_cell(block, x)
@@ -268,13 +268,13 @@ class NASBench201Subnet(nn.Module):
             cell.keep_only(live_edges(self.choices))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) to logits (N, num_classes)."""
         return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, self.choices)))
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """As ``nn.Module``, and takes the weights of whole networks too: see ``make_room``."""
+        """Loads weights as ``nn.Module`` does, also of whole networks: see ``make_room``."""
         self.make_room(state_dict)
         return super().load_state_dict(state_dict, strict, assign)
 
@@ -365,17 +365,17 @@ class NASBench201Supernet(Supernet):
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
     ) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits along the path of ``arch``."""
+        """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``."""
         assert drop_path == 0
         self.space.validate(arch)
         return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, arch.choices), dropout))
 
     def build_subnet(self, arch: Architecture) -> NASBench201Subnet:
-        """The benchmark's network of ``arch`` with fresh weights; BatchNorm affine and tracked."""
+        """Builds the benchmark's network of ``arch`` with fresh weights and affine BatchNorm."""
         return NASBench201Subnet(arch, **self._network_settings)
 
     def extract(self, arch: Architecture) -> NASBench201Subnet:
-        """The subnet of ``arch`` with inherited weights and the supernet's BatchNorm policy."""
+        """Extracts the subnet of ``arch`` with inherited weights, of the same BatchNorm policy."""
         with torch.device("meta"):  # no weights are drawn only to be overwritten
             subnet = NASBench201Subnet(arch, **self._network_settings, bn_mode=self._bn_mode)
         own = self.state_dict()
@@ -388,7 +388,7 @@ class NASBench201Supernet(Supernet):
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> NASBench201Subnet:
-        """The network of ``build_subnet`` with the weights of an extracted ``subnet``."""
+        """Builds the network of ``build_subnet`` with the weights of an extracted ``subnet``."""
         assert isinstance(subnet, NASBench201Subnet)
         arch = Architecture(self.space.name, subnet.choices)
         standalone = self.build_subnet(arch).to(next(subnet.parameters()).device)
@@ -397,7 +397,7 @@ class NASBench201Supernet(Supernet):
         return standalone.train(subnet.training)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Exact params and macs of architectures' stand-alone networks.
+        """Counts the exact params and macs of architectures' stand-alone networks.
 
         ``params`` are all parameters, with affine BatchNorm whatever ``bn_mode`` is. ``macs`` are
         the multiply-accumulates of convolutions and the classifier, one more per logit for its
@@ -408,7 +408,7 @@ class NASBench201Supernet(Supernet):
     def benchmark_count(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As ``count``, with every edge of the cells, as the benchmark's tables have it.
+        """Counts as ``count`` does, but every edge of the cells, as the benchmark's tables do.
 
         Edges that the output never reads and convolutions that see only zeros count as all others.
         """

@@ -51,8 +51,9 @@ class RelaxedNASBench201(RelaxedNetwork):
         cells_per_stage: Cells per stage, N.
         input_size: Images as (channels, height, width).
         bn_mode: BatchNorm policy of ``NASBench201Supernet``; cells must not be affine.
-        alive: As ``RelaxedNetwork``.
-        partial_channels: As ``RelaxedNetwork``; has to divide ``channels``.
+        alive: Which operations there are, as for ``RelaxedNetwork``.
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``; has to divide ``channels``.
 
     Raises:
         ValueError: As ``NASBench201Supernet``; or if cells are affine, the channels cannot be
@@ -99,21 +100,21 @@ class RelaxedNASBench201(RelaxedNetwork):
         )
 
     def forward(self, x: Tensor, op_weights: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) to logits (N, num_classes)."""
         (weights,) = self._scalars(op_weights)
         return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, weights)))
 
     def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The heaviest operation of every edge, ``none`` as any other: (1, 6)."""
+        """Returns the heaviest operation of every edge, ``none`` as any other: (1, 6)."""
         chosen: NDArray[np.int64] = np.where(self.alive, op_weights, -np.inf).argmax(axis=2)
         return chosen
 
     def architecture(self, chosen: NDArray[np.int64]) -> Architecture:
-        """The cell of operations (1, 6)."""
+        """Returns the architecture whose cell has the operations ``chosen``, (1, 6)."""
         return Architecture(self.space.name, tuple(chosen[0].tolist()))
 
     def op_macs(self) -> NDArray[np.int64]:
-        """Of a convolution, in all cells, wherever it is reached; the other operations are free."""
+        """Counts each operation's macs in all cells, reached or not; only convolutions have any."""
         choices = np.zeros((1 + self.alive.size, len(EDGES)), np.int64)  # the first has no cells
         rows = choices[1:].reshape(len(EDGES), len(OPS), len(EDGES))
         for edge in range(len(EDGES)):
@@ -130,7 +131,8 @@ class RelaxedCell(nn.Module):
         channels: Width of every node.
         alive: Which operations there are, bool (num_edges, num_ops).
         bn: BatchNorm settings, not affine.
-        partial_channels: As ``RelaxedNetwork``.
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``.
     """
 
     def __init__(
@@ -151,7 +153,7 @@ class RelaxedCell(nn.Module):
         )
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
+        """Maps (N, channels, H, W) to the same shape."""
         *_, output = run_edges(
             [x],
             EDGES,

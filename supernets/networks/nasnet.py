@@ -103,7 +103,7 @@ class NASNetSupernet(Supernet):
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
     ) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits along the path of ``arch``.
+        """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``.
 
         ``arch`` need not be canonical: other ways to write it are paths through other weights.
         """
@@ -113,7 +113,7 @@ class NASNetSupernet(Supernet):
     def forward_with_auxiliary(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """As ``forward``, and the logits of the auxiliary head, (N, num_classes).
+        """Computes the logits of ``forward`` and of the auxiliary head, both (N, num_classes).
 
         Raises:
             ValueError: If there is no such head.
@@ -145,12 +145,12 @@ class NASNetSupernet(Supernet):
         )
 
     def build_subnet(self, arch: Architecture) -> NASNetSubnet:
-        """The network of DARTS' code for ``arch`` with fresh weights, without auxiliary head."""
+        """Builds DARTS' network for ``arch`` with fresh weights, without auxiliary head."""
         self.space.check(arch)
         return NASNetSubnet(arch, **self._network_settings)
 
     def extract(self, arch: Architecture) -> NASNetSubnet:
-        """The subnet of ``arch`` with inherited weights; BatchNorm in cells is not affine.
+        """Extracts the subnet of ``arch`` with inherited weights; BatchNorm in cells is not affine.
 
         Two equal operations on one edge get weights of their own. Running statistics of BatchNorm
         are those of the mixture that trained the supernet: recalibrate them before use in eval
@@ -180,7 +180,7 @@ class NASNetSupernet(Supernet):
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> NASNetSubnet:
-        """The network of ``build_subnet`` with the weights of an extracted ``subnet``."""
+        """Builds the network of ``build_subnet`` with the weights of an extracted ``subnet``."""
         assert isinstance(subnet, NASNetSubnet)
         standalone = self.build_subnet(subnet.arch).to(next(subnet.parameters()).device)
         # the weights and biases that BatchNorm lacks stay as built, 1 and 0
@@ -188,7 +188,7 @@ class NASNetSupernet(Supernet):
         return standalone.train(subnet.training)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Exact params and macs of architectures' subnets, without auxiliary head.
+        """Counts the exact params and macs of architectures' subnets, without auxiliary head.
 
         ``macs`` are the multiply-accumulates of convolutions and the classifier, without biases;
         BatchNorm, activations, pooling and sums are free.
@@ -270,16 +270,16 @@ class ChoiceCell(Cell):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, edges: Sequence[Edge], rate: float) -> Tensor:
-        """See ``run``."""
+        """Computes the cell's output along ``edges``; see ``run``."""
         return self.run(s0, s1, [(self.op(edge), edge.source) for edge in edges], rate)
 
     def op(self, edge: Edge) -> nn.Module:
-        """The operation of an edge."""
+        """Returns the operation of an edge."""
         return cast(nn.ModuleDict, self.edges[edge_name(edge.source, edge.target)])[edge.op]
 
 
 def edge_name(source: int, target: int) -> str:
-    """Of the operations between two states, in a cell's ``edges``."""
+    """Returns the name of the operations between two states in a cell's ``edges``."""
     return f"{target}<-{source}"
 
 

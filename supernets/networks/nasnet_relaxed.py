@@ -49,13 +49,15 @@ class RelaxedNASNet(RelaxedNetwork):
 
     Args:
         num_classes: Number of logits.
-        distinct_inputs: As ``NASNetSupernet``; derived genotypes are in both spaces.
+        distinct_inputs: Whether the space is ``"darts"`` instead of ``"nasnet"``; derived genotypes
+            are in both.
         channels: Width of the first cells, C.
         layers: Number of cells.
         input_size: Images as (channels, height, width).
-        stem: As ``NASNetSupernet``.
-        alive: As ``RelaxedNetwork``.
-        partial_channels: As ``RelaxedNetwork``; has to divide ``channels``.
+        stem: Name of the stem, as for ``NASNetSupernet``.
+        alive: Which operations there are, as for ``RelaxedNetwork``.
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``; has to divide ``channels``.
 
     Raises:
         ValueError: As ``NASNetSupernet``; or if the channels cannot be parted, or ``alive`` is of
@@ -98,7 +100,7 @@ class RelaxedNASNet(RelaxedNetwork):
         )
 
     def forward(self, x: Tensor, op_weights: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) to logits (N, num_classes)."""
         weights = dict(zip(CELLS, self._scalars(op_weights), strict=True))
 
         def run_cell(cell: Cell, s0: Tensor, s1: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class RelaxedNASNet(RelaxedNetwork):
         return cast(Tensor, logits)
 
     def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Of each node the two edges with the heaviest operations, and these; never ``none``."""
+        """Keeps the two edges of each node with the heaviest operations, and never ``none``."""
         candidates = np.where(self.alive, op_weights, -np.inf)[..., : len(OPS)]
         chosen = np.full(self.alphas_shape[:2], -1, np.int64)
         for cell, weights in enumerate(candidates):
@@ -120,7 +122,7 @@ class RelaxedNASNet(RelaxedNetwork):
         return chosen
 
     def architecture(self, chosen: NDArray[np.int64]) -> Architecture:
-        """The genotype of operations (2, 14), of which two enter each node."""
+        """Returns the genotype of operations ``chosen``, (2, 14), of which two enter each node."""
         concat = f"range({NUM_INPUTS}, {NUM_STATES})"
         parts = []
         for cell, ops in zip(CELLS, chosen.tolist(), strict=True):
@@ -133,7 +135,7 @@ class RelaxedNASNet(RelaxedNetwork):
         return self.space.parse(f"Genotype({', '.join(parts)})")
 
     def op_macs(self) -> NDArray[np.int64]:
-        """Of an operation in all cells of a kind.
+        """Counts the macs of an operation in all cells of a kind.
 
         A derived cell has eight of the fourteen edges, so that costs of the mixture are higher.
         """
@@ -158,9 +160,10 @@ class RelaxedCell(Cell):
     """A cell whose edges are weighted sums of operations.
 
     Args:
-        shape: Where it is.
+        shape: Position of the cell in the network, and its widths.
         alive: Which operations there are, bool (num_edges, num_ops).
-        partial_channels: As ``RelaxedNetwork``.
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``.
     """
 
     def __init__(
@@ -183,7 +186,7 @@ class RelaxedCell(Cell):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, weights: EdgeWeights) -> Tensor:
-        """The concatenated nodes (N, 4 * channels, H', W')."""
+        """Computes the concatenated nodes (N, 4 * channels, H', W')."""
         states = run_edges(
             [self.preprocess0(s0), self.preprocess1(s1)],
             EDGES,

@@ -45,7 +45,7 @@ class CellShape(NamedTuple):
 
 
 def cell_shapes(channels: int, layers: int, stem: Stem) -> list[CellShape]:
-    """The cells of a network; those after a third and two thirds are reduction cells."""
+    """Returns the cells of a network; those after a third and two thirds are reduction cells."""
     first = CIFAR_STEM_MULTIPLIER * channels if stem == "cifar" else channels
     in_channels, has_larger_input = (first, first), stem == "imagenet"
     shapes = []
@@ -64,7 +64,7 @@ class Cell(nn.Module):
     """What every cell has: its two inputs are brought to one shape, its nodes concatenated.
 
     Args:
-        shape: Where it is.
+        shape: Position of the cell in the network, and its widths.
         affine: Whether BatchNorm has weights and biases.
     """
 
@@ -78,13 +78,14 @@ class Cell(nn.Module):
     def run(
         self, s0: Tensor, s1: Tensor, steps: Sequence[tuple[nn.Module, int]], rate: float
     ) -> Tensor:
-        """The concatenated nodes (N, 4 * channels, H', W').
+        """Computes the concatenated nodes (N, 4 * channels, H', W').
 
         Args:
             s0: Output of the last cell but one.
             s1: Output of the last cell.
             steps: Two operations for each node and the states they read.
-            rate: At which operations other than identities are dropped per image in train mode.
+            rate: Rate at which operations other than identities are dropped per image in train
+                mode.
         """
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         for first, second in zip(steps[::2], steps[1::2], strict=True):
@@ -110,7 +111,7 @@ class FixedCell(Cell):
         self.sources = [edge.source for edge in edges]
 
     def forward(self, s0: Tensor, s1: Tensor, rate: float) -> Tensor:
-        """See ``run``."""
+        """Computes the cell's output; see ``run``."""
         return self.run(s0, s1, list(zip(self.ops, self.sources, strict=True)), rate)
 
 
@@ -142,7 +143,7 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(768, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) to (N, num_classes) logits."""
+        """Maps (N, channels, H, W) to logits (N, num_classes)."""
         return cast(Tensor, self.classifier(self.features(x).mean(dim=(2, 3))))
 
 
@@ -151,7 +152,7 @@ class Skeleton(nn.Module):
 
     Args:
         make_cell: Builds a cell of a shape.
-        settings: As ``NASNetSupernet``, with the stem chosen.
+        settings: Settings as for ``NASNetSupernet``, with the stem chosen.
         auxiliary: Whether there is an auxiliary head.
     """
 
@@ -183,7 +184,7 @@ class Skeleton(nn.Module):
         dropout: float,
         with_auxiliary: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(N, C, H, W) images to (N, num_classes) logits, and those of the auxiliary head."""
+        """Maps images (N, C, H, W) to (N, num_classes) logits, and those of the auxiliary head."""
         s0 = self.stem[0](x)
         s1 = self.stem[1](s0) if len(self.stem) > 1 else s0
         auxiliary_logits = None
@@ -223,7 +224,7 @@ class NASNetSubnet(nn.Module):
     The rate of drop path is that of the timm module ``drop_path``.
 
     Args:
-        arch: Of space ``"nasnet"`` or ``"darts"``.
+        arch: Architecture of space ``"nasnet"`` or ``"darts"``.
         num_classes: Number of logits.
         channels: Width of the first cells, C (DARTS: 36 on CIFAR, 48 on ImageNet).
         layers: Number of cells (DARTS: 20 and 14).
@@ -270,12 +271,12 @@ class NASNetSubnet(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) to logits (N, num_classes)."""
         logits, _ = self.skeleton(x, self._run_cell, dropout=self.dropout)
         return cast(Tensor, logits)
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) images to the (N, num_classes) logits of both heads.
+        """Maps images (N, C, H, W) to the (N, num_classes) logits of both heads.
 
         Raises:
             ValueError: If there is no auxiliary head.
@@ -292,10 +293,10 @@ class NASNetSubnet(nn.Module):
 
 
 def stride_of(kind: str, source: int) -> int:
-    """Of an operation that reads a state in a kind of cell."""
+    """Returns the stride of an operation that reads a state in a kind of cell."""
     return 2 if kind == "reduce" and source < NUM_INPUTS else 1
 
 
 def default_stem(input_size: Sequence[int]) -> Stem:
-    """The stem for images of this (channels, height, width)."""
+    """Returns the stem for images of this (channels, height, width)."""
     return "imagenet" if min(input_size[1:]) >= IMAGENET_SIDE else "cifar"

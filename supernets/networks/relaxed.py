@@ -32,7 +32,7 @@ class RelaxedNetwork(nn.Module, abc.ABC):
     edge; the others pass by, and the channels of every node are shuffled in k groups.
 
     Args:
-        supernet: Of the same size; its weights are not looked at.
+        supernet: A supernet of the same size; its weights are not looked at.
         alive: Which operations there are, bool (num_cells, num_edges, num_ops); None for all. The
             others have no weights and are not computed.
         partial_channels: One over the share of channels that operations see. At least 1, and a
@@ -83,36 +83,37 @@ class RelaxedNetwork(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, x: Tensor, op_weights: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits.
+        """Maps images (N, C, H, W) to logits (N, num_classes).
 
         Args:
             x: Images.
-            op_weights: Of shape ``alphas_shape``; those of operations that are not alive have no
-                effect.
+            op_weights: Weights of the operations, of shape ``alphas_shape``; those of operations
+                that are not alive have no effect.
         """
 
     @abc.abstractmethod
     def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The operations that weights of operations stand for.
+        """Chooses the operations that weights of operations stand for.
 
         Args:
-            op_weights: Of shape ``alphas_shape``; not looked at where operations are not alive.
+            op_weights: Weights of the operations, of shape ``alphas_shape``; not looked at where
+                operations are not alive.
 
         Returns:
-            Of each edge the operation, -1 where the edge is left out: (num_cells, num_edges).
+            The operation of each edge, -1 where the edge is left out: (num_cells, num_edges).
         """
 
     @abc.abstractmethod
     def architecture(self, chosen: NDArray[np.int64]) -> Architecture:
-        """That of operations as ``choose_ops`` gives them."""
+        """Returns the architecture of operations that ``choose_ops`` returned."""
 
     def discretize(self, op_weights: NDArray[np.float64]) -> Architecture:
-        """The architecture that weights of operations stand for."""
+        """Returns the architecture that weights of operations stand for."""
         return self.architecture(self.choose_ops(op_weights))
 
     @abc.abstractmethod
     def op_macs(self) -> NDArray[np.int64]:
-        """Multiply-accumulates of each operation in a derived network, of shape ``alphas_shape``.
+        """Counts the macs of each operation in a derived network, of shape ``alphas_shape``.
 
         Summed over all cells of a kind, with all channels, for one image.
         """
@@ -142,8 +143,8 @@ class FixedMixture(nn.Module):
     """A relaxed network with the weights of its operations given, as a network of images alone.
 
     Args:
-        network: Shared, not copied.
-        op_weights: Of shape ``alphas_shape``.
+        network: The relaxed network, shared and not copied.
+        op_weights: Weights of the operations, of shape ``alphas_shape``.
     """
 
     def __init__(self, network: RelaxedNetwork, op_weights: Tensor) -> None:
@@ -151,7 +152,7 @@ class FixedMixture(nn.Module):
         self.network, self._op_weights = network, op_weights
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) images to (N, num_classes) logits."""
+        """Maps images (N, C, H, W) to logits (N, num_classes)."""
         return cast(Tensor, self.network(x, self._op_weights))
 
 
@@ -159,9 +160,10 @@ class State:
     """A state of a relaxed cell, and what the edges leaving it read, made when it is needed.
 
     Args:
-        value: (N, C, H, W).
-        partial_channels: As ``RelaxedNetwork``.
-        stride: Of the operations that read it.
+        value: Value of the state, (N, C, H, W).
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``.
+        stride: Stride of the operations that read the state.
     """
 
     def __init__(self, value: Tensor, partial_channels: int, stride: int = 1) -> None:
@@ -172,12 +174,12 @@ class State:
 
     @property
     def shrunk(self) -> Tensor:
-        """Has the shape of what operations give."""
+        """The channels that go through operations, with the shape of what operations give."""
         return self.x[:, :, :: self._stride, :: self._stride]
 
     @cached_property
     def relu(self) -> Tensor:
-        """Of the channels that go through operations."""
+        """ReLU of the channels that go through operations."""
         return F.relu(self.x)
 
     @cached_property
@@ -205,11 +207,12 @@ def run_edges(
     Args:
         values: The inputs of the cell, (N, C, H, W).
         edges: Pairs (source, target) of states.
-        weights: Of the operations of each edge.
-        partial_channels: As ``RelaxedNetwork``.
+        weights: Weights of the operations of each edge.
+        partial_channels: One over the share of channels that operations see, as for
+            ``RelaxedNetwork``.
         read: Makes a state of its number and value.
-        operate: What an operation gives, times its weight, of a source, the numbers of the edge and
-            the operation, and the weight; None for nothing.
+        operate: Computes the result of an operation times its weight, from a state, the numbers of
+            the edge and the operation, and the weight; returns None for no result.
 
     Returns:
         All states, the inputs among them, (N, C, H, W).

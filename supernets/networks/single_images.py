@@ -29,10 +29,10 @@ def check_single_images(
     """Makes sure that a network can be trained on the smallest minibatch there will be.
 
     Args:
-        network: Only read.
-        input_size: Of its images, as (channels, height, width).
-        smallest: Images in that minibatch.
-        option: What decides that, for the message.
+        network: The network; it is only read.
+        input_size: Size of its images, as (channels, height, width).
+        smallest: Number of images in that minibatch.
+        option: Option that decides how many these are, for the error message.
         call: Runs a copy of the network on images (N, C, H, W).
 
     Raises:
@@ -55,12 +55,12 @@ def check_single_images(
 def check_supernet_single_images(
     supernet: Supernet, smallest: int, *, option: str = "--batch-size", auxiliary: bool = False
 ) -> None:
-    """As ``check_single_images``, of all paths of a supernet.
+    """Checks the same as ``check_single_images``, for all paths of a supernet.
 
     Args:
-        supernet: Only read.
-        smallest: Images in the smallest minibatch.
-        option: What decides that, for the message.
+        supernet: The supernet; it is only read.
+        smallest: Number of images in the smallest minibatch.
+        option: Option that decides how many these are, for the error message.
         auxiliary: Whether its auxiliary head is trained too.
 
     Raises:
@@ -80,5 +80,5 @@ def check_supernet_single_images(
 
 
 def smallest_minibatch(loader: Loader, world_size: int = 1) -> int:
-    """Images in the smallest minibatch of an epoch, for one of several processes."""
+    """Returns the images in the smallest minibatch of an epoch, for one of several processes."""
     return min(loader.batch_size, loader.num_images // world_size)

@@ -56,7 +56,7 @@ def naming_file(path: Path, temporary: Path | None = None) -> Iterator[None]:
         temporary: What it is called meanwhile, which an error may name; None for nothing else.
 
     Raises:
-        OSError: With ``path`` as its file.
+        OSError: If writing fails; its file is ``path``.
     """
     try:
         yield

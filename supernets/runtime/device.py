@@ -62,7 +62,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` is known to multiply bfloat16 in hardware."""
+    """Returns whether ``device`` is known to multiply bfloat16 in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -71,7 +71,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def device_with_float64(device: torch.device) -> torch.device:
-    """``device`` if it is known to compute in float64, as MPS does not, else the CPU."""
+    """Returns ``device`` if it is known to compute in float64, as MPS does not, else the CPU."""
     return device if device.type in ("cpu", "cuda") else torch.device("cpu")
 
 
@@ -93,7 +93,7 @@ def check_amp(device: torch.device) -> None:
 
 
 def autocast(device: torch.device, amp: bool) -> AbstractContextManager[None]:
-    """Bfloat16 autocast for ``device``, or a context that changes nothing."""
+    """Returns bfloat16 autocast for ``device``, or a context that changes nothing."""
     if not amp and not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, enabled=amp, cache_enabled=False)

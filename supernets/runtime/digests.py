@@ -18,12 +18,12 @@ _EDGE = 4096  # bytes
 
 
 def digest_of(content: Any) -> str:
-    """SHA-256 of plain values, however they were written down."""
+    """Computes SHA-256 of plain values, however they were written down."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Computes SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -40,11 +40,11 @@ def ends_digest(path: Path) -> str:
 def by_content(
     stored: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Stored settings as they are to be compared with those of now.
+    """Adapts stored settings so that they can be compared with those of now by content.
 
     Args:
-        stored: As recorded, by name; perhaps before digests were.
-        given: Those of now.
+        stored: Settings by name as they were recorded, perhaps before digests were.
+        given: Settings by name as they are now.
 
     Returns:
         The stored settings, with the names that inputs have now where their digests are known, and
@@ -67,7 +67,7 @@ def by_content(
 
 
 def without_labels(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the names of inputs whose digests they hold."""
+    """Returns settings without the names of inputs whose digests they hold."""
     return {
         key: without_labels(value) if isinstance(value, Mapping) else value
         for key, value in settings.items()
@@ -76,7 +76,7 @@ def without_labels(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unchecked_inputs(path: Path, names: Sequence[str]) -> str:
-    """A warning that a file says nothing of the content of some inputs."""
+    """Returns a warning that a file says nothing of the content of some inputs."""
     return (
         f"{path} does not say what was in its {', '.join(names)}, so that it was not checked; it "
         "does from now on."

@@ -66,7 +66,7 @@ def start_process_group(ranks: ProcessInfo, device: torch.device) -> None:
 
 
 def name_of_attempt(ranks: ProcessInfo) -> str:
-    """What start of the ranks this is, by a name that all of them have.
+    """Names the start of the ranks that this is, by a name that all of them have.
 
     Only on one machine does torchrun count its restarts for all ranks; on several it may warn.
     """
@@ -89,7 +89,7 @@ def stop_process_group() -> None:
 
 
 def all_ranks_have(value: object) -> bool:
-    """Whether a picklable value is equal on every rank; of one process it is."""
+    """Returns whether a picklable value is equal on every rank; with one process it is."""
     if not dist.is_initialized():
         return True
     values: list[object] = [None] * dist.get_world_size()

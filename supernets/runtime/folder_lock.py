@@ -61,7 +61,7 @@ class FolderLock:
 
     @classmethod
     def beside(cls, path: Path, *, option: str = "--output") -> FolderLock:
-        """The right to write or replace ``path`` itself, a file or a folder; its parent exists.
+        """Returns a lock on ``path`` itself, a file or a folder; its parent exists.
 
         The lock file lies beside it, so that ``path`` may be missing, or be renamed meanwhile.
         """
@@ -145,7 +145,7 @@ class FolderLock:
 
 
 def holder_of(folder: Path) -> str | None:
-    """What the holder of a folder's lock gave as ``holder``; None if there is no lock file."""
+    """Returns the ``holder`` that a folder's lock names; None if there is no lock file."""
     return _read(folder / LOCK_FILE).get("holder")
 
 

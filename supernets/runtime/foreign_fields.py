@@ -44,7 +44,7 @@ def fields_of(path: Path) -> Iterator[None]:
     """Names the file in errors that come of a field that is missing or of another kind.
 
     Raises:
-        ForeignFileError: In place of what Python and PyTorch raise then.
+        ForeignFileError: If a field is so, in place of what Python and PyTorch raise then.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def naming_field(path: Path, field: str) -> Iterator[None]:
     """Names the file and a field of it in errors of what is made of its value.
 
     Raises:
-        ForeignFileError: In place of them.
+        ForeignFileError: If there is such an error, in its place.
     """
     try:
         yield
@@ -80,8 +80,8 @@ def check_field(is_right: bool, path: Path, field: str, expected: str, value: ob
 
     Args:
         is_right: Whether it is as expected.
-        path: The file, for the message.
-        field: Its name there.
+        path: The file, named in the error message.
+        field: Name of the field in the file.
         expected: What it must be.
         value: What it is.
 
@@ -98,7 +98,7 @@ def check_dict(path: Path, holder: object, field: str, required: Collection[str]
     Args:
         path: The file, for messages.
         holder: What has the field.
-        field: Its name there.
+        field: Name of the field in the file.
         required: Names that it must have.
 
     Raises:
@@ -152,8 +152,8 @@ def check_numbers(
 
     Args:
         path: The file, for messages.
-        field: Its name there, for messages.
-        found: What it is there.
+        field: Name of the field in the file, for messages.
+        found: The field's value.
         may_lack: Whether a number may be None, which becomes nan.
 
     Raises:
@@ -177,8 +177,8 @@ def check_shapes(path: Path, found: Mapping[str, Tensor], expected: Mapping[str,
 
     Args:
         path: The file, for messages.
-        found: What it holds.
-        expected: Those of the network, which may be on the meta device.
+        found: Weights that the file holds, by name.
+        expected: Weights of the network by name, which may be on the meta device.
 
     Raises:
         ForeignFileError: If they are not; names the first of them.

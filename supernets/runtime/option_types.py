@@ -54,8 +54,8 @@ class Whole:
         """Makes sure that a setting is such a number.
 
         Args:
-            name: Of the setting, for the message.
-            value: Its value.
+            name: Name of the setting, for the error message.
+            value: Value of the setting.
 
         Raises:
             ValueError: If it is not.
@@ -109,8 +109,8 @@ class Real:
         """Makes sure that a setting is such a number.
 
         Args:
-            name: Of the setting, for the message.
-            value: Its value.
+            name: Name of the setting, for the error message.
+            value: Value of the setting.
 
         Raises:
             ValueError: If it is not.
@@ -216,7 +216,7 @@ def check_settings(kinds: Mapping[str, Whole | Real], settings: Mapping[str, obj
 
     Args:
         kinds: What each has to be, by name.
-        settings: Their values, by name; others are not looked at.
+        settings: Values of the settings, by name; others than those of ``kinds`` are not looked at.
 
     Raises:
         ValueError: If one is not.

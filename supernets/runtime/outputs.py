@@ -35,7 +35,7 @@ def saying_what_is_safe(describe: Callable[[], str]) -> Iterator[None]:
         describe: Called if there is one; returns whole sentences.
 
     Raises:
-        OutputError: In place of an ``OSError`` or another ``OutputError``.
+        OutputError: If there is an ``OSError`` or another ``OutputError``, in its place.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def saying_what_is_safe(describe: Callable[[], str]) -> Iterator[None]:
 
 
 def one_line(error: OSError | OutputError) -> str:
-    """The message of an error, with the name of the file if there is one."""
+    """Returns the message of an error, with the name of the file if there is one."""
     if isinstance(error, OutputError):
         return str(error)
     reason = error.strerror or str(error) or type(error).__name__
@@ -73,9 +73,9 @@ class Outputs:
         """Keeps other processes from writing into a folder; under ``torchrun`` rank 0 does.
 
         Args:
-            folder: May be missing.
-            ranks: This process among those of ``torchrun``; None for the only one.
-            option: What named the folder, for messages.
+            folder: The folder, which may be missing.
+            ranks: Which of the processes of ``torchrun`` this one is; None for a single process.
+            option: Option that named the folder, for messages.
 
         Raises:
             ValueError: If another process writes there, or files cannot be written.

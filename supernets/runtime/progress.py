@@ -10,7 +10,7 @@ _VARIABLE = "TQDM_DISABLE"
 
 
 def hides_bars() -> bool:
-    """Whether no bar is to be shown: in workers, with ``--quiet``, and where a user says so."""
+    """Returns whether bars are hidden: in workers, with ``--quiet``, and where a user says so."""
     return _VARIABLE in os.environ
 
 

@@ -11,7 +11,7 @@ from supernets.version import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides results; "unknown" of a package without the record of an installer.
+    """Returns the versions of what decides results; "unknown" of packages with no install record.
 
     The own version is that of the code that runs, so a checkout need not be installed.
     """
@@ -28,7 +28,7 @@ def _installed_version(name: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that runs; None outside of one, or without git."""
+    """Returns the commit of the checkout that runs; None outside of one, or without git."""
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def plural(number_of: int, noun: str) -> str:
-    """``1 run``, ``2 runs``, ``2 queries``, ``2 classes``."""
+    """Counts things in words: ``1 run``, ``2 runs``, ``2 queries``, ``2 classes``."""
     if number_of == 1:
         return f"1 {noun}"
     if noun.endswith("y"):

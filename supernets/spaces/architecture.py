@@ -10,7 +10,8 @@ class Decision:
     """One categorical choice of a space.
 
     Args:
-        name: Where the choice acts, for example ``"3<-1"`` for the edge from node 1 to node 3.
+        name: Name of the place where the choice acts, for example ``"3<-1"`` for the edge from node
+            1 to node 3.
         options: What can be chosen, in index order.
     """
 

@@ -79,7 +79,7 @@ class SearchSpace(abc.ABC):
         """
 
     def is_active(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which choices have an effect; all of them unless the space says otherwise.
+        """Returns which choices have an effect; all of them unless the space says otherwise.
 
         Whether a decision is active may depend on the decisions before it only.
 
@@ -95,7 +95,7 @@ class SearchSpace(abc.ABC):
     is_ordered: bool = False
 
     def extremes(self) -> tuple[Architecture, Architecture]:
-        """The smallest and the largest architecture, one of which holds all others' weights.
+        """Returns the smallest and the largest architecture; one of them holds all others' weights.
 
         Raises:
             ValueError: If the space is not ordered.
@@ -122,7 +122,7 @@ class SearchSpace(abc.ABC):
         return np.where(self.is_active(choices), choices, 0)
 
     def first_of_functions(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """For every architecture one that stands for all that are the same network as it.
+        """Replaces every architecture by one that stands for all that are the same network.
 
         The same network is what has the same costs, and the same score for fresh weights up to the
         chance that draws them. Spaces whose canonical architectures may still be the same network
@@ -149,7 +149,7 @@ class SearchSpace(abc.ABC):
         return arch
 
     def are_canonical(self, rows: Sequence[Sequence[int]]) -> bool:
-        """Whether all rows are choices of canonical architectures; much faster than ``validate``.
+        """Returns whether all rows are canonical choices; much faster than ``validate``.
 
         Args:
             rows: (num_archs, num_decisions).
@@ -171,16 +171,16 @@ class SearchSpace(abc.ABC):
         )
 
     def architectures(self, choices: NDArray[np.int64]) -> list[Architecture]:
-        """The rows of canonical choices (num_archs, num_decisions) as architectures."""
+        """Builds architectures of the rows of canonical choices (num_archs, num_decisions)."""
         return [Architecture(self.name, tuple(row)) for row in choices.tolist()]
 
     def choices_of(self, archs: Iterable[Architecture]) -> NDArray[np.int64]:
-        """The choices of architectures, (num_archs, num_decisions), also of none."""
+        """Returns the choices of architectures, (num_archs, num_decisions), also of none."""
         rows = np.array([arch.choices for arch in archs], np.int64)
         return rows.reshape(-1, len(self.decisions))
 
     def are_valid(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which canonical choices make an architecture; all unless the space says otherwise.
+        """Returns which canonical choices make an architecture; all unless a space says otherwise.
 
         Args:
             choices: (num_archs, num_decisions), each an option that the space offers.
@@ -214,7 +214,7 @@ class SearchSpace(abc.ABC):
                 )
 
     def validate_all(self, archs: Sequence[Architecture]) -> None:
-        """As ``validate`` of each, all at once.
+        """Checks each architecture as ``validate`` does, all at once.
 
         Raises:
             ValueError: As ``validate``.
@@ -255,7 +255,7 @@ class SearchSpace(abc.ABC):
         return canonical
 
     def restrict(self: _Space, candidates: Mapping[str, Sequence[str]]) -> _Space:
-        """The part of this space where some decisions have fewer options.
+        """Returns the part of this space where some decisions have fewer options.
 
         Its architectures are architectures of this space, with the same choices.
 
@@ -313,8 +313,8 @@ class SearchSpace(abc.ABC):
         architecture written differently it is drawn again.
 
         Args:
-            choices: (num_archs, num_decisions), of architectures of this space.
-            rng: Where the random numbers come from.
+            choices: Choices of architectures of this space, (num_archs, num_decisions).
+            rng: Generator of the random numbers.
 
         Returns:
             The same shape.
@@ -365,9 +365,9 @@ class SearchSpace(abc.ABC):
         Decisions that become active by it are drawn uniformly.
 
         Args:
-            choices: (num_archs, num_decisions), of architectures of this space.
-            prob: From 0 to 1.
-            rng: Where the random numbers come from.
+            choices: Choices of architectures of this space, (num_archs, num_decisions).
+            prob: Probability that a decision is redrawn, from 0 to 1.
+            rng: Generator of the random numbers.
 
         Returns:
             The same shape.
@@ -383,9 +383,9 @@ class SearchSpace(abc.ABC):
         Where it is active in one parent only, that one is taken; in neither, it is drawn uniformly.
 
         Args:
-            first: (num_archs, num_decisions), of architectures of this space.
-            second: The other parent of each.
-            rng: Where the random numbers come from.
+            first: Choices of architectures of this space, (num_archs, num_decisions).
+            second: Choices of the other parent of each, of the same shape.
+            rng: Generator of the random numbers.
 
         Returns:
             The same shape.
@@ -424,7 +424,7 @@ class SearchSpace(abc.ABC):
         yield from self.architectures(self.all_choices())
 
     def all_choices(self) -> NDArray[np.int64]:
-        """Every architecture once, in lexicographic order of the choices: (size, num_decisions).
+        """Lists every architecture once, in lexicographic order: (size, num_decisions).
 
         Raises:
             ValueError: If the space has more than ``MAX_ENUMERABLE_SIZE`` points.

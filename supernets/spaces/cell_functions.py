@@ -19,15 +19,15 @@ _INPUT, _SKIP, _POOL = "x", "skip_connect", "avg_pool_3x3"
 
 
 def name_function(edges: Sequence[Edge], num_nodes: int) -> str:
-    """The same for two cells if and only if they are the same function.
+    """Returns a name that is the same for two cells if and only if they are the same function.
 
     Convolutions are named by letters, for example ``"a+x; a=nor_conv_3x3(x)"``. Of all ways to name
     them that keep equal operations together it is the first in the order of the alphabet.
 
     Args:
-        edges: Those on a path from input to output, ordered by target; each a skip, a pool or a
+        edges: Edges on a path from input to output, ordered by target; each a skip, a pool or a
             convolution with weights of its own.
-        num_nodes: Nodes of a cell; the first is its input, the last its output.
+        num_nodes: Number of nodes of a cell; the first is its input, the last its output.
     """
     # what a node sums: the input, the convolution of an edge by its number, or a pool of such a sum
     sums: list[tuple[object, ...]] = [(_INPUT,), *[()] * (num_nodes - 1)]

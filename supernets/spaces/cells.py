@@ -31,13 +31,13 @@ class CellSpace(SearchSpace):
 
     @abc.abstractmethod
     def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
-        """The operations of each kind of cell, by its name, in the order of their targets."""
+        """Returns the operations of each kind of cell, by its name, in order of their targets."""
 
     @abc.abstractmethod
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The cells as graphs with operations on the vertices, for graph predictors.
+        """Returns the cells as graphs with operations on the vertices, for graph predictors.
 
         Args:
             choices: (num_archs, num_decisions).

@@ -17,12 +17,12 @@ ENCODINGS: tuple[Encoding, ...] = ("one-hot", "integers", "path", "sequence")
 def one_hot(
     decisions: Sequence[Decision], choices: NDArray[np.int64], active: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """A column per option, 1 where it is chosen and the decision is active.
+    """Encodes choices in a column per option, 1 where it is chosen and the decision is active.
 
     Args:
-        decisions: Of the space.
-        choices: (num_archs, num_decisions).
-        active: Where they have an effect, of the same shape.
+        decisions: Decisions of the space.
+        choices: Option index of every decision, (num_archs, num_decisions).
+        active: Which of the choices have an effect, of the same shape.
 
     Returns:
         (num_archs, num_options).
@@ -37,12 +37,12 @@ def one_hot(
 def integers(
     decisions: Sequence[Decision], choices: NDArray[np.int64], active: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """A column per decision: the option as a number, 0 where the decision is inactive.
+    """Encodes choices in a column per decision: the option as a number, 0 where it is inactive.
 
     Args:
-        decisions: Of the space.
-        choices: (num_archs, num_decisions).
-        active: Where they have an effect, of the same shape.
+        decisions: Decisions of the space.
+        choices: Option index of every decision, (num_archs, num_decisions).
+        active: Which of the choices have an effect, of the same shape.
 
     Returns:
         (num_archs, num_decisions).

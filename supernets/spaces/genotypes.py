@@ -30,7 +30,7 @@ _IGNORED = ("device", "dtype")
 def read_genotype(
     text: str, cells: Sequence[str], nodes: range
 ) -> dict[str, list[tuple[str, int]]]:
-    """The (operation, input) pairs of each cell of ``Genotype(cell=[…], cell_concat=…, …)``.
+    """Reads the (operation, input) pairs of each cell of ``Genotype(cell=[…], cell_concat=…, …)``.
 
     Arguments may be given by position. Numbers and names may be numpy's, and what is concatenated
     a range or any sequence.

@@ -92,7 +92,7 @@ class MobileNetV3Space(SearchSpace):
         return len(self.resolutions) > 1
 
     def is_active(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """All but the kernels and expansions of blocks past the depth of their stage."""
+        """Returns all but the kernels and expansions of blocks past the depth of their stage."""
         depths = np.array(DEPTHS)[choices[:, :NUM_STAGES]]  # (num_archs, NUM_STAGES)
         blocks = np.arange(MAX_DEPTH) < depths[:, :, None]  # (num_archs, NUM_STAGES, MAX_DEPTH)
         active = np.ones(choices.shape, np.bool_)
@@ -102,7 +102,7 @@ class MobileNetV3Space(SearchSpace):
         return active
 
     def stages(self, arch: Architecture) -> list[list[Block]]:
-        """The active blocks of each of the five stages."""
+        """Returns the active blocks of each of the five stages."""
         kernels = arch.choices[NUM_STAGES : NUM_STAGES + NUM_BLOCKS]
         expands = arch.choices[NUM_STAGES + NUM_BLOCKS :]
         return [
@@ -114,7 +114,7 @@ class MobileNetV3Space(SearchSpace):
         ]
 
     def resolution(self, arch: Architecture) -> int | None:
-        """The resolution ``arch`` decides on, or None where that is no decision."""
+        """Returns the resolution ``arch`` decides on, or None where that is no decision."""
         return self.resolutions[arch.choices[-1]] if self.has_resolution else None
 
     def sum_over_blocks(self, table: NDArray[Any], choices: NDArray[np.int64]) -> NDArray[Any]:

@@ -88,7 +88,7 @@ class NASBench101Space(SearchSpace):
         return all_codes(self._allowed[-1])
 
     def restrict(self, candidates: Mapping[str, Sequence[str]]) -> NASBench101Space:
-        """The part of this space with fewer operations.
+        """Returns the part of this space with fewer operations.
 
         Args:
             candidates: The operations to keep, by ``"op"``.
@@ -126,7 +126,7 @@ class NASBench101Space(SearchSpace):
             )
 
     def are_valid(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which canonical choices (num_archs, num_decisions) make a cell, (num_archs,).
+        """Returns which canonical choices (num_archs, num_decisions) make a cell, (num_archs,).
 
         Those with a path from input to output and no more than 9 edges.
         """
@@ -135,7 +135,7 @@ class NASBench101Space(SearchSpace):
         return are_valid
 
     def is_active(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Edges always are; operations are on a path from input to output."""
+        """Returns all edges, and the operations on a path from input to output."""
         active = np.ones(choices.shape, np.bool_)
         active[:, len(EDGES) :] = live_vertices(choices)[:, 1:-1]
         return active
@@ -169,7 +169,7 @@ class NASBench101Space(SearchSpace):
         return self.architecture(choices)
 
     def cell(self, arch: Architecture) -> tuple[NDArray[np.int64], list[str]]:
-        """A cell as the benchmark has it, without vertices that have no effect.
+        """Returns a cell as the benchmark has it, without vertices that have no effect.
 
         Returns:
             Adjacency of shape (V, V), entry [i, j] is 1 where i feeds j; and the V operations, of
@@ -184,7 +184,7 @@ class NASBench101Space(SearchSpace):
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Cells as graphs with operations on the vertices, for graph predictors.
+        """Returns cells as graphs with operations on the vertices, for graph predictors.
 
         Args:
             choices: (num_archs, num_decisions).
@@ -198,7 +198,7 @@ class NASBench101Space(SearchSpace):
         return adjacency.astype(np.float32), ids
 
     def module_hash(self, arch: Architecture) -> str:
-        """The benchmark's name of a cell: an MD5 digest that isomorphic cells share."""
+        """Returns the benchmark's name of a cell: an MD5 digest that isomorphic cells share."""
         adjacency, operations = self.cell(arch)
         labels = [-1, *map(OPS.index, operations[1:-1]), -2]
         num_read_by, num_read = adjacency.sum(axis=1).tolist(), adjacency.sum(axis=0).tolist()
@@ -221,9 +221,9 @@ class NASBench101Space(SearchSpace):
         """Takes every choice from a uniform architecture with probability ``prob``.
 
         Args:
-            choices: (num_archs, num_decisions), of architectures of this space.
-            prob: From 0 to 1.
-            rng: Where the random numbers come from.
+            choices: Choices of architectures of this space, (num_archs, num_decisions).
+            prob: Probability that a choice is replaced, from 0 to 1.
+            rng: Generator of the random numbers.
 
         Returns:
             The same shape.
@@ -237,9 +237,9 @@ class NASBench101Space(SearchSpace):
         """Takes each decision from either parent with equal probability, as every space does.
 
         Args:
-            first: (num_archs, num_decisions), of architectures of this space.
-            second: The other parent of each.
-            rng: Where the random numbers come from.
+            first: Choices of architectures of this space, (num_archs, num_decisions).
+            second: Choices of the other parent of each, of the same shape.
+            rng: Generator of the random numbers.
 
         Returns:
             The same shape.
@@ -280,9 +280,9 @@ class NASBench101Space(SearchSpace):
         )
 
     def all_choices(self) -> NDArray[np.int64]:
-        """Every architecture once, in lexicographic order of the choices: (size, num_decisions).
+        """Lists every architecture once, in lexicographic order: (size, num_decisions).
 
-        Of this space however many they are; ``enumerate`` keeps to its limit.
+        Unlike ``enumerate``, this has no limit on their number.
         """
         return decode(self._codes)
 
@@ -303,11 +303,11 @@ class NASBench101Space(SearchSpace):
 
 
 def read_cell(adjacency: str, operations: Sequence[str]) -> list[int]:
-    """The choices of a cell, neither canonical nor checked for a path and the number of edges.
+    """Reads the choices of a cell; they are neither canonical nor checked for a path and edges.
 
     Args:
         adjacency: The rows of its adjacency matrix one after another, V * V digits 0 and 1.
-        operations: Of its V vertices, from ``"input"`` to ``"output"``.
+        operations: Operations of its V vertices, from ``"input"`` to ``"output"``.
 
     Raises:
         ValueError: If this is no upper triangular matrix with operations of the benchmark.

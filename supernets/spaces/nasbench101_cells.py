@@ -58,7 +58,7 @@ _WEIGHTS = _renumbering_weights()
 
 
 def live_vertices(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which vertices are on a path from input to output, (num_archs, 7)."""
+    """Returns which vertices are on a path from input to output, (num_archs, 7)."""
     adjacency = _adjacency(choices)
     is_fed, is_read = np.zeros((2, len(choices), NUM_VERTICES), np.bool_)
     is_fed[:, 0] = is_read[:, -1] = True
@@ -77,7 +77,7 @@ def prune(choices: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def canonical_codes(pruned: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The lowest code of each pruned cell, over all orders in which its edges go forward."""
+    """Returns the lowest code of each pruned cell, over all orders in which edges go forward."""
     codes = [
         (pruned[start : start + _CHUNK_SIZE] @ _WEIGHTS).min(axis=1)
         for start in range(0, len(pruned), _CHUNK_SIZE)
@@ -86,7 +86,7 @@ def canonical_codes(pruned: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def decode(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The choices of codes (num_archs,)."""
+    """Decodes codes (num_archs,) to choices."""
     choices: NDArray[np.int64] = codes[:, None] >> _SHIFTS & ((1 << _BITS) - 1)
     return choices
 
@@ -109,7 +109,7 @@ def rewrite(choices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
 
 
 def graphs(choices: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Cells without the vertices that have no effect.
+    """Returns the graphs of cells without the vertices that have no effect.
 
     Returns:
         Adjacency of shape (num_archs, 7, 7), entry [:, i, j] is True where i feeds j; and ids of
@@ -127,7 +127,7 @@ def graphs(choices: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.in
 
 @lru_cache
 def all_codes(ops: tuple[int, ...]) -> NDArray[np.int64]:
-    """The canonical codes of all cells of some operations, ascending; takes about a second."""
+    """Lists the canonical codes of all cells of some operations, ascending; in about a second."""
     structures = _structures()
     labels = np.array(list(product(ops, repeat=_NUM_INNER)))
     found = []

@@ -97,7 +97,7 @@ class NASBench201Space(CellSpace):
         return self.architecture(choices)
 
     def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
-        """The edges of the one cell that are not ``none``."""
+        """Returns the edges of the one cell that are not ``none``."""
         edges = [
             Edge(OPS[op], source, target)
             for op, (source, target) in zip(arch.choices, EDGES, strict=True)
@@ -151,7 +151,7 @@ class NASBench201Space(CellSpace):
         return _function_string(arch.choices)
 
     def first_of_functions(self, choices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """For every cell the first, in the order of ``enumerate``, of the same function.
+        """Returns for every cell the first, in ``enumerate``'s order, of the same function.
 
         In a restricted space that may be one it does not offer, so each stands for itself there.
         """
@@ -162,13 +162,13 @@ class NASBench201Space(CellSpace):
         return first
 
     def is_connected(self, arch: Architecture) -> bool:
-        """Whether anything of the input reaches the output; 341 cells always output zero."""
+        """Returns whether the input reaches the output; 341 cells always output zero."""
         return bool(live_edges(arch.choices))
 
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Cells as graphs with operations on the vertices, for graph predictors.
+        """Returns cells as graphs with operations on the vertices, for graph predictors.
 
         Vertices are the input, the six edges in order, and the output.
 
@@ -190,7 +190,7 @@ class NASBench201Space(CellSpace):
 
 @lru_cache(maxsize=32768)
 def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
-    """Indices of the edges that are not ``none`` and from whose target the output can be reached.
+    """Returns the edges that are not ``none`` and from whose target the output can be reached.
 
     What an edge delivers to any other node is never read.
     """
@@ -207,7 +207,7 @@ def useful_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=32768)
 def live_edges(choices: tuple[int, ...]) -> tuple[int, ...]:
-    """Indices of the edges on a path from input to output that has no ``none``.
+    """Returns the edges on a path from input to output that has no ``none``.
 
     These are the edges that the network one gets consists of: the useful ones whose source is
     reached by the input. The others would see nothing but zeros.
@@ -236,7 +236,7 @@ def _first_cells() -> NDArray[np.int64]:
 
 
 def only_live(choices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cells (num_archs, 6) with ``none`` on every edge that is not live."""
+    """Returns cells (num_archs, 6) with ``none`` on every edge that is not live."""
     there = choices != NONE
     num_archs = len(choices)
     reached, useful = np.zeros((2, num_archs, NUM_NODES), np.bool_)

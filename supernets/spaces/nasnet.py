@@ -136,7 +136,7 @@ class NASNetSpace(CellSpace):
         return [len(self._allowed[i * _DECISIONS_PER_CELL + 1]) for i in range(len(CELLS))]
 
     def restrict(self, candidates: Mapping[str, Sequence[str]]) -> NASNetSpace:
-        """The part of this space where a cell, or both, have fewer operations.
+        """Returns the part of this space where a cell, or both, have fewer operations.
 
         Args:
             candidates: The operations to keep, by ``"op"``, ``"op.normal"`` or ``"op.reduce"``.
@@ -203,7 +203,7 @@ class NASNetSpace(CellSpace):
             yield from (int(self._pair_index[node, first, second]), first_op, second_op)
 
     def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
-        """The edges of ``normal`` and ``reduce``, two for each of the nodes 2 to 5 in turn."""
+        """Returns the edges of ``normal`` and ``reduce``, two for each of nodes 2 to 5 in turn."""
         inputs, ops = self.edges(np.array([arch.choices]))  # (1, cells, NUM_NODES, 2)
         return {
             cell: [
@@ -215,7 +215,7 @@ class NASNetSpace(CellSpace):
         }
 
     def edges(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What architectures (num_archs, num_decisions) read and do.
+        """Returns what architectures (num_archs, num_decisions) read and do.
 
         Returns:
             The states read and the indices of the operations, each of shape
@@ -243,7 +243,7 @@ class NASNetSpace(CellSpace):
         return canonical.reshape(choices.shape)
 
     def all_choices(self) -> NDArray[np.int64]:
-        """Every architecture once, in lexicographic order of the choices: (size, num_decisions).
+        """Lists every architecture once, in lexicographic order: (size, num_decisions).
 
         Raises:
             ValueError: If the space has more than ``MAX_ENUMERABLE_SIZE`` points.
@@ -299,7 +299,7 @@ class NASNetSpace(CellSpace):
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Both cells of each as one graph with operations on the vertices, for graph predictors.
+        """Returns both cells of each as one graph with operations on the vertices, for predictors.
 
         Vertices are, for ``normal`` and then for ``reduce``, the two inputs, the eight operations
         in order and the output; no edge joins the cells.

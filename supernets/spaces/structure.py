@@ -44,7 +44,7 @@ class Structure(NamedTuple):
 
 
 def structure(space: SearchSpace, choices: NDArray[np.int64]) -> Structure:
-    """The structure of architectures, in as many columns for any of the same space.
+    """Describes the structure of architectures in as many columns for any of the same space.
 
     Args:
         space: NAS-Bench-201: operations of the edges on a path from input to output, their counts,

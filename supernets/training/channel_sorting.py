@@ -30,7 +30,7 @@ def sort_channels(supernet: MobileNetV3Supernet, trained_expands: Sequence[int])
     squeeze-and-excitation, whose importance is that of the weights that expand them.
 
     Args:
-        supernet: To be sorted; sorting it again changes nothing.
+        supernet: The supernet to sort; sorting it again changes nothing.
         trained_expands: Expansion ratios trained so far, the largest of the space among them.
 
     Raises:

@@ -46,7 +46,7 @@ def save_supernet(path: str | Path, supernet: Supernet, **training_state: Any) -
 
     Args:
         path: The file; replaced only once the new one is complete on disk.
-        supernet: Its space, settings and weights are stored.
+        supernet: The supernet whose space, settings and weights are stored.
         **training_state: Further entries, of plain types and tensors only.
     """
     checkpoint = {
@@ -181,8 +181,8 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     """Rebuilds the supernet of a checkpoint that ``read_checkpoint`` gave.
 
     Args:
-        checkpoint: What was read.
-        path: Where from, for messages.
+        checkpoint: The checkpoint that was read.
+        path: File that the checkpoint was read from, for messages.
 
     Raises:
         ValueError: If its space is unknown, or the weights do not fit the settings.
@@ -208,9 +208,9 @@ def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.devic
     """Rebuilds a supernet on a device, in the memory format it was trained in.
 
     Args:
-        checkpoint: What ``read_training_checkpoint`` gave.
-        path: Where from, for messages.
-        device: Where to.
+        checkpoint: The checkpoint that ``read_training_checkpoint`` returned.
+        path: File that the checkpoint was read from, for messages.
+        device: Device to move the supernet to.
 
     Raises:
         ValueError: As ``supernet_from_checkpoint``.
@@ -244,13 +244,13 @@ def reopen_data(
     """Opens the data a supernet was trained on, with the very same splits.
 
     Args:
-        checkpoint: What ``read_checkpoint`` gave.
-        path: Where from, for messages.
-        data_dir: Where the data is now; None if it has not moved since training.
+        checkpoint: The checkpoint that ``read_checkpoint`` returned.
+        path: File that the checkpoint was read from, for messages.
+        data_dir: Folder that holds the data now; None if it has not moved since training.
         image_size: Height and width in pixels; None for those of the training.
-        batch_size: Of the train split; None for that of the training.
-        device: Where minibatches are wanted.
-        num_workers: For decoding.
+        batch_size: Images per minibatch of the train split; None for as many as in the training.
+        device: Device that the minibatches are made on.
+        num_workers: Number of threads or processes that read images.
 
     Raises:
         ValueError: If the data is missing, has other classes, or gives other splits.
@@ -305,7 +305,7 @@ def _some(names: list[str]) -> str:
 
 
 def weights_digest(supernet: Supernet) -> str:
-    """SHA-256 over names and bytes of the weights, whatever file they lie in."""
+    """Computes SHA-256 over names and bytes of the weights, whatever file they lie in."""
     digest = hashlib.sha256()
     for name, tensor in sorted(supernet.state_dict().items()):
         digest.update(name.encode())
@@ -314,6 +314,6 @@ def weights_digest(supernet: Supernet) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Of what an error says, or the name of its type if it says nothing."""
+    """Returns the first line of an error's message, or the name of its type if there is none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

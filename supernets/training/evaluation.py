@@ -17,9 +17,9 @@ from supernets.runtime.device import autocast, device_with_float64
 
 
 def chance_top1(loaders: Loaders) -> float:
-    """Accuracy (percent) of always naming the most frequent class of the val split.
+    """Returns the accuracy (percent) of always naming the val split's most frequent class.
 
-    Where its labels are not at hand, that of classes which are equally frequent.
+    Where its labels are not at hand, all classes are taken to be equally frequent.
     """
     if isinstance(loaders.val, ImageLoader):
         counts = loaders.val.label_counts()
@@ -48,7 +48,7 @@ def evaluate(
     Args:
         module: Network giving (N, num_classes) logits; on ``device``.
         batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,) on ``device``.
-        device: Where everything is.
+        device: Device of ``module`` and ``batches``.
         amp: Whether to run in bfloat16 autocast.
 
     Raises:
@@ -83,12 +83,12 @@ def evaluate_recalibrated(
     """Measures the stand-alone network of a subnet, with BatchNorm statistics of its own.
 
     Args:
-        supernet: Where the subnet was extracted from; only read.
-        subnet: On ``device``; only read.
-        batches: Yields ``(x, y)`` on ``device``; what to measure on.
+        supernet: Supernet that the subnet was extracted from; only read.
+        subnet: The extracted subnet, on ``device``; only read.
+        batches: Minibatches ``(x, y)`` to measure on, on ``device``.
         recalibrate_batches: Minibatches ``(x, y)`` of the train split on ``device``; the statistics
             of BatchNorm are taken from all of them.
-        device: Where everything is.
+        device: Device of the subnet and the minibatches.
         amp: Whether to run in bfloat16 autocast.
 
     Raises:

@@ -112,7 +112,7 @@ class TrainingTask(abc.ABC):
 
     @abc.abstractmethod
     def measure(self, averaged: nn.Module) -> dict[str, float]:
-        """Columns of ``summary.csv`` for an epoch that has ended, on the main process.
+        """Measures an epoch that has ended, on the main process: columns of ``summary.csv``.
 
         Args:
             averaged: The module with averaged weights, or the module itself.
@@ -129,14 +129,14 @@ class TrainingLoop:
     SIGTERM and Ctrl-C finish the step, write a checkpoint and end the loop.
 
     Args:
-        task: What is trained.
-        loader: Of the train split.
-        optimizer: Over the parameters of the task's module.
-        scheduler: Stepped with ``step_update`` before every step.
+        task: The task, whose module is trained.
+        loader: Minibatches of the train split.
+        optimizer: Optimizer of the parameters of the task's module.
+        scheduler: Learning rate schedule, stepped with ``step_update`` before every step.
         epochs: Passes over the train split; 0 only writes a checkpoint.
         output: An existing folder.
-        device: Where the task's module is.
-        ranks: This process among those of ``torchrun``.
+        device: Device of the task's module.
+        ranks: Which of the processes of ``torchrun`` this one is.
         first_epoch: Number of the loader's epoch to begin with.
         clip_grad: Largest norm of the whole gradient, or None.
         clip_value: Largest absolute value in the gradient, or None.
@@ -295,7 +295,7 @@ class TrainingLoop:
         return progress.step == self.epochs * steps_per_epoch
 
     def _step(self, x: Tensor, y: Tensor, stop: StopRequest, must_save: bool) -> tuple[bool, bool]:
-        """One optimizer step; gives back what all ranks agree to do after it: stop, save."""
+        """Does one optimizer step; returns whether all ranks then stop, and whether they save."""
         step, world_size = self.progress.step, self.ranks.world_size
         parameters = list(self.task.module.parameters())
         self.scheduler.step_update(step)

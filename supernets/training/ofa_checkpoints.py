@@ -81,8 +81,9 @@ class Released:
 
     Args:
         path: The file.
-        tensors: By the names they have there.
-        field: Where in the file they were, such as ``state_dict_ema``; empty if it has no others.
+        tensors: The weights, by the names they have in the file.
+        field: Field of the file that holds them, such as ``state_dict_ema``; empty if it holds
+            nothing else.
         is_averaged: Whether they are averaged ones.
     """
 
@@ -202,7 +203,7 @@ def released_supernet(
 
 
 def to_ofa_state_dict(supernet: MobileNetV3Supernet) -> dict[str, Tensor]:
-    """The supernet's tensors, not copied, under the names of the released elastic networks."""
+    """Returns the tensors, not copied, under the names of the released elastic networks."""
     own = supernet.state_dict()
     return {theirs: own[ours] for ours, theirs in _ofa_names(supernet).items()}
 

@@ -50,7 +50,7 @@ class PathSampler(Protocol):
     distills: bool
 
     def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
-        """The architectures whose gradients are accumulated before one optimizer step.
+        """Draws the architectures whose gradients are accumulated before one optimizer step.
 
         They need not be canonical.
         """
@@ -63,7 +63,7 @@ class UniformPaths:
     serves all of them.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         num_paths: Paths per step. At least 1.
         sums_gradients: Whether gradients are summed (OFA) instead of averaged.
 
@@ -96,7 +96,7 @@ class BinnedPaths:
     are never chosen.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         cost_model: Counts the MACs.
         minimum: MACs where the first bin starts.
         maximum: MACs where the last bin ends.
@@ -187,7 +187,7 @@ class FairPaths:
     not at all.
 
     Args:
-        space: Where to draw from; all decisions that compete need the same number of options.
+        space: Space to draw from; all decisions that compete need the same number of options.
 
     Raises:
         ValueError: If they differ in their number of options.
@@ -237,9 +237,9 @@ class MultiPaths:
     so that trainings that were begun with these strata go on with them.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         cost_model: Counts the parameters.
-        num_paths: Strata, and paths per step. At least 2.
+        num_paths: Number of strata, and of paths per step. At least 2.
 
     Raises:
         ValueError: If ``num_paths`` is less than 2 or exceeds the space.
@@ -285,7 +285,7 @@ class SandwichPaths:
     2. The bins are relative to the range of the space; AttentiveNAS has bins of 25 MMACs.
 
     Args:
-        space: Where to draw from; ordered by size.
+        space: Space to draw from, which must be ordered by size.
         cost_model: Counts the MACs for ``pick``.
         num_paths: Paths per step with the two extremes. At least 3.
         pick: How random paths are chosen; None takes the first drawn.
@@ -318,7 +318,7 @@ class SandwichPaths:
         self._range = _macs(cost_model, np.array([arch.choices for arch in self.extremes]))
 
     def sample(self, rng: np.random.Generator, measure_loss: MeasureLoss) -> list[Architecture]:
-        """The largest, ``num_paths - 2`` random ones, the smallest."""
+        """Draws the paths: the largest, ``num_paths - 2`` random ones, the smallest."""
         smallest, largest = self.extremes
         between = [self._draw(rng, measure_loss) for _ in range(self.num_paths - 2)]
         return [largest, *between, smallest]
@@ -361,7 +361,7 @@ def create_path_sampler(
 
     Args:
         name: One of ``PATHS``.
-        space: Where to draw from.
+        space: Space to draw from.
         cost_model: Counts parameters and MACs, for the samplers that need them.
         num_paths: Paths per step; None takes the sampler's own: 1 for ``"uniform"`` and
             ``"macs-bins"``, one per option for ``"fair"``, otherwise 4.

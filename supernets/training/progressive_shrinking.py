@@ -78,7 +78,7 @@ class Phase:
     trained_expands: tuple[int, ...] | None
 
     def config(self, config: TrainConfig) -> TrainConfig:
-        """The recipe of this phase.
+        """Returns the recipe of this phase.
 
         Raises:
             ValueError: If a value is out of range; names the phase.
@@ -97,12 +97,12 @@ def phases_for(
     warmup_epochs: Sequence[int] = WARMUP_EPOCHS,
     lrs: Sequence[float] = LRS,
 ) -> list[Phase]:
-    """The phases of a space of elastic kernels, depths and expansions.
+    """Builds the phases of a space of elastic kernels, depths and expansions.
 
     Args:
         space: The whole space.
-        epochs: Of each of the six phases; phases of 0 epochs are left out, except the first.
-        warmup_epochs: Of each phase.
+        epochs: Epochs of each of the six phases; phases of 0 epochs are left out, except the first.
+        warmup_epochs: Warm-up epochs of each phase.
         lrs: Peak learning rate of each phase.
 
     Raises:
@@ -141,7 +141,7 @@ def phases_for(
 
 
 def phase_dir(output: Path, phases: Sequence[Phase], index: int) -> Path:
-    """The folder of a phase."""
+    """Returns the folder of a phase."""
     return output / f"phase-{index + 1}-{phases[index].name}"
 
 
@@ -165,13 +165,14 @@ def train_progressively(
     ``output/last.pt``.
 
     Args:
-        supernet: Moved to ``device``.
+        supernet: The supernet to train; moved to ``device``.
         loaders: Train split to learn from, val split for the probes.
-        phases: Those of ``phases_for``.
-        config: The recipe but for what the phases say.
+        phases: The phases that ``phases_for`` returned.
+        config: The recipe, except for what the phases set.
         output: An existing folder.
-        device: Where to train.
-        ranks: This process among those of ``torchrun``, whose process group has started.
+        device: Device to train on.
+        ranks: Which of the processes of ``torchrun`` this one is, whose process group has started;
+            None for a single process.
         resume: Whether to continue from the checkpoints in ``output``.
         checkpoint_minutes: Minutes between checkpoints within an epoch.
         run_settings: Plain values stored in every checkpoint.

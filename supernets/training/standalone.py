@@ -66,17 +66,18 @@ def train_standalone(
     the training: the averaged weights if the recipe averages, otherwise the last ones.
 
     Args:
-        network: Gives (N, num_classes) logits; moved to ``device``. A ``NASNetSubnet`` with
-            auxiliary head where the recipe has a weight for it.
+        network: Network that gives (N, num_classes) logits; moved to ``device``. A ``NASNetSubnet``
+            with auxiliary head where the recipe has a weight for it.
         loaders: Train split to learn from, val split to watch.
         config: The recipe.
         output: An existing folder.
-        device: Where to train.
-        ranks: This process among those of ``torchrun``, whose process group has started.
+        device: Device to train on.
+        ranks: Which of the processes of ``torchrun`` this one is, whose process group has started;
+            None for a single process.
         resume_from: Checkpoint read with ``read_network_checkpoint``.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
-        stop: What SIGTERM and Ctrl-C set; None for this training alone.
+        stop: Stop request that SIGTERM and Ctrl-C set; None for one of this training alone.
         run_settings: Plain values stored in every checkpoint, such as the data settings.
 
     Raises:
@@ -137,13 +138,14 @@ def training_loss(
     aux_weight: float = 0.0,
     amp: bool = False,
 ) -> Tensor:
-    """Mean cross entropy of a minibatch in nats, a scalar with its graph.
+    """Computes the mean cross entropy of a minibatch in nats, a scalar with its graph.
 
     Args:
-        network: In train mode; a ``NASNetSubnet`` with auxiliary head if that has a weight.
+        network: Network in train mode; a ``NASNetSubnet`` with auxiliary head if that has a weight.
         x: Images (N, C, H, W).
         y: Labels (N,), or soft labels (N, num_classes).
-        label_smoothing: From 0 to less than 1; 0 for labels that are smooth already.
+        label_smoothing: Label smoothing from 0 to less than 1; 0 for labels that are smooth
+            already.
         aux_weight: Factor on the cross entropy of the auxiliary head, which is added; 0 for none.
         amp: Whether to run in bfloat16 autocast.
     """

@@ -45,24 +45,24 @@ class RetrainConfig:
             ``epochs``; None for all of them.
         opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
         opt_eps: The optimizer's epsilon; None for its default.
-        opt_betas: Its betas; None for its default.
-        opt_alpha: Its alpha, the decay of RMSProp's averages; None for its default.
+        opt_betas: The optimizer's betas; None for its default.
+        opt_alpha: The optimizer's alpha, the decay of RMSProp's averages; None for its default.
         lr: Peak learning rate.
-        momentum: None for 0.9 with the optimizers that have it.
-        weight_decay: On every parameter, or without BatchNorm and biases.
-        decay_bn_bias: Whether it is on BatchNorm and biases too.
-        sched: One of ``train_config.SCHEDULES``, updated every step.
-        min_lr: Where the schedule ends.
+        momentum: Momentum; None for 0.9 with the optimizers that have it.
+        weight_decay: Weight decay of every parameter, or of all but BatchNorm and biases.
+        decay_bn_bias: Whether ``weight_decay`` includes BatchNorm and biases.
+        sched: One of ``supernet_config.SCHEDULES``, updated every step.
+        min_lr: Learning rate that the schedule ends at.
         warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
-        warmup_lr: Where the warm-up starts.
-        label_smoothing: From 0 to less than 1.
+        warmup_lr: Learning rate that the warm-up starts at.
+        label_smoothing: Label smoothing from 0 to less than 1.
         aux_weight: Weight of the loss of the network's auxiliary head; 0 for a network without.
         drop_path_ramp: Whether the rates of drop path grow with the steps from 0 to their own.
         mixup: Alpha of mixup; 0 for none.
         cutmix: Alpha of CutMix; 0 for none.
         mixup_prob: Probability that a minibatch is mixed.
         mixup_switch_prob: Probability that a mixed one gets CutMix, where both are on.
-        mixup_off_epoch: Epochs with mixing; None for all.
+        mixup_off_epoch: Number of epochs with mixing; None for all.
         clip_grad: Largest norm of the whole gradient, or None.
         clip_value: Largest absolute value in the gradient, or None.
         ema_decay: Decay per step of the average of the weights that is the result of the training;
@@ -72,7 +72,7 @@ class RetrainConfig:
             steps weigh ``ema_decay ** num_steps`` in the result.
         amp: Whether to compute in bfloat16 autocast.
         channels_last: Whether to keep weights and images in channels_last memory format.
-        seed: For everything random: the order and augmentation of images, mixing, dropout.
+        seed: Seed of everything random: the order and augmentation of images, mixing, dropout.
 
     Raises:
         ValueError: If a value is out of range, or has no effect because of the others.
@@ -150,7 +150,7 @@ class RetrainConfig:
         self._check_optimizer()
 
     def create_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer over all parameters of ``network``."""
+        """Builds the optimizer of all parameters of ``network``."""
         optimizer = create_optimizer_v2(
             network,
             opt=self.opt,
@@ -164,11 +164,11 @@ class RetrainConfig:
         return optimizer
 
     def create_scheduler(self, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Scheduler:
-        """The schedule, to be stepped with ``step_update`` before every step."""
+        """Builds the schedule, to be stepped with ``step_update`` before every step."""
         return create_scheduler(optimizer, self._train_config(), steps_per_epoch)
 
     def create_mixing(self, num_classes: int, ranks: ProcessInfo) -> SeededMixup | None:
-        """Mixup and CutMix for the minibatches of this rank; None if neither is on."""
+        """Builds the mixup and CutMix of this rank's minibatches; returns None if neither is on."""
         if self.mixup == 0 and self.cutmix == 0:
             return None
         return SeededMixup(

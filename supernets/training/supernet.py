@@ -78,22 +78,23 @@ def train_supernet(
     SIGTERM and Ctrl-C finish the step, write a checkpoint and return.
 
     Args:
-        supernet: Moved to ``device``.
+        supernet: The supernet to train; moved to ``device``.
         loaders: Train split to learn from, val split for the probes.
         paths: Draws the paths of each step.
         config: The recipe.
         output: An existing folder.
-        device: Where to train.
-        space: Where probes are drawn from; None for the whole space of the supernet.
+        device: Device to train on.
+        space: Space that probes are drawn from; None for the whole space of the supernet.
         teacher: Network whose logits are learned from beside the labels, in train mode as in OFA's
             code; not by paths that learn from another path. Moved to ``device``.
-        ranks: This process among those of ``torchrun``, whose process group has started.
+        ranks: Which of the processes of ``torchrun`` this one is, whose process group has started;
+            None for a single process.
         resume_from: Checkpoint read with ``read_checkpoint`` whose weights ``supernet`` already
             holds.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
         run_settings: Plain values stored in every checkpoint, such as the data settings.
-        stop: What SIGTERM and Ctrl-C set; None for this training alone.
+        stop: Stop request that SIGTERM and Ctrl-C set; None for one of this training alone.
 
     Raises:
         ValueError: If ``config`` drops blocks and the supernet has none to drop, or only one of

@@ -51,14 +51,14 @@ class TrainConfig:
         epochs: Passes over the train split; 0 only stores the weights.
         opt: Name of a timm optimizer of first order; ``"sgd"`` has Nesterov momentum.
         lr: Peak learning rate.
-        momentum: For the optimizers that have it.
-        weight_decay: On every parameter.
+        momentum: Momentum, of the optimizers that have it.
+        weight_decay: Weight decay of every parameter, or of all but BatchNorm and biases.
         decay_bn_bias: Whether ``weight_decay`` includes BatchNorm and biases.
         sched: One of ``SCHEDULES``, updated every step.
-        min_lr: Where the schedule ends.
+        min_lr: Learning rate that the schedule ends at.
         warmup_epochs: Epochs of linear warm-up from ``warmup_lr``.
-        warmup_lr: Where the warm-up starts.
-        label_smoothing: From 0 to less than 1.
+        warmup_lr: Learning rate that the warm-up starts at.
+        label_smoothing: Label smoothing from 0 to less than 1.
         mixup: Alpha of mixup; 0 for none.
         cutmix: Alpha of CutMix; 0 for none.
         dropout: Rate before the classifier; with paths that distill, of the first path only.
@@ -68,15 +68,16 @@ class TrainConfig:
         aux_weight: Weight of the loss of the auxiliary head, for supernets that have one.
         clip_grad: Largest norm of the whole gradient, or None.
         clip_value: Largest absolute value in the gradient, or None.
-        ema_decay: Keep an exponential moving average of the weights, and store it as the weights
-            of the supernet; None for none. Its decay starts at 0 and rises to this, as timm has it.
-        inactive_grads: ``"zero"`` lets weight decay and momentum move operations off the path,
-        ``"skip"`` does not.
+        ema_decay: Decay of an exponential moving average of the weights, which is stored as the
+            weights of the supernet; None for no average. It starts at 0 and rises to this value, as
+            timm has it.
+        inactive_grads: What is done to the gradients of operations off the path: ``"zero"`` lets
+            weight decay and momentum move their weights, ``"skip"`` does not.
         amp: Whether to compute in bfloat16 autocast.
         channels_last: Whether to keep weights and images in channels_last memory format.
         sync_bn: Whether BatchNorm takes its batch statistics over all processes.
         num_probes: Architectures whose validation accuracy is logged after every epoch. May be 0.
-        seed: For paths and probes.
+        seed: Seed of paths, probes, mixing and dropout.
 
     Raises:
         ValueError: If a value is out of range.
@@ -149,7 +150,7 @@ def _check_optimizer(name: str, momentum: float) -> None:
 
 
 def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of a recipe over all parameters of ``module``."""
+    """Builds the optimizer of a recipe for all parameters of ``module``."""
     optimizer = create_optimizer_v2(
         module,
         opt=config.opt,
@@ -165,7 +166,7 @@ def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Opti
 def create_scheduler(
     optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int
 ) -> Scheduler:
-    """The schedule of a recipe, to be stepped with ``step_update`` before every step."""
+    """Builds the schedule of a recipe, to be stepped with ``step_update`` before every step."""
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=config.sched,
