@@ -1,4 +1,4 @@
-"""What every estimator gives back, and the one error a search survives."""
+"""What every estimator returns, and the one error a search survives."""
 
 from __future__ import annotations
 

@@ -103,20 +103,20 @@ def create_estimator(
         val_batches: Minibatches of the val split. For "val_…" and "sovl".
         recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
         num_batches: B, the extra steps; None for 100.
-        lr: Their learning rate; None for 0.001.
-        race_for: tse: how many of the best must be known exactly; None for all.
-        window: tse_e: how many of the last minibatches are summed; None for 0.3 of B.
-        gamma: tse_ema: weight of a minibatch's loss against the next; None for 0.999.
-        loaders: from_scratch: what to learn from and to measure on.
-        recipe: from_scratch: of its trainings, autocast included.
-        output: from_scratch: an existing folder that keeps them.
-        score: from_scratch: what the search goes by.
-        table: CSV file, or the files of NATS-Bench.
-        arch_column: Column of architectures; None for ``"arch_str"``.
-        value_column: Column of values; of NATS-Bench the data set.
-        space: Parses the table's architectures.
-        trust_pickle: table: whether code that NATS-Bench's files hold may run; None for no.
-        device: Where to run; the table ignores it.
+        lr: Learning rate of the extra steps; None for 0.001.
+        race_for: Number of best candidates that "tse" must know exactly; None for all.
+        window: Number of last minibatches that "tse_e" sums; None for 0.3 of B.
+        gamma: Weight of a minibatch's loss against the next for "tse_ema"; None for 0.999.
+        loaders: The data that "from_scratch" learns from and measures on.
+        recipe: Recipe of the trainings of "from_scratch", autocast included.
+        output: Existing folder in which "from_scratch" keeps its trainings.
+        score: Score that a search with "from_scratch" goes by.
+        table: CSV file, record file of NAS-Bench-101 or files of NATS-Bench, for "table".
+        arch_column: Column of architectures in the table; None for ``"arch_str"``.
+        value_column: Column of values in the table; for NATS-Bench the data set.
+        space: Space that parses the architectures of the table.
+        trust_pickle: Whether code that NATS-Bench's files hold may run, for "table"; None for no.
+        device: Device to run on; the table ignores it.
         amp: Whether to compute in bfloat16 autocast; the table and "from_scratch" ignore it.
 
     Raises:
@@ -224,17 +224,17 @@ def create_multi_score(
     """Builds what measures several scores at once; parts that none looks at are left out.
 
     Args:
-        names: Of the scores that its records shall hold.
-        score: Which of them ``estimate`` gives back.
+        names: Names of the scores that its records shall hold.
+        score: The one of these scores that ``estimate`` returns.
         supernet: Trained supernet; only read.
         train_batches: Minibatches of the train split; the first is for the proxies as well.
         val_batches: Minibatches of the val split, iterable again and again. Those of "sovl" are
             taken from its images in their order, from the first again after the last, and have as
             many images as the train minibatches.
         recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
-        num_batches: B, the extra steps.
-        lr: Their learning rate.
-        device: Where to run.
+        num_batches: B, the number of extra steps.
+        lr: Learning rate of the extra steps.
+        device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:

@@ -39,14 +39,14 @@ class Interval:
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Spearman's rank correlation of (num_archs,) scores with the truth."""
+    """Computes Spearman's rank correlation of (num_archs,) scores with the truth."""
     values, true = _checked(scores, truth)
     ranks, true_ranks = rankdata(diverged_last(values)), rankdata(true)
     return float(_correlations(ranks, true_ranks, np.ones((1, len(true))))[0])
 
 
 def kendall_tau_b(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Kendall's rank correlation tau-b of (num_archs,) scores with the truth."""
+    """Computes Kendall's rank correlation tau-b of (num_archs,) scores with the truth."""
     values, true = _checked(scores, truth)
     ranks = rankdata(diverged_last(values))
     if np.ptp(ranks) == 0 or np.ptp(true) == 0:
@@ -55,43 +55,43 @@ def kendall_tau_b(scores: ArrayLike, truth: ArrayLike) -> float:
 
 
 def pearson(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Pearson's linear correlation of (num_archs,) scores with the truth; leaves nan scores out."""
+    """Computes Pearson's correlation of (num_archs,) scores with the truth, without nan scores."""
     values, true = _checked(scores, truth)
     is_scored = np.isfinite(values)
     return float(_correlations(values, true, is_scored[None].astype(np.float64))[0])
 
 
 def diverged_last(scores: Floats) -> Floats:
-    """Scores of any shape with those that diverged, nan, below all others."""
+    """Puts scores that diverged, nan, below all others; of any shape."""
     return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def best_first(scores: Floats) -> NDArray[np.int64]:
-    """Indices of (num_archs,) scores, the best first; ties by index, nan last."""
+    """Returns the indices of (num_archs,) scores, the best first; ties by index, nan last."""
     return np.argsort(-diverged_last(scores), kind="stable")
 
 
 def top_k(scores: ArrayLike, k: int) -> NDArray[np.int64]:
-    """Indices of the k best of (num_archs,) scores, best first; ties by index, nan last."""
+    """Returns indices of the k best (num_archs,) scores, best first; ties by index, nan last."""
     values, _ = _checked(scores, np.zeros(np.shape(scores)))
     _check_k(k, len(values))
     return best_first(values)[:k]
 
 
 def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
-    """Share of the k best of (num_archs,) truths that are among the k of best score."""
+    """Returns the share of the k best (num_archs,) truths that are among the k of best score."""
     values, true = _checked(scores, truth)
     return float(np.isin(top_k(values, k), top_k(true, k)).mean())
 
 
 def top_k_regret(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
-    """By how much the best truth exceeds that of the k of best score, in the truth's unit."""
+    """Returns how much the best truth exceeds the best of the k of best score, in its unit."""
     values, true = _checked(scores, truth)
     return float(true.max() - true[top_k(values, k)].max())
 
 
 def top_k_mean(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
-    """Mean truth of the k architectures of best score, in the truth's unit."""
+    """Returns the mean truth of the k architectures of best score, in the truth's unit."""
     values, true = _checked(scores, truth)
     return float(true[top_k(values, k)].mean())
 
@@ -102,7 +102,8 @@ class Summary:
 
     Args:
         per_supernet: The metric with each supernet.
-        mean: Its mean over supernets. The interval is over architectures, with these supernets.
+        mean: Mean of the metric over supernets. The interval is over architectures, with these
+            supernets.
         sd: Standard deviation over supernets, with num_supernets - 1 in the denominator; None of
             one supernet.
     """
@@ -116,8 +117,9 @@ class Comparison:
     """Estimators compared on the same architectures and resamples; ``compare`` makes one.
 
     Args:
-        points: By estimator, shape (num_metrics, num_supernets).
-        resampled: By estimator, shape (num_metrics, num_supernets, num_bootstrap).
+        points: Metrics by estimator, each of shape (num_metrics, num_supernets).
+        resampled: Metrics in the resamples by estimator, each of shape (num_metrics, num_supernets,
+            num_bootstrap).
         diverged: Indices of the architectures without a score: by estimator, for each supernet.
     """
 
@@ -133,7 +135,7 @@ class Comparison:
         self._resampled = resampled
 
     def summary(self, name: str, metric: str) -> Summary:
-        """A metric of an estimator.
+        """Summarises a metric of an estimator.
 
         Raises:
             ValueError: If either is unknown.
@@ -146,7 +148,7 @@ class Comparison:
         )
 
     def difference(self, a: str, b: str, metric: str) -> Interval:
-        """A metric of ``a`` less that of ``b``: means over supernets, paired by resample.
+        """Returns a metric of ``a`` less that of ``b``: means over supernets, paired by resample.
 
         Raises:
             ValueError: If a name is unknown.
@@ -154,7 +156,7 @@ class Comparison:
         return _interval(*self._differences(a, b, metric))
 
     def share_greater(self, a: str, b: str, metric: str) -> float:
-        """Share of the resamples where ``a``'s mean over supernets exceeds ``b``'s.
+        """Returns the share of the resamples where ``a``'s mean over supernets exceeds ``b``'s.
 
         Raises:
             ValueError: If a name is unknown.
@@ -191,11 +193,11 @@ def compare(
     that differences are paired. Needs memory for a few (num_archs, num_archs) arrays.
 
     Args:
-        scores: By estimator, each (num_supernets, num_archs).
-        truth: Shape (num_archs,).
-        k: Of the top k.
-        num_bootstrap: How many resamples.
-        seed: Of the resamples.
+        scores: Scores by estimator, each of shape (num_supernets, num_archs), higher is better.
+        truth: True values, shape (num_archs,), higher is better.
+        k: Number of architectures that count as the top.
+        num_bootstrap: Number of resamples.
+        seed: Seed of the resamples.
 
     Raises:
         ValueError: If there is no estimator, shapes differ, a score is infinite, a truth not
@@ -236,15 +238,15 @@ def rank_correlation_curve(
     num_bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[Interval, ...]:
-    """Spearman's correlation with the truth after some numbers of steps.
+    """Computes Spearman's correlation with the truth after some numbers of steps.
 
     Args:
         prefix_scores: Shape (num_archs, B), higher is better; column ``b - 1`` holds the scores
             after ``b`` steps.
-        truth: Shape (num_archs,).
+        truth: True values, shape (num_archs,).
         at: The numbers of steps, each from 1 to B.
-        num_bootstrap: How many resamples.
-        seed: Of the resamples, which are those of ``compare`` with this seed.
+        num_bootstrap: Number of resamples.
+        seed: Seed of the resamples, which are those of ``compare`` with this seed.
 
     Raises:
         ValueError: If shapes differ, a score is infinite, a truth not finite, or a number out of
@@ -274,8 +276,8 @@ class _Resamples:
     """Metrics of any scores in many resamples at once.
 
     Args:
-        truth: Shape (num_archs,).
-        k: Of the top k.
+        truth: True values, shape (num_archs,).
+        k: Number of architectures that count as the top.
         weights: How often each resample holds what, shape (num_bootstrap, num_archs).
     """
 

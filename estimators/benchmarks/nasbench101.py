@@ -83,7 +83,7 @@ def read_nasbench101(path: Path, space: SearchSpace, split: str) -> dict[Archite
 
 
 def is_nasbench101(path: Path) -> bool:
-    """Whether a table is not a CSV file but the benchmark's."""
+    """Returns whether a table is the benchmark's own file and not a CSV file."""
     return path.name.endswith(SUFFIX)
 
 

@@ -78,10 +78,10 @@ class NATSBench(Mapping[Architecture, float]):
         )
 
     def with_column(self, column: str, epochs: int) -> NATSBench:
-        """Another column of the same files, which are not opened again.
+        """Returns another column of the same files, which are not opened again.
 
         Args:
-            column: As of the class; without a split it means validation.
+            column: The column in the notation of the class; without a split it means validation.
             epochs: Length of the trainings, 12 or 200.
         """
         other = copy.copy(self)
@@ -108,19 +108,19 @@ class NATSBench(Mapping[Architecture, float]):
 
 
 def is_nats_bench(path: Path) -> bool:
-    """Whether a table is not a CSV file but files of the benchmark."""
+    """Returns whether a table is files of the benchmark and not a CSV file."""
     return path.is_dir() or path.name.endswith(SUFFIX)
 
 
 def dataset_and_split(column: str, split: Split) -> tuple[str, Split]:
-    """What a column of the benchmark means.
+    """Returns the data set and split that a column of the benchmark means.
 
     Trainings on all train images of CIFAR-10 have no validation accuracy; that of "cifar10" is
     therefore of "cifar10-valid", as in the benchmark itself.
 
     Args:
-        column: As of ``NATSBench``.
-        split: Of a column that does not say.
+        column: The column in the notation of ``NATSBench``.
+        split: The split that a column without one means.
 
     Raises:
         ValueError: If it is not of the benchmark.

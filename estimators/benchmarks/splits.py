@@ -9,7 +9,7 @@ Split = Literal["valid", "test"]
 
 
 def split_of_name(column: str) -> Split | None:
-    """The split that the name of a column speaks of; None where it does not say."""
+    """Returns the split that the name of a column speaks of; None where it does not say."""
     words = re.split(r"[^a-z]+", column.lower())
     if "test" in words:
         return "test"
@@ -17,7 +17,7 @@ def split_of_name(column: str) -> Split | None:
 
 
 def test_warning(column: str) -> str:
-    """What is said of a search by test accuracy."""
+    """Returns the warning on a search by test accuracy."""
     return (
         f"The search goes by test accuracy ({column}): what it finds was chosen by the images it "
         "is judged on, so its value is too high for a result. Where validation accuracies are "

@@ -70,10 +70,10 @@ class TabularEstimator:
         Args:
             path: The file or folder.
             space: Parses the architectures.
-            arch_column: Of a CSV file; None for ``"arch_str"``.
-            value_column: Of a CSV file; of NATS-Bench the data set, such as ``"cifar10"``, perhaps
-                with its split, ``"cifar100:test"``; of NAS-Bench-101 ``"validation"`` or
-                ``"test"``.
+            arch_column: Column of the architectures in a CSV file; None for ``"arch_str"``.
+            value_column: Column of the values in a CSV file; for NATS-Bench the data set, such as
+                ``"cifar10"``, perhaps with its split, ``"cifar100:test"``; for NAS-Bench-101
+                ``"validation"`` or ``"test"``.
             split: What a data set of NATS-Bench means that does not name a split.
             trust_pickle: Whether code that NATS-Bench's files hold may run.
 

@@ -77,7 +77,7 @@ class EstimatorOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> EstimatorOptions:
-        """Those among the values of a command line, by name; a command need not have all."""
+        """Picks the options among the values of a command line; a command need not have all."""
         return cls(**{field.name: given.get(field.name) for field in fields(cls)})
 
 
@@ -156,7 +156,7 @@ def check_options(names: Sequence[str], options: EstimatorOptions) -> None:
     """Makes sure that all options given are of one of the estimators, and in range.
 
     Args:
-        names: Of ``ESTIMATORS``.
+        names: Names of the estimators, each one of ``ESTIMATORS``.
         options: The options.
 
     Raises:
@@ -218,12 +218,12 @@ def _check_scratch(options: EstimatorOptions) -> None:
 
 
 def flag(option: str) -> str:
-    """The name of an option on the command line."""
+    """Returns the name of an option on the command line."""
     return "--" + option.replace("_", "-")
 
 
 def train_batch_size(name: str, options: EstimatorOptions) -> int:
-    """Images in each minibatch of train data that an estimator, by name, looks at."""
+    """Returns the images in each train minibatch that an estimator, by name, looks at."""
     if name == "from_scratch":
         return options.scratch_batch_size or SCRATCH_BATCH_SIZE
     return options.tse_batch_size or BATCH_SIZE

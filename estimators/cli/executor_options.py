@@ -51,8 +51,8 @@ class ExecutorOptions:
     """Makes executors as the options say.
 
     Args:
-        args: The options.
-        device: Where candidates are measured.
+        args: The parsed options.
+        device: Device that candidates are measured on.
 
     Raises:
         ValueError: If they do not go together, a value is out of range, Ray is missing, or there is
@@ -106,7 +106,7 @@ class ExecutorOptions:
 
 
 def is_elsewhere(args: argparse.Namespace) -> bool:
-    """Whether candidates are to be measured in other processes."""
+    """Returns whether candidates are to be measured in other processes."""
     return args.workers is not None or args.ray is not None
 
 

@@ -44,8 +44,9 @@ def supernet_estimator(
         name: One of ``ESTIMATORS`` but "from_scratch" and "table".
         options: The options.
         supernet: Trained supernet; only read.
-        loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
-        device: Where to run.
+        loaders: Loaders of the supernet's data, with train minibatches of ``tse_batch_size``
+            images, or ``BATCH_SIZE``.
+        device: Device to run on.
         amp: Whether to run in bfloat16 autocast.
 
     Returns:
@@ -79,10 +80,10 @@ def supernet_estimator(
 def chosen_scores(
     names: Sequence[str], measuring: EstimatorOptions, epoch_batches: Sequence[int]
 ) -> list[Score]:
-    """The scores that subnets are compared by, with the window of TSE-E in minibatches.
+    """Builds the scores that subnets are compared by, with the window of TSE-E in minibatches.
 
     Args:
-        names: Of ``SCORES``.
+        names: Names of the scores, each one of ``SCORES``.
         measuring: The options.
         epoch_batches: Minibatches of an epoch of each supernet.
 
@@ -102,7 +103,7 @@ def chosen_scores(
 
 
 def score_units(scores: Sequence[Score], epoch_batches: int) -> dict[str, Any]:
-    """What the scores of curves were computed with, and in which unit, as plain settings."""
+    """Returns plain settings of the scores of curves: what they are computed with, and its unit."""
     found: dict[str, Any] = {}
     for score in scores:
         if score.name == "tse_e":
@@ -170,13 +171,14 @@ def _combined_estimator(
 def measuring_inputs(
     names: Sequence[str], options: EstimatorOptions, supernet: Supernet, loaders: Loaders
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What estimators measure with.
+    """Draws the minibatches that estimators measure with, and describes them.
 
     Args:
-        names: Of ``ESTIMATORS`` but "from_scratch" and "table".
+        names: Names of the estimators, each one of ``ESTIMATORS`` but "from_scratch" and "table".
         options: The options.
         supernet: Trained supernet; only read.
-        loaders: Of its data, with minibatches of ``tse_batch_size``, or ``BATCH_SIZE``.
+        loaders: Loaders of the supernet's data, with train minibatches of ``tse_batch_size``
+            images, or ``BATCH_SIZE``.
 
     Returns:
         Arguments of ``create_estimator`` and ``create_multi_score``, those that one of the names

@@ -67,7 +67,7 @@ def write_table(path: Path, output: Path, *, trust_pickle: bool) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+    """Writes the table that the command line asks for and returns the exit status."""
     parser = argparse.ArgumentParser(prog=PROGRAM, allow_abbrev=False)
     add = parser.add_argument
     add("--table", type=Path, required=True, metavar="PATH", help="NATS-Bench's folder or file")

@@ -89,7 +89,7 @@ class _Subject:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-rank``; gives back the exit status."""
+    """Runs ``supernet-rank`` and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parse_args(build_parser(), arguments)
     command = shlex.join([PROGRAM, *arguments])

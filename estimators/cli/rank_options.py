@@ -21,7 +21,7 @@ PROGRAM = "supernet-rank"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-rank``."""
+    """Builds the parser of ``supernet-rank``."""
     parser = command_parser(
         PROGRAM,
         "Compare cheap scores of subnets with what the subnets are truly worth. "
@@ -147,7 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check_args(args: argparse.Namespace) -> EstimatorOptions:
-    """Makes sure that the options go together; gives back those of the estimators.
+    """Checks that the options go together and returns those of the estimators.
 
     Raises:
         ValueError: If they do not.

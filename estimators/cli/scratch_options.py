@@ -70,9 +70,9 @@ def own_scratch_folder(outputs: Outputs, folder: Path, *, option: str) -> None:
     """Makes the folder of trainings from scratch, which one run at a time uses.
 
     Args:
-        outputs: Of the command.
-        folder: May be missing.
-        option: What names the folder, for messages.
+        outputs: The outputs of the command.
+        folder: The folder of the trainings, which may be missing.
+        option: Option that names the folder, for messages.
 
     Raises:
         ValueError: If another run uses it, or it cannot be written.
@@ -96,10 +96,11 @@ def scratch_estimator(
     Args:
         options: The options; ``scratch_epochs`` is given.
         supernet: Says which networks to build; its weights are not used.
-        loaders: Of its data, with minibatches of ``train_batch_size``.
+        loaders: Loaders of the supernet's data, with train minibatches of ``train_batch_size``
+            images.
         output: The run's folder, where trainings are kept that have no folder of their own; in
             either case it exists, see ``own_scratch_folder``.
-        device: Where to train.
+        device: Device to train on.
         amp: Whether to train in bfloat16 autocast.
 
     Returns:

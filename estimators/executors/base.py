@@ -48,11 +48,11 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     def submit(self, number: int, arch: Architecture) -> None:
-        """Takes a candidate on, which ``next`` will give back."""
+        """Takes on a candidate, whose trial ``poll`` or ``next`` will return."""
 
     @abc.abstractmethod
     def poll(self, *, wait: bool) -> Trial | None:
-        """A candidate that is finished, was submitted and not given back before; None without one.
+        """Returns the trial of a finished candidate not returned before; None if there is none.
 
         Args:
             wait: Whether to wait until something happens, which need not be the end of a candidate.
@@ -79,7 +79,7 @@ class Executor(abc.ABC):
                 return trial
 
     def measure(self, candidates: Iterable[tuple[int, Architecture]]) -> Iterator[Trial]:
-        """Measures candidates, given as numbers and architectures; gives back what is finished."""
+        """Measures candidates, numbers with architectures; yields trials as they are finished."""
         num_left = 0
         for number, arch in candidates:
             self.submit(number, arch)
@@ -99,7 +99,7 @@ class Executor(abc.ABC):
         self.close()
 
     def _lose(self, number: int, arch: Architecture, reason: str) -> Trial | None:
-        """Counts the loss of a worker; the failed trial if that is one too many."""
+        """Counts the loss of a worker and returns the failed trial if that is one too many."""
         self.num_lost += 1
         losses = self._losses[number] = self._losses.get(number, 0) + 1
         if losses < MAX_LOSSES:
@@ -121,10 +121,11 @@ def check_timeout(trial_timeout: float | None) -> None:
 
 
 def seconds_to_wait(deadlines: Iterable[float], wait: bool) -> float | None:
-    """How long to wait for candidates, None for as long as they take.
+    """Returns how many seconds to wait for candidates, None for as long as they take.
 
     Args:
-        deadlines: Of each, by the monotonic clock; infinite for none.
+        deadlines: When each candidate is stopped, in seconds of the monotonic clock; infinite for
+            no limit.
         wait: Whether to wait at all.
     """
     if not wait:
@@ -134,23 +135,23 @@ def seconds_to_wait(deadlines: Iterable[float], wait: bool) -> float | None:
 
 
 def failed(number: int, arch: Architecture, error: str, seconds: float = 0.0) -> Trial:
-    """The trial of a candidate that could not be measured.
+    """Builds the trial of a candidate that could not be measured.
 
     Args:
-        number: Of the candidate.
-        arch: Of the candidate.
-        error: Why.
-        seconds: What was spent on it.
+        number: Number of the candidate.
+        arch: Architecture of the candidate.
+        error: Message that says why it could not be measured.
+        seconds: Seconds that were spent on it.
     """
     return Trial(number, arch, None, metrics={}, seconds=seconds, error=error)
 
 
 def timed_out(number: int, arch: Architecture, limit: float) -> Trial:
-    """The failed trial of a candidate that was stopped.
+    """Builds the failed trial of a candidate that was stopped.
 
     Args:
-        number: Of the candidate.
-        arch: Of the candidate.
-        limit: After so many seconds.
+        number: Number of the candidate.
+        arch: Architecture of the candidate.
+        limit: Seconds after which it was stopped.
     """
     return failed(number, arch, f"Stopped after {limit:g} s, the limit of a trial.", limit)

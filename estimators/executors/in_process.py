@@ -23,7 +23,7 @@ class InProcess(Executor):
 
     @property
     def capacity(self) -> int:
-        """One."""
+        """The number of candidates that can be measured at once: one."""
         return 1
 
     def submit(self, number: int, arch: Architecture) -> None:
@@ -31,7 +31,7 @@ class InProcess(Executor):
         self._waiting.append((number, arch))
 
     def poll(self, *, wait: bool) -> Trial | None:
-        """Measures the first candidate of the queue, if there is time to wait for it."""
+        """Measures the first candidate of the queue if ``wait`` is set, and otherwise none."""
         return self._measure(*self._waiting.popleft()) if wait else None
 
     def close(self) -> None:

@@ -39,9 +39,10 @@ class LocalProcesses(Executor):
 
     Args:
         measure: Measures a candidate.
-        num_workers: How many processes. At least 1.
-        threads: Of CPU operations in each.
-        gpus: Those that workers are spread over, in CUDA's terms; none for what ``measure`` says.
+        num_workers: Number of processes. At least 1.
+        threads: Number of threads for CPU operations in each worker.
+        gpus: GPUs that the workers are spread over, as ``CUDA_VISIBLE_DEVICES`` names them; if
+            there are none, all use the device of ``measure``.
         trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
 
     Raises:
@@ -86,7 +87,7 @@ class LocalProcesses(Executor):
         self._hand_out()
 
     def poll(self, *, wait: bool) -> Trial | None:
-        """The first candidate that is finished, lost too often, or stopped."""
+        """Returns the trial of the first candidate that is finished, lost too often, or stopped."""
         self._hand_out()
         busy = {each.future: each for each in self._workers if each.future is not None}
         assert busy or not wait, "nothing was submitted"

@@ -36,10 +36,10 @@ def measure_all(
 
     Args:
         archs: Distinct architectures.
-        store: New, or of an earlier part of the same measurement.
-        measure: Gives the trial of a number and an architecture.
-        description: For the progress bar.
-        make_executor: Where to measure.
+        store: A store that is new, or of an earlier part of the same measurement.
+        measure: Measures an architecture, given its number, and returns the trial.
+        description: Text of the progress bar.
+        make_executor: Builds the executor that measures.
 
     Returns:
         One trial for each architecture, in their order.
@@ -66,8 +66,8 @@ def train_all(
 
     Args:
         archs: Distinct architectures.
-        trainer: Of all of them.
-        make_executor: Where to train what is not finished.
+        trainer: Estimator that trains the architectures and keeps the results.
+        make_executor: Builds the executor that trains what is not finished.
 
     Returns:
         One trial for each architecture, in their order.

@@ -43,7 +43,7 @@ _known: dict[str, Measure] = {}
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Ray, connected to a cluster; what it prints meanwhile goes to stderr.
+    """Connects Ray to a cluster; what it prints meanwhile goes to stderr.
 
     A process that is connected already stays so.
 
@@ -108,7 +108,7 @@ class RayCluster(Executor):
 
     Args:
         measure: Measures a candidate.
-        address: Of the cluster, as of ``connected``.
+        address: Address of the cluster, as for ``connected``.
         threads: CPU cores that each candidate takes, and threads it computes with.
         gpus: GPUs, or the part of one, that each candidate takes.
         trial_timeout: Seconds after which a candidate is stopped and fails; None for no limit.
@@ -159,7 +159,7 @@ class RayCluster(Executor):
         self._running[stream] = _Running(number, arch)
 
     def poll(self, *, wait: bool) -> Trial | None:
-        """The first candidate that is finished, lost too often, or stopped."""
+        """Returns the trial of the first candidate that is finished, lost too often, or stopped."""
         assert self._running or not wait, "nothing was submitted"
         if not self._running:
             return None

@@ -22,10 +22,11 @@ def start(path: Path, threads: int, gpu: str | None) -> None:
     """Makes this process a worker of ``LocalProcesses``.
 
     Args:
-        path: File of the measurement, of ``write_measure``; its tensors are mapped, not copied,
-            where they stay on the CPU.
-        threads: Of CPU operations.
-        gpu: The only one it shall see, in CUDA's terms; None for those of this process.
+        path: File of the measurement that ``write_measure`` wrote; its tensors are mapped, not
+            copied, where they stay on the CPU.
+        threads: Number of threads for CPU operations.
+        gpu: The only GPU the worker sees, as ``CUDA_VISIBLE_DEVICES`` names it; None for all those
+            of this process.
     """
     global _measure
     threading.Thread(target=_end_with_parent, daemon=True).start()

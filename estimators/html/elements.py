@@ -25,10 +25,10 @@ class Section(NamedTuple):
     """A part of a page; left out where its body is empty.
 
     Args:
-        key: Its place in the page.
-        title: HTML.
-        body: HTML.
-        link: What leads to it from the top, as HTML; None for the title, nothing if empty.
+        key: Identifier of the section in the page, which links lead to.
+        title: Heading of the section, as HTML.
+        body: Content of the section, as HTML.
+        link: Text of the link to it from the top, as HTML; None for the title, no link if empty.
     """
 
     key: str
@@ -51,12 +51,12 @@ def write_page(
 
     Args:
         path: The file, replaced atomically.
-        title: Of its window; text, as ``heading``.
-        heading: What the page is about.
-        subtitle: A line under it, as HTML.
-        findings: The first one large, the others as a list; HTML.
-        sections: In their order.
-        script: Runs in the page; none by default.
+        title: Title of the browser's window, as plain text, like ``heading``.
+        heading: Heading of the page, as plain text.
+        subtitle: Line under the heading, as HTML.
+        findings: Findings as HTML; the first is shown large, the others as a list.
+        sections: The sections in the order they are shown in.
+        script: Script that runs in the page; none by default.
     """
     shown = [section for section in sections if section.body]
     links = " ".join(
@@ -89,10 +89,10 @@ class Difference:
     """How much better one thing is than another.
 
     Args:
-        value: Above 0 if the first is better.
-        low: Lower end of the 95 % interval.
-        high: Its upper end.
-        digits: Shown after the point.
+        value: The difference, above 0 if the first is better.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        digits: Number of digits shown after the point.
         is_judged: Whether there are enough values behind the interval for a verdict.
     """
 
@@ -120,7 +120,7 @@ class Difference:
 
 
 def number(value: float | None, digits: int = 3, *, sign: str = "") -> str:
-    """``0.812`` or a dash, with a true minus sign; ``2.4e+13`` where there are too many digits."""
+    """Formats a number as ``0.812``, None as a dash, and too many digits as ``2.4e+13``."""
     if value is None:
         return "–"
     is_long = abs(value) >= 1e9 or (digits >= 8 and 0 < abs(value) < 1e-6)
@@ -131,17 +131,17 @@ def number(value: float | None, digits: int = 3, *, sign: str = "") -> str:
 
 
 def short(value: float) -> str:
-    """Five digits that matter."""
+    """Formats a number with five significant digits."""
     return (f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}").replace("-", "−")
 
 
 def count(value: float) -> str:
-    """``73,306``, or ``7.78 M`` where that is long."""
+    """Formats a count as ``73,306``, or as ``7.78 M`` where that is long."""
     return f"{value / 1e6:,.2f} M" if value >= 1e5 else f"{value:,.0f}"
 
 
 def with_unit(value: float | None, unit: str) -> str:
-    """A truth such as ``93.12 %``."""
+    """Formats a truth with its unit, such as ``93.12 %``."""
     if value is None:
         return "–"
     digits = 2 if unit else 4
@@ -149,7 +149,7 @@ def with_unit(value: float | None, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in a unit that leaves it at most three digits before the point."""
+    """Formats a time in a unit that leaves it at most three digits before the point."""
     if seconds < 0.001:
         return "&lt; 1 ms"
     if seconds < 0.0995:
@@ -162,12 +162,12 @@ def duration(seconds: float) -> str:
 
 
 def marked(found: Difference) -> str:
-    """A verdict in words, coloured."""
+    """Formats a verdict in words, coloured."""
     return f'<b class="{found.verdict.split()[0]}">{found.verdict}</b>'
 
 
 def verdict(found: Difference | None) -> str:
-    """A difference and its verdict as a sign, or a dash."""
+    """Formats a difference with its verdict as a sign, None as a dash."""
     if found is None:
         return "–"
     signs = {"clear": "▲", "clearly worse": "▼", "within noise": "≈", "too few to tell": "?"}
@@ -176,12 +176,12 @@ def verdict(found: Difference | None) -> str:
 
 
 def code(text: str) -> str:
-    """Escaped, in the letters of programs."""
+    """Escapes a text and sets it in the letters of programs."""
     return f"<code>{escape(text)}</code>"
 
 
 def notation(text: str) -> str:
-    """An architecture, folded if it is long; it may break after its parts."""
+    """Formats an architecture, folded if it is long; it may break after its parts."""
     full = f"<code>{re.sub('(?<=[+|])', '<wbr>', escape(text))}</code>"
     if len(text) <= MAX_SHOWN:
         return full
@@ -190,23 +190,23 @@ def notation(text: str) -> str:
 
 
 def bullets(items: Iterable[str]) -> str:
-    """A list of HTML."""
+    """Builds a list of HTML items."""
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
 def definitions(terms: Mapping[str, str]) -> str:
-    """Terms and their sentences, both HTML."""
+    """Builds a list of terms and their sentences, both HTML."""
     return "<dl>" + "".join(f"<dt>{t}</dt><dd>{s}</dd>\n" for t, s in terms.items()) + "</dl>"
 
 
 def table(label: str, heads: Sequence[str], rows: Iterable[Row], *, kind: str = "") -> str:
-    """Rows in a box that scrolls on narrow screens.
+    """Builds a table in a box that scrolls on narrow screens.
 
     Args:
-        label: Names the box for those who cannot see it; text.
-        heads: Of columns; HTML.
-        rows: Their cells with tags.
-        kind: Class of the table.
+        label: Name of the box for those who cannot see it, as plain text.
+        heads: Headings of the columns, as HTML.
+        rows: The cells of each row, as HTML with their tags, and the row's CSS class.
+        kind: CSS class of the table.
     """
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     body = "\n".join(
@@ -221,7 +221,7 @@ def table(label: str, heads: Sequence[str], rows: Iterable[Row], *, kind: str = 
 
 
 def settings_table(settings: Mapping[str, str]) -> str:
-    """Names and values as they are."""
+    """Builds a table of names and values as they are."""
     rows = [
         ([f'<th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td>'], "")
         for name, value in settings.items()
@@ -230,7 +230,7 @@ def settings_table(settings: Mapping[str, str]) -> str:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as ``outer.inner``."""
+    """Flattens nested settings to names such as ``outer.inner``."""
     found: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
@@ -242,16 +242,17 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def figure(plot: str, caption: str) -> str:
-    """A plot, and what to see in it as HTML."""
+    """Builds a figure of a plot and a caption, both HTML."""
     return f"<figure>{plot}<figcaption>{caption}</figcaption></figure>\n"
 
 
 def legend(curves: Iterable[str], series: Mapping[str, int] | None = None) -> str:
-    """Names with the sign, colour and line of their series.
+    """Builds a legend: names with the sign, colour and line of their series.
 
     Args:
-        curves: The names.
-        series: Their numbers; None for those of their order.
+        curves: Names of the curves.
+        series: Number of each name's series, which colours go by; None to number them in their
+            order.
     """
     lines = ("", "╌", "┈")
     numbered = [(i if series is None else series[name], name) for i, name in enumerate(curves)]

@@ -83,16 +83,16 @@ def draw(
     left: int = 52,
     bottom: int = 44,
 ) -> str:
-    """One pair of axes, which ``paint`` fills.
+    """Draws one pair of axes, which ``paint`` fills, as SVG.
 
     Args:
-        paint: Is given the axes.
-        identifier: Of this plot in its page.
-        label: What it shows, for those who cannot see it.
-        width: In units that are about pixels.
-        height: As ``width``.
-        left: What the numbers and the label of the axis take.
-        bottom: As ``left``.
+        paint: Function that draws into the axes it is given.
+        identifier: Name of this plot, unique in its page.
+        label: Description of the plot for those who cannot see it.
+        width: Width of the plot in SVG units, about pixels.
+        height: Height of the plot in SVG units, about pixels.
+        left: Space left of the axes for numbers and the axis label, in the same units.
+        bottom: Space below the axes for numbers and the axis label, in the same units.
     """
 
     def build() -> Figure:
@@ -105,7 +105,7 @@ def draw(
 
 
 def draw_figure(build: Callable[[], Figure], identifier: str, label: str) -> str:
-    """A whole figure, which ``build`` makes in the style of the page; otherwise as ``draw``."""
+    """Draws a whole figure, which ``build`` makes in the style of the page, as ``draw`` does."""
     text = io.StringIO()
     with rc_context(_STYLE):
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -24,14 +24,14 @@ def sample_evaluation_set(
     num_archs: int | None,
     seed: int,
 ) -> list[Architecture]:
-    """The architectures to rank: of a file, or random ones without replacement.
+    """Returns the architectures to rank: of a file, or random ones without replacement.
 
     Args:
-        space: What they are of.
+        space: Space of the architectures.
         table: Values that must be known of all; random ones are drawn from it. None for any.
         path: Text file of architectures, one a line; None for random ones.
-        num_archs: How many random ones; None for 200, or as many as there are.
-        seed: Of the draw.
+        num_archs: Number of random architectures; None for 200, or as many as there are.
+        seed: Seed of the draw.
 
     Raises:
         ValueError: If the file cannot be read, the table lacks one, or there are too few.

@@ -73,15 +73,16 @@ def compare_scores(
     """Compares scores with the truth and with each other.
 
     Args:
-        scores: Distinct by name.
-        trials: By supernet, those of ``trial_of_scores`` for each architecture.
-        truth: Shape (num_archs,), finite, higher is better.
-        notations: Of the architectures.
-        top_k: How many are the top.
-        num_bootstrap: Resamples behind the intervals.
-        num_known: Architectures whose truth a combined score is fitted to.
+        scores: The scores, each name only once.
+        trials: The trials of each supernet that ``trial_of_scores`` returned, one for each
+            architecture.
+        truth: True values, shape (num_archs,), finite, higher is better.
+        notations: Notation of each architecture.
+        top_k: Number of architectures that count as the top.
+        num_bootstrap: Number of resamples behind the intervals.
+        num_known: Number of architectures whose truth a combined score is fitted to.
         stability: Rank correlation with the largest B at which a smaller one is enough.
-        seed: Of everything drawn.
+        seed: Seed of everything that is drawn.
 
     Returns:
         Plain values; nothing in them is nan.
@@ -126,12 +127,12 @@ def compare_scores(
 
 
 def not_measured(trials: Sequence[Sequence[Trial]]) -> dict[int, str]:
-    """Which architectures cannot be compared, by index, and why.
+    """Finds the architectures that cannot be compared, by index, and why.
 
     A network that diverges has been measured all the same; one that was given up has not.
 
     Args:
-        trials: For each supernet one trial for each architecture.
+        trials: The trials of each supernet, one for each architecture.
     """
     return {
         i: trial.error or "" for each in trials for i, trial in enumerate(each) if not trial.metrics
@@ -141,14 +142,14 @@ def not_measured(trials: Sequence[Sequence[Trial]]) -> dict[int, str]:
 def compare_epochs(
     trials: Sequence[Trial], costs: Floats, truth: Floats, *, num_known: int, seed: int
 ) -> dict[str, Any]:
-    """How early the end of trainings from scratch can be told.
+    """Measures how early the end of trainings from scratch can be told.
 
     Args:
-        trials: Of the trainings, with curves of "train_loss" and "val_top1" by epoch.
-        costs: Such as params and macs, (num_archs, num_costs).
-        truth: Shape (num_archs,).
-        num_known: Architectures that LcSVR is fitted to.
-        seed: Of everything drawn.
+        trials: Trials of the trainings, with curves of "train_loss" and "val_top1" by epoch.
+        costs: Costs of the architectures, such as params and macs, (num_archs, num_costs).
+        truth: True values, shape (num_archs,).
+        num_known: Number of architectures that LcSVR is fitted to.
+        seed: Seed of everything that is drawn.
     """
     train_losses, val_top1 = losses_of(trials, "train_loss"), losses_of(trials, "val_top1")
     num_epochs = train_losses.shape[1]

@@ -20,15 +20,15 @@ def noise_ceiling(
     repeats: Sequence[NDArray[np.float64]],
     seed: int,
 ) -> dict[str, Any] | None:
-    """How well a perfect score would rank, by the errors of the truth that are known.
+    """Estimates how well a perfect score would rank, by the errors of the truth that are known.
 
     Errors of the test set and of the seeds are independent, so that their ceilings multiply.
 
     Args:
-        truth: Shape (num_archs,), in percent where ``test_images`` is given.
-        test_images: Those it was measured on; None where that is not known.
+        truth: True values, shape (num_archs,), in percent where ``test_images`` is given.
+        test_images: Number of images that the truth was measured on; None where that is not known.
         repeats: Truths of single seeds, each (num_archs,); may be empty.
-        seed: Of what is drawn.
+        seed: Seed of what is drawn.
 
     Returns:
         None if no error is known.
@@ -57,14 +57,14 @@ def supernet_facts(
     chance: float,
     num_val_images: int,
 ) -> dict[str, Any]:
-    """How good a supernet is by itself.
+    """Says how good a supernet is by itself.
 
     Args:
-        trials: Of its subnets, measured with the weights they inherit.
-        history: Of its training, a row for each epoch, which may have the accuracy of probes with
-            BatchNorm statistics of their own.
+        trials: Trials of the supernet's subnets, measured with the weights they inherit.
+        history: Rows of the supernet's training, one for each epoch, which may have the accuracy of
+            probes with BatchNorm statistics of their own.
         chance: Accuracy (percent) of knowing nothing, see ``chance_top1``.
-        num_val_images: Those that validation accuracies are of.
+        num_val_images: Number of images behind each validation accuracy.
 
     Returns:
         Percentages: "val_top1" and "best_val_top1", the mean and the best of the subnets, and

@@ -51,8 +51,8 @@ class LcSVR:
     from (0, 1); the draw with the best mean R^2 of a 3-fold cross-validation is fitted to all.
 
     Args:
-        num_draws: Of hyper-parameters. At least 1.
-        seed: Of the draws and folds, in 0..2**32 - 1.
+        num_draws: Number of draws of hyper-parameters. At least 1.
+        seed: Seed of the draws and folds, in 0..2**32 - 1.
 
     Raises:
         ValueError: If ``num_draws`` is less than 1.
@@ -81,7 +81,7 @@ class LcSVR:
 
         Args:
             curves: Validation accuracies up to the budget, percent, (num_archs, num_epochs).
-            costs: Such as params and macs, (num_archs, num_costs).
+            costs: Costs of the architectures, such as params and macs, (num_archs, num_costs).
             final: Accuracies to predict, percent, (num_archs,).
 
         Raises:
@@ -101,7 +101,7 @@ class LcSVR:
     def predict(
         self, curves: NDArray[np.float64], costs: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Predicted accuracies (num_archs,), percent; NaN where a number is not finite.
+        """Predicts accuracies (num_archs,), percent; NaN where a number is not finite.
 
         Args:
             curves: (num_archs, num_epochs), of as many epochs as those fitted.
@@ -138,12 +138,12 @@ def early_correlations(
     truth: NDArray[np.float64],
     at_epochs: Sequence[int],
 ) -> dict[str, NDArray[np.float64]]:
-    """Spearman correlation with the truth of what the first epochs tell.
+    """Computes the Spearman correlation with the truth of what the first epochs tell.
 
     Args:
         train_losses: Mean training loss of each epoch, nats, (num_archs, num_epochs).
-        val_top1: After each epoch, percent, (num_archs, num_epochs).
-        truth: What to rank by, such as test top-1 at the end, (num_archs,).
+        val_top1: Validation top-1 after each epoch, percent, (num_archs, num_epochs).
+        truth: True values to rank by, such as test top-1 at the end, (num_archs,).
         at_epochs: Budgets T, from 1 to num_epochs; epochs 1 to T are looked at.
 
     Returns:
@@ -182,19 +182,20 @@ def lc_svr_correlations(
     num_draws: int = 1000,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Spearman correlation with the truth of what ``LcSVR`` predicts, (len(at_epochs),).
+    """Computes the Spearman correlation of ``LcSVR`` with the truth, (len(at_epochs),).
 
     Some architectures are drawn, the same for all budgets, and taken as trained to the end: LcSVR
     is fitted to their last validation accuracies. The correlation is over all others.
 
     Args:
-        val_top1: After each epoch, percent, (num_archs, num_epochs).
-        costs: Such as params and macs, (num_archs, num_costs).
-        truth: What to rank by, such as test top-1 at the end, (num_archs,).
+        val_top1: Validation top-1 after each epoch, percent, (num_archs, num_epochs).
+        costs: Costs of the architectures, such as params and macs, (num_archs, num_costs).
+        truth: True values to rank by, such as test top-1 at the end, (num_archs,).
         at_epochs: Budgets T, from 1 to num_epochs; below 3 the correlation is NaN.
-        num_train_archs: How many are drawn, of those whose numbers are all finite. At least 6.
-        num_draws: Of hyper-parameters.
-        seed: Of everything drawn, in 0..2**32 - 1.
+        num_train_archs: Number of architectures that are drawn, of those whose numbers are all
+            finite. At least 6.
+        num_draws: Number of draws of hyper-parameters.
+        seed: Seed of everything that is drawn, in 0..2**32 - 1.
 
     Raises:
         ValueError: If shapes do not fit, a budget is out of range, or there are too few
@@ -239,7 +240,7 @@ def _check_budgets(
 
 
 def nearly_zero(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a cross entropy is below 0.1 nats, as of images known by heart; any shape."""
+    """Returns whether a cross entropy is below 0.1 nats, as of images known by heart; any shape."""
     return losses < 0.1
 
 
@@ -266,7 +267,7 @@ def val_loss_rising(patience: int = 5) -> IsOverfit:
 
 
 def effective_budget(losses: NDArray[np.float64], is_overfit: IsOverfit = nearly_zero) -> int:
-    """The number of epochs up to which training losses tell architectures apart (Algorithm 1).
+    """Returns the number of epochs up to which training losses rank (Algorithm 1).
 
     It is 0.9 of the epochs after which the first architecture overfits, or of all if none does,
     rounded down but at least 1. Beyond it, validation accuracy is the better guide.
@@ -284,11 +285,12 @@ def effective_budget(losses: NDArray[np.float64], is_overfit: IsOverfit = nearly
 
 
 def first_overfit(losses: NDArray[np.float64], is_overfit: IsOverfit = nearly_zero) -> int | None:
-    """The epoch, from 1, after which the first architecture overfits; None if none does.
+    """Returns the epoch, from 1, after which the first architecture overfits, or None.
 
     Args:
-        losses: As of ``effective_budget``.
-        is_overfit: As of ``effective_budget``.
+        losses: Losses of each epoch, (num_archs, num_epochs), as for ``effective_budget``.
+        is_overfit: Tells from the losses where an architecture overfits, as for
+            ``effective_budget``.
 
     Raises:
         ValueError: If there are no losses.

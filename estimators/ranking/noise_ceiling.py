@@ -27,7 +27,7 @@ NUM_DRAWS = 200
 def ceiling_of_test_set(
     truth: ArrayLike, num_images: int, *, num_draws: int = NUM_DRAWS, seed: int = 0
 ) -> float:
-    """The Spearman correlation of a perfect score with accuracies on a finite test set.
+    """Estimates the Spearman correlation of a perfect score with a finite test set's accuracies.
 
     Every truth gets an error of binomial size for ``num_images`` once more. The linear correlation
     c of the truth with that says how large the error is against the spread of the truth: of a share
@@ -37,9 +37,9 @@ def ceiling_of_test_set(
 
     Args:
         truth: Accuracies in percent, shape (num_archs,).
-        num_images: Of the test set.
-        num_draws: How often errors are drawn.
-        seed: Of the errors.
+        num_images: Number of images in the test set.
+        num_draws: Number of times that errors are drawn.
+        seed: Seed of the errors.
 
     Raises:
         ValueError: If a number is out of range.
@@ -65,7 +65,7 @@ def ceiling_of_test_set(
 
 
 def ceiling_of_seeds(repeats: ArrayLike) -> float:
-    """The Spearman correlation of a perfect score with the mean over several trainings.
+    """Estimates the Spearman correlation of a perfect score with the mean of several trainings.
 
     The mean correlation of two trainings is the reliability of one; that of the mean of k of them
     is ``k r / (1 + (k - 1) r)`` (Spearman-Brown), and the ceiling is its root.

@@ -62,7 +62,7 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
     The same ranking gives the same bytes.
 
     Args:
-        result: As in ``ranking.json``.
+        result: The ranking as ``ranking.json`` holds it.
         path: The file, replaced atomically.
     """
     sections = (
@@ -98,7 +98,7 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
     deviation over supernets.
 
     Args:
-        result: As in ``ranking.json``.
+        result: The ranking as ``ranking.json`` holds it.
         path: The file, replaced atomically.
     """
     ends = ("low", "high", "sd")
@@ -129,7 +129,7 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader of the terminal wants to know, as plain values."""
+    """Returns what a reader of the terminal wants to know, as plain values."""
     return {
         "space": result["space"],
         "num_archs": result["num_archs"],

@@ -16,7 +16,7 @@ _AS_GOOD_AS_1 = 0.995
 
 
 def supernets_sentence(result: Mapping[str, Any]) -> str:
-    """How good the supernets are by themselves, against chance."""
+    """Says how good the supernets are by themselves, against chance."""
     known = [each for each in result["supernets"] if "chance" in each]
     if not known:
         return ""
@@ -50,10 +50,10 @@ def supernets_sentence(result: Mapping[str, Any]) -> str:
 
 
 def truth_sentence(result: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
-    """What the truth is, and how well it can be ranked at all.
+    """Says what the truth is, and how well it can be ranked at all.
 
     Args:
-        result: As in ``ranking.json``.
+        result: The ranking as ``ranking.json`` holds it.
         best: Spearman of the best score, with its interval; None where that says nothing.
     """
     truth, ceiling = result["truth"], result.get("noise_ceiling")
@@ -92,7 +92,7 @@ def truth_sentence(result: Mapping[str, Any], best: Mapping[str, Any] | None) ->
 
 
 def supernet_facts_text(supernet: Mapping[str, Any]) -> str:
-    """Path, digest and accuracy of one supernet, for the table of settings."""
+    """Gives path, digest and accuracy of one supernet, for the table of settings."""
     text = f"{supernet['path']} (digest {supernet['digest']})"
     if supernet.get("epochs") is not None:
         text += f", {plural(round(supernet['epochs']), 'epoch')}"
@@ -102,7 +102,7 @@ def supernet_facts_text(supernet: Mapping[str, Any]) -> str:
 
 
 def truth_facts_text(result: Mapping[str, Any]) -> str:
-    """Source, spread and noise of the truth, for the table of settings."""
+    """Gives source, spread and noise of the truth, for the table of settings."""
     truth, unit = result["truth"], result["truth"]["unit"]
     text = (
         f"{truth['source']}: mean {with_unit(truth['mean'], unit)}, standard deviation "

@@ -15,7 +15,7 @@ from supernets.runtime.wording import plural
 
 
 def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> str:
-    """Correlation against B, with bands.
+    """Plots correlation against B, with bands.
 
     Args:
         curves: "num_steps", "spearman", "low" and "high" of each score.
@@ -38,11 +38,11 @@ def plot_costs(
     curves: Mapping[str, Mapping[str, Any]],
     baselines: Sequence[str],
 ) -> str:
-    """Correlation against seconds: lines of scores of curves, and a point for every other.
+    """Plots correlation against seconds: lines of scores of curves, a point for every other.
 
     Args:
-        estimators: Labelled by their place in this list, from 1.
-        curves: As for ``plot_budgets``, and "seconds".
+        estimators: The estimators, which are labelled by their place in this list, from 1.
+        curves: Curves by score as for ``plot_budgets``, each with "seconds" too.
         baselines: Names of estimators to draw as squares.
     """
 
@@ -78,7 +78,7 @@ MIN_SECONDS = 0.001
 def plot_early(
     epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], effective: int | None
 ) -> str:
-    """Correlation of what trainings from scratch show early, against the epoch.
+    """Plots the correlation of what trainings from scratch show early, against the epoch.
 
     Args:
         epochs: Along the axis.
@@ -106,16 +106,16 @@ def plot_scatter(
     lowest: float,
     identifier: str,
 ) -> str:
-    """A small panel: truth of every architecture against its place by a score, the best on top.
+    """Plots a panel: truth of every architecture against its place by a score, the best on top.
 
     Args:
-        name: Of the score.
-        truth: (num_archs,).
-        places: (num_archs,), from 1.
+        name: Name of the score.
+        truth: True values, (num_archs,).
+        places: Place of each architecture by the score, from 1, (num_archs,).
         is_top: Which to draw as diamonds, the best by truth; (num_archs,).
         is_diverged: Which to draw as crosses, in the last place; (num_archs,).
         lowest: Truths below are drawn at this value, as open triangles.
-        identifier: Of this panel in its page.
+        identifier: Name of this panel, unique in its page.
     """
     count = len(truth)
     is_below = truth < lowest

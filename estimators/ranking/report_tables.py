@@ -31,7 +31,7 @@ REFERENCES = ("val_acc", "macs")
 
 
 def scores_table(result: Mapping[str, Any]) -> str:
-    """All metrics of every estimator, with a picture of its Spearman."""
+    """Builds the table of all metrics of every estimator, with a picture of its Spearman."""
     estimators, k = result["estimators"], result["top_k"]
     in_unit = ("top_k_regret", "top_k_mean") if result["truth"]["unit"] == "%" else ()
     spearmans = {e["name"]: e["metrics"]["spearman"] for e in estimators}
@@ -68,7 +68,7 @@ def scores_table(result: Mapping[str, Any]) -> str:
 
 
 def differences_table(result: Mapping[str, Any]) -> str:
-    """Every estimator against the best and against what users know."""
+    """Builds the table of every estimator against the best and against what users know."""
     names = [estimator["name"] for estimator in result["estimators"]]
     references = list(dict.fromkeys([names[0], *(name for name in REFERENCES if name in names)]))
     rows = [
@@ -91,7 +91,7 @@ def differences_table(result: Mapping[str, Any]) -> str:
 
 
 def top_tables(result: Mapping[str, Any]) -> str:
-    """The best architectures by truth and where scores place them; and the best by a score."""
+    """Builds tables of the best by truth, where scores place them, and of the best by a score."""
     archs, k, unit = result["archs"], result["top_k"], result["truth"]["unit"]
     truth, num_supernets = truth_of(result), len(result["supernets"])
     names = [estimator["name"] for estimator in result["estimators"]]
@@ -133,7 +133,7 @@ def top_tables(result: Mapping[str, Any]) -> str:
 
 
 def combined_table(result: Mapping[str, Any]) -> str:
-    """The combined score beside its parts; empty if there is none."""
+    """Builds the table of the combined score beside its parts; empty if there is none."""
     found = result["combined"]
     if found is None:
         return ""
@@ -155,17 +155,17 @@ def combined_table(result: Mapping[str, Any]) -> str:
 
 
 def truth_of(result: Mapping[str, Any]) -> NDArray[np.float64]:
-    """(num_archs,)"""
+    """Returns the true values, nan where they are not known, (num_archs,)."""
     return np.array([arch["truth"] for arch in result["archs"]], dtype=float)  # None is nan
 
 
 def scores_of(result: Mapping[str, Any], name: str, supernet: int = 0) -> NDArray[np.float64]:
-    """Scores of one estimator on one supernet, nan where it diverged, (num_archs,)."""
+    """Returns the scores of one estimator on one supernet, nan where it diverged, (num_archs,)."""
     return np.array([arch["scores"][name][supernet] for arch in result["archs"]], dtype=float)
 
 
 def places_of(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place of each in ``best_first``, from 1."""
+    """Returns the place of each score in ``best_first``, from 1."""
     places = np.empty(len(scores), dtype=np.int64)
     places[best_first(scores)] = np.arange(1, len(scores) + 1)
     return places

@@ -29,7 +29,7 @@ METRICS = {
 def difference(
     result: Mapping[str, Any], first: str, second: str, metric: str = "spearman"
 ) -> Difference | None:
-    """A metric of ``first`` minus that of ``second``, whichever way round the pair is stored.
+    """Finds a metric of ``first`` minus that of ``second``, whichever way the pair is stored.
 
     Returns:
         None if they were not compared; without a verdict where there are too few architectures.
@@ -46,7 +46,7 @@ def difference(
 
 
 def headline(result: Mapping[str, Any]) -> list[str]:
-    """The findings in order of importance, one sentence or two each, as HTML."""
+    """Writes the findings in order of importance, one sentence or two each, as HTML."""
     ranked = _ranked(result)
     if not ranked:
         return ["No estimator could rank these architectures."]
@@ -79,7 +79,7 @@ def headline(result: Mapping[str, Any]) -> list[str]:
 
 
 def clear_winner(result: Mapping[str, Any]) -> str | None:
-    """The score that ranks best, if its lead over the next and over all that is free is clear."""
+    """Returns the best score if its lead over the next and over all that is free is clear."""
     ranked = _ranked(result)
     if len(ranked) < 2 or not _is_ordered(result, ranked[0]):
         return None
@@ -102,7 +102,7 @@ def _is_ordered(result: Mapping[str, Any], estimator: Mapping[str, Any]) -> bool
 
 
 def the_best(k: int, of: str = "") -> str:
-    """``the 3 best``, ``the true best``."""
+    """Writes words such as ``the 3 best`` and ``the true best``."""
     return " ".join(["the", *([of] if of else []), *([str(k)] if k > 1 else []), "best"])
 
 
@@ -323,7 +323,7 @@ def _budget(result: Mapping[str, Any]) -> list[str]:
 
 
 def settled_num_steps(result: Mapping[str, Any]) -> int | None:
-    """The B from which on the order by tse hardly changes, if it was reached early.
+    """Returns the B from which on the order by tse hardly changes, if it was reached early.
 
     Sums of more than half of the losses are much the same in any case.
 

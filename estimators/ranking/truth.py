@@ -28,11 +28,11 @@ class Truth:
     """What architectures are worth, from a table or from trainings to come.
 
     Args:
-        source: The table, or the recipe of the trainings.
-        unit: Of the values; empty where it is not known.
+        source: Name of the table, or the recipe of the trainings.
+        unit: Unit of the values; empty where it is not known.
         table: Values by architecture; None for trainings.
-        trainer: Of the trainings; None for a table.
-        test_images: Images behind each value; None where that is not known.
+        trainer: Estimator that does the trainings; None for a table.
+        test_images: Number of images behind each value; None where that is not known.
         repeats: Values of single seeds by architecture, one mapping a seed; may be empty.
     """
 
@@ -78,7 +78,7 @@ def truth_of_table(args: argparse.Namespace, space: SearchSpace) -> Truth:
 def truth_of_trainings(
     args: argparse.Namespace, supernet: Supernet, loaders: Loaders, device: torch.device
 ) -> Truth:
-    """The trainings from scratch, which go on from what their folder holds; it exists."""
+    """Sets up trainings from scratch, which go on from what their folder holds; it exists."""
     folder = args.truth_dir or args.output / "truth"
     lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
     recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
@@ -91,7 +91,7 @@ def truth_of_trainings(
 
 
 def known_test_size(table: Path, column: str) -> int | None:
-    """Images behind the accuracies of a well-known column, None for others.
+    """Returns the images behind the accuracies of a well-known column, None for others.
 
     Known are NAS-Bench-101's two splits, and columns whose name says CIFAR-10 and test.
     """
@@ -101,10 +101,10 @@ def known_test_size(table: Path, column: str) -> int | None:
 
 
 def checked_truth(truth: Truth, archs: Sequence[Architecture], *, is_asked_for: bool) -> Truth:
-    """A truth of a table whose test set counts only where its values are accuracies in percent.
+    """Keeps the test set of a table only where the values are accuracies in percent.
 
     Args:
-        truth: Of ``truth_of_table``.
+        truth: The truth that ``truth_of_table`` returned.
         archs: The architectures to rank, all of which the table has.
         is_asked_for: Whether the size of the test set was given, not known by name.
 

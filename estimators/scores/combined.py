@@ -40,9 +40,10 @@ class CombinedScore:
     is worst in that column.
 
     Args:
-        features: By name, each (num_archs,) or of several columns (num_archs, num_columns), higher
-            is better. A feature of many columns weighs as much as one of a single column. The sum
-            of its columns is its own score: that of a curve of negated losses is the negated TSE.
+        features: Cheap scores by name, each (num_archs,) or of several columns (num_archs,
+            num_columns), higher is better. A feature of many columns weighs as much as one of a
+            single column. The sum of its columns is its own score: that of a curve of negated
+            losses is the negated TSE.
 
     Raises:
         ValueError: If there is no feature, they are not of the same architectures, or one is
@@ -72,7 +73,7 @@ class CombinedScore:
         )  # (num_archs, num_columns of all features)
 
     def rank_average(self) -> Floats:
-        """Mean rank over the features, from 1 for the worst, shape (num_archs,).
+        """Computes the mean rank over the features, from 1 for the worst, shape (num_archs,).
 
         Needs no truth, but a feature that ranks badly spoils it.
         """
@@ -122,10 +123,10 @@ class HeldOut:
     """How well scores rank architectures whose truth the fit did not see.
 
     Args:
-        num_known: Architectures whose truth was known in each split.
-        num_unknown: The others, which alone are ranked.
-        spearman: Of every split, shape (num_splits,): under ``"fitted"``, ``"rank_average"`` and
-            the name of each feature.
+        num_known: Number of architectures whose truth was known in each split.
+        num_unknown: Number of the others, which alone are ranked.
+        spearman: Rank correlation in every split, shape (num_splits,): under ``"fitted"``,
+            ``"rank_average"`` and the name of each feature.
     """
 
     num_known: int
@@ -133,15 +134,15 @@ class HeldOut:
     spearman: Mapping[str, Floats]
 
     def mean(self, name: str) -> float:
-        """Over splits."""
+        """Returns the mean correlation over splits."""
         return float(self.spearman[name].mean())
 
     def sd(self, name: str) -> float:
-        """Standard deviation over splits, which share architectures: not an error of the mean."""
+        """Returns the deviation over splits, which share architectures: no error of the mean."""
         return float(self.spearman[name].std(ddof=1))
 
     def difference(self, a: str, b: str) -> Interval:
-        """Mean over splits of ``a``'s correlation less ``b``'s; 95 % of the splits lie between."""
+        """Returns the mean of ``a``'s less ``b``'s correlation; 95 % of the splits lie between."""
         differences = self.spearman[a] - self.spearman[b]
         low, high = np.percentile(differences, PERCENTILES)
         return Interval(float(differences.mean()), float(low), float(high))
@@ -157,11 +158,11 @@ def held_out(
     """Measures a combined score on architectures it was not fitted to, beside its parts.
 
     Args:
-        features: As of ``CombinedScore``.
-        truth: Of all architectures, shape (num_archs,), higher is better.
-        num_known: How many truths each fit is given, drawn at random.
-        num_splits: How often.
-        seed: Of the draws.
+        features: Cheap scores by name, as for ``CombinedScore``.
+        truth: True values of all architectures, shape (num_archs,), higher is better.
+        num_known: Number of truths that each fit is given, drawn at random.
+        num_splits: Number of random splits.
+        seed: Seed of the draws.
 
     Raises:
         ValueError: If a feature has a reserved name, shapes differ, a truth is not finite, or a

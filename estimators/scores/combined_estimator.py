@@ -52,13 +52,14 @@ class Reference:
     """Architectures whose truth is known, with the cheap scores of one supernet.
 
     Args:
-        digest: Of the supernet's weights.
-        settings: What the scores were measured with, plain values.
+        digest: Digest of the supernet's weights.
+        settings: Settings that the scores were measured with, as plain values.
         scores: The scores that were measured.
-        features: Of ``combined_features``, each of num_archs rows.
-        truth: Shape (num_archs,), higher is better.
-        revisions: Of the scores whose numbers have changed, see ``estimators.scores.revisions``;
-            those of files from before are the first.
+        features: Features that ``combined_features`` returned, each of num_archs rows.
+        truth: True values, shape (num_archs,), higher is better.
+        revisions: Revisions of the scores whose numbers have changed, see
+            ``estimators.scores.revisions``; scores of files from before that are of the first
+            revision.
     """
 
     digest: str
@@ -90,7 +91,7 @@ class Reference:
         }
 
     def as_measured_now(self, space: str, path: Path) -> Reference:
-        """The same with the scores under the names they have now, which a warning says.
+        """Returns a copy with scores under the names they have now, and warns of changes.
 
         Costs of before were the benchmark's, which count edges of a cell that no path reaches. They
         go on as ``benchmark_macs`` and ``benchmark_params``, so that they are compared with their
@@ -219,7 +220,7 @@ class CombinedEstimator:
 
     Args:
         multi_score: Measures the scores of the reference, with the same settings and weights.
-        reference: Of a ranking.
+        reference: The reference that a ranking wrote.
 
     Raises:
         ValueError: If the reference has too few architectures.

@@ -28,8 +28,8 @@ class ExtraSteps:
         num_batches: B, the number of steps. At least 1.
         lr: Constant learning rate of SGD.
         momentum: Nesterov momentum; 0 for none.
-        weight_decay: On every parameter.
-        device: Where to train.
+        weight_decay: Weight decay of every parameter.
+        device: Device to train on.
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:
@@ -107,7 +107,7 @@ class ExtraSteps:
 
 
 def failure(losses: NDArray[np.float64]) -> str | None:
-    """What is wrong with the losses of a training, if one of them is not finite."""
+    """Says which loss of a training is not finite; None if all are."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if not len(bad):
         return None

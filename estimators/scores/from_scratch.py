@@ -61,7 +61,7 @@ class FromScratchEstimator:
 
     Args:
         supernet: Says which networks to build; its weights are not used.
-        loaders: What to learn from and to measure on.
+        loaders: The data to learn from and to measure on.
         config: The recipe; its ``stop_after`` is the budget where that is less than the schedule.
             Parts that are for training alone, an auxiliary head or drop path, do not exist here.
         output: An existing folder. No two processes may train in it at once.
@@ -69,7 +69,7 @@ class FromScratchEstimator:
             split is then not read. Those of TSE are of the mean training loss of each epoch, as in
             the paper, so that window and gamma count epochs; the window is 1 unless given. None for
             the truth that rankings are compared with, the accuracy on test.
-        device: Where to train; that of ``loaders``.
+        device: Device to train on, that of ``loaders``.
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
 
@@ -165,7 +165,7 @@ class FromScratchEstimator:
         return Estimate(score, metrics, record["seconds"], curves)
 
     def is_finished(self, arch: Architecture) -> bool:
-        """Whether the training of ``arch`` has its result in the folder."""
+        """Returns whether the training of ``arch`` has its result in the folder."""
         return self._folder_of(arch).with_suffix(".json").exists()
 
     def _folder_of(self, arch: Architecture) -> Path:

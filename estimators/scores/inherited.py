@@ -27,7 +27,7 @@ class ValAccuracyEstimator:
         val_batches: Yields ``(x, y)``; must be of the val split and iterable again and again.
         recalibrate_batches: Minibatches ``(x, y)`` of the train split; kept on ``device``. None
             leaves BatchNorm as it is.
-        device: Where to run.
+        device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:

@@ -42,7 +42,7 @@ _REF_MU = 0.9
 
 
 def tse(losses: ArrayLike, num_steps: int) -> NDArray[np.float64]:
-    """Sum of the first ``num_steps`` losses (..., B), in nats, shape (...,).
+    """Sums the first ``num_steps`` losses (..., B), in nats, shape (...,).
 
     Raises:
         ValueError: If ``num_steps`` is not from 1 to B.
@@ -51,9 +51,9 @@ def tse(losses: ArrayLike, num_steps: int) -> NDArray[np.float64]:
 
 
 def tse_e(losses: ArrayLike, num_steps: int, window: int) -> NDArray[np.float64]:
-    """Sum of the last ``window`` of the first ``num_steps`` losses (..., B), in nats, shape (...,).
+    """Sums the last ``window`` of the first ``num_steps`` losses (..., B), in nats, (...,).
 
-    Of fewer steps than ``window`` it is the sum of all.
+    Where there are fewer steps than ``window``, all are summed.
 
     Raises:
         ValueError: If ``num_steps`` is not from 1 to B, or ``window`` less than 1.
@@ -64,7 +64,7 @@ def tse_e(losses: ArrayLike, num_steps: int, window: int) -> NDArray[np.float64]
 def tse_ema(
     losses: ArrayLike, num_steps: int, gamma: float | None = None, variant: EMAVariant = "paper"
 ) -> NDArray[np.float64]:
-    """Sum of the first losses (..., B) that forgets old ones, in nats, shape (...,).
+    """Sums the first losses (..., B), forgetting old ones, in nats, shape (...,).
 
     Args:
         losses: Losses of shape (..., B).
@@ -82,7 +82,7 @@ def tse_ema(
 
 
 def tlmini(losses: ArrayLike, num_steps: int) -> NDArray[np.float64]:
-    """The last of the first ``num_steps`` losses (..., B), in nats, shape (...,).
+    """Returns the last of the first ``num_steps`` losses (..., B), in nats, shape (...,).
 
     Raises:
         ValueError: If ``num_steps`` is not from 1 to B.
@@ -98,14 +98,14 @@ def prefix_scores(
     gamma: float | None = None,
     variant: EMAVariant | None = None,
 ) -> NDArray[np.float64]:
-    """The score of every number of steps from 1 to B at once.
+    """Computes the score of every number of steps from 1 to B at once.
 
     Args:
         losses: Losses of shape (..., B).
-        kind: The function of that name.
-        window: Of ``tse_e``, which needs it, in steps of the curve.
-        gamma: Of ``tse_ema``, per step of the curve.
-        variant: Of ``tse_ema``.
+        kind: Name of the function whose score is computed.
+        window: Number of last steps that ``tse_e`` sums, which needs it.
+        gamma: Decay of ``tse_ema`` per step of the curve.
+        variant: Variant of ``tse_ema``.
 
     Returns:
         Shape (..., B); index ``[..., b - 1]`` holds the score after ``b`` steps.
@@ -136,7 +136,7 @@ def prefix_scores(
 
 
 def choose_num_batches(losses: ArrayLike, threshold: float = 0.98) -> int:
-    """The fewest steps after which the order by TSE hardly changes any more.
+    """Finds the fewest steps after which the order by TSE hardly changes any more.
 
     Needs no truth: it compares with the order after all B steps that were measured, so it tells
     when going on up to that B is a waste, not whether more than B would rank better.

@@ -11,11 +11,11 @@ from torch import Tensor
 def rebatched(
     batches: Iterable[tuple[Tensor, Tensor]], batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches ``(x, y)`` of ``batch_size`` images, the last one of what is left.
+    """Yields minibatches ``(x, y)`` of ``batch_size`` images, the last one of what is left.
 
     Args:
         batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,), with any N.
-        batch_size: At least 1.
+        batch_size: Number of images per minibatch. At least 1.
 
     Raises:
         ValueError: If ``batch_size`` is less than 1.

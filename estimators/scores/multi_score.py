@@ -64,7 +64,7 @@ class MultiScoreEstimator:
 
     Args:
         supernet: Trained supernet; only read.
-        score: Which of the scores ``estimate`` gives back.
+        score: The score that ``estimate`` returns.
         training: The extra steps; None for none.
         sovl_batches: Minibatches ``(x, y)`` of the val split, one for each of these steps, on the
             device; None to leave their losses out.
@@ -72,7 +72,7 @@ class MultiScoreEstimator:
         val_after: Whether it measures after them as well.
         proxies: Names of the zero-cost proxies to measure on fresh weights.
         proxy_batch: A minibatch ``(x, y)`` of the train split for them, on the device.
-        proxy_seed: Of these fresh weights, which also depend on the architecture.
+        proxy_seed: Seed of these fresh weights, which also depend on the architecture.
         cost_model: Gives params and macs of every subnet.
 
     Raises:
@@ -121,7 +121,7 @@ class MultiScoreEstimator:
         self.device, self.amp = torch.device(device), amp
 
     def estimate(self, arch: Architecture) -> Estimate:
-        """Measures ``arch`` and gives back one of its scores, with all metrics and curves.
+        """Measures ``arch`` and returns one of its scores, with all metrics and curves.
 
         Raises:
             EstimateError: If what the score looks at is not finite.
@@ -139,7 +139,7 @@ class MultiScoreEstimator:
         )
 
     def measure(self, arch: Architecture) -> Record:
-        """One pass over the subnet of ``arch``."""
+        """Measures everything for ``arch`` in one pass over its subnet."""
         seconds: dict[str, float] = {}
         metrics = self.cost_model.metrics(arch)
         if self.name not in BENCHMARK_SCORES:

@@ -50,7 +50,7 @@ class Score:
         num_steps: B, the steps that scores of curves look at; None for all that were recorded.
         window: E of tse_e, the last steps of the curve that it sums; None for
             ``estimators.scores.windows.default_window`` of minibatches.
-        gamma: Of tse_ema, the weight of a loss against that of the next step of the curve.
+        gamma: Decay of tse_ema: the weight of a loss against that of the next step of the curve.
 
     Raises:
         ValueError: If the name is unknown or a number is out of range.
@@ -72,7 +72,7 @@ class Score:
             raise ValueError(f"gamma must be above 0 and at most 1, got {self.gamma}.")
 
     def of(self, metrics: Mapping[str, float], curves: Mapping[str, tuple[float, ...]]) -> float:
-        """The score of a record, higher is better; nan if what it looks at is not finite.
+        """Computes the score of a record, higher is better; nan if it looks at what is not finite.
 
         Args:
             metrics: Scalars by name, in their natural sign.

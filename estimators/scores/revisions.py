@@ -13,11 +13,11 @@ REVISIONS: Mapping[str, Mapping[str, int]] = {
 
 
 def revisions(space: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """What a header records of the scores it was measured with: nothing where none ever changed.
+    """Returns what a header records of its scores' revisions: nothing where none ever changed.
 
     Args:
         space: Name of the space.
-        names: Of scores and costs, and of anything else.
+        names: Names of scores and costs, and of anything else.
 
     Returns:
         ``{"revisions": …}`` by name, or an empty mapping, so that a store of before is refused only

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def scores_of(score: Score, trials: Sequence[Sequence[Trial]]) -> Floats:
-    """Scores (num_supernets, num_archs), nan for what diverged."""
+    """Computes scores (num_supernets, num_archs), nan for what diverged."""
     return np.array([[score.of(trial.metrics, trial.curves) for trial in each] for each in trials])
 
 
@@ -25,9 +25,9 @@ def check_measured(path: Path, trials: Iterable[Trial], names: Iterable[str]) ->
     """Makes sure that stored measurements have what scores are computed from.
 
     Args:
-        path: Of the store, for the message.
-        trials: What is in it; those without any metric were given up.
-        names: Of the scores.
+        path: The store's file, named in error messages.
+        trials: The trials in the store; those without any metric were given up.
+        names: Names of the scores.
 
     Raises:
         ValueError: If a trial lacks something.
@@ -54,18 +54,18 @@ def check_measured(path: Path, trials: Iterable[Trial], names: Iterable[str]) ->
 
 
 def losses_of(trials: Sequence[Trial], name: str) -> Floats:
-    """A curve of all trials, (num_archs, num_steps); without it (num_archs, 0)."""
+    """Collects a curve of all trials, (num_archs, num_steps); without it (num_archs, 0)."""
     return np.array([trial.curves.get(name, ()) for trial in trials])
 
 
 def combined_features(scores: Sequence[Score], trials: Sequence[Trial]) -> dict[str, Floats]:
-    """What a combined score is made of: the scores of one supernet, whole curves for their sums.
+    """Collects a combined score's features of one supernet, with whole curves for their sums.
 
     The other scores of a curve of training losses are left out where the curve itself is in.
 
     Args:
-        scores: Distinct by name.
-        trials: Of ``trial_of_scores``.
+        scores: The scores, each name only once.
+        trials: Trials that ``trial_of_scores`` returned, one for each architecture.
 
     Returns:
         By name, shape (num_archs,) or (num_archs, num_steps), higher is better.

@@ -48,9 +48,9 @@ class TSEEstimator:
         num_batches: B, the number of extra minibatches. At least 1.
         lr: Constant learning rate of the SGD steps.
         momentum: Nesterov momentum; 0 for none.
-        weight_decay: On every parameter.
-        race_for: How many of the best must be known exactly; None for all.
-        device: Where to train.
+        weight_decay: Weight decay of every parameter.
+        race_for: Number of best candidates that must be known exactly; None for all.
+        device: Device to train on.
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:

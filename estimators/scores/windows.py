@@ -28,7 +28,7 @@ _EXPECTED = "a number of minibatches such as 30, or of epochs such as 0.3epochs"
 
 
 def window_argument(text: str) -> int | str:
-    """The value of ``--tse-window``: a whole number, or a number and its unit as one word.
+    """Parses ``--tse-window``: a whole number, or a number and its unit as one word.
 
     Raises:
         argparse.ArgumentTypeError: If it is neither.
@@ -41,7 +41,7 @@ def window_argument(text: str) -> int | str:
 
 
 def default_window(num_batches: int, epoch_batches: int | None = None) -> int:
-    """The window of TSE-E, in minibatches, unless one is asked for.
+    """Returns the window of TSE-E, in minibatches, unless one is asked for.
 
     Args:
         num_batches: B, the minibatches that are recorded.
@@ -56,12 +56,12 @@ def default_window(num_batches: int, epoch_batches: int | None = None) -> int:
 def window_in_batches(
     window: int | str | None, num_batches: int, epoch_batches: int | None = None
 ) -> int:
-    """The window of TSE-E in minibatches.
+    """Returns the window of TSE-E in minibatches.
 
     Args:
-        window: As of ``window_argument``, where a plain number is of minibatches; None for
-            ``default_window``.
-        num_batches: B, the minibatches that are recorded.
+        window: Window in the form that ``window_argument`` returns, where a plain number counts
+            minibatches; None for ``default_window``.
+        num_batches: B, the number of minibatches that are recorded.
         epoch_batches: Minibatches of an epoch; None where it is not known.
 
     Raises:
@@ -94,12 +94,12 @@ def window_in_batches(
 
 
 def window_in_epochs(window: int | str | None, num_epochs: int) -> int:
-    """The window of TSE-E in epochs, for losses that are means of whole epochs.
+    """Returns the window of TSE-E in epochs, for losses that are means of whole epochs.
 
     Args:
-        window: As of ``window_argument``, where a plain number is of epochs; None for 1, the
-            paper's.
-        num_epochs: How many are recorded.
+        window: Window in the form that ``window_argument`` returns, where a plain number counts
+            epochs; None for 1, the paper's.
+        num_epochs: Number of epochs that are recorded.
 
     Raises:
         ValueError: If it is no such window, no whole number of epochs, or longer than all.

@@ -62,7 +62,7 @@ ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.har
 
 
 def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Sum over layers of the norm of the loss's gradient: ``sum_l ||dL/dW_l||``.
+    """Sums the norms of the loss's gradient over layers: ``sum_l ||dL/dW_l||``.
 
     Raises:
         ValueError: If there is no image, or one alone that BatchNorm cannot take statistics of.
@@ -71,7 +71,7 @@ def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """How much of the loss hangs on every weight, to first order: ``sum |W * dL/dW|``.
+    """Measures how much of the loss hangs on the weights, to first order: ``sum |W * dL/dW|``.
 
     The minibatch is as for ``grad_norm``.
     """
@@ -79,7 +79,7 @@ def snip(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """How removing weights changes the flow of gradients: ``-sum W * (H g)``.
+    """Measures how removing weights changes the flow of gradients: ``-sum W * (H g)``.
 
     H is the Hessian of the loss in the weights and ``g = dL/dW``. The minibatch is as
     for ``grad_norm``.
@@ -88,23 +88,23 @@ def grasp(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def fisher(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Fisher information of the channels of all layers' outputs, times the weights of each.
+    """Sums the Fisher information of all output channels, each times its number of weights.
 
-    Of channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. The minibatch is as for
+    For channel c of output a it is ``mean_n (sum_hw a * dL/da)^2 / 2``. The minibatch is as for
     ``grad_norm``.
     """
     return _fisher(_LossGradients(network, x, y, of_outputs=True))
 
 
 def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool = True) -> float:
-    """Log of how much flows through all weights when all are positive: ``log sum |W * dR/dW|``.
+    """Measures the log of the flow through all weights made positive: ``log sum |W * dR/dW|``.
 
     R is the sum of the logits of one image of ones, in float64, of the network without BatchNorm
     and with the absolute values of all parameters. Nothing but the shape of ``x`` is used. Devices
     without float64 leave it to the CPU, as float32 ends at a logarithm of 88.
 
     Args:
-        network: Only read.
+        network: The network; it is only read.
         x: (N, C, H, W) images.
         y: (N,) labels.
         keep_reduction_bn: Whether the reduction blocks of NAS-Bench-201 keep their BatchNorm, as in
@@ -125,7 +125,7 @@ def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool
 
 
 def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """How differently the logits depend on each image: ``-sum_i (log(v_i + k) + 1 / (v_i + k))``.
+    """Measures how the images' gradients differ: ``-sum_i (log(v_i + k) + 1 / (v_i + k))``.
 
     v are the eigenvalues of the correlation matrix of the images' gradients of the sum of all
     logits, and k is ``EIGENVALUE_OFFSET``. The labels are not used. Equal images count once.
@@ -148,7 +148,7 @@ def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    """How differently the images switch the activations on: ``log |det K|``.
+    """Measures how differently the images switch the activations on: ``log |det K|``.
 
     ``K_ij`` counts the inputs of ReLU and hard swish that are positive for both images i and j or
     for neither. The labels are not used. Equal images count once; NaN if others have equal codes.
@@ -169,7 +169,7 @@ def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def distinct_images(x: Tensor) -> Tensor:
-    """The images (N, ...) that differ from all before them, in their order; ``x`` if all do.
+    """Returns the images (N, ...) that differ from all before them, in order; ``x`` if all do.
 
     Two images differ where a value of theirs does by more than ``SAME_IMAGE`` of the whole range of
     the minibatch: scans of one page and frames of a still scene switch as equal ones do.
@@ -292,10 +292,10 @@ class _LossGradients:
     """Gradients of the loss in the weights of all layers.
 
     Args:
-        network: Only read.
+        network: The network; it is only read.
         x: (N, C, H, W) images.
         y: (N,) labels.
-        of_outputs: Whether also in the layers' outputs.
+        of_outputs: Whether the gradients in the layers' outputs are taken too.
         twice: Whether the gradients can be differentiated.
     """
 

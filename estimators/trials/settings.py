@@ -10,11 +10,11 @@ from supernets.runtime.digests import by_content
 
 
 def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """What differs, as ``name was this and is now that; …``; empty if nothing does.
+    """Lists what differs, as ``name was this and is now that; …``; empty if nothing does.
 
     Args:
-        stored: As recorded, by name.
-        given: Those of now.
+        stored: Settings by name as they were recorded.
+        given: Settings by name as they are now.
     """
     return "; ".join(
         f"{name} was {stored.get(name, 'not set')} and is now {given.get(name, 'not set')}"
@@ -24,7 +24,7 @@ def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
 
 
 def with_units(header: Mapping[str, str]) -> dict[str, str]:
-    """A header, values as JSON, that says in what unit its estimator's window or gamma is.
+    """Adds the unit of the estimator's window or gamma to a header whose values are JSON.
 
     Headers of before left the units out, and what was not asked for: a window of one minibatch.
     """
@@ -48,7 +48,7 @@ def with_units(header: Mapping[str, str]) -> dict[str, str]:
 def by_content_of_texts(
     stored: Mapping[str, str], given: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """As ``by_content``, of headers whose values are JSON."""
+    """Does what ``by_content`` does, for headers whose values are JSON."""
     old, new = (
         {key: json.loads(value) for key, value in header.items()} for header in (stored, given)
     )

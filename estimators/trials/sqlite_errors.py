@@ -17,7 +17,7 @@ def named_file(path: Path) -> Iterator[None]:
         path: The database, which the error names.
 
     Raises:
-        OSError: In place of an ``OperationalError``.
+        OSError: If there is an ``OperationalError``, in its place.
     """
     try:
         yield

@@ -89,10 +89,10 @@ class Trial:
 
 
 def place(trial: Trial, tie_breaker: str | None = None) -> tuple[float, float]:
-    """What orders trials that have a score, the least first; the order of equals is theirs.
+    """Returns what orders trials that have a score, the least first; equals keep their order.
 
     Args:
-        trial: Its score is not None.
+        trial: The trial; its score is not None.
         tie_breaker: Metric of which the lower comes first among equal scores; None for none.
     """
     assert trial.score is not None
@@ -169,12 +169,12 @@ class TrialStore:
         return tuple(self._finished)
 
     def trials_from(self, number: int) -> tuple[Trial, ...]:
-        """The told trials from a number on, ordered by number; nothing may be pending."""
+        """Returns the told trials from a number on, ordered by number; nothing may be pending."""
         assert not self._pending, "numbers may be missing"
         return tuple(self._told[i] for i in range(number, len(self._told)))
 
     def finished_from(self, position: int) -> tuple[Trial, ...]:
-        """The told trials from a position in ``finished`` on."""
+        """Returns the told trials from a position in ``finished`` on."""
         return tuple(self._finished[position:])
 
     @property
@@ -246,7 +246,7 @@ class TrialStore:
             self.best_score = trial.score
 
     def best(self, k: int = 1, tie_breaker: str | None = None) -> list[Trial]:
-        """The ``k`` highest scores, best first, the earlier of equals first; fewer if fewer exist.
+        """Returns the ``k`` trials of highest score, best first, the earlier of equals first.
 
         Args:
             k: How many.

@@ -16,25 +16,25 @@ TIE_BREAKERS: Mapping[str, str] = {"val_acc": "val_loss", "val_acc_after": "val_
 
 
 def score_name(estimator: Mapping[str, Any]) -> str:
-    """The score that an estimator goes by.
+    """Returns the name of the score that an estimator goes by.
 
     Args:
-        estimator: Its settings, as in the header of a search.
+        estimator: Settings of the estimator, as in the header of a search.
     """
     name: str = estimator["name"]
     return str(estimator.get("score", name)) if name == "from_scratch" else name
 
 
 def tie_breaker(estimator: Mapping[str, Any]) -> str | None:
-    """The metric that tells trials of equal score apart; None if their score has none.
+    """Returns the metric that tells trials of equal score apart; None if there is none.
 
     Args:
-        estimator: Its settings, as in the header of a search.
+        estimator: Settings of the estimator, as in the header of a search.
     """
     return TIE_BREAKERS.get(score_name(estimator))
 
 
 def num_tied(trials: Iterable[Trial]) -> int:
-    """How many trials have the best score; 1 if it is alone."""
+    """Counts the trials that have the best score; 1 if it is alone."""
     scores = [trial.score for trial in trials if trial.score is not None]
     return scores.count(max(scores)) if scores else 0

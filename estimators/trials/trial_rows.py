@@ -30,7 +30,7 @@ def read_row(path: Path, number: int, row: Sequence[Any]) -> Row:
 
     Args:
         path: The store, for messages.
-        number: Of the trial: how many rows came before.
+        number: Number of the trial, which is how many rows came before.
         row: Number, choices, whether it was told, score, metrics, seconds, error and curves, as
             SQLite has them.
 
