@@ -37,10 +37,10 @@ class CheapScores:
     Proxies are kept in a SQLite file, so that nothing is measured twice, whatever stops a search.
 
     Args:
-        names: Names of the scores, each one of ``CHEAP_SCORES``.
+        names: Of ``CHEAP_SCORES``.
         space: Notation of the architectures in the file.
-        count: Function that counts the costs.
-        path: SQLite file that keeps the proxies; its folder must exist once the first are measured.
+        count: Gives the costs.
+        path: Where proxies are kept; its folder must exist once the first are measured.
 
     Raises:
         ValueError: If a name is unknown or given twice.

@@ -16,7 +16,7 @@ _NUM_SAMPLES = 100_000
 def constraints_within(
     bounds: Mapping[Metric, tuple[float | None, float | None]],
 ) -> list[Constraint]:
-    """Builds the constraints of those metrics that have a bound.
+    """The constraints of those metrics that have a bound.
 
     Args:
         bounds: Smallest and largest value per metric, latency in milliseconds; None for no bound.
@@ -43,10 +43,10 @@ def explained_exhaustion(
 
     Args:
         cost_model: Measures the architectures of the space that is searched.
-        constraints: Constraints of the search.
+        constraints: What the search was constrained by.
 
     Raises:
-        SpaceExhaustedError: If there is such an error, with the longer message.
+        SpaceExhaustedError: With the longer message.
     """
     try:
         yield

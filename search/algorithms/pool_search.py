@@ -33,13 +33,13 @@ class PoolSearch(StartupSearch):
     """Random trials first, then the best of a ranking.
 
     Args:
-        space: Space that is searched.
+        space: What is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first ranking.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
+        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
+            or all rank one ``"fixed"`` random pool, which all trials then come from.
+        pool_size: How many architectures a pool holds.
 
     Raises:
         ValueError: If a number is less than 1, ``pool`` is unknown, or a fixed pool is asked for

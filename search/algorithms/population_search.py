@@ -24,7 +24,7 @@ class PopulationSearch(StartupSearch):
     While fewer than two trials have succeeded, sampling stays random.
 
     Args:
-        space: Space that is searched.
+        space: What is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first proposal.
@@ -61,18 +61,18 @@ class PopulationSearch(StartupSearch):
         """Up to ``num_archs`` distinct, unseen, feasible architectures, a row of choices each.
 
         Args:
-            successful: Successful trials in the order they were told; at least two.
-            num_archs: Number of architectures that are wanted.
+            successful: At least two trials, as told.
+            num_archs: How many are wanted.
             rng: The random numbers of this ask.
         """
 
 
 def best_first(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
-    """Sorts the successful trials by score, equals as they come in; the first of them or all.
+    """The successful trials by score, equals in the order they come in; the first of them or all.
 
     Args:
         trials: Failed ones are left out.
-        num_trials: Number of best trials to return; None for all.
+        num_trials: How many of the best; None for all.
     """
     scored = [(-trial.score, trial) for trial in trials if trial.score is not None]
     num_best = len(scored) if num_trials is None else num_trials

@@ -54,7 +54,7 @@ REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of ``supernet-search``."""
+    """The options of ``supernet-search``."""
     parser = command_parser(
         PROGRAM,
         "Search a trained supernet, or a table, for architectures. "
@@ -328,10 +328,10 @@ def _defaults(option: str) -> str:
 
 
 def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptions:
-    """Checks that the options go together and returns those of the estimator.
+    """Makes sure that the options go together; gives back those of the estimator.
 
     Args:
-        args: The parsed options.
+        args: All options.
         given: Names of those that were given.
 
     Raises:
@@ -405,10 +405,10 @@ def check_search_options(
     """Makes sure that nothing was given that has no effect on this search.
 
     Args:
-        args: The parsed options.
+        args: All options.
         given: Names of those that were given.
-        algorithm: The algorithm before it has been told anything.
-        settings: The ``algorithm_settings`` of the algorithm.
+        algorithm: Fresh.
+        settings: Its ``algorithm_settings``.
 
     Raises:
         ValueError: If something was.
@@ -441,11 +441,10 @@ def _check_without_networks(args: argparse.Namespace) -> None:
 
 
 def given_options(argv: Sequence[str] | None) -> list[str]:
-    """Lists the options that are given, at the values of their defaults or not.
+    """Names of the options that are given, at the values of their defaults or not.
 
     Args:
-        argv: Arguments without the program's name, which ``parse_args`` has accepted; None for
-            those of this process.
+        argv: As for ``parse_args``, which has accepted them.
     """
     parser, not_given = build_parser(), object()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args([])), not_given))
@@ -458,7 +457,7 @@ def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
     """Makes sure that nothing is asked for but a report over searches of earlier.
 
     Args:
-        args: The parsed options.
+        args: All options.
         given: Names of those that were given.
 
     Raises:
@@ -474,7 +473,7 @@ def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def constraints_of(args: argparse.Namespace) -> list[Constraint]:
-    """Builds the constraints on costs that the options ask for."""
+    """The windows of costs that were asked for."""
     return constraints_within(
         {
             metric: (getattr(args, f"min_{metric}"), getattr(args, f"max_{metric}"))

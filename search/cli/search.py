@@ -85,7 +85,7 @@ _logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``supernet-search`` and returns the exit status."""
+    """Entry point of ``supernet-search``; gives back the exit status."""
     if is_asked_for(argv):
         return search_by_gradients(argv)
     args = parse_args(build_parser(), argv)

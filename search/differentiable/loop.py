@@ -78,15 +78,14 @@ class DifferentiableSearch:
 
     Args:
         make_network: Builds the network of a stage.
-        loaders: Loaders of the data. Weights learn from the train split, alphas from the val split,
-            unless they follow training losses.
-        config: Settings of the search.
-        recipe: Recipe that the weights are trained with; its epochs are those of all stages.
+        loaders: Weights learn from the train split, alphas from the val split, unless they follow
+            training losses.
+        config: Of the search.
+        recipe: Of the weights; its epochs are those of all stages.
         output: An existing folder.
-        device: Device to search on.
-        ranks: Which of the processes of ``torchrun`` this one is, whose process group has started
-            by ``run``; None for a single process.
-        true_values: True values of architectures, in percent, for the record alone.
+        device: Where to search.
+        ranks: This process among those of ``torchrun``, whose process group has started by ``run``.
+        true_values: What architectures are worth, in percent, for the record alone.
         run_settings: Plain values stored in every checkpoint.
 
     Raises:
@@ -299,14 +298,14 @@ class DifferentiableSearch:
         return loop
 
     def mean_weights(self) -> NDArray[np.float64]:
-        """Returns the mean weights by the alphas as they are: (num_cells, num_edges, num_ops)."""
+        """Of operations, by the alphas as they are: (num_cells, num_edges, num_ops)."""
         alphas = self.alphas.values.detach().cpu().double()
         weights = self.relaxation.mean_weights(alphas, torch.from_numpy(self.network.alive))
         found: NDArray[np.float64] = weights.numpy()
         return found
 
     def derived(self) -> Derived:
-        """Returns the architecture that the alphas stand for."""
+        """What the alphas stand for."""
         return derive(
             self.network,
             self.mean_weights(),

@@ -45,7 +45,7 @@ class GraphSpace(Protocol):
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Returns the graphs of choices (num_archs, num_decisions).
+        """Graphs of choices (num_archs, num_decisions).
 
         Returns:
             Adjacency (num_archs, V, V), 1 where row feeds column; and ids (num_archs, V), negative
@@ -65,14 +65,13 @@ class GCNPredictor:
     threads, and leaves the global random state of torch as it was.
 
     Args:
-        space: Space of the architectures, which has ``to_graphs``.
+        space: One of those with ``to_graphs``.
         seed: Makes the fit repeatable; from 0 to 2**32 - 1.
         loss: ``"mse"`` makes it a regression; ``"bce"`` a classifier, to be fitted to labels 0 and
             1, that predicts the probability of a 1.
-        width: Width of the graph convolutions; by default that of the nearest number of labels in
+        width: Of the graph convolutions; by default that of the nearest number of labels in
             ``WIDTHS``.
-        learning_rate: Learning rate at the beginning; by default 1e-4 for a regression, 2e-4 for a
-            classifier.
+        learning_rate: At the beginning; by default 1e-4 of a regression, 2e-4 of a classifier.
         num_epochs: Passes over the labels.
 
     Raises:
@@ -158,7 +157,7 @@ class GCNPredictor:
                 optimizer.step()
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicts scores, or probabilities of a 1, shape (num_archs,).
+        """Predicted scores, or probabilities of a 1, shape (num_archs,).
 
         Raises:
             ValueError: If nothing was fitted before.
@@ -182,12 +181,12 @@ class Graphs(NamedTuple):
     propagation: Tensor  # (2, num_archs, V, V), A+ and A-
 
     def select(self, rows: Tensor | slice) -> Graphs:
-        """Returns some of the graphs."""
+        """Some of the graphs."""
         return Graphs(self.ops[rows], self.propagation[:, rows])
 
 
 def read_graphs(space: GraphSpace, choices: NDArray[np.int64]) -> Graphs:
-    """Builds the graphs of choices (num_archs, num_decisions), ready for the network."""
+    """The graphs of choices (num_archs, num_decisions), ready for the network."""
     adjacency, ops = space.to_graphs(choices)
     adjacency = adjacency + np.eye(ops.shape[1], dtype=np.float32)
     both = np.stack([adjacency, adjacency.transpose(0, 2, 1)])
@@ -195,10 +194,10 @@ def read_graphs(space: GraphSpace, choices: NDArray[np.int64]) -> Graphs:
 
 
 def directed_convolution(states: Tensor, propagation: Tensor, weights: Tensor) -> Tensor:
-    """Applies one layer of graph convolutions.
+    """One layer of graph convolutions.
 
     Args:
-        states: States of the vertices, (num_archs, V, num_inputs).
+        states: Of the vertices, (num_archs, V, num_inputs).
         propagation: A+ and A-, (2, num_archs, V, V).
         weights: W+ and W-, (2, num_inputs, num_outputs).
 

@@ -47,19 +47,18 @@ class RecordedRun:
     """One search as it was recorded.
 
     Args:
-        name: Name of the run's folder.
-        space: Space that was searched.
-        header: Header of the run's store: all that decided the trials.
-        trials: The told trials by number, at least one of which succeeded.
+        name: Of its folder.
+        space: What was searched.
+        header: Of its store: all that decided the trials.
+        trials: The told ones, by number; at least one of them succeeded.
         rounds: Positions in ``trials`` of what was asked for at once, one after the other.
-        costs: Costs of the architectures of all trials; empty if they are not known.
+        costs: Of the architectures of all trials; empty if they are not known.
         make_predictor: Builds an unfitted predictor as the search had it, from a seed below 2**32;
             None if it had none, or if not a single one ranks.
-        num_fitted: Number of first trials that the predictor was fitted to; None for all that were
-            told.
-        command: Command line that wrote the run.
-        versions: Versions of the software the run was made with, by name.
-        verdict: What the search said of its result at its end; empty if that is not known.
+        num_fitted: How many of the first trials it was fitted to; None for all that were told.
+        command: That wrote it.
+        versions: Of the software it ran with, by name.
+        verdict: What it said of its result at its end; empty if it is not known.
     """
 
     name: str
@@ -76,7 +75,7 @@ class RecordedRun:
 
     @property
     def seed(self) -> int:
-        """Seed of the algorithm."""
+        """Of the algorithm."""
         seed: int = self.header["seed"]
         return seed
 
@@ -88,7 +87,7 @@ def read_run(folder: str | Path) -> RecordedRun:
     has changed since, they are left out, as in spaces that there are only tables of.
 
     Args:
-        folder: Folder with ``trials.db`` and ``args.json``.
+        folder: With ``trials.db`` and ``args.json``.
 
     Raises:
         ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
@@ -141,12 +140,12 @@ def read_run(folder: str | Path) -> RecordedRun:
 def rounds_of(
     algorithm: SearchAlgorithm, trials: Sequence[Trial], batch_size: int
 ) -> tuple[range, ...]:
-    """Returns the positions of trials asked for at once, of a search that was never prolonged.
+    """Positions of the trials asked for at once, of a search that was never prolonged.
 
     Args:
-        algorithm: The algorithm as it was at the start, which is told the trials.
-        trials: The trials in the order of their numbers.
-        batch_size: Batch size of the search.
+        algorithm: As it was at the start; is told the trials.
+        trials: In the order of their numbers.
+        batch_size: That of the search.
     """
     rounds: list[range] = []
     start = 0

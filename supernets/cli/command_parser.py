@@ -68,7 +68,7 @@ def command_parser(program: str, description: str) -> CommandParser:
 
     Args:
         program: Name of the command.
-        description: What it does.
+        description: Description of what the command does.
     """
     parser = CommandParser(program, description=description)
     add_config_option(parser)

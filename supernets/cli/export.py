@@ -201,7 +201,7 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
     """Reads which architecture is meant, without knowing its space.
 
     Args:
-        text: An architecture in its notation, which is given back, or the path of a ``best.json``.
+        text: An architecture in its notation, which is returned, or the path of a ``best.json``.
 
     Returns:
         The name of the space, the notation and the trial; only the notation without a file.

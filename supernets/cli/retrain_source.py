@@ -24,7 +24,7 @@ class RetrainSpec:
     """An architecture, and what is known of a network of it.
 
     Args:
-        name: What the user gave, for messages.
+        name: What the user gave to name the network, for messages.
         space: Name of the search space.
         architecture: The architecture in the space's notation.
         settings: Settings of the network: those it was exported with, or the space's defaults.

@@ -120,7 +120,8 @@ class CostModel:
         ``Supernet.benchmark_count``. Those of one ``Architecture`` are among its ``metrics``.
 
         Args:
-            choices: (num_archs, num_decisions), as of ``space.choices_of``.
+            choices: Choices of architectures, (num_archs, num_decisions), as ``space.choices_of``
+                returns them.
 
         Raises:
             ValueError: If it has another shape.
@@ -158,7 +159,7 @@ def feasibility_check(
 
     Args:
         cost_model: Measures the architectures.
-        constraints: All have to hold. May be empty.
+        constraints: Constraints that all have to hold. May be empty.
 
     Returns:
         The check, or None without constraints.

@@ -63,7 +63,7 @@ class LatencyTable:
 
     Args:
         settings: The settings of the supernet that ``SETTINGS`` names.
-        conditions: What it was measured on, and how.
+        conditions: Device, software and settings of the measurement, in plain types.
         fixed: Seconds of stem, first and last block and head, (resolutions,).
         blocks: Seconds of elastic blocks, (resolutions, 20, kernels, expansions).
         scale: Multiplies the sum.
@@ -241,8 +241,8 @@ def fit_correction(
         measured: Measured seconds of each network as a whole, (num_networks,).
 
     Returns:
-        For each network what is predicted from a fit to all others, (num_networks,); then scale and
-        offset of the fit to all.
+        The seconds of each network that a fit to all others predicts, (num_networks,); then scale
+        and offset of the fit to all.
     """
     inputs = np.stack([sums, np.ones_like(sums)], axis=1)
 
@@ -350,7 +350,7 @@ class _Parts:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """Returns a value as it is read back from JSON: lists for tuples."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -35,7 +35,7 @@ class Latency:
         lower_quartile: Seconds that a quarter of the calls took at most.
         median: Seconds that half of the calls took at most.
         upper_quartile: Seconds that three quarters of the calls took at most.
-        conditions: What it was measured on, and how.
+        conditions: Device, software and settings of the measurement, in plain types.
     """
 
     minimum: float
@@ -106,7 +106,7 @@ def time_calls(
     """Times calls in turn, so that slow spells of the machine meet all of them alike.
 
     Args:
-        calls: What to call, by name.
+        calls: Functions to call, by name.
         device: Waited for before and after each call.
         warmup: Rounds before those that are timed.
         repeats: Rounds that are timed.

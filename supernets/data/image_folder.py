@@ -104,7 +104,7 @@ class FolderReader:
     """Decodes the images of a folder to RGB squares of one size.
 
     Args:
-        folder: What ``find_images`` found.
+        folder: Images that ``find_images`` found.
         image_size: Height and width in pixels; see ``fit_square``.
     """
 
@@ -140,7 +140,7 @@ def guess_image_size(folder: ImageFolder, skip_bad_images: bool) -> int:
     Judged by the first train image of each class.
 
     Args:
-        folder: What ``find_images`` found.
+        folder: Images that ``find_images`` found.
         skip_bad_images: Judge by the next image of the class where one cannot be read.
 
     Returns:

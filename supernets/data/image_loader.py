@@ -44,7 +44,7 @@ class Loader(ABC):
 
         Args:
             epoch: Selects the order and the augmentation. At least 0.
-            start: How many minibatches to leave out.
+            start: Number of first minibatches to leave out.
 
         Returns:
             An iterator over (x, y).
@@ -61,7 +61,7 @@ class Loader(ABC):
         """Iterates over the first minibatches of epochs 0, 1, 2 and so on, smaller ones included.
 
         Args:
-            num_batches: How many. At least 1; may exceed one epoch.
+            num_batches: Number of minibatches. At least 1; may exceed one epoch.
 
         Returns:
             An iterator over (x, y).
@@ -140,7 +140,7 @@ class ImageLoader(Loader):
 
     Args:
         pixels: Source of the images.
-        labels: (num_images of the source,) int64, on the device.
+        labels: Labels of all images of the source, (num_images,) int64, on the device.
         indices: The images of this split, as indices into ``pixels`` and ``labels``.
         batch_size: Images per minibatch and rank. At least 1.
         mean: Mean of each channel, of uint8 pixels scaled to 0..1; unused if ``pixels`` are
@@ -296,7 +296,7 @@ class ImageLoader(Loader):
         return min(size + joining, self.num_images - batch * size)
 
     def _draw(self, epoch: int, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
-        """For the images of all ranks in a batch: crop offsets (n,), (n,) and flips (n,).
+        """Draws crop offsets (n,), (n,) and flips (n,) for the images of all ranks in a batch.
 
         With cutout also the row and the column (n,) of the square's centre.
         """
@@ -316,7 +316,7 @@ class ImageLoader(Loader):
         return *drawn, row, column
 
     def _normalise(self, pixels: Tensor) -> Tensor:
-        """(N, H, W, C) to (N, C, H, W) float32."""
+        """Normalises (N, H, W, C) to (N, C, H, W) float32."""
         if pixels.dtype == torch.float32:
             return pixels.permute(0, 3, 1, 2)
         num_pixels = pixels.shape[1] * pixels.shape[2]
@@ -340,10 +340,10 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor, pa
     """Crops each image out of its zero-padded self at its own offset, then flips some.
 
     Args:
-        images: (N, H, W, C) uint8.
-        top: (N,) int64 in 0..2 * pad, the first row of the crop in the padded image.
-        left: (N,) int64 in 0..2 * pad, the first column.
-        flipped: (N,) bool.
+        images: Images (N, H, W, C) uint8.
+        top: First row of the crop in the padded image, (N,) int64 in 0..2 * pad.
+        left: First column of the crop, likewise.
+        flipped: Which images are flipped, (N,) bool.
         pad: Pixels of black added on each side.
 
     Returns:
@@ -370,8 +370,9 @@ def cut_out(x: Tensor, row: Tensor, column: Tensor, *, side: int) -> None:
 
     Args:
         x: Normalised images (N, C, H, W).
-        row: (N,) int64 in 0..H - 1, the centre; of an even side the first row of the second half.
-        column: (N,) int64 in 0..W - 1, likewise.
+        row: Row of the centre, (N,) int64 in 0..H - 1; for an even side the first row of the second
+            half.
+        column: Column of the centre, (N,) int64 in 0..W - 1, likewise.
         side: Side of the square in pixels.
     """
 

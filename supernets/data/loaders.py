@@ -411,6 +411,6 @@ def _stream_loaders(
 
 
 def _plain(settings: TimmAugmentation | TimmOptions) -> dict[str, Any]:
-    """As it comes back from JSON: lists for tuples."""
+    """Returns settings as they are read back from JSON: lists for tuples."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return plain

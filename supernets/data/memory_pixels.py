@@ -25,7 +25,7 @@ class MemoryPixels:
     """A data set held as one uint8 tensor.
 
     Args:
-        images: (num_images, H, W, C) uint8, on the device.
+        images: Images (num_images, H, W, C) uint8, on the device.
     """
 
     def __init__(self, images: Tensor) -> None:

@@ -35,7 +35,7 @@ def draw_splits(
     Args:
         splits: Indices of "train" and, if the data set has them, "val" and "test".
         labels: Label of each image as a class number, (num_images,).
-        class_names: One for each number in ``labels``.
+        class_names: Name of each class number in ``labels``.
         val_fraction: Part of the train images to hold out as val.
         num_val: Number of images to hold out instead, or None.
         seed: Seed of the draws.
@@ -95,7 +95,7 @@ def split_digest(
 
     Args:
         splits: Indices of the images of each split.
-        labels: (num_images,)
+        labels: Class number of each image, (num_images,).
         name: Identifies the image of an index.
     """
     digest = hashlib.sha256()

@@ -132,8 +132,8 @@ def check_readable(
     Args:
         reader: The images.
         splits: Indices of "train" and the other splits.
-        labels: (num_images,)
-        class_names: One for each number in ``labels``.
+        labels: Class number of each image, (num_images,).
+        class_names: Name of each class number in ``labels``.
         num_workers: Threads; 0 and 1 are the same.
 
     Raises:
@@ -169,9 +169,9 @@ def check_classes(
 
     Args:
         splits: Indices of the images of each split, whether they can be read or not.
-        labels: (num_images,)
+        labels: Class number of each image, (num_images,).
         readable: The labels of the images of each split that can be read.
-        class_names: One for each number in ``labels``.
+        class_names: Name of each class number in ``labels``.
 
     Raises:
         ValueError: If all train images of a class, or all images of a split, are unreadable.

@@ -33,7 +33,7 @@ def summary(
     """Returns a line: ``3 classes (bus, car, train): 240 train, 60 val, 50 test images; …``.
 
     Args:
-        class_names: All of them; the first few are shown.
+        class_names: Names of all classes, of which the first few are shown.
         sizes: The number of images of each split.
         passed_over: The number of files that are not used, by reason; None if that is not known.
     """
@@ -85,7 +85,7 @@ def count_copies(
     Args:
         path: The file of the image of an index.
         splits: Indices of the images of each split.
-        class_of: (num_images,), the number of each image's class.
+        class_of: Class number of each image, (num_images,).
 
     Returns:
         The number of different images that are in more than one split, or None if there are more

@@ -19,7 +19,7 @@ class FolderPart:
 
     Args:
         data_dir: The folder of all splits.
-        classes: What ``image_tree`` found of a split.
+        classes: Images of a split by class, as ``image_tree`` found them.
     """
 
     def __init__(self, data_dir: Path, classes: Classes) -> None:

@@ -143,7 +143,8 @@ def open_images(
         dataset: "timm" for a folder or a tar file, "hfds/<name>" or "torch/<name>".
         data_dir: The folder or tar file, or where timm keeps the data.
         options: Splits and classes.
-        download: Fetch one of ``TORCH_SETS``; ``hfds/`` fetches what is missing in any case.
+        download: Whether to fetch one of ``TORCH_SETS``; ``hfds/`` fetches what is missing in any
+            case.
 
     Raises:
         ValueError: If the data are missing, or unfit, or a split does not exist.

@@ -158,8 +158,9 @@ def open_streams(
     Args:
         dataset: "wds/<name>", "tfds/<name>" or "hfids/<name>".
         data_dir: Folder of the data, or the one in which timm keeps them.
-        options: Must name the splits, in the words of the reader; for ``wds/`` without a file of
-            information, for instance, "train-{0000..0099}.tar|100000" with the number of images.
+        options: Options that name the splits, in the words of the reader; for ``wds/`` without a
+            file of information, for instance, "train-{0000..0099}.tar|100000" with the number of
+            images.
         augmentation: Augmentation of the train images.
         image_size: Height and width of the images in pixels.
         batch_size: Images per minibatch of the train split.

@@ -40,8 +40,8 @@ class TimmAugmentation:
         auto_augment: timm's description of AutoAugment, RandAugment or AugMix, such as
             "rand-m9-mstd0.5" or "original"; None for none.
         re_prob: Probability of erasing a random rectangle of the normalised image.
-        re_mode: What the rectangle is filled with: "const" for zeros, "rand" for one random colour,
-            "pixel" for noise.
+        re_mode: Filling of the rectangle: "const" for zeros, "rand" for one random colour, "pixel"
+            for noise.
         interpolation: One of ``INTERPOLATIONS``, also for resizing in evaluation, where "random" is
             bilinear.
 

@@ -86,7 +86,7 @@ def write_formats(
         network: The network, on the CPU and in eval mode.
         x: Made-up images (N, C, H, W) of the size the network is for, at least 2: of one a program
             would be for one only.
-        formats: What ``choose_formats`` gave.
+        formats: Formats that ``choose_formats`` returned.
         arch: The architecture of ``network``.
         settings: Settings of the supernet.
         data: ``mean``, ``std`` and ``class_names``, for timm.

@@ -46,7 +46,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Computes ``self(input) * scale`` without a pass of its own for the product.
 
         Args:
-            input: (N, C, H, W), with all channels; of BatchNorm that is not affine.
+            input: Maps (N, C, H, W) with all channels; the BatchNorm must not be affine.
             scale: A number, of shape ().
         """
         assert not self.affine
@@ -154,7 +154,7 @@ def recalibrate_bn(
     Args:
         module: Network taking (N, C, H, W) images.
         batches: Yields ``(x, y)``; should be training images.
-        num_batches: How many minibatches to use. At least 1.
+        num_batches: Number of minibatches to use. At least 1.
         amp: Whether to run in bfloat16 autocast.
 
     Raises:

@@ -284,7 +284,7 @@ class _FirstBlock(nn.Module):
         self.bn2 = BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Maps (N, C, H, W) to the same shape."""
         return cast(Tensor, self.bn2(self.conv_pw(_RELU(self.bn1(self.conv_dw(x))))) + x)
 
 
@@ -297,7 +297,7 @@ class _LastBlock(nn.Module):
         self.bn1 = BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, channels, H, W)."""
+        """Maps (N, in_channels, H, W) to (N, channels, H, W)."""
         return F.hardswish(self.bn1(self.conv(x)))
 
 

@@ -117,7 +117,7 @@ class ResizingNetwork(nn.Module):
     """A network that resizes images to the resolution its architecture decides on.
 
     Args:
-        network: What runs on the resized images.
+        network: Network that runs on the resized images.
         resolution: Height and width in pixels.
     """
 

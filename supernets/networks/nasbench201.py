@@ -218,7 +218,7 @@ class Skeleton(nn.Module):
 
 
 def _halved(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)) by averages.
+    """Averages (N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)).
 
     Nothing is padded, so ``count_include_pad`` changes nothing here; without it some runtimes
     divide the windows at the border of an odd map by cells that lie outside of it.

@@ -36,7 +36,7 @@ AUXILIARY_STRIDES: Mapping[Stem, int] = {"cifar": 3, "imagenet": 2}
 
 
 class CellShape(NamedTuple):
-    """Where in the network a cell is, and how wide."""
+    """Position of a cell in the network, and its widths."""
 
     kind: str  # one of CELLS
     in_channels: tuple[int, int]  # of the last cell but one, and of the last

@@ -52,8 +52,8 @@ def naming_file(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Lets errors of writing, which do not say what was written, name a file.
 
     Args:
-        path: What is written.
-        temporary: What it is called meanwhile, which an error may name; None for nothing else.
+        path: The file that is written.
+        temporary: Name of the file meanwhile, which an error may have; None if it has no other.
 
     Raises:
         OSError: If writing fails; its file is ``path``.

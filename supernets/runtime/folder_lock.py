@@ -44,13 +44,13 @@ os.register_at_fork(after_in_child=_close_in_child)
 class FolderLock:
     """The right to write in a folder, which one process at a time has.
 
-    Taken with ``acquire``, or by entering it, and given back with ``release``, or by leaving it. On
+    Taken with ``acquire``, or by entering it, and freed with ``release``, or by leaving it. On
     a disk that has no locks a warning is logged, and two processes are not kept apart.
 
     Args:
         folder: An existing folder.
         holder: Stored in the file beside the process's number, see ``holder_of``.
-        option: What named the folder, for messages.
+        option: Option that named the folder, for messages.
     """
 
     def __init__(self, folder: Path, *, holder: str = "", option: str = "--output") -> None:

@@ -26,7 +26,7 @@ def read_json(path: Path, what: str) -> Any:
 
     Args:
         path: The file.
-        what: What was expected, for messages.
+        what: Words for what was expected, for messages.
 
     Raises:
         ForeignFileError: If it cannot be read or is no JSON.
@@ -82,8 +82,8 @@ def check_field(is_right: bool, path: Path, field: str, expected: str, value: ob
         is_right: Whether it is as expected.
         path: The file, named in the error message.
         field: Name of the field in the file.
-        expected: What it must be.
-        value: What it is.
+        expected: Words for what the field must be.
+        value: Value of the field.
 
     Raises:
         ForeignFileError: If it is not right.
@@ -97,7 +97,7 @@ def check_dict(path: Path, holder: object, field: str, required: Collection[str]
 
     Args:
         path: The file, for messages.
-        holder: What has the field.
+        holder: The mapping that has the field.
         field: Name of the field in the file.
         required: Names that it must have.
 
@@ -118,7 +118,7 @@ def check_version(path: Path, content: Mapping[str, Any], newest: int) -> None:
 
     Args:
         path: The file, for messages.
-        content: What it holds.
+        content: Content of the file.
         newest: The newest version that can be read.
 
     Raises:

@@ -77,7 +77,7 @@ class Real:
     """Finite real numbers of a range, as type of an option and as check of a setting.
 
     Args:
-        words: What they must be, for messages.
+        words: Words for what the numbers must be, for messages.
         least: The lower end.
         most: The upper end.
         open_below: Whether ``least`` itself is out of range.
@@ -215,7 +215,7 @@ def check_settings(kinds: Mapping[str, Whole | Real], settings: Mapping[str, obj
     """Makes sure that settings are numbers of their kinds; None stands for one that is not given.
 
     Args:
-        kinds: What each has to be, by name.
+        kinds: Kind of number that each setting has to be, by name.
         settings: Values of the settings, by name; others than those of ``kinds`` are not looked at.
 
     Raises:

@@ -12,7 +12,7 @@ class Decision:
     Args:
         name: Name of the place where the choice acts, for example ``"3<-1"`` for the edge from node
             1 to node 3.
-        options: What can be chosen, in index order.
+        options: The options, in index order.
     """
 
     name: str

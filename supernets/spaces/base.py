@@ -84,7 +84,7 @@ class SearchSpace(abc.ABC):
         Whether a decision is active may depend on the decisions before it only.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             The same shape.
@@ -114,7 +114,7 @@ class SearchSpace(abc.ABC):
         """Makes choices canonical: by default inactive ones 0.
 
         Args:
-            choices: (num_archs, num_decisions), each in range.
+            choices: Choices of architectures, (num_archs, num_decisions), each in range.
 
         Returns:
             The same shape.
@@ -129,7 +129,7 @@ class SearchSpace(abc.ABC):
         say which are.
 
         Args:
-            choices: (num_archs, num_decisions), canonical.
+            choices: Choices of architectures, (num_archs, num_decisions), canonical.
 
         Returns:
             The same shape.
@@ -152,7 +152,7 @@ class SearchSpace(abc.ABC):
         """Returns whether all rows are canonical choices; much faster than ``validate``.
 
         Args:
-            rows: (num_archs, num_decisions).
+            rows: Choices of architectures, (num_archs, num_decisions).
         """
         if {len(row) for row in rows} != {len(self.decisions)}:
             return not rows
@@ -183,7 +183,8 @@ class SearchSpace(abc.ABC):
         """Returns which canonical choices make an architecture; all unless a space says otherwise.
 
         Args:
-            choices: (num_archs, num_decisions), each an option that the space offers.
+            choices: Choices of architectures, (num_archs, num_decisions), each an option that the
+                space offers.
 
         Returns:
             (num_archs,).
@@ -459,7 +460,7 @@ class SearchSpace(abc.ABC):
         """Turns choices into features for predictors; inactive ones are all zeros.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
             encoding: ``"one-hot"`` gives a column per option, ``"integers"`` one per decision: the
                 number its option is, or the option's index where options are not numbers.
                 ``"path"``, of cells, gives a column per path of operations; ``"sequence"``, of

@@ -40,7 +40,7 @@ class CellSpace(SearchSpace):
         """Returns the cells as graphs with operations on the vertices, for graph predictors.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             Adjacency of shape (num_archs, V, V), entry [:, i, j] is 1 where i feeds j; and

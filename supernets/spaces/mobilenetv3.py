@@ -121,9 +121,9 @@ class MobileNetV3Space(SearchSpace):
         """Sums an entry per active block.
 
         Args:
-            table: (resolutions, 20, kernels, expansions); one resolution if it is no decision, or
-                to use the same entries for all of them.
-            choices: (num_archs, num_decisions).
+            table: Entries of the blocks, (resolutions, 20, kernels, expansions); one resolution if
+                it is no decision, or to use the same entries for all of them.
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             (num_archs,) of the table's type.

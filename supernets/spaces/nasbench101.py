@@ -187,7 +187,7 @@ class NASBench101Space(SearchSpace):
         """Returns cells as graphs with operations on the vertices, for graph predictors.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             Adjacency of shape (num_archs, 7, 7), entry [:, i, j] is 1 where i feeds j; and
@@ -287,7 +287,7 @@ class NASBench101Space(SearchSpace):
         return decode(self._codes)
 
     def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
-        """As ``encode``; ``"sequence"`` goes through the vertices after the input.
+        """Encodes as ``encode`` says; ``"sequence"`` goes through the vertices after the input.
 
         For each of six it has a column per earlier vertex, 1 where that one feeds it, and one for
         each of 1x1 convolution, 3x3 convolution, pooling and output: (num_archs, 45). Vertices

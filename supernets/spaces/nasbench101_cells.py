@@ -163,7 +163,7 @@ def _encode(choices: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _adjacency(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(num_archs, num_decisions) to (num_archs, 7, 7)."""
+    """Returns the adjacency (num_archs, 7, 7) of choices (num_archs, num_decisions)."""
     adjacency = np.zeros((len(choices), NUM_VERTICES, NUM_VERTICES), np.bool_)
     adjacency[:, _SOURCES, _TARGETS] = choices[:, : len(EDGES)] == 1
     return adjacency

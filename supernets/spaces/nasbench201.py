@@ -173,7 +173,7 @@ class NASBench201Space(CellSpace):
         Vertices are the input, the six edges in order, and the output.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             Adjacency of shape (num_archs, 8, 8), entry [:, i, j] is 1 where i feeds j; and
@@ -229,7 +229,7 @@ def _function_string(choices: tuple[int, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _first_cells() -> NDArray[np.int64]:
-    """Of all cells in the order of their choices the first of the same function, (15625, 6)."""
+    """Returns the first cell of the same function for each of all cells in order, (15625, 6)."""
     first: dict[str, tuple[int, ...]] = {}
     cells = product(range(len(OPS)), repeat=len(EDGES))
     return np.array([first.setdefault(_function_string(cell), cell) for cell in cells], np.int64)

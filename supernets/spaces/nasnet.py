@@ -262,7 +262,7 @@ class NASNetSpace(CellSpace):
         )
 
     def _encode(self, choices: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float32]:
-        """As ``encode``; ``"path"`` has a column per path of operations from an input to a node.
+        """Encodes; ``"path"`` has a column per path of operations from an input to a node.
 
         It is 1 where a cell has the path, 0 elsewhere: (num_archs, 1596) for paths of up to three
         operations from either input through either cell. Isomorphic cells have equal columns.
@@ -305,7 +305,7 @@ class NASNetSpace(CellSpace):
         in order and the output; no edge joins the cells.
 
         Args:
-            choices: (num_archs, num_decisions).
+            choices: Choices of architectures, (num_archs, num_decisions).
 
         Returns:
             Adjacency of shape (num_archs, 22, 22), entry [:, i, j] is 1 where i feeds j; and

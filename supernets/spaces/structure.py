@@ -79,7 +79,7 @@ def _of_nasbench201(choices: NDArray[np.int64]) -> Structure:
     counts = np.stack([(live == op).sum(axis=1) for op in range(len(nasbench201.OPS))], axis=1)
 
     def count(*ops: int) -> NDArray[np.int64]:
-        """On each path, (num_archs, num_paths)."""
+        """Counts operations on each path, (num_archs, num_paths)."""
         return np.stack([np.isin(live[:, path], ops).sum(axis=1) for path in _PATHS], axis=1)
 
     convs = count(CONV_1X1, CONV_3X3)
@@ -200,7 +200,7 @@ def _over_paths(values: NDArray[np.int64], is_live: Bools) -> tuple[Floats, Floa
 
 
 def _share(part: Bools, whole: Bools) -> Floats:
-    """Of the paths; 0 of none."""
+    """Returns the share of the paths in ``whole`` that are in ``part``; 0 if there are none."""
     return np.asarray(part.sum(axis=1) / np.maximum(whole.sum(axis=1), 1), np.float64)
 
 

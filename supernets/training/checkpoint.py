@@ -112,9 +112,9 @@ def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
 
     Args:
         path: The file.
-        name: What the dict has to hold under ``"format"``.
+        name: Value that the dict has to hold under ``"format"``.
         version: The newest ``"version"`` that can be read.
-        what: What was expected, for messages.
+        what: Words for what was expected, for messages.
 
     Raises:
         ValueError: If the file is missing, truncated, too new, or something else.

@@ -238,7 +238,7 @@ class TrainingLoop:
         Args:
             checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written
                 after every epoch.
-            stop: What SIGTERM and Ctrl-C set; None for this training alone.
+            stop: Stop request that SIGTERM and Ctrl-C set; None for one of this training alone.
 
         Raises:
             TrainingError: If a loss or a weight is not finite; names the step, the learning rate

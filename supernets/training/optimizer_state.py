@@ -30,8 +30,8 @@ def restore_optimizer(
 
     Args:
         path: The checkpoint, for messages.
-        optimizer: Fresh, with the settings of the recipe.
-        state: What its ``state_dict`` gave when the checkpoint was written.
+        optimizer: The optimizer, fresh and with the settings of the recipe.
+        state: State that its ``state_dict`` returned when the checkpoint was written.
         is_scheduled: Whether a schedule sets the learning rate anew at every step.
 
     Raises:

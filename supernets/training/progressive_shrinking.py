@@ -60,7 +60,7 @@ class Phase:
 
     Args:
         name: One of ``PHASES``.
-        space: What is trained.
+        space: Space that is trained in this phase.
         num_paths: Paths per step; their gradients are summed.
         epochs: Passes over the train split.
         warmup_epochs: Epochs of linear warm-up.
