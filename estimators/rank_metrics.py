@@ -165,7 +165,7 @@ class Comparison:
         return float((resampled > 0).mean())
 
     def _differences(self, a: str, b: str, metric: str) -> tuple[float, Floats]:
-        """Of means over supernets: that found, and those of the resamples (num_bootstrap,)."""
+        """Returns differences of means over supernets: the one found, and (num_bootstrap,)."""
         (points, resampled), (points_b, resampled_b) = (self._select(n, metric) for n in (a, b))
         return points.mean() - points_b.mean(), resampled.mean(axis=0) - resampled_b.mean(axis=0)
 
@@ -241,8 +241,8 @@ def rank_correlation_curve(
     """Computes Spearman's correlation with the truth after some numbers of steps.
 
     Args:
-        prefix_scores: Shape (num_archs, B), higher is better; column ``b - 1`` holds the scores
-            after ``b`` steps.
+        prefix_scores: Scores of shape (num_archs, B), higher is better; column ``b - 1`` holds
+            those after ``b`` steps.
         truth: True values, shape (num_archs,).
         at: The numbers of steps, each from 1 to B.
         num_bootstrap: Number of resamples.
@@ -278,7 +278,7 @@ class _Resamples:
     Args:
         truth: True values, shape (num_archs,).
         k: Number of architectures that count as the top.
-        weights: How often each resample holds what, shape (num_bootstrap, num_archs).
+        weights: How often each resample holds each architecture, shape (num_bootstrap, num_archs).
     """
 
     def __init__(self, truth: Floats, k: int, weights: Floats) -> None:
@@ -290,7 +290,7 @@ class _Resamples:
         self._best = self._max_truth(weights)
 
     def all(self, scores: Floats) -> Floats:
-        """``METRICS`` of scores (num_archs,), shape (num_metrics, num_bootstrap)."""
+        """Computes ``METRICS`` of scores (num_archs,), shape (num_metrics, num_bootstrap)."""
         filled, top = diverged_last(scores), self._top(scores)
         ties = _Ties(filled, self._weights)
         # A pair counts as often as it is drawn.
@@ -376,7 +376,7 @@ def _correlations(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 
 def _signs(values: Floats) -> Floats:
-    """Of all differences, shape (num_archs, num_archs)."""
+    """Returns the signs of all differences, shape (num_archs, num_archs)."""
     return np.subtract(values[:, None] > values, values[:, None] < values, dtype=np.float64)
 
 

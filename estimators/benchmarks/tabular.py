@@ -24,7 +24,7 @@ class TabularEstimator:
 
     Args:
         values: Value of each architecture; higher is better.
-        value_name: What the values are, the key under which ``estimate`` reports them.
+        value_name: Name of the values, under which ``estimate`` reports them.
         column: The column they are from, which says of which split; None for ``value_name``.
     """
 
@@ -74,7 +74,7 @@ class TabularEstimator:
             value_column: Column of the values in a CSV file; for NATS-Bench the data set, such as
                 ``"cifar10"``, perhaps with its split, ``"cifar100:test"``; for NAS-Bench-101
                 ``"validation"`` or ``"test"``.
-            split: What a data set of NATS-Bench means that does not name a split.
+            split: Split that a data set of NATS-Bench means if it names none.
             trust_pickle: Whether code that NATS-Bench's files hold may run.
 
         Raises:

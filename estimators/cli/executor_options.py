@@ -78,7 +78,7 @@ class ExecutorOptions:
         """Makes an executor.
 
         Args:
-            measure: What it is to do.
+            measure: Measurement that the executor does.
         """
         self._executors.append(self._create(measure))
         return self._executors[-1]
@@ -132,7 +132,7 @@ def _check(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def _visible_gpus(device: torch.device) -> tuple[str, ...]:
-    """Those to spread workers over: all, or none where one was named or none is used."""
+    """Lists GPUs to spread workers over: all, or none if one was named or none is used."""
     if device.type != "cuda" or device.index is not None:
         return ()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

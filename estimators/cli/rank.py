@@ -80,7 +80,7 @@ class _Subject:
 
     @property
     def num_val_images(self) -> int:
-        """Those that validation accuracies are of."""
+        """Number of images behind each validation accuracy."""
         num_images: int = self.loaders.val.num_images
         num_batches: int | None = self.settings.get("val_batches")
         if num_batches is None:
@@ -414,7 +414,7 @@ def _measure(
 
 
 def _num_known(args: argparse.Namespace, num_archs: int) -> int:
-    """For a combined score: what was asked for, otherwise a fifth, but enough for a fit."""
+    """Returns how many truths a combined score is fitted to: those asked for, or a fifth."""
     if args.num_known is not None:
         num_known: int = args.num_known
         return num_known

@@ -35,7 +35,7 @@ def measure_all(
     """Measures what the store does not hold yet.
 
     Args:
-        archs: Distinct architectures.
+        archs: The architectures, each only once.
         store: A store that is new, or of an earlier part of the same measurement.
         measure: Measures an architecture, given its number, and returns the trial.
         description: Text of the progress bar.
@@ -65,7 +65,7 @@ def train_all(
     """Trains architectures from scratch; what is finished is kept by the trainer.
 
     Args:
-        archs: Distinct architectures.
+        archs: The architectures, each only once.
         trainer: Estimator that trains the architectures and keeps the results.
         make_executor: Builds the executor that trains what is not finished.
 

@@ -51,7 +51,7 @@ def write_measure(measure: Measure, target: Any) -> None:
     """Writes a measurement with all it needs, weights and minibatches among them.
 
     Args:
-        measure: What to write.
+        measure: Measurement to write.
         target: File or buffer, as of ``torch.save``.
 
     Raises:

@@ -6,7 +6,7 @@ from estimators.html.svg import FAINT, INK, RAMP, SERIES
 
 
 def _variables(scheme: int) -> str:
-    """Of the light scheme, 0, or the dark one, 1."""
+    """Writes the colour variables of the light scheme, 0, or the dark one, 1."""
     colours = {"ink": INK[scheme], "faint": FAINT[scheme]}
     colours |= {f"series-{i}": series[scheme] for i, series in enumerate(SERIES)}
     colours |= {f"ramp-{i}": step[scheme] for i, step in enumerate(RAMP)}

@@ -168,7 +168,7 @@ def compare_epochs(
 
 
 def _seconds(name: str, trials: Sequence[Sequence[Trial]]) -> float:
-    """Of one candidate, in the mean."""
+    """Returns the mean seconds of one candidate."""
     records = [trial.metrics for each in trials for trial in each]
     return float(np.mean([sum(record[SECONDS + p] for p in PARTS[name]) for record in records]))
 
@@ -179,7 +179,7 @@ def _diverged(comparison: Comparison, name: str, notations: Sequence[str]) -> li
 
 
 def _differences(comparison: Comparison, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Of all pairs, the one of better Spearman first."""
+    """Returns the differences of all pairs, the one of better Spearman first."""
     found = []
     for metric in ("spearman", "top_k_mean"):
         for a, b in combinations(names, 2):
@@ -263,7 +263,7 @@ def _race(losses: Sequence[Floats], k: int) -> dict[str, Any]:
 
 
 def _combined_problem(num_features: int, num_archs: int, num_known: int) -> str | None:
-    """Why there is no combined score, if there is none."""
+    """Says why there is no combined score, if there is none."""
     if num_features < 2:
         return "It needs two or more scores."
     if num_known < MIN_NUM_KNOWN:
@@ -334,5 +334,5 @@ def _plain(summary: Summary) -> dict[str, Any]:
 
 
 def _numbers(values: Floats) -> list[float | None]:
-    """For JSON, which has no nan."""
+    """Replaces nan by None for JSON, which has no nan."""
     return [None if math.isnan(value) else float(value) for value in values]

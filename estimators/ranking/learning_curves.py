@@ -104,8 +104,9 @@ class LcSVR:
         """Predicts accuracies (num_archs,), percent; NaN where a number is not finite.
 
         Args:
-            curves: (num_archs, num_epochs), of as many epochs as those fitted.
-            costs: (num_archs, num_costs).
+            curves: Validation accuracies, percent, (num_archs, num_epochs), of as many epochs as
+                those fitted.
+            costs: Costs of the architectures, (num_archs, num_costs).
 
         Raises:
             ValueError: If shapes do not fit.
@@ -147,7 +148,7 @@ def early_correlations(
         at_epochs: Budgets T, from 1 to num_epochs; epochs 1 to T are looked at.
 
     Returns:
-        By estimator, one correlation per budget, (len(at_epochs),): ``"TSE"``, the sum of the
+        Correlations by estimator, one per budget, (len(at_epochs),): ``"TSE"``, the sum of the
         losses; ``"TSE-E"``, the last loss; ``"TSE-EMA"``, with gamma 0.999; ``"VAccES"``, the last
         accuracy. Losses are negated. Architectures without a finite score rank last.
 
@@ -248,7 +249,7 @@ def val_loss_rising(patience: int = 5) -> IsOverfit:
     """Tells overfitting by validation losses that have risen after each of the last epochs.
 
     Args:
-        patience: How many epochs in a row. At least 1.
+        patience: Number of epochs in a row. At least 1.
 
     Raises:
         ValueError: If it is less.

@@ -228,7 +228,7 @@ def _early(result: Mapping[str, Any]) -> str:
 
 
 def _diverged(result: Mapping[str, Any]) -> str:
-    """By name; scores that the same architectures failed stand together."""
+    """Lists diverged architectures by score; scores with the same ones stand together."""
     failed: dict[tuple[str, ...], list[str]] = {}
     for estimator in result["estimators"]:
         if estimator["diverged"]:

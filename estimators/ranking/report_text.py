@@ -91,7 +91,7 @@ def clear_winner(result: Mapping[str, Any]) -> str | None:
 
 
 def _ranked(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Those estimators that have a correlation, best first."""
+    """Returns the estimators that have a correlation, best first."""
     return [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
 
 
@@ -107,13 +107,13 @@ def the_best(k: int, of: str = "") -> str:
 
 
 def _spearman_to_judge(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """That of the best score, with its interval, where this says anything."""
+    """Returns Spearman of the best score, with its interval, where this says anything."""
     ranked = _ranked(result)
     return ranked[0]["metrics"]["spearman"] if ranked and _is_ordered(result, ranked[0]) else None
 
 
 def _too_few(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> str:
-    """Of a handful of architectures, whose intervals say nothing."""
+    """Writes the finding on a handful of architectures, whose intervals say nothing."""
     few, highest = f"{result['num_archs']} architectures", _highest(ranked)
     worth = number(ranked[0]["metrics"]["spearman"]["mean"])
     if len(ranked) == 1:
@@ -263,7 +263,7 @@ def _top(result: Mapping[str, Any], best: Mapping[str, Any]) -> str:
 
 
 def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) -> str:
-    """Whose top is the best, if it is not the best estimator's."""
+    """Says whose top is the best, if it is not the best estimator's."""
     tops = {e["name"]: e["metrics"]["top_k_mean"] for e in ranked}
     tops = {name: top for name, top in tops.items() if top["mean"] is not None}
     best = ranked[0]["name"]
@@ -291,7 +291,7 @@ def _best_top(result: Mapping[str, Any], ranked: Sequence[Mapping[str, Any]]) ->
 
 
 def _budget(result: Mapping[str, Any]) -> list[str]:
-    """From which B on the order by tse hardly changes; nothing where that order is chance."""
+    """Says from which B on the order by tse hardly changes; nothing if that order is chance."""
     found = result["suggested_num_steps"]
     if found is None or not _orders_by_losses(result):
         return []

@@ -85,7 +85,7 @@ class CombinedScore:
 
         Args:
             known: Indices of the architectures whose truth is known, shape (num_known,).
-            truth: Theirs, higher is better, shape (num_known,).
+            truth: True values of these architectures, higher is better, shape (num_known,).
 
         Returns:
             Scores of all architectures, also of the known, shape (num_archs,): the expected normal

@@ -205,7 +205,7 @@ def _read_scores(path: Path, found: object) -> list[Score]:
 
 
 def _plain(table: NDArray[np.float64]) -> list[Any]:
-    """For JSON, which has no nan."""
+    """Replaces what is not finite by None for JSON, which has no nan."""
     values: list[Any] = table.astype(object).tolist()
     if table.ndim > 1:
         return [_plain(row) for row in table]

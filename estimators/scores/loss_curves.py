@@ -167,7 +167,7 @@ class TopK:
     """The k least of the values seen, and what a further one must not exceed to be among them.
 
     Args:
-        k: How many.
+        k: Number of values to keep.
 
     Raises:
         ValueError: If ``k`` is less than 1.
@@ -226,7 +226,7 @@ def race(losses: ArrayLike, k: int) -> Race:
     Args:
         losses: Losses of shape (num_archs, B), candidates in the order they are raced in. One of
             a good candidate early on saves most.
-        k: How many to find.
+        k: Number of architectures to find.
 
     Raises:
         ValueError: If a loss is negative, or ``k`` is not from 1 to num_archs.
@@ -263,7 +263,7 @@ def race(losses: ArrayLike, k: int) -> Race:
 
 
 def _curves(losses: ArrayLike) -> NDArray[np.float64]:
-    """As an array of at least one step."""
+    """Returns the losses as an array of at least one step."""
     curves = np.asarray(losses, np.float64)
     if not curves.ndim or not curves.shape[-1]:
         raise ValueError(f"losses must be (..., B) of at least 1 step, got {curves.shape}.")
@@ -271,7 +271,7 @@ def _curves(losses: ArrayLike) -> NDArray[np.float64]:
 
 
 def _at(scores: NDArray[np.float64], num_steps: int) -> NDArray[np.float64]:
-    """Those after ``num_steps`` of scores (..., B)."""
+    """Returns the scores after ``num_steps`` steps, of scores (..., B)."""
     if not 1 <= num_steps <= scores.shape[-1]:
         raise ValueError(
             f"num_steps must be from 1 to the {scores.shape[-1]} steps recorded, got {num_steps}."

@@ -68,7 +68,7 @@ def combined_features(scores: Sequence[Score], trials: Sequence[Trial]) -> dict[
         trials: Trials that ``trial_of_scores`` returned, one for each architecture.
 
     Returns:
-        By name, shape (num_archs,) or (num_archs, num_steps), higher is better.
+        Features by name, shape (num_archs,) or (num_archs, num_steps), higher is better.
     """
     names = {score.name for score in scores}
     features: dict[str, Floats] = {}

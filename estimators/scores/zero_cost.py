@@ -105,8 +105,8 @@ def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool
 
     Args:
         network: The network; it is only read.
-        x: (N, C, H, W) images.
-        y: (N,) labels.
+        x: Images (N, C, H, W).
+        y: Labels (N,).
         keep_reduction_bn: Whether the reduction blocks of NAS-Bench-201 keep their BatchNorm, as in
             the networks of the published correlations; otherwise nothing does. Their outputs then
             need more than one pixel.
@@ -208,7 +208,7 @@ def check_minibatch(names: Iterable[str], x: Tensor) -> None:
 
     Args:
         names: Keys of ``PROXIES`` that it is for.
-        x: (N, C, H, W) images.
+        x: Images (N, C, H, W).
 
     Raises:
         ValueError: If there is none, or none that the proxies can tell networks apart by: all are
@@ -256,8 +256,8 @@ def measure_proxies(
 
     Args:
         network: Gives (N, num_classes) logits; only read.
-        x: (N, C, H, W) images, where the network is.
-        y: (N,) labels.
+        x: Images (N, C, H, W) on the device of the network.
+        y: Labels (N,).
         names: Keys of ``PROXIES``.
 
     Returns:
@@ -293,8 +293,8 @@ class _LossGradients:
 
     Args:
         network: The network; it is only read.
-        x: (N, C, H, W) images.
-        y: (N,) labels.
+        x: Images (N, C, H, W).
+        y: Labels (N,).
         of_outputs: Whether the gradients in the layers' outputs are taken too.
         twice: Whether the gradients can be differentiated.
     """
@@ -438,7 +438,7 @@ class _Agreement(TorchFunctionMode):
     """While entered, counts at how many inputs of activations each two images have one sign.
 
     Args:
-        x: (N, C, H, W) images.
+        x: Images (N, C, H, W).
     """
 
     def __init__(self, x: Tensor) -> None:

@@ -59,7 +59,7 @@ class Trial:
 
     Args:
         number: Position in the search, from 0.
-        arch: What was measured.
+        arch: Architecture that was measured.
         score: Finite, higher is better; None if the measurement failed.
         metrics: Scalars in their natural sign and unit.
         seconds: Wall-clock time of the measurement.
@@ -249,7 +249,7 @@ class TrialStore:
         """Returns the ``k`` trials of highest score, best first, the earlier of equals first.
 
         Args:
-            k: How many.
+            k: Number of trials.
             tie_breaker: Metric of which the lower comes first among equal scores; None for none.
 
         Raises:
