@@ -52,12 +52,12 @@ def run_search(
     algorithm's initial trials) do not.
 
     Args:
-        algorithm: Fresh: it has been told nothing yet.
+        algorithm: The algorithm, which has been told nothing yet.
         estimator: Measures architectures; higher scores are better.
         store: Records the trials.
         num_trials: Number of trials in the end, earlier and failed ones included.
         batch_size: Number of architectures asked for at once.
-        make_executor: Where to measure.
+        make_executor: Builds the executor that measures.
 
     Returns:
         The trial with the best score; of equal accuracies that of the lower loss.
@@ -153,7 +153,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
     """Makes sure that a search of this size is possible.
 
     Args:
-        algorithm: Fresh: it has been told nothing yet.
+        algorithm: The algorithm, which has been told nothing yet.
         num_trials: Number of trials in the end.
         batch_size: Number of architectures asked for at once.
 
@@ -184,7 +184,7 @@ def check_store(store: TrialStore, *, num_trials: int) -> None:
     """Makes sure that a store does not hold more trials than a search is to have.
 
     Args:
-        store: New, or of an earlier part of the search.
+        store: A store that is new, or of an earlier part of the search.
         num_trials: Number of trials in the end.
 
     Raises:

@@ -17,7 +17,7 @@ _FAR = -50.0
 
 
 def expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
-    """By how much the score is expected to exceed ``best``, in the unit of the scores."""
+    """Returns how much a score is expected to exceed ``best``, in the unit of the scores."""
     gain = mean - best
     z = _divided(gain, std)
     improvement = gain * ndtr(z) + std * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
@@ -25,7 +25,7 @@ def expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
 
 
 def log_expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
-    """Its logarithm, which tells apart what is too small for a number; needs ``std`` above 0."""
+    """Returns the log of ``expected_improvement``, exact when tiny; ``std`` must be above 0."""
     z = (mean - best) / std
     # h(z) = phi(z) + z Phi(z), where Phi(z) / phi(z) = sqrt(pi / 2) erfcx(-z / sqrt(2))
     near, far = np.maximum(z, _FAR), np.minimum(z, _FAR)
@@ -38,5 +38,5 @@ def log_expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
 
 
 def _divided(gain: Floats, std: Floats) -> Floats:
-    """In standard deviations; 0 where there are none."""
+    """Returns the gain in standard deviations; 0 where these are 0."""
     return np.divide(gain, std, out=np.zeros_like(gain), where=std > 0)

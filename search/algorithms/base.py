@@ -36,7 +36,7 @@ class SearchAlgorithm(abc.ABC):
     are asked for become ``Architecture`` objects.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default. Must answer the
             same for the same architecture, whichever others it is asked about with.
@@ -95,11 +95,11 @@ class SearchAlgorithm(abc.ABC):
         self._successful.extend(trial for trial in trials if trial.score is not None)
 
     def next_batch_size(self, batch_size: int) -> int:
-        """How many architectures to ask for next in a search by batches of ``batch_size``."""
+        """Returns how many architectures a search by batches of ``batch_size`` asks for next."""
         return self.batch_size_after(len(self.trials), batch_size)
 
     def batch_size_after(self, num_told: int, batch_size: int) -> int:
-        """As ``next_batch_size``, once so many trials were told."""
+        """Returns what ``next_batch_size`` does once so many trials were told."""
         return batch_size
 
     @property
@@ -124,7 +124,7 @@ class SearchAlgorithm(abc.ABC):
 
     @cached_property
     def _feasible_rows(self) -> dict[tuple[int, ...], int]:
-        """Where each architecture is among ``feasible_choices``."""
+        """Index of each architecture among ``feasible_choices``."""
         return {tuple(row): i for i, row in enumerate(self.feasible_choices.tolist())}
 
     @property
@@ -183,9 +183,9 @@ class SearchAlgorithm(abc.ABC):
         """Draws distinct feasible architectures with every decision uniform, by rejection.
 
         Args:
-            num_archs: How many.
-            rng: Where random numbers come from.
-            excluded: Not wanted, (num_excluded, num_decisions).
+            num_archs: Number of architectures to draw.
+            rng: Generator of the random numbers.
+            excluded: Architectures that are not wanted, (num_excluded, num_decisions).
             allows_seen: Whether those that were told before are wanted too.
 
         Returns:
@@ -224,10 +224,10 @@ class SearchAlgorithm(abc.ABC):
 
         Args:
             draw: Gives as many random canonical choices as it is asked for.
-            num_archs: How many architectures are wanted.
-            excluded: Not wanted, (num_excluded, num_decisions).
+            num_archs: Number of architectures that are wanted.
+            excluded: Architectures that are not wanted, (num_excluded, num_decisions).
             allows_seen: Whether those that were told before are wanted too.
-            max_draws: After so many draws what was found is enough.
+            max_draws: Number of draws after which what was found is enough.
         """
         if excluded is None:
             excluded = self.space.choices_of([])
@@ -254,7 +254,7 @@ class StartupSearch(SearchAlgorithm):
     """An algorithm whose first trials are random.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials.
@@ -277,7 +277,7 @@ class StartupSearch(SearchAlgorithm):
         self.num_initial = num_initial
 
     def batch_size_after(self, num_told: int, batch_size: int) -> int:
-        """What is left of the initial trials, then ``batch_size``."""
+        """Returns what is left of the initial trials, then ``batch_size``."""
         num_left = self.num_initial - num_told
         return num_left if num_left > 0 else batch_size
 

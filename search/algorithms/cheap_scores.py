@@ -37,10 +37,10 @@ class CheapScores:
     Proxies are kept in a SQLite file, so that nothing is measured twice, whatever stops a search.
 
     Args:
-        names: Of ``CHEAP_SCORES``.
+        names: Names of the scores, each one of ``CHEAP_SCORES``.
         space: Notation of the architectures in the file.
-        count: Gives the costs.
-        path: Where proxies are kept; its folder must exist once the first are measured.
+        count: Function that counts the costs.
+        path: SQLite file that keeps the proxies; its folder must exist once the first are measured.
 
     Raises:
         ValueError: If a name is unknown or given twice.
@@ -110,7 +110,7 @@ class CheapScores:
         return np.where(np.isfinite(table), table, np.nan)
 
     def _proxies(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(num_archs, num_proxies), measured where they are not known yet.
+        """Returns proxies (num_archs, num_proxies), measured where they are not known yet.
 
         Fresh weights know nothing of how a network is written, so what is the same is measured once
         and what stands for it has its scores.

@@ -16,7 +16,7 @@ _NUM_SAMPLES = 100_000
 def constraints_within(
     bounds: Mapping[Metric, tuple[float | None, float | None]],
 ) -> list[Constraint]:
-    """The constraints of those metrics that have a bound.
+    """Builds the constraints of those metrics that have a bound.
 
     Args:
         bounds: Smallest and largest value per metric, latency in milliseconds; None for no bound.
@@ -43,10 +43,10 @@ def explained_exhaustion(
 
     Args:
         cost_model: Measures the architectures of the space that is searched.
-        constraints: What the search was constrained by.
+        constraints: Constraints of the search.
 
     Raises:
-        SpaceExhaustedError: With the longer message.
+        SpaceExhaustedError: If there is such an error, with the longer message.
     """
     try:
         yield

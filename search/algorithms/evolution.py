@@ -36,11 +36,11 @@ class SPOSEvolution(PopulationSearch):
     paper's generations are of 50.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first generation.
-        num_parents: How many of the best trials are parents.
+        num_parents: Number of best trials that are parents.
         mutation_prob: Probability with which a mutant draws each decision anew, perhaps to what it
             was.
 
@@ -113,12 +113,12 @@ class RegularizedEvolution(PopulationSearch):
     4. By default the population is of 50 and tournaments are of 10; the paper's are of 100 and 25.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
-        population_size: How many trials live; also the number of random trials at first.
-        tournament_size: How many of the population compete to be the parent of a child. All of
-            them while there are fewer.
+        population_size: Number of trials that live; also the number of random trials at first.
+        tournament_size: Number of trials of the population that compete to be the parent of a
+            child. All of them while there are fewer.
 
     Raises:
         ValueError: If a number is out of range.

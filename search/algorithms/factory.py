@@ -109,7 +109,7 @@ def create_algorithm(
 
     Args:
         name: One of ``ALGORITHMS``.
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable.
         are_feasible: Which architectures may be asked for; all of them by default.
         cheap_scores: What the predictor of weaknas and neural-predictor sees beside the encoding,
@@ -169,7 +169,7 @@ def create_algorithm(
 
 
 def algorithm_settings(name: str, **given: Any) -> dict[str, Any]:
-    """The settings an algorithm runs with, defaults filled in, for the header of its trials.
+    """Returns an algorithm's settings, defaults filled in, for the header of its trials.
 
     Args:
         name: One of ``ALGORITHMS``.
@@ -219,13 +219,13 @@ def algorithm_settings(name: str, **given: Any) -> dict[str, Any]:
 def fitting_options(
     name: str, num_trials: int, given: Mapping[str, Any], stored: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Options of an algorithm, with fewer random trials where the defaults would leave no others.
+    """Returns options with fewer random trials where the defaults would leave no others.
 
     Half of so few trials are random then, at least one. What was given is left as it is.
 
     Args:
         name: One of ``ALGORITHMS``.
-        num_trials: In the end.
+        num_trials: Number of trials at the end of the search.
         given: Options of ``create_algorithm`` by name; None means not given.
         stored: ``algorithm_settings`` of the search that is continued, whose numbers stay.
     """
@@ -244,5 +244,5 @@ def fitting_options(
 
 
 def num_random_trials(settings: Mapping[str, Any]) -> int:
-    """How many random trials an algorithm of these ``algorithm_settings`` begins with."""
+    """Returns how many random trials an algorithm of these ``algorithm_settings`` begins with."""
     return next((int(settings[option]) for option in _RANDOM_TRIALS if option in settings), 0)

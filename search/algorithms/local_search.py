@@ -36,7 +36,7 @@ class LocalSearch(PopulationSearch):
     search goes on with the best trial that has others; where none has, at random.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials, from the best of which the search starts.

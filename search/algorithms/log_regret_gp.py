@@ -20,7 +20,7 @@ class LogRegretGP:
 
     Args:
         space: Space of the architectures.
-        seed: Of the process.
+        seed: Seed of the Gaussian process.
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
@@ -39,7 +39,7 @@ class LogRegretGP:
         self._scores = scores[firsts]
 
     def predict(self, choices: NDArray[np.int64]) -> Floats:
-        """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+        """Predicts scores, shape (num_archs,), on the scale of those fitted."""
         labels, known, scores = self._process.predict(choices), self._labels, self._scores
         if len(known) == 1:
             return np.asarray(labels - known[0] + scores[0], np.float64)

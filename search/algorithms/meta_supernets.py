@@ -12,10 +12,10 @@ NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 
 
 
 def meta_supernet(space: str) -> Supernet | None:
-    """A supernet without weights, of which only the space and the costs can be looked at.
+    """Builds a supernet without weights, to look at its space and costs alone.
 
     Returns:
-        None of a space that there are only tables of.
+        The supernet, or None for a space that there are only tables of.
 
     Raises:
         ValueError: If the space is unknown.

@@ -41,20 +41,20 @@ class NeuralPredictorSearch(PoolSearch):
     one stage only.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         make_predictor: Builds an unfitted predictor from a seed below 2**32.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials that the predictor is fitted to.
         two_stage: Whether a classifier comes first.
-        make_classifier: With two stages, builds an unfitted predictor of the probability that a
-            trial is a better one, fitted to labels 0 and 1; by default ``make_predictor``, a
-            regression to these labels.
-        threshold_quantile: With two stages, which part of the random trials is not good enough;
-            between 0 and 1.
-        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
-            or all rank one ``"fixed"`` random pool, which all trials then come from.
-        pool_size: How many architectures a pool holds.
+        make_classifier: Builds an unfitted predictor of the probability that a trial is a better
+            one, for the first of two stages; it is fitted to labels 0 and 1. By default
+            ``make_predictor``, a regression to these labels.
+        threshold_quantile: Share of the random trials that is not good enough, between 0 and 1; for
+            two stages.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
 
     Raises:
         ValueError: If a number is out of range, ``pool`` is unknown, a fixed pool is asked for in a
@@ -95,7 +95,7 @@ class NeuralPredictorSearch(PoolSearch):
         self.threshold_quantile = threshold_quantile
 
     def ask(self, num_archs: int) -> list[Architecture]:
-        """The best-predicted unseen architectures; random ones before the predictor is fitted.
+        """Asks for the best-predicted unseen ones, and for random ones before there is a fit.
 
         Raises:
             ValueError: If ``num_archs`` is less than 1.
@@ -115,7 +115,7 @@ class NeuralPredictorSearch(PoolSearch):
         return not self._is_initial
 
     def predict_best(self) -> tuple[Architecture, float]:
-        """The architecture first in the ranking, seen or not.
+        """Returns the architecture first in the ranking, seen or not.
 
         Returns:
             The architecture, and its predicted score on the scale of the trials.
@@ -133,7 +133,7 @@ class NeuralPredictorSearch(PoolSearch):
         return arch, float(ranking.predicted[0])
 
     def _ranking(self, rng: np.random.Generator) -> _Ranking:
-        """Of a pool that is the same for all asks, only made once."""
+        """Ranks the candidates; where these are the same for all asks, only once."""
         if self.is_enumerable or self.pool == "fixed":
             return self._fixed_ranking
         return self._model.rank(self._candidates(rng), rng)

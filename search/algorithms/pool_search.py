@@ -33,13 +33,13 @@ class PoolSearch(StartupSearch):
     """Random trials first, then the best of a ranking.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first ranking.
-        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
-            or all rank one ``"fixed"`` random pool, which all trials then come from.
-        pool_size: How many architectures a pool holds.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
 
     Raises:
         ValueError: If a number is less than 1, ``pool`` is unknown, or a fixed pool is asked for
@@ -114,7 +114,7 @@ class PoolSearch(StartupSearch):
         return self._sample_random(self.pool_size, rng, allows_seen=True)
 
     def _fresh_pool(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Told, random, mutated and crossed architectures."""
+        """Draws a pool of told, random, mutated and crossed architectures."""
         pool = self.space.choices_of(trial.arch for trial in best_first(self.trials))
         parents = pool[:_NUM_PARENTS]
 

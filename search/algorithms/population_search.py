@@ -24,7 +24,7 @@ class PopulationSearch(StartupSearch):
     While fewer than two trials have succeeded, sampling stays random.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first proposal.
@@ -58,21 +58,21 @@ class PopulationSearch(StartupSearch):
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Up to ``num_archs`` distinct, unseen, feasible architectures, a row of choices each.
+        """Proposes up to ``num_archs`` distinct, unseen, feasible architectures as rows of choices.
 
         Args:
-            successful: At least two trials, as told.
-            num_archs: How many are wanted.
+            successful: Successful trials in the order they were told; at least two.
+            num_archs: Number of architectures that are wanted.
             rng: The random numbers of this ask.
         """
 
 
 def best_first(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
-    """The successful trials by score, equals in the order they come in; the first of them or all.
+    """Sorts the successful trials by score, equals as they come in; the first of them or all.
 
     Args:
         trials: Failed ones are left out.
-        num_trials: How many of the best; None for all.
+        num_trials: Number of best trials to return; None for all.
     """
     scored = [(-trial.score, trial) for trial in trials if trial.score is not None]
     num_best = len(scored) if num_trials is None else num_trials

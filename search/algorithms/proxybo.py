@@ -44,13 +44,13 @@ _NUM_FOLDS = 5
 
 
 class ProxyBO(PoolSearch):
-    """ProcessInfo candidates by expected improvement and by proxies, weighted by their concordance.
+    """Ranks candidates by expected improvement and by proxies, weighted by their concordance.
 
     The first ``num_initial`` trials are random. Then every ask fits the surrogate to the successful
     trials and asks for the candidates with the least weighted sum of ranks.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         make_predictor: Builds an unfitted surrogate from a seed below 2**32.
         proxies: Gives proxies of choices, (num_archs, num_proxies), of which higher promises more,
             as in the natural sign of all ``CheapScores``; nan where there is none, which ranks
@@ -62,9 +62,9 @@ class ProxyBO(PoolSearch):
         tau0: Temperature of the softmax over concordances at the first iteration; lower trusts the
             most concordant ranking alone.
         rand_prob: Probability with which an architecture is drawn at random instead.
-        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
-            or all rank one ``"fixed"`` random pool, which all trials then come from.
-        pool_size: How many architectures a pool holds.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
 
     Raises:
         ValueError: If a number is out of range, ``pool`` is unknown, or a fixed pool is asked for
@@ -102,7 +102,7 @@ class ProxyBO(PoolSearch):
         self.rand_prob = rand_prob
 
     def ask(self, num_archs: int) -> list[Architecture]:
-        """The best of a combined ranking; random ones with ``rand_prob`` or before ``num_initial``.
+        """Asks for the best of a combined ranking, at first and with ``rand_prob`` for random ones.
 
         Raises:
             ValueError: If ``num_archs`` is less than 1, or the proxies do not give a row for every
@@ -122,7 +122,7 @@ class ProxyBO(PoolSearch):
         return self.space.architectures(chosen)
 
     def influences(self, num_trials: int) -> Floats:
-        """How much each ranking counts once the first ``num_trials`` trials are told.
+        """Returns how much each ranking counts once the first ``num_trials`` trials are told.
 
         Returns:
             The weights of the surrogate and of each proxy, (1 + num_proxies,), which sum to 1.
@@ -199,12 +199,12 @@ class ProxyBO(PoolSearch):
 
     @cached_property
     def _proxies_of_all(self) -> Floats:
-        """Those of all candidates, where these are the same in every ask."""
+        """Proxies of all candidates, where these are the same in every ask."""
         return self._proxies_of(self._candidates(self._rng()))
 
 
 def concordance(values: Floats, scores: Floats) -> float:
-    """Share of pairs that two columns (num_archs,) order alike: ``2 F / (n (n - 1))``.
+    """Returns the share ``2 F / (n (n - 1))`` of pairs that two columns (num_archs,) order alike.
 
     A pair j < k agrees if both of "j above k" hold or neither does, so that of a tie it depends on
     the order of the pair.
@@ -215,6 +215,6 @@ def concordance(values: Floats, scores: Floats) -> float:
 
 
 def weigh(concordances: Floats, *, iteration: int, tau0: float) -> Floats:
-    """Softmax of concordances over ``tau0 / (1 + ln T)``, where T is ``iteration`` from 1 on."""
+    """Weighs by the softmax of concordances over ``tau0 / (1 + ln T)``, T being ``iteration``."""
     tau = tau0 / (1 + np.log(iteration))
     return np.asarray(softmax(concordances / tau), np.float64)

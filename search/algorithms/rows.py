@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def unique_rows(choices: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The number of the first row that each row is equal to.
+    """Returns the number of the first row that each row is equal to.
 
     Args:
-        choices: (num_rows, num_decisions), not negative.
+        choices: Rows of choices (num_rows, num_decisions), not negative.
 
     Returns:
         (num_rows,); a row's own number where no earlier one is equal to it.
@@ -25,11 +25,11 @@ def unique_rows(choices: NDArray[np.int64]) -> NDArray[np.intp]:
 
 
 def unseen_rows(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows are neither among ``known`` nor copies of an earlier row.
+    """Returns which rows are neither among ``known`` nor copies of an earlier row.
 
     Args:
-        choices: (num_rows, num_decisions), not negative.
-        known: (num_known, num_decisions), not negative.
+        choices: Rows of choices (num_rows, num_decisions), not negative.
+        known: Rows of choices (num_known, num_decisions), not negative.
 
     Returns:
         (num_rows,).
@@ -49,7 +49,7 @@ class RowSet:
         self._keys.update(_keys_of(choices))
 
     def hold(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which rows are among them, (num_rows,)."""
+        """Returns which rows are among them, (num_rows,)."""
         found = map(self._keys.__contains__, _keys_of(choices))
         return np.fromiter(found, np.bool_, len(choices))
 

@@ -39,12 +39,12 @@ class StructuralBO(PoolSearch):
     had turned out as expected.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first fit.
-        pool_size: Where the space is too large to rank whole, how many architectures are ranked
-            before the best of them are mutated.
+        pool_size: Number of architectures that are ranked before the best of them are mutated,
+            where the space is too large to rank whole.
 
     Raises:
         ValueError: If a number is out of range.
@@ -138,7 +138,7 @@ class StructuralBO(PoolSearch):
 
 
 def log_regrets(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (num_archs,), finite, as standardised negative logarithms of their regrets."""
+    """Turns finite scores (num_archs,) into standardised negative logarithms of their regrets."""
     best = scores.max()
     scale = best - np.quantile(scores, GOOD)
     if scale <= 0:  # at least a quarter of them are the best
@@ -150,7 +150,7 @@ def log_regrets(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def _most_promising(
     posterior: Posterior, choices: NDArray[np.int64], table: Table, num_archs: int
 ) -> tuple[NDArray[np.int64], Belief]:
-    """As many candidates of high expected score as there is time to find the variances of."""
+    """Picks as many candidates of high expected score as there is time to find variances of."""
     limit = max(MAX_WORK // posterior.num_observed**2, MIN_UNCERTAIN, num_archs)
     if len(choices) <= limit:
         return choices, posterior.belief(table)

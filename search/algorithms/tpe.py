@@ -39,12 +39,12 @@ class TPESearch(PopulationSearch):
     plus one. Of candidates drawn from ``l`` those with the highest ``l / g`` are asked for.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials to begin with.
         gamma: Share of the trials that count as good; between 0 and 1.
-        num_candidates: How many are drawn for each architecture asked for.
+        num_candidates: Number of candidates that are drawn for each architecture asked for.
 
     Raises:
         ValueError: If a number is out of range.

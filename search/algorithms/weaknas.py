@@ -62,7 +62,7 @@ class WeakNAS(PoolSearch):
     best-predicted unseen ones of the whole ranking instead.
 
     Args:
-        space: What is searched.
+        space: Space that is searched.
         make_predictor: Builds an unfitted predictor from a seed below 2**32.
         seed: Makes the search repeatable; not negative.
         are_feasible: Which architectures may be asked for; all of them by default.
@@ -73,9 +73,9 @@ class WeakNAS(PoolSearch):
         exclude_before_top: Whether seen architectures leave the ranking before its top is cut
             (paper) or after (the authors' code, and default), which turns greedy once most of the
             top is seen.
-        pool: Where the space is too large to rank whole, whether every ask ranks a ``"fresh"`` pool
-            or all rank one ``"fixed"`` random pool, which all trials then come from.
-        pool_size: How many architectures a pool holds.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
         sampling: How likely the unseen of the top are drawn, without replacement: all
             ``"uniform"``-ly, or less so with their rank by ``"linear-decay"`` or
             ``"exponential-decay"``.
@@ -259,7 +259,7 @@ class WeakNAS(PoolSearch):
         return predicted
 
     def _sampling_probs(self, num_archs: int) -> NDArray[np.float64] | None:
-        """Of each rank of the top, from the best; None if all are equal."""
+        """Returns the probability of each rank of the top, from the best; None if all are equal."""
         if self.sampling == "uniform":
             return None
         ranks = np.arange(num_archs)
@@ -268,7 +268,7 @@ class WeakNAS(PoolSearch):
 
 
 def top_n_schedule(start: int, end: int, num_iterations: int, decay: float = 0.96) -> list[int]:
-    """N of each iteration, falling exponentially from ``start`` to ``end``.
+    """Computes N of each iteration, falling exponentially from ``start`` to ``end``.
 
     ``N_i = end + (start - end) (decay^x_i - decay^99) / (1 - decay^99)``, rounded down, with the
     ``x_i`` evenly spaced from 0 to 99.
@@ -277,7 +277,7 @@ def top_n_schedule(start: int, end: int, num_iterations: int, decay: float = 0.9
         start: N of the first iteration.
         end: N of the last one; at least 1.
         num_iterations: Length of the schedule; at least 1.
-        decay: Between 0 and 1; smaller falls faster.
+        decay: Base of the exponential, between 0 and 1; a smaller one falls faster.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -63,7 +63,7 @@ _logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``supernet-search`` with a differentiable algorithm; gives back the exit status."""
+    """Runs ``supernet-search`` with a differentiable algorithm and returns the exit status."""
     args = parse_args(build_parser(), argv)
     return run_command(
         PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose

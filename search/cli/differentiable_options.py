@@ -46,7 +46,7 @@ class Algorithm:
 
     Args:
         relaxation: How alphas become weights of operations.
-        gradient: What alphas follow.
+        gradient: Name of the gradient that alphas follow.
         shape: Whether the search has DARTS' one stage, or DrNAS' two.
     """
 
@@ -72,10 +72,10 @@ _SPACES_OF_OPTION = {
 
 
 def is_asked_for(argv: Sequence[str] | None = None) -> bool:
-    """Whether flags, or else their ``--config FILE``, name one of ``ALGORITHMS``.
+    """Returns whether flags, or else their ``--config FILE``, name one of ``ALGORITHMS``.
 
     Args:
-        argv: As for ``parse_args``.
+        argv: Arguments without the program's name; None for those of this process.
     """
     parser = CommandParser(PROGRAM, add_help=False)
     add_config_option(parser)
@@ -91,7 +91,7 @@ def is_asked_for(argv: Sequence[str] | None = None) -> bool:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-search`` with one of ``ALGORITHMS``."""
+    """Builds the parser of ``supernet-search`` with one of ``ALGORITHMS``."""
     parser = command_parser(
         PROGRAM,
         "Search by gradients of architecture parameters, which a network of all "
@@ -293,7 +293,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def search_config(args: argparse.Namespace) -> SearchConfig:
-    """What the options say of the search.
+    """Builds the settings of the search that the options ask for.
 
     Raises:
         ValueError: If a value is out of range, or the options of stages are of different lengths.
@@ -349,7 +349,7 @@ def _stages(args: argparse.Namespace) -> tuple[Stage, ...]:
 
 
 def recipe(args: argparse.Namespace, config: SearchConfig, amp: bool) -> TrainConfig:
-    """How the weights are trained.
+    """Builds the recipe that the weights are trained with.
 
     Raises:
         ValueError: If a value is out of range.
@@ -376,6 +376,6 @@ def recipe(args: argparse.Namespace, config: SearchConfig, amp: bool) -> TrainCo
 
 
 def network_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given of the settings of the network."""
+    """Returns the settings of the network that were given."""
     names = ("channels", "cells_per_stage", "bn_mode", "layers", "stem")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -54,7 +54,7 @@ REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of ``supernet-search``."""
+    """Builds the parser of ``supernet-search``."""
     parser = command_parser(
         PROGRAM,
         "Search a trained supernet, or a table, for architectures. "
@@ -322,16 +322,16 @@ def _add_search_options(add: Callable[..., Any]) -> None:
 
 
 def _defaults(option: str) -> str:
-    """Those of the algorithms that have the option."""
+    """Lists the defaults of the algorithms that have the option."""
     values = {name: algorithm_settings(name).get(option) for name in ALGORITHMS}
     return ", ".join(f"{value} of {name}" for name, value in values.items() if value is not None)
 
 
 def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptions:
-    """Makes sure that the options go together; gives back those of the estimator.
+    """Checks that the options go together and returns those of the estimator.
 
     Args:
-        args: All options.
+        args: The parsed options.
         given: Names of those that were given.
 
     Raises:
@@ -405,10 +405,10 @@ def check_search_options(
     """Makes sure that nothing was given that has no effect on this search.
 
     Args:
-        args: All options.
+        args: The parsed options.
         given: Names of those that were given.
-        algorithm: Fresh.
-        settings: Its ``algorithm_settings``.
+        algorithm: The algorithm before it has been told anything.
+        settings: The ``algorithm_settings`` of the algorithm.
 
     Raises:
         ValueError: If something was.
@@ -441,10 +441,11 @@ def _check_without_networks(args: argparse.Namespace) -> None:
 
 
 def given_options(argv: Sequence[str] | None) -> list[str]:
-    """Names of the options that are given, at the values of their defaults or not.
+    """Lists the options that are given, at the values of their defaults or not.
 
     Args:
-        argv: As for ``parse_args``, which has accepted them.
+        argv: Arguments without the program's name, which ``parse_args`` has accepted; None for
+            those of this process.
     """
     parser, not_given = build_parser(), object()
     parser.set_defaults(**dict.fromkeys(vars(parser.parse_args([])), not_given))
@@ -457,7 +458,7 @@ def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
     """Makes sure that nothing is asked for but a report over searches of earlier.
 
     Args:
-        args: All options.
+        args: The parsed options.
         given: Names of those that were given.
 
     Raises:
@@ -473,7 +474,7 @@ def check_report_args(args: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def constraints_of(args: argparse.Namespace) -> list[Constraint]:
-    """The windows of costs that were asked for."""
+    """Builds the constraints on costs that the options ask for."""
     return constraints_within(
         {
             metric: (getattr(args, f"min_{metric}"), getattr(args, f"max_{metric}"))

@@ -78,7 +78,7 @@ def finish_search(
     Args:
         args: The options of ``supernet-search``.
         job: The search; its store is closed.
-        trials: All told trials, by number.
+        trials: All trials that were told, by number.
         best: The best of them, best first; one at least.
 
     Returns:
@@ -246,7 +246,7 @@ def _export(
         args: The options.
         job: The search.
         arch: The architecture.
-        source: How it was chosen.
+        source: Record of how it was chosen.
     """
     assert job.trained is not None
     provenance = {

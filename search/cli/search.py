@@ -85,7 +85,7 @@ _logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``supernet-search``; gives back the exit status."""
+    """Runs ``supernet-search`` and returns the exit status."""
     if is_asked_for(argv):
         return search_by_gradients(argv)
     args = parse_args(build_parser(), argv)
@@ -232,7 +232,7 @@ def _name_outputs(args: argparse.Namespace, outputs: Outputs) -> None:
 
 
 def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Those of the algorithm, with a number of random trials that leaves room for others."""
+    """Returns the algorithm's options, with few enough random trials to leave room for others."""
     options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
     path = args.output / "trials.db" if args.output is not None else None
     stored = None
@@ -306,7 +306,7 @@ def _create_estimator(
     trained: Trained | None,
     device: torch.device,
 ) -> tuple[Estimator, dict[str, Any]]:
-    """With its settings for the header of the trials."""
+    """Builds the estimator, and its settings for the header of the trials."""
     if args.estimator == "table":
         return table_estimator(measuring, space)
     assert trained is not None
@@ -427,7 +427,7 @@ def _table_in_any_case(store: TrialStore, path: Path) -> Iterator[None]:
 def _explained(
     cost_model: CostModel | None, constraints: Sequence[Constraint]
 ) -> AbstractContextManager[None]:
-    """As ``explained_exhaustion``; without costs there is no constraint to explain."""
+    """Returns ``explained_exhaustion``, or a context that does nothing without costs."""
     return nullcontext() if cost_model is None else explained_exhaustion(cost_model, constraints)
 
 

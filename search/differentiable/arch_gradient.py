@@ -40,11 +40,11 @@ class MixtureLoss:
     """The cross-entropy of a relaxed network on minibatches, in nats.
 
     Args:
-        network: In train mode.
-        relaxation: Makes weights of operations of alphas.
-        device: Where they are.
+        network: The relaxed network, in train mode.
+        relaxation: Relaxation that makes weights of operations of alphas.
+        device: Device of the network and the alphas.
         amp: Whether to run in bfloat16 autocast.
-        seed: Of the draws of the relaxation.
+        seed: Seed of the relaxation's draws.
     """
 
     def __init__(
@@ -69,14 +69,15 @@ class MixtureLoss:
         progress: float = 0.0,
         weights: Weights | None = None,
     ) -> Tensor:
-        """The mean loss of a minibatch, of shape ().
+        """Computes the mean loss of a minibatch, of shape ().
 
         Args:
             alphas: Architecture parameters.
             batch: Images and labels.
-            key: What is drawn follows from it and the seed.
-            progress: How much of the search is done, from 0 to 1.
-            weights: In place of the network's own; its buffers are then left as they are.
+            key: Numbers that, with the seed, decide what is drawn.
+            progress: Share of the search that is done, from 0 to 1.
+            weights: Weights by name in place of the network's own, whose buffers are then left as
+                they are; None for its own.
         """
         x, y = batch
         draws = seeded_draws(self._device, self._seed, *key)
@@ -96,16 +97,16 @@ LossFunction = Callable[..., Tensor]
 
 
 def first_order(loss: LossFunction, alphas: Tensor, val_batch: Batch, **options: Any) -> Tensor:
-    """The gradient of the validation loss with the weights as they are (DARTS, first order).
+    """Computes the gradient of the validation loss with the weights as they are (DARTS).
 
     Args:
-        loss: Such as a ``MixtureLoss``.
+        loss: Function that computes the loss, such as a ``MixtureLoss``.
         alphas: Architecture parameters.
         val_batch: Images and labels.
-        **options: Of ``loss``.
+        **options: Further arguments of ``loss``.
 
     Returns:
-        Of the shape of ``alphas``.
+        The gradient, of the shape of ``alphas``.
     """
     alphas = alphas.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(alphas, val_batch, **options), [alphas])
@@ -165,20 +166,21 @@ def second_order(
     exact: bool = False,
     **options: Any,
 ) -> Tensor:
-    """The gradient of the validation loss after a step of the weights (DARTS, second order).
+    """Computes the gradient of the validation loss after a step of the weights (DARTS).
 
     Args:
-        loss: Such as a ``MixtureLoss``.
+        loss: Function that computes the loss, such as a ``MixtureLoss``.
         alphas: Architecture parameters.
         weights: The parameters, by name.
-        step: Of the weights, on ``train_batch``.
+        step: Step of the weights that is taken on ``train_batch``.
         train_batch: Images and labels.
         val_batch: Images and labels.
-        exact: Differentiate through the step; otherwise take the difference of two gradients.
-        **options: Of ``loss``.
+        exact: Whether to differentiate through the step; otherwise the difference of two gradients
+            is taken.
+        **options: Further arguments of ``loss``.
 
     Returns:
-        Of the shape of ``alphas``.
+        The gradient, of the shape of ``alphas``.
     """
     alphas = alphas.detach().requires_grad_()
     weights = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
@@ -217,19 +219,20 @@ def rollout(
     optimizer: torch.optim.Optimizer,
     options: Callable[[int], Mapping[str, Any]],
 ) -> tuple[Tensor, int]:
-    """The sum of the gradients of training losses while a copy of the weights trains (TSE).
+    """Sums the gradients of training losses while a copy of the weights trains (TSE).
 
     The network and the optimizer are afterwards as they were.
 
     Args:
-        loss: Such as a ``MixtureLoss`` of the network.
+        loss: Function that computes the loss, such as a ``MixtureLoss`` of the network.
         alphas: Architecture parameters; not changed while the copy trains.
         batches: Images and labels, a step on each.
         take_step: Does the backward pass of a loss and one step of the weights, given the number
             of the minibatch among ``batches``.
-        network: Is trained, and set back.
-        optimizer: Of its weights.
-        options: Those of ``loss`` for a minibatch, by its number among ``batches``.
+        network: The network, which is trained and set back.
+        optimizer: Optimizer of the network's weights.
+        options: Returns the further arguments of ``loss`` for a minibatch, given its number among
+            ``batches``.
 
     Returns:
         The sum, of the shape of ``alphas``, and the number of minibatches.

@@ -22,7 +22,7 @@ class Derived:
 
     Args:
         arch: The architecture.
-        replaced_skips: Skip connections that made way for other operations.
+        replaced_skips: Number of skip connections that made way for other operations.
     """
 
     arch: Architecture
@@ -42,9 +42,9 @@ def derive(
     derived again (as P-DARTS, https://arxiv.org/abs/1904.12760).
 
     Args:
-        network: Whose operations they are.
-        op_weights: (num_cells, num_edges, num_ops).
-        max_skips: How many skip connections a cell may have; None for any number.
+        network: The network whose operations they are.
+        op_weights: Weights of the operations, (num_cells, num_edges, num_ops).
+        max_skips: Number of skip connections a cell may have; None for any number.
         exclude_none: Whether edges keep the heaviest operation other than none, where there is one.
     """
     op_weights = np.where(network.alive, op_weights, -np.inf)
@@ -80,7 +80,7 @@ def _without_lightest_skip(
 
 
 def entropy(op_weights: Floats) -> float:
-    """Mean entropy of the weights of an edge, in nats."""
+    """Computes the mean entropy of the weights of an edge, in nats."""
     logs = np.log(op_weights, out=np.zeros_like(op_weights), where=op_weights > 0)
     return float(-(op_weights * logs).sum(axis=-1).mean())
 
@@ -90,9 +90,9 @@ def write_alphas(path: Path, network: RelaxedNetwork, alphas: Floats, op_weights
 
     Args:
         path: The file; replaced whole.
-        network: Whose operations they are.
-        alphas: After every epoch, (num_epochs, num_cells, num_edges, num_ops).
-        op_weights: Their mean weights, of the same shape; 0 where pruned.
+        network: The network whose operations they are.
+        alphas: Alphas after every epoch, (num_epochs, num_cells, num_edges, num_ops).
+        op_weights: Mean weights of the operations, of the same shape; 0 where pruned.
     """
     rows = [
         {

@@ -31,10 +31,12 @@ def plot_search(
 
     Args:
         path: The file, replaced atomically.
-        network: Whose operations they are.
-        op_weights: After every epoch, (num_epochs, num_cells, num_edges, num_ops).
-        derived: Of every epoch, with ``true_accuracy`` (percent) where it is known.
-        summary: Of every epoch, as in ``summary.csv``.
+        network: The network whose operations they are.
+        op_weights: Mean weights of the operations after every epoch, (num_epochs, num_cells,
+            num_edges, num_ops).
+        derived: The row of each epoch on the derived architecture, with ``true_accuracy`` (percent)
+            where it is known.
+        summary: The row of each epoch in ``summary.csv``.
     """
     num_epochs, num_cells, num_edges, _ = op_weights.shape
     epochs = np.arange(1, num_epochs + 1)

@@ -78,14 +78,15 @@ class DifferentiableSearch:
 
     Args:
         make_network: Builds the network of a stage.
-        loaders: Weights learn from the train split, alphas from the val split, unless they follow
-            training losses.
-        config: Of the search.
-        recipe: Of the weights; its epochs are those of all stages.
+        loaders: Loaders of the data. Weights learn from the train split, alphas from the val split,
+            unless they follow training losses.
+        config: Settings of the search.
+        recipe: Recipe that the weights are trained with; its epochs are those of all stages.
         output: An existing folder.
-        device: Where to search.
-        ranks: This process among those of ``torchrun``, whose process group has started by ``run``.
-        true_values: What architectures are worth, in percent, for the record alone.
+        device: Device to search on.
+        ranks: Which of the processes of ``torchrun`` this one is, whose process group has started
+            by ``run``; None for a single process.
+        true_values: True values of architectures, in percent, for the record alone.
         run_settings: Plain values stored in every checkpoint.
 
     Raises:
@@ -237,7 +238,7 @@ class DifferentiableSearch:
         return flag.item() > 0
 
     def _loop(self) -> TrainingLoop:
-        """That of the stage; its epochs are counted through all stages."""
+        """Builds the training loop of the stage; epochs are counted through all stages."""
         ended = sum(stage.epochs for stage in self.config.stages[: self.stage])
         stage = self.config.stages[self.stage]
         optimizer = create_optimizer(self.network, self.recipe)
@@ -298,14 +299,14 @@ class DifferentiableSearch:
         return loop
 
     def mean_weights(self) -> NDArray[np.float64]:
-        """Of operations, by the alphas as they are: (num_cells, num_edges, num_ops)."""
+        """Returns the mean weights by the alphas as they are: (num_cells, num_edges, num_ops)."""
         alphas = self.alphas.values.detach().cpu().double()
         weights = self.relaxation.mean_weights(alphas, torch.from_numpy(self.network.alive))
         found: NDArray[np.float64] = weights.numpy()
         return found
 
     def derived(self) -> Derived:
-        """What the alphas stand for."""
+        """Returns the architecture that the alphas stand for."""
         return derive(
             self.network,
             self.mean_weights(),

@@ -37,19 +37,19 @@ class Relaxation(Protocol):
     is_random: bool
 
     def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
-        """The weights of one forward pass, differentiable in ``alphas``.
+        """Computes the weights of one forward pass, differentiable in ``alphas``.
 
         Args:
             alphas: Architecture parameters.
             alive: Which operations are not pruned, bool.
-            progress: How much of the search is done, from 0 to 1.
+            progress: Share of the search that is done, from 0 to 1.
         """
 
     def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
-        """Their expectation, by which architectures are derived."""
+        """Computes the expected weights, by which architectures are derived."""
 
     def penalty(self, alphas: Tensor) -> Tensor:
-        """What is added to the loss of the alphas, in nats, of shape ()."""
+        """Computes what is added to the loss of the alphas, in nats, of shape ()."""
 
 
 class SoftmaxRelaxation:
@@ -58,15 +58,15 @@ class SoftmaxRelaxation:
     is_random = False
 
     def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
-        """The softmax."""
+        """Computes the softmax over the operations of every edge."""
         return self.mean_weights(alphas, alive)
 
     def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
-        """The softmax."""
+        """Computes the softmax over the operations of every edge."""
         return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
 
     def penalty(self, alphas: Tensor) -> Tensor:
-        """Nothing."""
+        """Returns 0, as there is no penalty."""
         return alphas.new_zeros(())
 
 
@@ -87,15 +87,15 @@ class DirichletRelaxation:
         self.with_kl = with_kl
 
     def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
-        """A sample, differentiated by reparameterisation."""
+        """Draws a sample, differentiated by reparameterisation."""
         return _only(Dirichlet(concentrations(alphas)).rsample(), alive)
 
     def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
-        """The concentrations of what is alive, divided by their sum."""
+        """Returns the concentrations of what is alive, divided by their sum."""
         return _only(concentrations(alphas), alive)
 
     def penalty(self, alphas: Tensor) -> Tensor:
-        """The weighted divergence, summed over edges, or nothing."""
+        """Returns the weighted divergence, summed over edges, or 0 without it."""
         if not self.with_kl:
             return alphas.new_zeros(())
         beta = concentrations(alphas)
@@ -111,22 +111,22 @@ class GumbelRelaxation:
     is_random = True
 
     def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
-        """One-hot, with the gradient of the softmax at the temperature of ``progress``."""
+        """Draws one-hot weights with the softmax's gradient at the temperature of ``progress``."""
         start, end = TEMPERATURES
         logits = alphas.log_softmax(dim=-1).masked_fill(~alive, -torch.inf)
         return F.gumbel_softmax(logits, tau=start + (end - start) * progress, hard=True)
 
     def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
-        """The probabilities of being drawn."""
+        """Returns the probabilities of being drawn."""
         return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
 
     def penalty(self, alphas: Tensor) -> Tensor:
-        """Nothing."""
+        """Returns 0, as there is no penalty."""
         return alphas.new_zeros(())
 
 
 def create_relaxation(name: RelaxationName) -> Relaxation:
-    """The relaxation of a name."""
+    """Builds a relaxation by name."""
     if name == "softmax":
         return SoftmaxRelaxation()
     if name == "gumbel":
@@ -135,7 +135,7 @@ def create_relaxation(name: RelaxationName) -> Relaxation:
 
 
 def concentrations(alphas: Tensor) -> Tensor:
-    """Those of a Dirichlet distribution, above 0 and near 1 for alphas near 0."""
+    """Returns concentrations of a Dirichlet distribution, near 1 for alphas near 0."""
     return F.elu(alphas) + 1
 
 

@@ -43,10 +43,10 @@ class Stage:
     """A part of a search (DrNAS).
 
     Args:
-        epochs: At least 1.
+        epochs: Number of epochs. At least 1.
         partial_channels: One over the share of channels that go through operations.
-        keep_ops: Operations alive on every edge, at least 2; None for all.
-        freeze_epochs: The first ones, in which alphas stay as they are.
+        keep_ops: Number of operations alive on every edge, at least 2; None for all.
+        freeze_epochs: Number of first epochs, in which alphas stay as they are.
     """
 
     epochs: int
@@ -77,12 +77,13 @@ class SearchConfig:
 
     Args:
         relaxation: How alphas become weights of operations.
-        gradient: What alphas follow. Those of TSE need no validation images.
-        tse_batches: K, minibatches per step of alphas with TSE; an epoch's last group is smaller.
-        alpha_lr: Learning rate of Adam.
-        alpha_betas: Of Adam.
-        alpha_weight_decay: Of Adam, added to the gradient; with relaxation "dirichlet-kl" the
-            divergence takes its place, and it should be 0.
+        gradient: Name of the gradient that alphas follow. Those of TSE need no validation images.
+        tse_batches: K, the number of minibatches per step of alphas with TSE; an epoch's last group
+            is smaller.
+        alpha_lr: Learning rate of the alphas' Adam.
+        alpha_betas: Betas of the alphas' Adam.
+        alpha_weight_decay: Weight decay of the alphas' Adam, added to the gradient; with relaxation
+            "dirichlet-kl" the divergence takes its place, and it should be 0.
         macs_penalty: Weight, in nats, of the expected multiply-accumulates of the mixture, relative
             to those of the heaviest architecture of the mixture. Every edge counts, also where the
             derived cell would leave it unreached.
@@ -90,8 +91,8 @@ class SearchConfig:
             other operations. None for any number.
         exclude_none: Whether the derived cell has the heaviest operations other than none, as in
             DARTS' own space; otherwise an edge of NAS-Bench-201 may be left out.
-        stages: In turn.
-        seed: Of alphas and what is drawn.
+        stages: The stages in the order they are run in.
+        seed: Seed of the alphas and of what is drawn.
 
     Raises:
         ValueError: If a value is out of range.
@@ -136,7 +137,7 @@ class SearchConfig:
 
     @property
     def epochs(self) -> int:
-        """Of all stages."""
+        """Number of epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
 
     @property

@@ -24,9 +24,9 @@ def prune(
     """Keeps the operations with the largest alphas on every edge.
 
     Args:
-        alphas: (num_cells, num_edges, num_ops).
+        alphas: Architecture parameters, (num_cells, num_edges, num_ops).
         alive: Which operations there are so far.
-        keep_ops: How many to keep; None for all.
+        keep_ops: Number of operations to keep on every edge; None for all.
 
     Returns:
         Which operations there are from now on.
@@ -54,10 +54,10 @@ def inherit_weights(
 
     Args:
         old: The narrower network; it has all operations of the other.
-        new: Overwritten.
-        old_optimizer: Of the old network.
-        new_optimizer: Of the new network, fresh and of the same kind.
-        seed: Of the choice.
+        new: The wider network, whose weights are overwritten.
+        old_optimizer: Optimizer of the old network.
+        new_optimizer: Optimizer of the new network, fresh and of the same kind.
+        seed: Seed of the choice of channels.
     """
     rng = np.random.default_rng((seed, 4))
     chosen: dict[tuple[str, int, int], Tensor] = {}

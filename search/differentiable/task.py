@@ -38,8 +38,8 @@ class Alphas:
     """Architecture parameters with their optimizer, and what is yet to be added to them.
 
     Args:
-        values: (num_cells, num_edges, num_ops), on the device.
-        config: Of the search.
+        values: Architecture parameters (num_cells, num_edges, num_ops), on the device.
+        config: Settings of the search.
     """
 
     def __init__(self, values: Tensor, config: SearchConfig) -> None:
@@ -56,7 +56,7 @@ class Alphas:
         self.num_summed = 0
 
     def step(self, gradient: Tensor) -> None:
-        """One step of Adam against a gradient, which is averaged over all ranks."""
+        """Does one step of Adam against a gradient, which is averaged over all ranks."""
         average_tensor(gradient)
         self.values.grad = gradient
         self.optimizer.step()
@@ -64,7 +64,7 @@ class Alphas:
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a search goes on from, of plain types and tensors."""
+        """Returns all that a search goes on from, of plain types and tensors."""
         return {
             "values": self.values.detach().clone(),
             "optimizer": self.optimizer.state_dict(),
@@ -103,7 +103,7 @@ class Minibatches:
     """The minibatches of a loader by their number, over all epochs; cheap if asked for in turn.
 
     Args:
-        loader: Where from.
+        loader: Loader that the minibatches come from.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -125,18 +125,18 @@ class SearchTask(TrainingTask):
     Args:
         network: The mixture, on the device.
         alphas: Architecture parameters.
-        relaxation: Makes weights of operations of them.
-        config: Of the search.
+        relaxation: Relaxation that makes weights of operations of the alphas.
+        config: Settings of the search.
         train: Loader of the train split.
-        val: Of the val split, augmented as for training; of this rank.
-        optimizer: Of the weights.
-        scheduler: Of their learning rate, by step.
+        val: Loader of this rank's share of the val split, augmented as for training.
+        optimizer: Optimizer of the weights.
+        scheduler: Schedule of the weights' learning rate, updated every step.
         clip_grad: Largest norm of the whole gradient of the weights, or None.
-        first_epoch: Of the stage.
-        freeze_epochs: Of the stage, in which alphas stay as they are.
+        first_epoch: Number of the stage's first epoch.
+        freeze_epochs: Number of first epochs of the stage in which alphas stay as they are.
         amp: Whether to run in bfloat16 autocast.
-        device: Where the network is.
-        ranks: This process among those of ``torchrun``.
+        device: Device of the network.
+        ranks: Which of the processes of ``torchrun`` this one is.
         on_epoch: Measures what has been reached after every epoch.
         on_save: Writes a checkpoint of the state it is given.
     """
@@ -258,7 +258,7 @@ class SearchTask(TrainingTask):
         self.alphas.step(gradient + num_batches * self._penalty_gradient())
 
     def _penalty_gradient(self) -> Tensor:
-        """Of what is added to a loss of alphas."""
+        """Computes the gradient of what is added to a loss of alphas."""
         alphas = self.alphas.values.detach().requires_grad_()
         penalty = self.relaxation.penalty(alphas)
         if self.config.macs_penalty > 0:
@@ -271,7 +271,7 @@ class SearchTask(TrainingTask):
         return gradient
 
     def measure(self, averaged: nn.Module) -> dict[str, float]:
-        """What has been reached, by ``on_epoch``."""
+        """Measures what has been reached, by ``on_epoch``."""
         return self.on_epoch()
 
     def save(self, path: Path, averaged: nn.Module, **state: Any) -> None:
@@ -280,7 +280,7 @@ class SearchTask(TrainingTask):
 
 
 def initial_alphas(network: RelaxedNetwork, seed: int) -> Tensor:
-    """Normally distributed with standard deviation 1e-3, on the CPU."""
+    """Draws alphas from a normal distribution with standard deviation 1e-3, on the CPU."""
     (number,) = np.random.SeedSequence((seed, 3)).generate_state(1)
     generator = torch.Generator().manual_seed(int(number))
     return 1e-3 * torch.randn(network.alphas_shape, generator=generator)

@@ -51,9 +51,10 @@ def create_predictor(
         name: One of ``PREDICTORS``.
         space: Space of the architectures it will be given.
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
-        encoding: What it sees of them; one of the space's encodings, None for one-hot. Those of
+        encoding: Encoding of the architectures, one of the space's; None for one-hot. Those of
             ``OWN_VIEWS``, Gaussian processes and graph networks, see structures and graphs.
-        extra_inputs: What it sees beside; None for nothing, as a graph network needs it.
+        extra_inputs: Further numbers that it sees beside the encoding; None for none, as a graph
+            network needs it.
 
     Raises:
         ValueError: If ``name`` is unknown, the space does not have the encoding, or the predictor

@@ -22,7 +22,7 @@ class Predictor(Protocol):
         """Fits from nothing to ``scores`` of shape (num_archs,), finite and of order one."""
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+        """Predicts scores, shape (num_archs,), on the scale of those fitted."""
 
 
 class ProbabilisticPredictor(Predictor, Protocol):
@@ -31,16 +31,16 @@ class ProbabilisticPredictor(Predictor, Protocol):
     def predict_with_std(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predicted scores and their standard deviations, both (num_archs,), not negative."""
+        """Predicts scores and their standard deviations, both (num_archs,), not negative."""
 
 
 class OnScaleOfScores:
     """A predictor that is fitted to standardised scores, and predicts on their own scale.
 
     Args:
-        predictor: Is fitted; of any scores, to mean 0 and deviation 1.
+        predictor: Predictor that is fitted to the scores, brought to mean 0 and deviation 1.
         choices: Architectures, (num_archs, num_decisions).
-        scores: Theirs, (num_archs,), finite, of any scale; at least one.
+        scores: Scores of these architectures, (num_archs,), finite, of any scale; at least one.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class OnScaleOfScores:
         predictor.fit(choices, (scores - self._mean) / self._deviation)
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted scores, (num_archs,)."""
+        """Predicts scores, (num_archs,)."""
         return np.asarray(
             self._predictor.predict(choices) * self._deviation + self._mean, np.float64
         )
@@ -59,7 +59,7 @@ class OnScaleOfScores:
     def predict_with_std(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predicted scores and their deviations, of a ``ProbabilisticPredictor`` only."""
+        """Predicts scores and their deviations, with a ``ProbabilisticPredictor`` only."""
         mean, std = cast(ProbabilisticPredictor, self._predictor).predict_with_std(choices)
         return mean * self._deviation + self._mean, std * self._deviation
 
@@ -70,7 +70,7 @@ class Standardised:
     What is not finite becomes the least that was known of its column.
 
     Args:
-        table: Of the architectures that are fitted to, (num_archs, num_inputs).
+        table: Inputs of the architectures that are fitted to, (num_archs, num_inputs).
     """
 
     def __init__(self, table: NDArray[np.float64]) -> None:
@@ -87,6 +87,6 @@ class Standardised:
         return len(self._mean)
 
     def __call__(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of any architectures, (num_archs, num_inputs)."""
+        """Standardises the inputs of any architectures, (num_archs, num_inputs)."""
         filled = np.where(np.isfinite(table), table, self._least)
         return np.asarray((filled - self._mean) / self._scale, np.float64)

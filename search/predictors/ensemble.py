@@ -29,7 +29,7 @@ class EnsemblePredictor:
     Args:
         make_member: Builds an unfitted predictor from a seed below 2**32.
         seed: Makes the fits repeatable; not negative.
-        num_members: How many predictors it has.
+        num_members: Number of predictors in the ensemble.
 
     Raises:
         ValueError: If ``num_members`` is less than 2.
@@ -49,13 +49,13 @@ class EnsemblePredictor:
             member.fit(choices, scores)
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The mean of the members' predictions, shape (num_archs,)."""
+        """Predicts the mean of the members' predictions, shape (num_archs,)."""
         return self.predict_with_std(choices)[0]
 
     def predict_with_std(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of the members' predictions, both (num_archs,)."""
+        """Predicts mean and standard deviation of the members' predictions, both (num_archs,)."""
         predicted = np.stack([member.predict(choices) for member in self._members])
         return predicted.mean(axis=0), predicted.std(axis=0)
 
@@ -66,6 +66,6 @@ def mlp_ensemble(
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> EnsemblePredictor:
-    """Five small MLPs."""
+    """Builds an ensemble of five small MLPs."""
     make_member = partial(small_mlp, space, encoding=encoding, extra_inputs=extra_inputs)
     return EnsemblePredictor(make_member, seed)

@@ -24,7 +24,7 @@ class ProbabilisticForest:
     Args:
         space: Encodes the architectures.
         seed: Makes a fit repeatable; from 0 to 2**32 - 1.
-        encoding: What the trees see of them; one of the space's encodings.
+        encoding: Encoding of the architectures, one of the space's.
 
     Raises:
         ValueError: If the space does not have the encoding.
@@ -52,13 +52,13 @@ class ProbabilisticForest:
         SklearnPredictor(self._space, self._forest, self._encoding).fit(choices, scores)
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+        """Predicts scores, shape (num_archs,), on the scale of those fitted."""
         return self.predict_with_std(choices)[0]
 
     def predict_with_std(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predicted scores and their standard deviations, both (num_archs,), above 0."""
+        """Predicts scores and their standard deviations, both (num_archs,), above 0."""
         features = self._space.encode_choices(choices, self._encoding)
         trees = np.stack(  # (num_trees, num_archs)
             [tree.predict(features, check_input=False) for tree in self._forest.estimators_]

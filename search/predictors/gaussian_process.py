@@ -43,11 +43,11 @@ class GaussianProcess:
 
     Args:
         space: Space of the architectures.
-        seed: Draws those that the parameters are fitted to, where there are more than
-            ``MAX_FITTED``; all of them are predicted from.
-        features: Those of the space, where they are at hand; computed if None.
-        extra_inputs: Further numbers, standardised by what is fitted to; where there is none, the
-            least of those. None for nothing.
+        seed: Seed of the draw of architectures that the parameters are fitted to, where there are
+            more than ``MAX_FITTED``; all of them are predicted from.
+        features: Features of the space, where they are at hand; None to compute them.
+        extra_inputs: Further numbers of architectures, standardised by those that are fitted to; a
+            number that is not finite becomes the least of those. None for no further numbers.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class GaussianProcess:
         self._posterior = Posterior(table, scores, parameters)
 
     def predict(self, choices: NDArray[np.int64]) -> Floats:
-        """Expected scores, shape (num_archs,)."""
+        """Predicts the expected scores, shape (num_archs,)."""
         return self.posterior.mean(self._table(choices))
 
     def predict_with_std(self, choices: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Expected scores and their standard deviations without noise, both (num_archs,)."""
+        """Predicts scores and their standard deviations without noise, both (num_archs,)."""
         belief = self.posterior.belief(self._table(choices))
         return belief.mean, np.sqrt(belief.variance)
 
@@ -122,19 +122,19 @@ class Table(NamedTuple):
     """Features of some architectures.
 
     Args:
-        labels: One-hot, (num_archs, sum of the numbers of values).
-        numbers: Standardised, (num_archs, num_numbers).
+        labels: One-hot columns of all labels, (num_archs, sum of the numbers of values).
+        numbers: Standardised numbers, (num_archs, num_numbers).
     """
 
     labels: Floats
     numbers: Floats
 
     def rows(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Table:
-        """Those of some of the architectures."""
+        """Returns the features of some of the architectures."""
         return Table(self.labels[chosen], self.numbers[chosen])
 
     def joined(self, other: Table) -> Table:
-        """These architectures and then others."""
+        """Returns the features of these architectures and then of others."""
         return Table(*(np.concatenate(both) for both in zip(self, other, strict=True)))
 
 
@@ -162,11 +162,11 @@ class Features:
 
     @property
     def num_labels(self) -> int:
-        """Features that are equal or not."""
+        """Number of features that are equal or not."""
         return len(self._num_values)
 
     def of(self, choices: NDArray[np.int64]) -> Table:
-        """Of choices (num_archs, num_decisions)."""
+        """Computes the features of choices (num_archs, num_decisions)."""
         found: Structure = structure(self._space, choices)
         columns = np.clip(found.labels - self._least, 0, self._num_values - 1)
         columns += np.cumsum(self._num_values) - self._num_values
@@ -176,7 +176,7 @@ class Features:
         return Table(labels, numbers[:, self._is_used])
 
     def with_more_numbers(self, num_more: int) -> Features:
-        """The same, with priors of standardised numbers that stand after its own in a table."""
+        """Returns a copy with priors of more standardised numbers, after its own in a table."""
         other = copy(self)
         other.log_weights = self._log_weights(int(self._is_used.sum()) + num_more)
         return other
@@ -202,7 +202,7 @@ class _Parameters(NamedTuple):
     number_weights: Floats
 
     def kernel(self, first: Table, second: Table) -> Floats:
-        """Of all pairs, without noise, (num_first, num_second)."""
+        """Computes the covariances of all pairs, without noise, (num_first, num_second)."""
         weighted = first.labels * self.label_weights
         distance = weighted.sum(axis=1)[:, None] - weighted @ second.labels.T
         scale = np.sqrt(self.number_weights)
@@ -212,7 +212,7 @@ class _Parameters(NamedTuple):
         return np.asarray(kernel + self.s2 * _linear(first, second), np.float64)
 
     def prior_variance(self, table: Table) -> Floats:
-        """Of each architecture, (num_archs,)."""
+        """Computes the prior variance of each architecture, without noise, (num_archs,)."""
         num_numbers = max(table.numbers.shape[1], 1)
         linear = (table.numbers**2).sum(axis=1) / num_numbers
         return np.asarray(self.s1 + self.s2 * linear, np.float64)
@@ -227,9 +227,9 @@ class Posterior:
     """What scores of some architectures say about others.
 
     Args:
-        table: Of those with scores.
-        scores: Theirs.
-        parameters: Of the kernel.
+        table: Features of the architectures that have scores.
+        scores: Scores of these architectures, (num_archs,).
+        parameters: Parameters of the kernel.
     """
 
     def __init__(self, table: Table, scores: Floats, parameters: _Parameters) -> None:
@@ -243,16 +243,16 @@ class Posterior:
 
     @property
     def num_observed(self) -> int:
-        """Architectures with scores."""
+        """Number of architectures with scores."""
         return len(self._solved)
 
     def mean(self, table: Table) -> Floats:
-        """Expected scores, (num_archs,)."""
+        """Returns the expected scores, (num_archs,)."""
         expected = self._centre + self._parameters.kernel(table, self._table) @ self._solved
         return np.asarray(expected, np.float64)
 
     def belief(self, table: Table) -> Belief:
-        """Expected scores with their covariances."""
+        """Returns the expected scores with their covariances."""
         cross = self._parameters.kernel(table, self._table)
         return Belief(
             table,
@@ -266,8 +266,8 @@ class Belief:
     """Expected scores of candidates, and how the variances shrink as some of them are measured.
 
     Args:
-        table: Of the candidates.
-        parameters: Of the kernel.
+        table: Features of the candidates.
+        parameters: Parameters of the kernel.
         mean: Expected scores, (num_archs,).
         whitened: Covariances with what was observed, whitened, (num_observed, num_archs).
     """
@@ -323,9 +323,9 @@ class Objective:
     """Negative log of the posterior density of the logs of all parameters, but for a constant.
 
     Args:
-        features: Of the space; brings the priors.
-        table: Of those with scores.
-        scores: Theirs, (num_archs,).
+        features: Features of the space, which bring the priors.
+        table: Features of the architectures that have scores.
+        scores: Scores of these architectures, (num_archs,).
     """
 
     def __init__(self, features: Features, table: Table, scores: Floats) -> None:

@@ -45,7 +45,7 @@ class GraphSpace(Protocol):
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Graphs of choices (num_archs, num_decisions).
+        """Returns the graphs of choices (num_archs, num_decisions).
 
         Returns:
             Adjacency (num_archs, V, V), 1 where row feeds column; and ids (num_archs, V), negative
@@ -65,13 +65,14 @@ class GCNPredictor:
     threads, and leaves the global random state of torch as it was.
 
     Args:
-        space: One of those with ``to_graphs``.
+        space: Space of the architectures, which has ``to_graphs``.
         seed: Makes the fit repeatable; from 0 to 2**32 - 1.
         loss: ``"mse"`` makes it a regression; ``"bce"`` a classifier, to be fitted to labels 0 and
             1, that predicts the probability of a 1.
-        width: Of the graph convolutions; by default that of the nearest number of labels in
+        width: Width of the graph convolutions; by default that of the nearest number of labels in
             ``WIDTHS``.
-        learning_rate: At the beginning; by default 1e-4 of a regression, 2e-4 of a classifier.
+        learning_rate: Learning rate at the beginning; by default 1e-4 for a regression, 2e-4 for a
+            classifier.
         num_epochs: Passes over the labels.
 
     Raises:
@@ -157,7 +158,7 @@ class GCNPredictor:
                 optimizer.step()
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted scores, or probabilities of a 1, shape (num_archs,).
+        """Predicts scores, or probabilities of a 1, shape (num_archs,).
 
         Raises:
             ValueError: If nothing was fitted before.
@@ -181,12 +182,12 @@ class Graphs(NamedTuple):
     propagation: Tensor  # (2, num_archs, V, V), A+ and A-
 
     def select(self, rows: Tensor | slice) -> Graphs:
-        """Some of the graphs."""
+        """Returns some of the graphs."""
         return Graphs(self.ops[rows], self.propagation[:, rows])
 
 
 def read_graphs(space: GraphSpace, choices: NDArray[np.int64]) -> Graphs:
-    """The graphs of choices (num_archs, num_decisions), ready for the network."""
+    """Builds the graphs of choices (num_archs, num_decisions), ready for the network."""
     adjacency, ops = space.to_graphs(choices)
     adjacency = adjacency + np.eye(ops.shape[1], dtype=np.float32)
     both = np.stack([adjacency, adjacency.transpose(0, 2, 1)])
@@ -194,10 +195,10 @@ def read_graphs(space: GraphSpace, choices: NDArray[np.int64]) -> Graphs:
 
 
 def directed_convolution(states: Tensor, propagation: Tensor, weights: Tensor) -> Tensor:
-    """One layer of graph convolutions.
+    """Applies one layer of graph convolutions.
 
     Args:
-        states: Of the vertices, (num_archs, V, num_inputs).
+        states: States of the vertices, (num_archs, V, num_inputs).
         propagation: A+ and A-, (2, num_archs, V, V).
         weights: W+ and W-, (2, num_inputs, num_outputs).
 
@@ -210,7 +211,7 @@ def directed_convolution(states: Tensor, propagation: Tensor, weights: Tensor) -
 
 
 class _Network(nn.Module):
-    """From graphs to one output each, (num_archs,)."""
+    """Network that maps graphs to one output each, (num_archs,)."""
 
     def __init__(self, num_ops: int, width: int) -> None:
         super().__init__()

@@ -34,11 +34,12 @@ class SklearnPredictor:
     """A scikit-learn regressor over ``space.encode_choices``, in float32.
 
     Args:
-        space: Encodes the architectures.
+        space: Space that encodes the architectures.
         model: Unfitted regressor. Its ``fit`` must start from nothing each time.
-        encoding: Of the architectures.
-        extra_inputs: What the model sees beside it, standardised by what it is fitted to; where
-            there is none, the least of those. None for nothing.
+        encoding: Encoding of the architectures.
+        extra_inputs: Further numbers that the model sees beside the encoding, standardised by those
+            that are fitted to; a number that is not finite becomes the least of those. None for no
+            further numbers.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class SklearnPredictor:
                 raise KeyboardInterrupt from warning
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Predicted scores, shape (num_archs,), on the scale of those fitted."""
+        """Predicts scores, shape (num_archs,), on the scale of those fitted."""
         features = self._encode(choices)  # (num_archs, num_features)
         chunks = [
             self._model.predict(features[start : start + _CHUNK_SIZE])
@@ -100,7 +101,7 @@ def mlp(
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
-    """WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
+    """Builds WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
     model = MLPRegressor(
         hidden_layer_sizes=_MLP_HIDDEN,
         activation="relu",
@@ -123,7 +124,7 @@ def small_mlp(
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
-    """Two hidden layers of 64, for ensembles: a hundredth of the time of ``mlp``."""
+    """Builds an MLP of two hidden layers of 64 for ensembles, in a hundredth of ``mlp``'s time."""
     model = MLPRegressor(
         hidden_layer_sizes=_SMALL_MLP_HIDDEN,
         learning_rate_init=np.float32(1e-2),  # as above, and so that 200 epochs are enough
@@ -140,7 +141,7 @@ def random_forest(
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
-    """1000 trees of depth at most 10."""
+    """Builds a random forest: 1000 trees of depth at most 10."""
     # One job: with more, trees are summed in the order they finish and ties break at random. For
     # a few hundred trials it is also the fastest.
     model = RandomForestRegressor(n_estimators=1000, max_depth=10, n_jobs=1, random_state=seed)
@@ -153,7 +154,7 @@ def gradient_boosting(
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
-    """Boosted trees, 300 of depth at most 6."""
+    """Builds boosted trees: 300 of depth at most 6."""
     model = GradientBoostingRegressor(
         n_estimators=300, max_depth=6, learning_rate=0.1, random_state=seed
     )

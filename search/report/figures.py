@@ -25,7 +25,7 @@ _LEFT = 62
 
 
 def progress_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """What to show of best scores: from where the lowest mean is after a tenth, to the top.
+    """Returns what to show of best scores: from the lowest mean after a tenth to the top.
 
     Bands may reach out of it.
     """
@@ -45,14 +45,14 @@ def plot_progress(
     unit: str,
     identifier: str,
 ) -> str:
-    """Best so far against what was spent, with bands.
+    """Plots the best so far against what was spent, with bands.
 
     Args:
-        curves: By label.
-        series: Their numbers, which colours go by.
+        curves: Curves by label.
+        series: Number of each label's series, which colours go by.
         visible: Ends of the axis of scores.
-        unit: What was spent, such as "queries".
-        identifier: Of this plot in its page.
+        unit: Unit of what was spent, such as "queries".
+        identifier: Name of this plot, unique in its page.
     """
 
     def paint(axes: Axes) -> None:
@@ -69,12 +69,12 @@ def plot_progress(
 
 
 def plot_quality(curves: Mapping[str, Curve], series: Mapping[str, int], identifier: str) -> str:
-    """Kendall's tau of predictions for the trials that came next, against those before them.
+    """Plots Kendall's tau of predictions for the next trials, against those before them.
 
     Args:
-        curves: By label.
-        series: Their numbers, which colours go by.
-        identifier: Of this plot in its page.
+        curves: Curves by label.
+        series: Number of each label's series, which colours go by.
+        identifier: Name of this plot, unique in its page.
     """
 
     def paint(axes: Axes) -> None:
@@ -90,13 +90,13 @@ def plot_quality(curves: Mapping[str, Curve], series: Mapping[str, int], identif
 
 
 def plot_predictions(rounds: Sequence[Sequence[RoundQuality]], name: str, identifier: str) -> str:
-    """Measured against predicted scores.
+    """Plots measured against predicted scores.
 
     Args:
-        rounds: Those of every run that were predicted at the same time, in the order of time; the
-            last three are coloured, those before them stand back.
-        name: Whose predictions.
-        identifier: Of this plot in its page.
+        rounds: The rounds of all runs, grouped by the time they were predicted at and in its order;
+            the last three groups are coloured, those before them stand back.
+        name: Label of the group whose predictions these are.
+        identifier: Name of this plot, unique in its page.
     """
     num_faint = max(len(rounds) - len(LATE_STEPS), 0)
 
@@ -127,14 +127,14 @@ def plot_front(
     lowest: float,
     identifier: str,
 ) -> str:
-    """Scores against MACs, with those marked that nothing beats in both.
+    """Plots scores against MACs, marking those that nothing beats in both.
 
     Args:
         points: Million MACs and scores by label.
-        series: Numbers of the labels, which colours go by.
-        front: The same of what is marked, in the order of MACs.
+        series: Number of each label's series, which colours go by.
+        front: Million MACs and scores of the marked architectures, in the order of MACs.
         lowest: Scores below are drawn at this value, as open triangles.
-        identifier: Of this plot in its page.
+        identifier: Name of this plot, unique in its page.
     """
 
     def paint(axes: Axes) -> None:
@@ -162,14 +162,14 @@ def plot_front(
 def plot_map(
     places: Floats, steps: NDArray[np.int64], best: int, name: str, identifier: str
 ) -> str:
-    """A map of architectures, coloured by when they were asked for.
+    """Plots a map of architectures, coloured by when they were asked for.
 
     Args:
-        places: (num_archs, 2).
-        steps: Of the ramp, (num_archs,).
-        best: Which to mark.
-        name: Whose architectures.
-        identifier: Of this plot in its page.
+        places: Position of each architecture on the map, (num_archs, 2).
+        steps: Step of each architecture on the colour ramp, (num_archs,).
+        best: Index of the architecture to mark.
+        name: Label of the group whose architectures these are.
+        identifier: Name of this plot, unique in its page.
     """
 
     def paint(axes: Axes) -> None:
@@ -185,7 +185,7 @@ def plot_map(
 
 
 def plot_cells(space: CellSpace, arch: Architecture, identifier: str) -> str:
-    """The cells of an architecture; the page has to give it a white ground."""
+    """Draws the cells of an architecture; the page has to give them a white ground."""
     label = f"Cells of {space.format(arch)}"
     return draw_figure(lambda: cells_figure(space, arch), identifier, label)
 

@@ -21,8 +21,8 @@ class Group:
     """Runs with the same settings, by seed.
 
     Args:
-        label: Tells it from the other groups of its task.
-        runs: At least one.
+        label: Name that tells it from the other groups of its task.
+        runs: The runs, at least one, in the order of their seeds.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Group:
 
     @property
     def num_trials(self) -> int:
-        """Of the shortest run."""
+        """Number of trials of the shortest run."""
         return min(len(run.trials) for run in self.runs)
 
 
@@ -39,8 +39,8 @@ class Task:
     """Groups whose scores mean the same: one space, measured in one way.
 
     Args:
-        label: Tells it from the other tasks of its report.
-        groups: In the order their first runs were given in.
+        label: Name that tells it from the other tasks of its report.
+        groups: The groups, in the order their first runs were given in.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Task:
 
     @property
     def runs(self) -> list[RecordedRun]:
-        """Of all groups."""
+        """The runs of all groups."""
         return [run for group in self.groups for run in group.runs]
 
     @property

@@ -74,7 +74,7 @@ def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
     The same runs in the same order give the same bytes.
 
     Args:
-        runs: From ``read_run``; at least one.
+        runs: The runs that ``read_run`` returned, at least one.
         path: The file, replaced atomically; its folder must exist.
 
     Raises:

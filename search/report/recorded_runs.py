@@ -47,18 +47,19 @@ class RecordedRun:
     """One search as it was recorded.
 
     Args:
-        name: Of its folder.
-        space: What was searched.
-        header: Of its store: all that decided the trials.
-        trials: The told ones, by number; at least one of them succeeded.
+        name: Name of the run's folder.
+        space: Space that was searched.
+        header: Header of the run's store: all that decided the trials.
+        trials: The told trials by number, at least one of which succeeded.
         rounds: Positions in ``trials`` of what was asked for at once, one after the other.
-        costs: Of the architectures of all trials; empty if they are not known.
+        costs: Costs of the architectures of all trials; empty if they are not known.
         make_predictor: Builds an unfitted predictor as the search had it, from a seed below 2**32;
             None if it had none, or if not a single one ranks.
-        num_fitted: How many of the first trials it was fitted to; None for all that were told.
-        command: That wrote it.
-        versions: Of the software it ran with, by name.
-        verdict: What it said of its result at its end; empty if it is not known.
+        num_fitted: Number of first trials that the predictor was fitted to; None for all that were
+            told.
+        command: Command line that wrote the run.
+        versions: Versions of the software the run was made with, by name.
+        verdict: What the search said of its result at its end; empty if that is not known.
     """
 
     name: str
@@ -75,7 +76,7 @@ class RecordedRun:
 
     @property
     def seed(self) -> int:
-        """Of the algorithm."""
+        """Seed of the algorithm."""
         seed: int = self.header["seed"]
         return seed
 
@@ -87,7 +88,7 @@ def read_run(folder: str | Path) -> RecordedRun:
     has changed since, they are left out, as in spaces that there are only tables of.
 
     Args:
-        folder: With ``trials.db`` and ``args.json``.
+        folder: Folder with ``trials.db`` and ``args.json``.
 
     Raises:
         ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
@@ -140,12 +141,12 @@ def read_run(folder: str | Path) -> RecordedRun:
 def rounds_of(
     algorithm: SearchAlgorithm, trials: Sequence[Trial], batch_size: int
 ) -> tuple[range, ...]:
-    """Positions of the trials asked for at once, of a search that was never prolonged.
+    """Returns the positions of trials asked for at once, of a search that was never prolonged.
 
     Args:
-        algorithm: As it was at the start; is told the trials.
-        trials: In the order of their numbers.
-        batch_size: That of the search.
+        algorithm: The algorithm as it was at the start, which is told the trials.
+        trials: The trials in the order of their numbers.
+        batch_size: Batch size of the search.
     """
     rounds: list[range] = []
     start = 0
@@ -184,7 +185,7 @@ def _verdict(folder: Path, num_trials: int) -> str:
 
 
 def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | None:
-    """That of the run or what stands for it.
+    """Returns the supernet of the run or what stands for it.
 
     None if its file is gone or has other weights, or there are only tables of the space.
     """
@@ -200,7 +201,7 @@ def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | 
 
 @lru_cache(maxsize=1)
 def _trained_supernet(path: Path, written: int) -> tuple[Supernet, str]:
-    """With the digest of its weights; runs read one after the other often share it."""
+    """Reads a supernet and the digest of its weights; runs in a row often share it."""
     supernet = supernet_from_checkpoint(read_checkpoint(path), path)
     return supernet, weights_digest(supernet)
 
@@ -247,7 +248,7 @@ def _make_predictor(algorithm: SearchAlgorithm) -> Callable[[int], Predictor] | 
 
 
 def _num_fitted(algorithm: SearchAlgorithm) -> int | None:
-    """Of an algorithm that was told all trials."""
+    """Returns how many first trials an algorithm's predictor is fitted to; None for all."""
     if not isinstance(algorithm, NeuralPredictorSearch):
         return None
     successes = [i for i, trial in enumerate(algorithm.trials, 1) if trial.score is not None]

@@ -24,9 +24,9 @@ class RoundQuality(NamedTuple):
     """What was predicted and then measured of the trials that succeeded.
 
     Args:
-        num_before: How many trials were told before the round.
-        predicted: (num_archs,), on the scale of the scores.
-        measured: (num_archs,).
+        num_before: Number of trials that were told before the round.
+        predicted: Predicted scores, (num_archs,), on the scale of the scores.
+        measured: Measured scores, (num_archs,).
     """
 
     num_before: int
@@ -35,7 +35,7 @@ class RoundQuality(NamedTuple):
 
     @property
     def kendall_tau(self) -> float:
-        """Between both."""
+        """Kendall's tau-b between both."""
         return kendall_tau_b(self.predicted, self.measured)
 
 
@@ -54,13 +54,13 @@ def replay(
 
     Args:
         make_predictor: Builds an unfitted predictor from a seed below 2**32.
-        trials: Of the search.
+        trials: The trials of the search.
         rounds: Positions in ``trials``; see ``rounds_to_judge``.
-        seed: That of the search.
-        num_fitted: Only so many trials, the first, are ever fitted to; None for no such limit.
+        seed: Seed of the search.
+        num_fitted: Number of first trials that are ever fitted to; None for no such limit.
 
     Returns:
-        Of each round where at least two trials succeeded, and two before it.
+        The quality of each round in which, and before which, at least two trials succeeded.
     """
     judged: list[RoundQuality] = []
     predict, num_told = None, 0  # of the predictor that was fitted last
@@ -76,7 +76,7 @@ def replay(
 
 
 def rounds_to_judge(rounds: Sequence[range]) -> list[range]:
-    """At most ``MAX_ROUNDS``, evenly spread and the last among them; the first is not predicted."""
+    """Returns at most ``MAX_ROUNDS``, evenly spread, with the last and without the first."""
     joined: list[range] = []
     for positions in rounds[1:]:
         if joined and len(joined[-1]) < MIN_SIZE:

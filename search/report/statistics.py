@@ -37,21 +37,21 @@ class Curve(NamedTuple):
 
 
 def scores_of(trials: Sequence[Trial]) -> Floats:
-    """Nan where one failed, (num_trials,)."""
+    """Returns the scores, nan where a trial failed, (num_trials,)."""
     return np.array([trial.score for trial in trials], dtype=np.float64)  # None is nan
 
 
 def best_so_far(trials: Sequence[Trial]) -> Floats:
-    """The best score after each trial, nan before the first that succeeded, (num_trials,)."""
+    """Returns the best score after each trial, nan before the first success, (num_trials,)."""
     return np.asarray(np.fmax.accumulate(scores_of(trials)), np.float64)
 
 
 def mean_curve(x: Floats, values: Floats) -> Curve:
-    """The mean over runs with Student's 95 % interval.
+    """Computes the mean over runs with Student's 95 % interval.
 
     Args:
-        x: (num_points,).
-        values: (num_runs, num_points).
+        x: Positions of the points, (num_points,).
+        values: Values of each run, (num_runs, num_points).
     """
     num_runs = len(values)
     mean = values.mean(axis=0)
@@ -63,7 +63,7 @@ def mean_curve(x: Floats, values: Floats) -> Curve:
 
 
 def curve_over_queries(group: Group) -> Curve:
-    """Best so far after each query, from where all runs have one to the end of the shortest."""
+    """Computes the best so far after each query, where all runs have one, up to the shortest."""
     count = group.num_trials
     values = np.array([best_so_far(run.trials)[:count] for run in group.runs])
     x = np.flatnonzero(np.isfinite(values).all(axis=0))
@@ -73,7 +73,7 @@ def curve_over_queries(group: Group) -> Curve:
 
 
 def curve_over_seconds(group: Group) -> Curve:
-    """Best so far after so many seconds of measuring, as ``curve_over_queries``."""
+    """Computes the best so far after seconds of measuring, as ``curve_over_queries`` does."""
     ends = [np.cumsum([trial.seconds for trial in run.trials]) for run in group.runs]
     bests = [best_so_far(run.trials) for run in group.runs]
     start = max(end[np.isfinite(best)][0] for end, best in zip(ends, bests, strict=True))
@@ -92,17 +92,17 @@ def curve_over_seconds(group: Group) -> Curve:
 
 
 def bests_at(group: Group, num_trials: int) -> Floats:
-    """Each run's best score after ``num_trials``, nan if none succeeded, (num_runs,)."""
+    """Returns each run's best score after ``num_trials``, nan if none succeeded, (num_runs,)."""
     return np.array([best_so_far(run.trials)[num_trials - 1] for run in group.runs])
 
 
 def queries_to_best(run: RecordedRun) -> int:
-    """After how many queries the best of a run was found."""
+    """Returns after how many queries the best of a run was found."""
     return int(np.nanargmax(scores_of(run.trials))) + 1
 
 
 def difference_of_means(first: Floats, second: Floats, digits: int = 3) -> Difference | None:
-    """How much higher the mean of ``first`` is, with Welch's 95 % interval.
+    """Computes how much higher the mean of ``first`` is, with Welch's 95 % interval.
 
     Returns:
         None if either has fewer than two values, which leaves its noise unknown.
@@ -123,18 +123,18 @@ def difference_of_means(first: Floats, second: Floats, digits: int = 3) -> Diffe
 
 
 def digits_of(scores: Floats) -> int:
-    """After how many digits scores of the better half are told apart to a hundredth."""
+    """Returns after how many digits scores of the better half differ to a hundredth."""
     known = scores[np.isfinite(scores)]
     spread = float(known.max() - np.median(known))
     return 3 if spread == 0 else int(np.clip(2 - np.floor(np.log10(spread)), 0, 8))
 
 
 def is_on_front(costs: Floats, scores: Floats) -> NDArray[np.bool_]:
-    """Of which no other has a higher score at no higher cost, nor a lower cost at no lower score.
+    """Returns those that no other beats in one of score and cost without losing in the other.
 
     Args:
-        costs: (num_archs,).
-        scores: (num_archs,).
+        costs: Costs of the architectures, (num_archs,).
+        scores: Scores of the architectures, (num_archs,).
     """
     order = np.lexsort((-scores, costs))
     is_best = np.zeros(len(costs), np.bool_)
@@ -149,7 +149,7 @@ def is_on_front(costs: Floats, scores: Floats) -> NDArray[np.bool_]:
 
 
 def embed(space: SearchSpace, archs: Sequence[Architecture]) -> Floats:
-    """A t-SNE map of one-hot encodings, (num_archs, 2); the same for the same architectures."""
+    """Maps one-hot encodings by t-SNE, (num_archs, 2); the same for the same architectures."""
     features = space.encode(archs).astype(np.float64)
     perplexity = min(_MAX_PERPLEXITY, (len(archs) - 1) / 3)
     # The exact method, as threads of the other may add up in any order.

@@ -49,7 +49,7 @@ MAX_ERRORS, MAX_FAILED = 50, 50
 
 
 def best_table(task: Task) -> str:
-    """The best architectures of all runs."""
+    """Builds the table of the best architectures of all runs."""
     best = best_found(task)[:NUM_BEST]
     heads, rows = _arch_rows(task, best)
     note = f"<p>The score is {meaning_in_code(meaning(task))}.</p>"
@@ -57,7 +57,7 @@ def best_table(task: Task) -> str:
 
 
 def front_table(task: Task, front: Sequence[Found]) -> str:
-    """The architectures of the front, in the order they are given in, folded."""
+    """Builds the table of the front's architectures, in the order they are given in, folded."""
     heads, rows = _arch_rows(task, front)
     return (
         f"<details><summary>{plural(len(front), 'architecture')} on the front</summary>\n"
@@ -66,7 +66,7 @@ def front_table(task: Task, front: Sequence[Found]) -> str:
 
 
 def algorithms_table(task: Task) -> str:
-    """Means over seeds after the common budget; empty of a single group."""
+    """Builds the table of means over seeds after the common budget; empty for a single group."""
     if len(task.groups) == 1:
         return ""
     ranked = ranked_groups(task)
@@ -104,7 +104,7 @@ def algorithms_table(task: Task) -> str:
 
 
 def runs_table(task: Task) -> str:
-    """A row for every run."""
+    """Builds the table with a row for every run."""
     digits = task_digits(task)
     rows: list[Row] = []
     for group in task.groups:
@@ -127,7 +127,7 @@ def runs_table(task: Task) -> str:
 
 
 def failures(task: Task) -> str:
-    """Failed trials by their error, of many the first; empty without any."""
+    """Lists failed trials by their error, of many the first; empty without any."""
     by_error: dict[str, list[tuple[Group, RecordedRun, Trial]]] = {}
     for group in task.groups:
         for run in group.runs:
@@ -154,7 +154,7 @@ def failures(task: Task) -> str:
 
 
 def measured(task: Task) -> str:
-    """Command, settings and versions of every group; folded if there are several."""
+    """Lists command, settings and versions of every group; folded if there are several."""
     if len(task.groups) == 1:
         return _settings_of(task.groups[0])
     return "".join(

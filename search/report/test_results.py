@@ -15,11 +15,12 @@ class HeldOutResults:
     """Three ways to report a search; None where there is no value.
 
     Args:
-        best_trial: Of the trial with the best score: what the search returns, seeing no test value.
-        predicted_best: Of the architecture that a last predictor of all trials puts first, tried or
-            not: the answer of WeakNAS's paper.
-        best_tested: The best of all trials, chosen by the test values themselves: the number in
-            the tables of that paper.
+        best_trial: Test value of the trial with the best score: what the search returns, seeing no
+            test value.
+        predicted_best: Test value of the architecture that a last predictor of all trials puts
+            first, tried or not: the answer of WeakNAS's paper.
+        best_tested: Best test value of all trials, chosen by the test values themselves: the number
+            in the tables of that paper.
     """
 
     best_trial: float | None
@@ -35,9 +36,9 @@ def held_out_results(
     """Looks up what a search found.
 
     Args:
-        trials: In the order they were told; of equal scores the first counts.
-        predicted: What the last predictor puts first; None where there is none.
-        test_values: Higher-is-better.
+        trials: The trials in the order they were told; of equal scores the first counts.
+        predicted: The architecture that the last predictor puts first; None where there is none.
+        test_values: Test values by architecture, higher is better.
     """
     tested = [test_values.get(trial.arch) for trial in best_first(trials)]
     return HeldOutResults(

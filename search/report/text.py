@@ -73,14 +73,14 @@ class Found(NamedTuple):
 
     @property
     def query(self) -> int:
-        """Its number, from 1."""
+        """Number of the query, from 1."""
         return self.trial.number + 1
 
 
 def best_found(task: Task) -> list[Found]:
-    """All architectures that succeeded, best first; of each its best trial.
+    """Lists all architectures that succeeded, best first, each by its best trial.
 
-    Of equal scores that of the lower loss comes first, where they are accuracies, then the first.
+    Among equal accuracies the one with the lower loss comes first, otherwise the earlier one.
     """
     breaker = tie_breaker(task.runs[0].header["estimator"])
     everything = [
@@ -98,12 +98,12 @@ def best_found(task: Task) -> list[Found]:
 
 
 def task_digits(task: Task) -> int:
-    """Digits of scores after the point."""
+    """Returns the number of digits of scores after the point."""
     return digits_of(np.concatenate([scores_of(run.trials) for run in task.runs]))
 
 
 def meaning(task: Task) -> str:
-    """Which metric the score is, perhaps negated; the estimator's name if it is none."""
+    """Returns the metric that the score is, perhaps negated; the estimator's name if it is none."""
     trials = [trial for run in task.runs for trial in run.trials if trial.score is not None]
     for name in trials[0].metrics:
         values = [(trial.metrics.get(name), trial.score) for trial in trials]
@@ -116,13 +116,13 @@ def meaning(task: Task) -> str:
 
 
 def other_metrics(trial: Trial, meant: str) -> dict[str, float]:
-    """Those that the score does not mean already."""
+    """Returns the metrics that the score does not mean already."""
     said = (meant, meant.removeprefix("minus "))
     return {name: value for name, value in trial.metrics.items() if name not in said}
 
 
 def differences(task: Task, best: Group) -> dict[str, Difference | None]:
-    """How much higher the mean of ``best`` is after the common budget, by the others' labels."""
+    """Returns how much higher ``best``'s mean is after the common budget, by the others' labels."""
     digits, budget = task_digits(task), task.budget
     return {
         group.label: difference_of_means(bests_at(best, budget), bests_at(group, budget), digits)
@@ -132,7 +132,7 @@ def differences(task: Task, best: Group) -> dict[str, Difference | None]:
 
 
 def ranked_groups(task: Task) -> list[Group]:
-    """By the mean of the best after the common budget, those without one last."""
+    """Sorts groups by the mean of the best after the common budget, those without one last."""
 
     def key(group: Group) -> float:
         mean = float(bests_at(group, task.budget).mean())
@@ -142,7 +142,7 @@ def ranked_groups(task: Task) -> list[Group]:
 
 
 def mean_best(task: Task, group: Group) -> str:
-    """The mean of the best after the common budget, with its interval if there are seeds."""
+    """Writes the mean of the best after the common budget, with its interval if it has one."""
     digits = task_digits(task)
     values = bests_at(group, task.budget)
     if not np.isfinite(values).all():
@@ -155,15 +155,15 @@ def mean_best(task: Task, group: Group) -> str:
 
 
 def are_equal(bests: Floats) -> bool:
-    """Whether all of several seeds found the same score."""
+    """Returns whether all of several seeds found the same score."""
     return len(bests) > 1 and float(np.ptp(bests)) == 0
 
 
 def headline(task: Task, quality: Mapping[str, Curve]) -> list[str]:
-    """The findings in order of importance, as HTML.
+    """Writes the findings in order of importance, as HTML.
 
     Args:
-        task: What was searched.
+        task: Task that was searched.
         quality: Kendall's tau by round, by the label of a group; see ``plot_quality``.
     """
     sentences = [_best(task), *_ties(task), *_judged(task)]
@@ -176,7 +176,7 @@ def headline(task: Task, quality: Mapping[str, Curve]) -> list[str]:
 
 
 def costs_of(found: Found) -> str:
-    """Parameters and MACs; empty if they are not known."""
+    """Writes parameters and MACs; empty if they are not known."""
     cost = found.run.costs.get(found.trial.arch)
     return "" if cost is None else f"{count(cost.params)} parameters, {count(cost.macs)} MACs"
 
@@ -226,7 +226,7 @@ def _judged(task: Task) -> list[str]:
 
 
 def meaning_in_code(meant: str) -> str:
-    """``minus tse`` with the name in the letters of programs."""
+    """Sets a meaning such as ``minus tse`` with the name in the letters of programs."""
     if meant.startswith("minus "):
         return f"minus {code(meant.removeprefix('minus '))}"
     return code(meant)
@@ -286,5 +286,5 @@ def _predictors(quality: Mapping[str, Curve], num_groups: int) -> list[str]:
 
 
 def seeds_of(runs: Sequence[RecordedRun]) -> str:
-    """``0, 1, 2``."""
+    """Lists seeds, such as ``0, 1, 2``."""
     return ", ".join(str(run.seed) for run in runs)

@@ -31,9 +31,9 @@ def plot_trials(
     """Draws the successful trials as a PNG file.
 
     Args:
-        trials: In the order of their numbers; at least one of them succeeded.
+        trials: The trials in the order of their numbers, at least one of which succeeded.
         path: The file, replaced atomically.
-        score_name: What the scores are, for the axis.
+        score_name: Name of what the scores are, for the axis.
         macs: Multiply-accumulates of an architecture; None if they are not known, for a picture
             without them.
     """

@@ -32,9 +32,9 @@ class Verdict:
 
     Args:
         facts: Plain values by name.
-        said: What the line says.
+        said: Clauses that the line is made of.
         doubts: Reasons not to trust the result.
-        next_commands: What to do with it.
+        next_commands: Commands that go on with the result.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Verdict:
         return "; ".join(parts) + ("." if parts else "")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for ``best.json``."""
+        """Returns plain values, for ``best.json``."""
         return {
             "text": self.line,
             "doubts": self.doubts,
@@ -71,13 +71,13 @@ def judge_search(
     """Judges the best trial of a search.
 
     Args:
-        trials: All told trials.
-        best: The one with the best score.
-        space: What was searched.
+        trials: All trials that were told.
+        best: The trial with the best score.
+        space: Space that was searched.
         cost_model: Costs of the networks; None where there are none.
-        loaders: Of the data that scores were measured on; None for a table.
-        history: Of the supernet's training, a row per epoch.
-        truth: What architectures are worth, higher is better; None if it is not known.
+        loaders: Loaders of the data that scores were measured on; None for a table.
+        history: Rows of the supernet's training, one per epoch.
+        truth: True values of architectures, higher is better; None if they are not known.
     """
     verdict = Verdict()
     scored = [trial for trial in trials if trial.score is not None]
@@ -187,7 +187,7 @@ def _judge_macs(
 
 
 def has_convolution(space: SearchSpace, arch: Architecture) -> bool:
-    """Whether the output of a network depends on a convolution within its cells."""
+    """Returns whether the output of a network depends on a convolution within its cells."""
     if not isinstance(space, CellSpace):
         return True
     if isinstance(space, NASBench201Space):
@@ -225,15 +225,16 @@ def next_commands(
     loaders: Loaders | None = None,
     table_column: str | None = None,
 ) -> list[str]:
-    """What to do with the result of a search; words in capitals are for the user to replace.
+    """Lists the next commands for a result; words in capitals are for the user to replace.
 
     Args:
         output: Folder of the search.
-        space: Its name.
+        space: Name of the space.
         supernet: Checkpoint that was searched, if any.
-        exported: Where the subnet was exported to, if it was.
-        loaders: Of the data that were searched on, if any.
-        table_column: That was searched instead; may name the data set its networks were trained on.
+        exported: Folder that the subnet was exported to, if it was.
+        loaders: Loaders of the data that were searched on, if any.
+        table_column: Column of the table that was searched instead; it may name the data set its
+            networks were trained on.
     """
     if space in TABLE_SPACES:
         return []
