@@ -306,15 +306,15 @@ def train_step(
     """Adds the weighted sum of the gradients of the losses of ``archs`` to the parameters'.
 
     Args:
-        supernet: In train mode.
+        supernet: The supernet, in train mode.
         archs: The paths; all see the same minibatch.
         x: Images (N, C, H, W).
         y: Labels (N,), or soft labels (N, num_classes).
-        label_smoothing: From 0 to less than 1.
+        label_smoothing: Label smoothing from 0 to less than 1.
         dropout: Rate of dropout; with ``distills`` of the first path only.
         drop_path: Rate of drop path, in the sense of the supernet's ``forward``; likewise.
         distills: Whether the paths after the first learn from its logits instead of ``y``.
-        teacher_logits: (N, num_classes) to learn from beside ``y``, or None.
+        teacher_logits: Logits (N, num_classes) to learn from beside ``y``, or None.
         kd_ratio: Weight of the loss against ``teacher_logits``.
         aux_weight: Weight of the loss of the auxiliary head, which learns what the path learns but
             for ``teacher_logits``; if positive, the supernet needs such a head.
