@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""The tables of docs/results.md, written from the results of the other scripts.
+
+In the page a table stands between ``<!-- table: NAME -->`` and ``<!-- end: NAME -->``. What is
+between them is replaced; all other text stays. With ``--check`` nothing is written, and the tables
+that differ from their results are named.
+
+    python benchmarks/results_page.py
+    python benchmarks/results_page.py --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "results.md"
+
+Row = Sequence[str]
+
+
+def read(name: str) -> Any:
+    """Reads the result that is called ``name``."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """Writes a number; what rounds to zero has no sign."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval(value: Mapping[str, float]) -> str:
+    """Writes a value, or a mean with its deviation, and its interval."""
+    mean = value["mean"] if "mean" in value else value["value"]
+    spread = ""
+    if value.get("sd") is not None:
+        digits = 2 if value["sd"] >= 0.005 else 3
+        spread = f" ± {decimal(value['sd'], digits)}"
+    return f"{decimal(mean)}{spread} [{decimal(value['low'])}, {decimal(value['high'])}]"
+
+
+def signed(value: Mapping[str, float]) -> str:
+    """Writes a difference with its sign and its interval."""
+    text = interval(value)
+    return f"+{text}" if not text.startswith(("-", "0.00")) else text
+
+
+def mean_and_sd(values: Mapping[str, float], digits: int = 2) -> str:
+    """Writes a mean and a standard deviation."""
+    return f"{decimal(values['mean'], digits)} ± {decimal(values['sd'], digits)}"
+
+
+def span(values: Sequence[float], digits: int) -> str:
+    """Writes from what to what values go."""
+    return f"{decimal(min(values), digits)} to {decimal(max(values), digits)}"
+
+
+def at_steps(curve: Mapping[str, Sequence[float]], num_steps: int) -> dict[str, float]:
+    """The correlation of a curve with its interval, after a number of steps."""
+    i = curve["num_steps"].index(num_steps)
+    return {"value": curve["spearman"][i], "low": curve["low"][i], "high": curve["high"][i]}
+
+
+def ranking_live_costs() -> Iterator[Row]:
+    """How well scores rank cells of NAS-Bench-201, beside the costs of the network one gets."""
+    found = read("ranking_live_costs")["strategies"]["FairNAS"]
+    scores, lead = found["scores"], found["tse_minus"]
+    combined, window = found["combined"], found["settings"]["tse_window"]
+    yield "score", "Spearman", "TSE minus it", "mean truth of its ten best"
+    known = f"fitted to {combined['num_known']} of the cells, judged on {combined['num_unknown']}"
+    yield f"all combined, {known}", decimal(combined["spearman"]["mean"]), "", ""
+    rows = (
+        ("MACs, and equally params, of the network one gets", "macs", True),
+        ("MACs and params as the benchmark's tables have them", "benchmark_macs", True),
+        (f"TSE-E, the last {window} of 100 minibatches", "tse_e", True),
+        ("TSE, and equally TSE-EMA", "tse", True),
+        ("TSE, B = 10", "", False),
+        ("NASWOT", "naswot", False),
+        ("synflow", "synflow", False),
+        ("TLmini, the last minibatch", "tlmini", False),
+        ("jacob_cov", "jacob_cov", False),
+        ("validation accuracy as inherited", "val_acc", True),
+        ("validation accuracy after the B steps", "val_acc_after", False),
+        ("sum of validation losses (SoVL)", "sovl", False),
+    )
+    for label, name, has_top in rows:
+        if not name:
+            yield label, decimal(at_steps(found["curves"]["tse"], 10)["value"]), "", ""
+            continue
+        top = decimal(scores[name]["top_10_mean"]["mean"], 1) if has_top else ""
+        difference = signed(lead[name]) if name in lead else ""
+        yield label, interval(scores[name]["spearman"]), difference, top
+
+
+def ranking_strategies() -> Iterator[Row]:
+    """How well scores rank cells after each of the TSE paper's three ways of training."""
+    strategies = read("ranking_strategies")["strategies"]
+    found = [strategies[name] for name in ("RandNAS", "FairNAS", "MultiPaths")]
+    yield "score", "RandNAS", "FairNAS", "MultiPaths", "seconds a cell"
+
+    def score(one: Any, name: str) -> str:
+        paper = one["scores"][name]["paper"]
+        published = f" ({decimal(paper['spearman'][0])})" if paper else ""
+        text = interval(one["scores"][name]["spearman"])
+        return text + published
+
+    def several(one: Any, names: Sequence[str]) -> str:
+        return ", ".join(decimal(one["scores"][name]["spearman"]["mean"]) for name in names)
+
+    seconds = found[0]["scores"]
+    yield "TSE", *(score(one, "tse") for one in found), decimal(seconds["tse"]["seconds"], 1)
+    curves = [one["curves"]["tse"] for one in found]
+    tenth = curves[0]["seconds"][curves[0]["num_steps"].index(10)]
+    yield "TSE, B = 10", *(interval(at_steps(curve, 10)) for curve in curves), decimal(tenth, 1)
+    rows = (
+        ("TLmini (and TSE-E of a window of one minibatch)", "tlmini"),
+        ("validation accuracy after the B steps", "val_acc_after"),
+        ("validation accuracy as inherited", "val_acc"),
+        ("sum of validation losses (SoVL)", "sovl"),
+    )
+    for label, name in rows:
+        cells = (score(one, name) for one in found)
+        yield label, *cells, decimal(seconds[name]["seconds"], 1)
+    costs = (interval({**one["scores"]["macs"]["spearman"], "sd": None}) for one in found)
+    yield "the benchmark's MACs, and equally params", *costs, "0"
+    proxies = ("naswot", "synflow", "jacob_cov")
+    yield "NASWOT, synflow, jacob_cov", *(several(one, proxies) for one in found), "under 0.1"
+    proxies = ("snip", "grad_norm", "fisher", "grasp")
+    label = "snip, grad_norm, fisher, grasp"
+    yield label, *(several(one, proxies) for one in found), "under 0.5"
+    combined = [one["combined"] for one in found]
+    means = (decimal(one["spearman"]["mean"]) for one in combined)
+    yield f"all combined, fitted to {combined[0]['num_known']} of the cells", *means, ""
+    for label, name in (
+        ("TSE minus validation accuracy after", "val_acc_after"),
+        ("TSE minus the benchmark's MACs", "macs"),
+    ):
+        yield label, *(signed(one["tse_minus"][name]) for one in found), ""
+    parts = [next(part for part in one["parts"] if part["name"] == "macs") for one in combined]
+    leads = (signed({**part, "mean": part["difference"], "sd": None}) for part in parts)
+    yield "combined minus the benchmark's MACs, on the other 160", *leads, ""
+
+
+def ranking_spaces() -> Iterator[Row]:
+    """How well scores rank subnets of the other spaces."""
+    strategies = read("ranking_spaces")["strategies"]
+    found = [strategies[name] for name in ("NASNet", "MobileNetV3")]
+    yield "score", "NASNet", "MobileNetV3"
+
+    def of(names: Sequence[str], *, short: bool) -> list[str]:
+        write: Callable[[Any], str] = (lambda s: decimal(s["mean"])) if short else interval
+        return [", ".join(write(one["scores"][n]["spearman"]) for n in names) for one in found]
+
+    yield "TSE, B = 100", *of(["tse"], short=False)
+    yield "TSE, B = 5", *(interval(at_steps(one["curves"]["tse"], 5)) for one in found)
+    yield "TLmini (and TSE-E of one minibatch)", *of(["tlmini"], short=False)
+    yield "validation accuracy as inherited", *of(["val_acc"], short=False)
+    yield "validation accuracy after the B steps", *of(["val_acc_after"], short=False)
+    yield "sum of validation losses (SoVL)", *of(["sovl"], short=False)
+    yield "MACs, params", *of(["macs", "params"], short=False)
+    proxies = ["naswot", "synflow", "jacob_cov"]
+    yield "NASWOT, synflow, jacob_cov", *of(proxies, short=True)
+    proxies = ["grasp", "snip", "grad_norm", "fisher"]
+    yield ", ".join(proxies), *of(proxies, short=True)
+
+
+def zero_cost() -> Iterator[Row]:
+    """How well zero-cost proxies rank the cells of NAS-Bench-201 at full size."""
+    found = read("zero_cost_nasbench201")
+    yield (
+        "proxy",
+        *("CIFAR-10, unique", "all", "published"),
+        *("CIFAR-100, unique", "all", "published"),
+    )
+    rows = (
+        ("synflow", "synflow"),
+        ("jacob_cov", "jacob_cov"),
+        ("NASWOT", "naswot"),
+        ("grad_norm", "grad_norm"),
+        ("snip", "snip"),
+        ("fisher", "fisher"),
+        ("params, and equally MACs", "params"),
+        ("the same as the benchmark counts them", "benchmark_params"),
+    )
+    for label, name in rows:
+        cells = []
+        for column in ("cifar10_test_acc_200ep", "cifar100_test_acc_200ep"):
+            unique, every = (
+                found[part][column][name] for part in ("spearman", "spearman_of_all_cells")
+            )
+            published = decimal(unique["published"]) if "published" in unique else ""
+            cells += [decimal(unique["value"]), decimal(every["value"]), published]
+        yield label, *cells
+
+
+def from_scratch() -> Iterator[Row]:
+    """How early the end of a training can be told from its curve."""
+    (found,) = read("ranking_from_scratch")["strategies"].values()
+    epochs, curves = found["early"]["epochs"], found["early"]["spearman"]
+    yield "epoch", *map(str, epochs)
+    rows = (
+        ("TSE, and equally TSE-EMA", "TSE"),
+        ("TSE-E, of the last epoch", "TSE-E"),
+        ("validation accuracy", "VAccES"),
+        ("LcSVR", "LcSVR"),
+    )
+    for label, name in rows:
+        yield label, *("" if value is None else decimal(value) for value in curves[name])
+
+
+def search_nasbench201() -> Iterator[Row]:
+    """Queries until the best cell of NAS-Bench-201 is asked for."""
+    tasks = read("search_nasbench201")["tasks"]
+    yield "algorithm", "CIFAR-10", "CIFAR-100", "noise", "12 epochs"
+    columns = (
+        ("cifar10",),
+        ("cifar100",),
+        ("cifar10-noise", "cifar100-noise"),
+        ("cifar10-early", "cifar100-early"),
+    )
+    rows = (
+        ("`structural-bo`", "structural-bo", ""),
+        ("`structural-bo`, batches of 10", "structural-bo", "-batches"),
+        ("`proxybo` with snip, synflow, jacob_cov", "proxybo:proxies=snip+synflow+jacob_cov", ""),
+        ("`weaknas`, Gaussian process", "weaknas:predictor=gaussian_process", ""),
+        ("`weaknas`, MLP", "weaknas", ""),
+        ("`weaknas`, boosting", "weaknas:predictor=gradient_boosting", ""),
+        ("`weaknas`, random forest", "weaknas:predictor=random_forest", ""),
+        ("`local-search`", "local-search", ""),
+        ("`tpe`", "tpe", ""),
+        (
+            "`regularized-evolution`, population 20",
+            "regularized-evolution:population_size=20,tournament_size=10",
+            "",
+        ),
+        ("`regularized-evolution`", "regularized-evolution", ""),
+        ("`evolution`", "evolution", ""),
+        ("`bo`", "bo", ""),
+        ("`neural-predictor`", "neural-predictor", ""),
+    )
+    for label, name, suffix in rows:
+        found = [
+            [
+                tasks[f"{task}{suffix}"][name]
+                for task in each
+                if name in tasks.get(task + suffix, {})
+            ]
+            for each in columns
+        ]
+        runs = dict.fromkeys(str(one["runs"]) for each in found for one in each)
+        yield f"{label} ({'; '.join(runs)})", *(", ".join(map(_queries, each)) for each in found)
+    # 15,625 cells, of which two are equally the best on CIFAR-10, asked for in random order.
+    yield "`random`, exactly", f"{15_626 / 3:,.0f}", f"{15_626 / 2:,.0f}", "", ""
+
+
+def _queries(found: Mapping[str, Any]) -> str:
+    missed = f"{found['not_found']} not" if found["not_found"] else ""
+    if missed and found["most_queries"] < 1000:
+        missed += f" of {found['most_queries']}"
+    if found["not_found"] > found["runs"] / 2:
+        return missed
+    queries = found["queries"]
+    digits = 1 if queries["mean"] < 30 else 0
+    text = f"{decimal(queries['mean'], digits)} ± {decimal(queries['standard_error'], digits)}"
+    return f"{text} ({missed})" if missed else text
+
+
+def neural_predictor() -> Iterator[Row]:
+    """How well predictors rank cells that they were not fitted to."""
+    results = read("neural_predictor_nasbench201")["results"]
+    yield "predictor", "one stage", "best tenth", "two stages", "best tenth"
+    rows = (
+        ("Gaussian process of `structural-bo`", "gaussian_process"),
+        ("MLP", "mlp"),
+        ("small MLPs", "mlp_ensemble"),
+        ("boosting", "gradient_boosting"),
+        ("random forest", "random_forest"),
+        ("graph network", "gcn"),
+    )
+    for label, name in rows:
+        found = [results[f"{name}, {stages}"] for stages in ("one stage", "two stages")]
+        taus = ("kendall_tau", "kendall_tau_of_best_tenth")
+        yield label, *(decimal(one[tau]["mean"]) for one in found for tau in taus)
+
+
+def differentiable_nasbench201() -> Iterator[Row]:
+    """The cells that searches by gradients end with, by their true accuracy."""
+    found = read("differentiable_nasbench201")
+    yield (
+        *("", "epochs", "at the end", "with `--exclude-none`"),
+        *("worst of the second half, likewise", "the paper"),
+    )
+    column = "cifar10_test_acc_200ep"
+    for name in ("darts", "darts-tse", "drnas", "drnas-tse"):
+        runs = sorted(
+            (run for run in found["runs"] if run["algorithm"] == name),
+            key=lambda run: run["seed"],
+        )
+        curves = [
+            [run[f"accuracy_by_epoch{suffix}"][column] for run in runs]
+            for suffix in ("", "_without_none")
+        ]
+        ends = [", ".join(decimal(c[-1]) for c in each) for each in curves]
+        worst = ", ".join(decimal(min(c[len(c) // 2 :])) for c in curves[1])
+        paper = found["published"].get(name)
+        yield name, str(runs[0]["epochs"]), *ends, worst, decimal(paper) if paper else ""
+
+
+def differentiable_retrain() -> Iterator[Row]:
+    """Trainings from scratch of a cell that a short search found, and of random ones."""
+    trainings = read("differentiable_retrain")["trainings"]
+    yield "what was trained", "test accuracy", "parameters"
+    rows = (
+        ("the cell found, two seeds", "found"),
+        ("three random cells", "random"),
+        ("of 100 random cells the one with the most parameters", "heaviest-random"),
+    )
+    for label, name in rows:
+        each = trainings[name]
+        sizes = dict.fromkeys(each["params"])  # two trainings of one cell have one size
+        yield (
+            label,
+            ", ".join(decimal(value) for value in each["test_top1"]),
+            ", ".join(f"{size:,}" for size in sizes),
+        )
+
+
+def mobilenetv3_cifar10() -> Iterator[Row]:
+    """What searches of elastic MobileNetV3 found, trained from scratch."""
+    methods = read("mobilenetv3_cifar10")["methods"]
+    yield "what was trained", "test accuracy, mean ± sd", "each", "MMACs"
+    rows = (
+        ("WeakNAS with TSE, the best of each of 3 searches", "weaknas-tse"),
+        ("WeakNAS with validation accuracy, likewise", "weaknas-val_acc"),
+        ("best of 100 random by TSE", "random-tse"),
+        ("best of 100 random by validation accuracy", "random-val_acc"),
+    )
+    for label, name in rows:
+        found = methods[name]
+        each = ", ".join(decimal(value, 1) for value in found["test_top1"])
+        yield label, mean_and_sd(found), each, span([macs / 1e6 for macs in found["macs"]], 2)
+
+
+def nasnet_cifar10() -> Iterator[Row]:
+    """What searches of NASNet cells found, trained from scratch."""
+    found = read("nasnet_cifar10")
+    yield (
+        *("method", "test accuracy, mean ± sd", "each"),
+        "best scores (TSE of B = 10 negated, or percent)",
+        *("MMACs", "seconds a search"),
+    )
+    rows = (
+        ("WeakNAS with TSE", "weaknas-tse"),
+        ("WeakNAS with validation accuracy", "weaknas-val_acc"),
+        ("evolution with TSE", "evolution-tse"),
+        ("evolution with validation accuracy", "evolution-val_acc"),
+        ("best of 40 random by TSE", "random-tse"),
+        ("best of 40 random by validation accuracy", "random-val_acc"),
+        ("10 random cells as they come", "any-random"),
+    )
+    for label, name in rows:
+        method = found["methods"][name]
+        searches = [run for key, run in found["searches"].items() if key.startswith(f"{name}-")]
+        digits = 2 if name.endswith("tse") else 1
+        seconds = [run["estimation_seconds"] for run in searches]
+        yield (
+            label,
+            mean_and_sd(method),
+            ", ".join(decimal(value, 1) for value in method["test_top1"]),
+            ", ".join(decimal(run["best"]["score"], digits) for run in searches),
+            span([macs / 1e6 for macs in method["macs"]], 1),
+            decimal(sum(seconds) / len(seconds), 0) if seconds else "0",
+        )
+
+
+TABLES: dict[str, Callable[[], Iterator[Row]]] = {
+    table.__name__: table
+    for table in (
+        ranking_live_costs,
+        ranking_strategies,
+        zero_cost,
+        from_scratch,
+        ranking_spaces,
+        search_nasbench201,
+        neural_predictor,
+        differentiable_nasbench201,
+        differentiable_retrain,
+        mobilenetv3_cifar10,
+        nasnet_cifar10,
+    )
+}
+
+
+def markdown(rows: Iterator[Row]) -> str:
+    """A table whose first row is its head."""
+    head = next(rows)
+
+    def line(cells: Row) -> str:
+        text = " | ".join(cells)
+        return re.sub(r"  +", " ", f"| {text} |")
+
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
+
+
+def with_tables(page: str) -> str:
+    """The page with every marked table as its result has it.
+
+    Raises:
+        ValueError: If a table is unknown or has no end.
+    """
+    for name in re.findall(r"<!-- table: (\S+) -->", page):
+        if name not in TABLES:
+            raise ValueError(f"Unknown table {name!r}; choose from {', '.join(TABLES)}.")
+        start, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+        before, _, rest = page.partition(start)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"Table {name!r} must end with {end!r}.")
+        page = f"{before}{start}\n\n{markdown(TABLES[name]())}\n\n{end}{after}"
+    return page
+
+
+def main() -> int:
+    """Writes the tables into the page, or checks them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if one differs")
+    args = parser.parse_args()
+    old = PAGE.read_text(encoding="utf-8")
+    new = with_tables(old)
+    if not args.check:
+        PAGE.write_text(new, encoding="utf-8")
+        return 0
+    differing = [
+        name for name in TABLES if f"table: {name} " in new and _part(new, name) != _part(old, name)
+    ]
+    if differing:
+        print(f"differ from benchmarks/results: {', '.join(differing)}", file=sys.stderr)
+    return int(bool(differing))
+
+
+def _part(page: str, name: str) -> str:
+    return page.partition(f"<!-- table: {name} -->")[2].partition(f"<!-- end: {name} -->")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
