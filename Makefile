@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/installed
 	rm -rf $(RUN)
@@ -17,6 +17,13 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs-installed
+	$(BIN)/python -m mkdocs build --strict
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install -e '.[docs]'
+	touch $@
 
 # Installed once, and again when the dependencies change.
 .venv/installed: pyproject.toml
