@@ -24,7 +24,12 @@ from search import TrialStore
 from supernets import create_space
 
 ROOT = Path(__file__).parents[1]
-TEXTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+TEXTS = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("**/*.md")),
+)
 PARSERS = {
     "train_supernet.py": supernets.cli.train_options.build_parser,
     "search.py": search.cli.options.build_parser,
@@ -53,7 +58,11 @@ def program_and_arguments(command: list[str]) -> tuple[str, list[str]] | None:
 OURS = [found for command in commands() if (found := program_and_arguments(command))]
 
 
-def test_readme_shows_every_program() -> None:
+def test_readme_is_one_page() -> None:
+    assert len(TEXTS[0].read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_readme_and_docs_show_every_program() -> None:
     assert {program for program, _ in OURS} == set(PARSERS)
 
 
@@ -118,8 +127,8 @@ def test_make_demo_runs_the_first_two_commands() -> None:
         assert arguments[arguments.index("--config") + 1] in makefile
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_linked_files_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+            assert (path.parent / target.split("#")[0]).exists(), target
