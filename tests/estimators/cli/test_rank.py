@@ -64,7 +64,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rank(checkpoint: Path, table: Path) -> Command:
-    """ProcessInfo 14 random architectures of the table."""
+    """Ranks 14 random architectures of the table."""
 
     def run(output: Path, *flags: str, scores: str = CHEAP) -> int:
         number = [] if "--archs" in flags else ["--num-archs", "14"]

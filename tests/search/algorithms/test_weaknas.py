@@ -207,7 +207,7 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
 
 
 def _asked_by_seeds(space, measure, num_seeds, num_archs, **settings):
-    """ProcessInfo among the unseen of the top, of all asks; the best two of the space are told."""
+    """Ranks among the unseen of the top, of all asks; the best two of the space are told."""
     algorithm = WeakNAS(space, make_predictor=OrderPredictor, num_initial=2, **settings)
     algorithm.tell(measure(_first(space, 2)))
     ranks = {arch: rank for rank, arch in enumerate(space.enumerate(), start=-2)}
