@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from supernets import create_space, load_subnet, load_supernet
 from supernets.cli import train as cli
 from supernets.cli.export import export_subnet, main, read_architecture
-from supernets.cli.retrain_source import Source
+from supernets.cli.retrain_source import RetrainSpec
 from supernets.data.loaders import Loaders
 from supernets.export import files as export_files
 from supernets.export import folder as subnet_folder
@@ -377,7 +377,7 @@ def test_any_value_of_a_record_is_read_or_refused_in_a_line(
     for at, edited in edits(whole, every=6):
         path.write_text(json.dumps(edited))
         is_light = at[0] in ("cost", "data", "files", "formats", "metrics", "versions")
-        read = read_subnet_record if is_light else Source.of_subnet
+        read = read_subnet_record if is_light else RetrainSpec.of_subnet
         num_refused += is_refused(copy, partial(read, copy))
     assert num_refused > 50
 
