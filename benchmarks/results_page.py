@@ -119,49 +119,36 @@ def ranking_strategies() -> Iterator[Row]:
     """How well scores rank cells after each of the TSE paper's three ways of training."""
     strategies = read("ranking_strategies")["strategies"]
     found = [strategies[name] for name in ("RandNAS", "FairNAS", "MultiPaths")]
-    yield "score", "RandNAS", "FairNAS", "MultiPaths", "seconds a cell"
+    yield "score", "RandNAS", "FairNAS", "MultiPaths"
 
     def score(one: Any, name: str) -> str:
         paper = one["scores"][name]["paper"]
         published = f" ({decimal(paper['spearman'][0])})" if paper else ""
-        text = interval(one["scores"][name]["spearman"])
-        return text + published
+        return interval(one["scores"][name]["spearman"]) + published
 
-    def several(one: Any, names: Sequence[str]) -> str:
-        return ", ".join(decimal(one["scores"][name]["spearman"]["mean"]) for name in names)
-
-    seconds = found[0]["scores"]
-    yield "TSE", *(score(one, "tse") for one in found), decimal(seconds["tse"]["seconds"], 1)
-    curves = [one["curves"]["tse"] for one in found]
-    tenth = curves[0]["seconds"][curves[0]["num_steps"].index(10)]
-    yield "TSE, B = 10", *(interval(at_steps(curve, 10)) for curve in curves), decimal(tenth, 1)
-    rows = (
-        ("TLmini (and TSE-E of a window of one minibatch)", "tlmini"),
+    settings = found[0]["settings"]
+    window = settings["tse_window"]
+    epochs = decimal(window / settings["epoch_minibatches"])
+    for label, name in (
+        ("TSE, and equally TSE-EMA", "tse"),
+        (f"TSE-E, the last {window} of 100 minibatches ({epochs} epochs)", "tse_e"),
+        ("TLmini, the last minibatch", "tlmini"),
         ("validation accuracy after the B steps", "val_acc_after"),
         ("validation accuracy as inherited", "val_acc"),
         ("sum of validation losses (SoVL)", "sovl"),
-    )
-    for label, name in rows:
-        cells = (score(one, name) for one in found)
-        yield label, *cells, decimal(seconds[name]["seconds"], 1)
-    costs = (interval({**one["scores"]["macs"]["spearman"], "sd": None}) for one in found)
-    yield "the benchmark's MACs, and equally params", *costs, "0"
-    proxies = ("naswot", "synflow", "jacob_cov")
-    yield "NASWOT, synflow, jacob_cov", *(several(one, proxies) for one in found), "under 0.1"
-    proxies = ("snip", "grad_norm", "fisher", "grasp")
-    label = "snip, grad_norm, fisher, grasp"
-    yield label, *(several(one, proxies) for one in found), "under 0.5"
-    combined = [one["combined"] for one in found]
-    means = (decimal(one["spearman"]["mean"]) for one in combined)
-    yield f"all combined, fitted to {combined[0]['num_known']} of the cells", *means, ""
-    for label, name in (
-        ("TSE minus validation accuracy after", "val_acc_after"),
-        ("TSE minus the benchmark's MACs", "macs"),
+        ("MACs, and equally params, of the network one gets", "macs"),
     ):
-        yield label, *(signed(one["tse_minus"][name]) for one in found), ""
-    parts = [next(part for part in one["parts"] if part["name"] == "macs") for one in combined]
-    leads = (signed({**part, "mean": part["difference"], "sd": None}) for part in parts)
-    yield "combined minus the benchmark's MACs, on the other 160", *leads, ""
+        yield label, *(score(one, name) for one in found)
+    combined = [one["combined"] for one in found]
+    known = f"fitted to {combined[0]['num_known']} of the cells"
+    means = (decimal(one["spearman"]["mean"]) for one in combined)
+    yield f"all combined, {known}, judged on {combined[0]['num_unknown']}", *means
+    for label, name in (
+        ("TSE minus validation accuracy after the steps", "val_acc_after"),
+        ("TSE minus these MACs", "macs"),
+        ("TSE minus the benchmark's MACs", "benchmark_macs"),
+    ):
+        yield label, *(signed(one["tse_minus"][name]) for one in found)
 
 
 def ranking_spaces() -> Iterator[Row]:
