@@ -280,7 +280,7 @@ def test_two_processes_keep_equal_alphas(tmp_path: Path, algorithm: str) -> None
     flags += " --tse-batches 2" if "tse" in algorithm else ""
     script = (
         "import sys, os, torch\n"
-        "from search.differentiable import cli\n"
+        "from search.cli import differentiable as cli\n"
         "real = cli.DifferentiableSearch.run\n"
         "def run(self, minutes):\n"
         "    result = real(self, minutes)\n"
