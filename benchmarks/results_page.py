@@ -118,13 +118,17 @@ def ranking_live_costs() -> Iterator[Row]:
 def ranking_strategies() -> Iterator[Row]:
     """How well scores rank cells after each of the TSE paper's three ways of training."""
     strategies = read("ranking_strategies")["strategies"]
-    found = [strategies[name] for name in ("RandNAS", "FairNAS", "MultiPaths")]
-    yield "score", "RandNAS", "FairNAS", "MultiPaths"
+    strategies_shown = ("RandNAS", "FairNAS", "MultiPaths")
+    found = [strategies[name] for name in strategies_shown]
+    yield "score", *strategies_shown
 
     def score(one: Any, name: str) -> str:
         paper = one["scores"][name]["paper"]
         published = f" ({decimal(paper['spearman'][0])})" if paper else ""
         return interval(one["scores"][name]["spearman"]) + published
+
+    def mean(one: Any, name: str) -> str:
+        return decimal(one["scores"][name]["spearman"]["mean"])
 
     settings = found[0]["settings"]
     window = settings["tse_window"]
@@ -139,6 +143,9 @@ def ranking_strategies() -> Iterator[Row]:
         ("MACs, and equally params, of the network one gets", "macs"),
     ):
         yield label, *(score(one, name) for one in found)
+    proxies = ("snip", "grad_norm", "fisher", "grasp")
+    means_of = (", ".join(mean(one, name) for name in proxies) for one in found)
+    yield ", ".join(proxies), *means_of
     combined = [one["combined"] for one in found]
     known = f"fitted to {combined[0]['num_known']} of the cells"
     means = (decimal(one["spearman"]["mean"]) for one in combined)
@@ -149,6 +156,9 @@ def ranking_strategies() -> Iterator[Row]:
         ("TSE minus the benchmark's MACs", "benchmark_macs"),
     ):
         yield label, *(signed(one["tse_minus"][name]) for one in found)
+    longer = read("ranking_strategies_benchmark_costs")["strategies"]
+    label = "TSE in the earlier measurement, after 6.0 million"
+    yield label, *(interval(longer[name]["scores"]["tse"]["spearman"]) for name in strategies_shown)
 
 
 def ranking_spaces() -> Iterator[Row]:
