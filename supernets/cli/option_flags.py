@@ -1,0 +1,121 @@
+"""Flags of commands from the dataclasses of options, and these dataclasses from what was given."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from supernets.runtime.options import Option, Options, options_of
+
+Made = TypeVar("Made", bound=Options)
+
+
+def add_options(
+    group: argparse._ActionsContainer, kind: type[Options], *, without: Iterable[str] = ()
+) -> None:
+    """Adds the flags of a dataclass to a parser; None stands for one that is not given.
+
+    A flag that is there already is left alone: dataclasses of one family share fields.
+
+    Args:
+        group: The parser, or a group of it.
+        kind: The dataclass.
+        without: Names of fields to leave out.
+    """
+    known = group._option_string_actions
+    defaults = {f.name: f.default for f in fields(kind)}
+    for name, declared in options_of(kind).items():
+        flag = declared.flag_of(name)
+        if name in without or flag in known:
+            continue
+        words = f"{declared.help} (default: {_default_text(declared, defaults[name])})".strip()
+        settings: dict[str, Any] = {"dest": dest_of(flag), "default": None, "help": words}
+        if declared.is_switch:
+            settings["action"] = argparse.BooleanOptionalAction
+        else:
+            settings |= {"nargs": declared.nargs, "metavar": declared.metavar}
+            if declared.choices is not None:
+                settings["choices"] = declared.choices
+            if declared.kind is not None:
+                settings["type"] = declared.kind
+        group.add_argument(flag, **settings)
+
+
+def dest_of(flag: str) -> str:
+    """The name under which ``argparse`` keeps the value of a flag."""
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def given_options(kind: type[Options], args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of a dataclass's options, by the names of its fields.
+
+    Args:
+        kind: The dataclass.
+        args: Parsed with the flags of ``add_options``; a command need not have all of them.
+    """
+    found = {
+        name: getattr(args, dest_of(declared.flag_of(name)), None)
+        for name, declared in options_of(kind).items()
+    }
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in found.items()
+        if value is not None
+    }
+
+
+def from_args(kind: type[Made], args: argparse.Namespace, **others: Any) -> Made:
+    """Makes a dataclass of what was given, with its own defaults for the rest.
+
+    Args:
+        kind: The dataclass.
+        args: As of ``given_options``.
+        **others: Fields that do not come from the command line.
+
+    Raises:
+        ValueError: If a value is out of range, or some do not go together.
+    """
+    return kind(**{**given_options(kind, args), **others})
+
+
+def check_family(
+    family: Mapping[str, type[Options]], chosen: str, args: argparse.Namespace, *, by: str
+) -> None:
+    """Makes sure that nothing was given which what was chosen does not have.
+
+    Args:
+        family: The dataclass of each name that can be chosen.
+        chosen: One of these names.
+        args: As of ``given_options``.
+        by: The flag that chooses, for the message.
+
+    Raises:
+        ValueError: If something was; names the flag and for what it is.
+    """
+    own = {declared.flag_of(name) for name, declared in options_of(family[chosen]).items()}
+    for kind in family.values():
+        for name in given_options(kind, args):
+            flag = options_of(kind)[name].flag_of(name)
+            if flag not in own:
+                users = [
+                    key
+                    for key, other in family.items()
+                    if flag in {d.flag_of(n) for n, d in options_of(other).items()}
+                ]
+                *rest, last = users
+                listed = f"{', '.join(rest)} or {last}" if rest else last
+                raise ValueError(f"{flag} is for {by} {listed}, not {chosen}.")
+
+
+def _default_text(declared: Option, default: Any) -> str:
+    if declared.default_text is not None:
+        return declared.default_text
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, float):
+        return f"{default:g}"
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,131 @@
+"""Dataclasses whose fields are options: one place for a default, its check and its help.
+
+A recipe, the settings of a space, of an estimator or of an algorithm is a frozen dataclass that
+inherits ``Options``. Its fields are made by ``option``, so that a default, its range and its help
+stand once. Commands make their flags of it, see ``supernets.cli.option_flags``.
+
+Example:
+    >>> from dataclasses import dataclass
+    >>> from supernets.runtime.option_types import POSITIVE
+    >>> @dataclass(frozen=True)
+    ... class Recipe(Options):
+    ...     lr: float = option(0.1, "peak rate", POSITIVE, metavar="LR")
+    >>> Recipe(lr=-1)
+    Traceback (most recent call last):
+        ...
+    ValueError: lr must be positive, got -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from supernets.runtime.option_types import shown
+
+
+class Kind(Protocol):
+    """One of ``option_types``: reads a value from what a user wrote."""
+
+    def __call__(self, text: str, /) -> Any:
+        """Returns the value, or raises ``argparse.ArgumentTypeError``."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field is on a command line.
+
+    Args:
+        help: What it means, without the default.
+        kind: Reads and checks a value; None for those with ``choices`` and for switches.
+        metavar: Stands for the value in the help.
+        choices: The values there are; None for those of ``kind``.
+        nargs: As ``argparse`` has it; the value is then a tuple.
+        flag: Its flag; None for the name of the field with dashes.
+        default_text: The default in words, where the value itself would not be understood.
+        is_switch: Whether it is true or false.
+    """
+
+    help: str
+    kind: Kind | None
+    metavar: str | None
+    choices: tuple[Any, ...] | None
+    nargs: int | str | None
+    flag: str | None
+    default_text: str | None
+    is_switch: bool
+
+    def flag_of(self, name: str) -> str:
+        """The flag of a field called ``name``."""
+        return self.flag or "--" + name.replace("_", "-")
+
+    def check(self, name: str, value: object) -> None:
+        """Makes sure that a field has a value that the option may have; None means not given.
+
+        Raises:
+            ValueError: If it has not; names the field, what was expected and what came.
+        """
+        if value is None:
+            return
+        if self.nargs is not None:
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{name} must be a list of values, got {shown(value)}.")
+            for each in value:
+                self._check_one(name, each)
+        else:
+            self._check_one(name, value)
+
+    def _check_one(self, name: str, value: object) -> None:
+        if self.is_switch and not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+        if self.choices is not None and value not in self.choices:
+            expected = ", ".join(map(str, self.choices))
+            raise ValueError(f"{name} must be one of {expected}, got {shown(value)}.")
+        checked = getattr(self.kind, "check", None)
+        if checked is not None:
+            checked(name, value)
+
+
+def option(
+    default: Any,
+    help: str = "",
+    kind: Kind | None = None,
+    *,
+    metavar: str | None = None,
+    choices: Iterable[Any] | None = None,
+    nargs: int | str | None = None,
+    flag: str | None = None,
+    default_text: str | None = None,
+    is_switch: bool = False,
+) -> Any:
+    """Makes a field of a dataclass that is an option of a command as well: see ``Option``."""
+    declared = Option(
+        help=help,
+        kind=kind,
+        metavar=metavar,
+        choices=None if choices is None else tuple(choices),
+        nargs=nargs,
+        flag=flag,
+        default_text=default_text,
+        is_switch=is_switch or isinstance(default, bool),
+    )
+    return field(default=default, metadata={"option": declared})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of the dataclasses of options; checks their values one by one.
+
+    Raises:
+        ValueError: If a value is not of its kind, or none of its choices.
+    """
+
+    def __post_init__(self) -> None:
+        for name, declared in options_of(type(self)).items():
+            declared.check(name, getattr(self, name))
+
+
+def options_of(kind: type[Any]) -> dict[str, Option]:
+    """The options of a dataclass by the names of its fields, in their order."""
+    return {f.name: f.metadata["option"] for f in fields(kind) if "option" in f.metadata}

@@ -1,0 +1,50 @@
+"""Dataclasses of options check their values by the kinds that their flags have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import supernets.runtime.option_types as kinds
+from supernets.runtime.options import Options, option, options_of
+
+
+@dataclass(frozen=True)
+class Recipe(Options):
+    lr: float = option(0.1, "peak rate", kinds.POSITIVE, metavar="LR")
+    min_lr: float | None = option(None, "last rate", kinds.NON_NEGATIVE)
+    sched: str = option("cosine", "schedule", choices=("cosine", "step"))
+    sizes: tuple[int, ...] = option((), "sides", kinds.PIXELS, nargs="+")
+    amp: bool = option(False, "autocast")
+
+
+def test_options_are_the_fields_in_their_order() -> None:
+    assert list(options_of(Recipe)) == ["lr", "min_lr", "sched", "sizes", "amp"]
+
+
+def test_a_flag_is_the_name_with_dashes() -> None:
+    assert options_of(Recipe)["min_lr"].flag_of("min_lr") == "--min-lr"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0}, "lr must be positive, got 0."),
+        ({"lr": "1"}, "lr must be a number, got '1'."),
+        ({"min_lr": -1}, "min_lr must not be negative, got -1."),
+        ({"sched": "poly"}, "sched must be one of cosine, step, got 'poly'."),
+        ({"sizes": 3}, "sizes must be a list of values, got 3."),
+        ({"sizes": (32, 0)}, "sizes must be at least 1, got 0."),
+        ({"amp": 1}, "amp must be True or False, got 1."),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Recipe(**settings)
+    assert str(caught.value) == message
+
+
+def test_none_stands_for_not_given() -> None:
+    assert Recipe(min_lr=None).min_lr is None
