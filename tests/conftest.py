@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+# Tiny networks gain nothing from threads, and on a busy machine threads wait for each other. It
+# stands before libraries of linear algebra are loaded, which read it then; processes that the tests
+# start inherit it, so that they compute the same.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import copy
 import math
-import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -52,14 +58,33 @@ class ToySpace(SearchSpace):
         return self.architecture([int(part) for part in text.split("-")])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--first-parameters",
+        action="store_true",
+        help="Of each parametrised test, run the first set of parameters alone.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--first-parameters``, leaves out all but the first set of parameters of each test."""
+    if not config.getoption("--first-parameters"):
+        return
+    seen: set[str] = set()
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        (left_out if test in seen else kept).append(item)
+        seen.add(test)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tiny networks gain nothing from threads, and on a busy machine threads wait for each other.
-
-    Processes that the tests start inherit it, so that they compute the same.
-    """
+    """PyTorch computes in one thread, as libraries of linear algebra do; see above."""
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)
