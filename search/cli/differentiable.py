@@ -40,7 +40,6 @@ from supernets.cli.command_line import (
 )
 from supernets.cli.training_run import (
     check_same_settings,
-    device_of_rank,
     open_data,
     run_training,
 )
@@ -49,10 +48,11 @@ from supernets.export.cell_drawing import draw_cells
 from supernets.networks.factory import chosen_amp, create_relaxed_network, create_space
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.device import device_of_rank
 from supernets.runtime.digests import by_content, unchecked_inputs
-from supernets.runtime.distributed import ranks_from_environment
 from supernets.runtime.foreign_fields import check_dict
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture, CellSpace
 from supernets.training.checkpoint_fields import steps_done

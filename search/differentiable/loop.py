@@ -38,7 +38,7 @@ from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.data.loaders import ImageLoader, Loaders
 from supernets.networks.relaxed import FixedMixture, RelaxedNetwork
 from supernets.networks.single_images import check_single_images, smallest_minibatch
-from supernets.runtime.distributed import ProcessInfo, average_tensor
+from supernets.runtime.distributed import average_tensor
 from supernets.runtime.foreign_fields import (
     check_dict,
     check_field,
@@ -48,6 +48,7 @@ from supernets.runtime.foreign_fields import (
     naming_field,
 )
 from supernets.runtime.option_types import MAX_FLOAT, Real
+from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture

@@ -24,9 +24,10 @@ from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
 from supernets.data.loaders import Loader
 from supernets.networks.relaxed import RelaxedNetwork
-from supernets.runtime.distributed import ProcessInfo, all_reduce_gradients, average_tensor
+from supernets.runtime.distributed import all_reduce_gradients, average_tensor
 from supernets.runtime.foreign_fields import check_field, check_shapes, check_weights, naming_field
 from supernets.runtime.option_types import Whole
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training.loop import StepLosses, TrainingTask
 from supernets.training.optimizer_state import restore_optimizer
 

@@ -12,9 +12,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-from timm.utils import setup_default_logging
-
 import supernets.runtime.option_types as kinds
 from supernets.cli.command_parser import (
     USAGE_ERROR,
@@ -23,10 +20,8 @@ from supernets.cli.command_parser import (
     did_you_mean,
 )
 from supernets.cli.config_file import read_boolean, read_config
-from supernets.data.image_loader import UnreadableImage
-from supernets.export.files import ExportError
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.outputs import OutputError, Outputs, one_line
+from supernets.runtime.outputs import OutputError, Outputs, WorkError, one_line
 from supernets.runtime.progress import without_bars
 from supernets.runtime.signals import signals_as_interrupt
 from supernets.runtime.versions import git_commit, versions
@@ -140,6 +135,77 @@ def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:
     return arguments
 
 
+class Run:
+    """What a command is given for the time of its work, see ``command``.
+
+    Args:
+        outputs: What it writes.
+    """
+
+    def __init__(self, outputs: Outputs) -> None:
+        self.outputs = outputs
+        #: The exit status, which the command may set.
+        self.status = 0
+
+    def begin(self) -> None:
+        """Says that everything is checked and built, and the work begins.
+
+        What is written from here on stays, and a ``ValueError`` is no mistake of the user any more.
+
+        Raises:
+            ValueError: If what is to be written cannot be.
+        """
+        self.outputs.begin()
+
+
+@contextmanager
+def command(program: str, args: argparse.Namespace) -> Iterator[Run]:
+    """Surrounds what a command does: its logging, signals, files and one-line errors.
+
+    First the command checks and builds everything and names what it writes; errors of the user are
+    ``ValueError``. A preparation that fails or is interrupted leaves no file and no folder. Then it
+    calls ``Run.begin``, or hands ``Run.outputs`` to what does, and works. At any time a
+    ``WorkError`` and the error of a file are one line.
+
+    Afterwards ``status`` is what the command set, 2 after a one-line error, or 130 after a Ctrl-C
+    or SIGTERM that it did not turn into a stop of its own.
+
+    Args:
+        program: Name for error messages.
+        args: Parsed options, among them ``--quiet`` and ``--verbose``.
+
+    Example:
+        >>> def main(argv=None):
+        ...     args = parse_args(build_parser(), argv)
+        ...     with command("tool", args) as run:
+        ...         run.outputs.own(args.output)
+        ...         run.begin()
+        ...         print_result({"status": "finished"})
+        ...     return run.status
+    """
+    with _console_logging(args.quiet, args.verbose), _data_told_at_the_beginning() as tell:
+        run = Run(Outputs(on_begin=tell))
+        try:
+            with signals_as_interrupt(), run.outputs:
+                yield run
+        except WorkError as error:
+            run.status = fail(program, error)
+        except BrokenPipeError:  # nobody reads the result, as where `head` has ended
+            with suppress(OSError):  # Python would try to write what is left when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            unread = OutputError("The result could not be printed; the work is done.")
+            run.status = fail(program, unread)
+        except OSError as error:
+            run.status = fail(program, OutputError(one_line(error)))
+        except ValueError as error:
+            if run.outputs.has_begun:
+                raise
+            run.status = fail(program, error)
+        except KeyboardInterrupt:
+            print_result({"status": "interrupted"})
+            run.status = INTERRUPTED
+
+
 def run_command(
     program: str,
     prepare: Callable[[Outputs], Callable[[], int]],
@@ -147,43 +213,21 @@ def run_command(
     quiet: bool | None = None,
     verbose: bool | None = None,
 ) -> int:
-    """Runs a command whose user errors all come from preparation, before any work starts.
+    """Runs a command in two parts, the second of which the first returns; see ``command``."""
+    with command(program, argparse.Namespace(quiet=quiet, verbose=verbose)) as run:
+        work = prepare(run.outputs)
+        run.begin()
+        run.status = work()
+    return run.status
 
-    A preparation that fails or is interrupted leaves no file and no folder. The error of a file, at
-    any time, is one line.
 
-    Args:
-        program: Name for error messages.
-        prepare: Checks and builds everything; names what will be written; raises ValueError for a
-            user's mistake; returns the work.
-        quiet: Whether to show no progress and log warnings only.
-        verbose: Whether to log in detail.
+class _Plain(logging.Formatter):
+    """Messages alone; warnings and errors say that they are some."""
 
-    Returns:
-        The exit status: the work's, 2 after a one-line error, or 130 after a Ctrl-C or SIGTERM that
-        the work did not turn into a stop of its own.
-    """
-    try:
-        with _console_logging(quiet, verbose), signals_as_interrupt(), Outputs() as outputs:
-            try:
-                with _data_told_at_the_end():
-                    work = prepare(outputs)
-                outputs.create()
-            except ValueError as error:
-                return fail(program, error)
-            outputs.keep()
-            return work()
-    except (UnreadableImage, ExportError, OutputError) as error:
-        return fail(program, error)
-    except BrokenPipeError:  # nobody reads the result, as where `head` has ended
-        with suppress(OSError):  # Python would try to write what is left when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return fail(program, OutputError("The result could not be printed; the work is done."))
-    except OSError as error:
-        return fail(program, OutputError(one_line(error)))
-    except KeyboardInterrupt:
-        print_result({"status": "interrupted"})
-        return INTERRUPTED
+    def format(self, record: logging.LogRecord) -> str:
+        if record.levelno == logging.INFO:
+            return record.getMessage()
+        return super().format(record)
 
 
 @contextmanager
@@ -191,7 +235,10 @@ def _console_logging(quiet: bool | None, verbose: bool | None) -> Iterator[None]
     """Logs to stderr for as long as a command runs; a second one in this process starts afresh."""
     root, own = logging.getLogger(), [logging.getLogger(name) for name in PACKAGES]
     handlers, level = root.handlers[:], root.level
-    setup_default_logging(logging.WARNING if quiet else logging.INFO)
+    console = logging.StreamHandler()
+    console.setFormatter(_Plain("%(levelname)s: %(message)s"))
+    root.addHandler(console)
+    root.setLevel(logging.WARNING if quiet else logging.INFO)
     for logger in own:
         logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
     try:
@@ -205,8 +252,12 @@ def _console_logging(quiet: bool | None, verbose: bool | None) -> Iterator[None]
 
 
 @contextmanager
-def _data_told_at_the_end() -> Iterator[None]:
-    """Holds back the line on opened data until no error can follow, which is to be the only one."""
+def _data_told_at_the_beginning() -> Iterator[Callable[[], None]]:
+    """Holds back the line on opened data until the work begins, as an error is to be the only one.
+
+    Yields:
+        What tells the line, and holds nothing back any more.
+    """
     held: list[logging.LogRecord] = []
     logger = logging.getLogger("supernets.data.loaders")
 
@@ -215,13 +266,16 @@ def _data_told_at_the_end() -> Iterator[None]:
             held.append(record)
         return record.levelno != logging.INFO
 
+    def tell() -> None:
+        logger.removeFilter(hold)
+        while held:
+            logger.handle(held.pop(0))
+
     logger.addFilter(hold)
     try:
-        yield
+        yield tell
     finally:
         logger.removeFilter(hold)
-    for record in held:
-        logger.handle(record)
 
 
 def fail(program: str, error: Exception) -> int:
@@ -232,7 +286,12 @@ def fail(program: str, error: Exception) -> int:
 
 
 def write_args(output: Path, args: Mapping[str, Any]) -> None:
-    """Writes ``args.json``: the resolved options, versions, and the git commit if there is one."""
+    """Writes ``args.json``: the resolved options, versions, and the git commit if there is one.
+
+    Args:
+        output: Folder of the run.
+        args: The options, see ``option_flags.resolved``.
+    """
     record = {"args": dict(args), "versions": versions(), "git_commit": git_commit()}
     with atomic_write(output / "args.json") as file:
         file.write(json.dumps(record, indent=2, default=str) + "\n")
@@ -250,6 +309,8 @@ def set_threads(num_threads: int | None) -> None:
     Raises:
         ValueError: If it is less than 1.
     """
+    import torch
+
     if num_threads is not None:
         if num_threads < 1:
             raise ValueError(f"--threads must be at least 1, got {num_threads}.")

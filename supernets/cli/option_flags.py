@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from supernets.runtime.options import Option, Options, options_of
+from supernets.runtime.options import REQUIRED, Option, Options, options_of
 
 Made = TypeVar("Made", bound=Options)
 
@@ -30,7 +30,7 @@ def add_options(
         flag = declared.flag_of(name)
         if name in without or flag in known:
             continue
-        words = f"{declared.help} (default: {_default_text(declared, defaults[name])})".strip()
+        words = f"{declared.help} ({_default_text(declared, defaults[name])})".strip()
         settings: dict[str, Any] = {"dest": dest_of(flag), "default": None, "help": words}
         if declared.is_switch:
             settings["action"] = argparse.BooleanOptionalAction
@@ -110,12 +110,31 @@ def check_family(
 
 
 def _default_text(declared: Option, default: Any) -> str:
+    if declared.default_text == REQUIRED:
+        return REQUIRED
     if declared.default_text is not None:
-        return declared.default_text
+        return f"default: {declared.default_text}"
     if default is None:
-        return "none"
+        return "default: none"
     if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, float):
-        return f"{default:g}"
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        return f"default: {'yes' if default else 'no'}"
+    values = default if isinstance(default, tuple) else (default,)
+    shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    return f"default: {' '.join(shown)}"
+
+
+def resolved(args: argparse.Namespace, *made: Options) -> dict[str, Any]:
+    """Returns all options of a command by name, for ``args.json``.
+
+    Args:
+        args: The parsed options.
+        *made: What was made of them; its values are those of options that were not given.
+    """
+    values = {
+        dest_of(declared.flag_of(name)): getattr(options, name)
+        for options in made
+        for name, declared in options_of(type(options)).items()
+    }
+    return {
+        name: values.get(name) if value is None else value for name, value in vars(args).items()
+    }

@@ -30,7 +30,6 @@ from supernets.cli.retrain_source import RetrainSpec, recorded_options
 from supernets.cli.training_run import (
     already_trained,
     check_same_settings,
-    device_of_rank,
     is_resumed,
     open_data,
     run_training,
@@ -52,12 +51,10 @@ from supernets.networks.inherited_weights import (
     head_names,
     load_inherited,
 )
-from supernets.runtime.distributed import (
-    ProcessInfo,
-    ranks_from_environment,
-)
+from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.runtime.wording import plural
 from supernets.training.checkpoint_fields import check_data, steps_done

@@ -26,7 +26,6 @@ from supernets.cli.train_options import (
 )
 from supernets.cli.training_run import (
     check_same_settings,
-    device_of_rank,
     is_resumed,
     open_data,
     run_training,
@@ -37,12 +36,10 @@ from supernets.networks.base import Supernet
 from supernets.networks.factory import chosen_amp, create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
-from supernets.runtime.distributed import (
-    ProcessInfo,
-    ranks_from_environment,
-)
+from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.training.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.training.checkpoint_fields import steps_done

@@ -25,15 +25,10 @@ from supernets.cli.command_line import (
 from supernets.cli.data_options import data_arguments
 from supernets.data.loaders import NOT_DECISIVE, Loaders, create_loaders
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.device import resolve_device
-from supernets.runtime.distributed import (
-    ProcessInfo,
-    all_ranks_have,
-    start_process_group,
-    stop_process_group,
-)
+from supernets.runtime.distributed import all_ranks_have, start_process_group, stop_process_group
 from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.outputs import saying_what_is_safe
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training.loop import TrainingError, TrainResult
 from supernets.training.supernet_config import SCHEDULES
 
@@ -208,23 +203,6 @@ def open_data(
         world_size=ranks.world_size,
     )
     return replace(loaders, data_dir=args.data_dir, skip_bad_images=args.skip_bad_images)
-
-
-def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
-    """Returns the device of ``--device``; under torchrun each process has its own accelerator.
-
-    Raises:
-        ValueError: If the name is unknown or this machine has no such device.
-    """
-    device = resolve_device(name)
-    if ranks.world_size == 1 or device.type == "cpu":
-        return device
-    if device.type != "cuda":
-        raise ValueError(
-            f"Several processes train together on cuda or cpu, not on {device.type}; use --device "
-            "cpu, or one process."
-        )
-    return resolve_device(f"cuda:{ranks.local_rank}") if name in ("auto", "cuda") else device
 
 
 def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:

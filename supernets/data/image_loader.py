@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from supernets.runtime.outputs import WorkError
 
-class UnreadableImage(ValueError):
+
+class UnreadableImage(WorkError, ValueError):
     """An image that is read while the minibatches are made cannot be read; names the file."""
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from supernets.runtime.folder_lock import FolderLock
+from supernets.runtime.outputs import WorkError
 
 FORMAT = "paceline-subnet"
 RECORD = "subnet.json"
@@ -32,7 +33,7 @@ _WORK = ".paceline-export"
 _NEW, _COMPLETE = "new", "complete"
 
 
-class ExportError(ValueError):
+class ExportError(WorkError, ValueError):
     """An export cannot be written where it was asked for."""
 
 

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from supernets.runtime.ranks import ProcessInfo
+
 
 def resolve_device(name: str) -> torch.device:
     """Turns ``"auto"``, or a name of PyTorch's such as ``"cuda:1"`` or ``"mps"``, into a device.
@@ -28,6 +30,23 @@ def resolve_device(name: str) -> torch.device:
             "or auto."
         )
     return device
+
+
+def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
+    """Turns a name into a device; under ``torchrun`` each process has its own accelerator.
+
+    Raises:
+        ValueError: If the name is unknown or this machine has no such device.
+    """
+    device = resolve_device(name)
+    if ranks.world_size == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ValueError(
+            f"Several processes train together on cuda or cpu, not on {device.type}; use --device "
+            "cpu, or one process."
+        )
+    return resolve_device(f"cuda:{ranks.local_rank}") if name in ("auto", "cuda") else device
 
 
 def _accelerator() -> str | None:

@@ -9,43 +9,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from supernets.runtime.ranks import ProcessInfo
+
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ProcessInfo:
-    """Which process this is.
-
-    Args:
-        rank: Index among all processes.
-        local_rank: Index among the processes of this machine, and of its accelerator.
-        world_size: Number of processes.
-    """
-
-    rank: int = 0
-    local_rank: int = 0
-    world_size: int = 1
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes files and prints."""
-        return self.rank == 0
-
-
-def ranks_from_environment() -> ProcessInfo:
-    """Reads what ``torchrun`` set; a single process without it."""
-    return ProcessInfo(
-        rank=int(os.environ.get("RANK", "0")),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        world_size=int(os.environ.get("WORLD_SIZE", "1")),
-    )
 
 
 def start_process_group(ranks: ProcessInfo, device: torch.device) -> None:

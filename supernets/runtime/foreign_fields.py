@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernets.runtime.option_types import shown
+from supernets.runtime.outputs import WorkError
 from supernets.runtime.text_files import read_text
 
 
-class ForeignFileError(ValueError):
+class ForeignFileError(WorkError, ValueError):
     """A file holds something other than it should; the message names the file and the field."""
 
 

@@ -24,6 +24,9 @@ from typing import Any, Protocol
 
 from supernets.runtime.option_types import shown
 
+#: As default in words: a command cannot do without the option.
+REQUIRED = "required"
+
 
 class Kind(Protocol):
     """One of ``option_types``: reads a value from what a user wrote."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from supernets.runtime.atomic_write import remove_unfinished
-from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock, holder_of
+from supernets.runtime.ranks import ProcessInfo
 
 _logger = logging.getLogger(__name__)
 
@@ -23,7 +23,11 @@ _logger = logging.getLogger(__name__)
 RANKS_WAIT = 60.0
 
 
-class OutputError(RuntimeError):
+class WorkError(Exception):
+    """The work of a command cannot go on, by no mistake of ours; the message is for its user."""
+
+
+class OutputError(WorkError, RuntimeError):
     """A file could not be read or written at work; the message says so, and what is safe."""
 
 
@@ -57,15 +61,20 @@ class Outputs:
     """The folders and files of one command, from its preparation to its end.
 
     Preparation names them, which checks that they can be written. What is there is locked at once,
-    what is missing is made by ``create``. Unless ``keep`` says that preparation succeeded, leaving
+    what is missing is made by ``create``. Unless ``begin`` says that preparation succeeded, leaving
     the block removes what was made: folders, if they are empty, and new files.
+
+    Args:
+        on_begin: Called by ``begin``, once what was missing is made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_begin: Callable[[], object] = lambda: None) -> None:
         self._locks, self._closing = ExitStack(), ExitStack()
         self._missing: list[_Output] = []
         self._made: list[Path] = []
-        self._is_kept = False
+        self._on_begin = on_begin
+        #: Whether preparation has succeeded and the work has begun.
+        self.has_begun = False
 
     def own(
         self, folder: Path, *, ranks: ProcessInfo | None = None, option: str = "--output"
@@ -136,9 +145,15 @@ class Outputs:
                 )
         self._missing.clear()
 
-    def keep(self) -> None:
-        """Says that preparation succeeded: whatever was made stays."""
-        self._is_kept = True
+    def begin(self) -> None:
+        """Says that preparation succeeded: makes what was missing, and whatever was made stays.
+
+        Raises:
+            ValueError: As ``create``.
+        """
+        self.create()
+        self._on_begin()
+        self.has_begun = True
 
     def __enter__(self) -> Outputs:
         return self
@@ -149,13 +164,13 @@ class Outputs:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._is_kept:
+        if not self.has_begun:
             self._closing.close()
             for path in reversed(self._made):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)
         self._locks.close()
-        if not self._is_kept:
+        if not self.has_begun:
             for path in reversed(self._made):
                 with contextlib.suppress(OSError):  # a folder that is not empty, or a file
                     path.rmdir()

@@ -26,15 +26,11 @@ from tqdm import tqdm
 
 from supernets.data.loaders import Loader
 from supernets.runtime.atomic_write import remove_unfinished
-from supernets.runtime.distributed import (
-    ProcessInfo,
-    all_reduce_gradients,
-    average_buffers,
-    broadcast_weights,
-)
+from supernets.runtime.distributed import all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights
-from supernets.runtime.outputs import saying_what_is_safe
+from supernets.runtime.outputs import WorkError, saying_what_is_safe
 from supernets.runtime.progress import hides_bars
+from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.training.checkpoint_fields import check_progress
 from supernets.training.log import TrainingLog
@@ -46,7 +42,7 @@ _logger = logging.getLogger(__name__)
 LOSS_SYNC_INTERVAL = 25
 
 
-class TrainingError(RuntimeError):
+class TrainingError(WorkError, RuntimeError):
     """Training cannot go on; the message says where and why."""
 
 

@@ -24,7 +24,7 @@ import torch
 from supernets.data.loaders import Loaders
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import SearchSpace
 from supernets.training.channel_sorting import sort_channels

@@ -27,8 +27,8 @@ from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.networks.single_images import check_single_images, smallest_minibatch
 from supernets.runtime.device import autocast
-from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.foreign_fields import check_weights
+from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.training.checkpoint import read_dict, write_archive
 from supernets.training.checkpoint_fields import steps_done

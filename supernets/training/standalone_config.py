@@ -16,8 +16,8 @@ from torch import nn
 
 import supernets.runtime.option_types as kinds
 from supernets.data.mixup import SeededMixup
-from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.option_types import check_settings
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training.supernet_config import TrainConfig, create_scheduler
 
 #: What the numbers are that a supernet's training does not have, or has otherwise.

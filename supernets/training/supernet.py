@@ -36,7 +36,7 @@ from supernets.data.mixup import SeededMixup
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import synchronise_batchnorm
 from supernets.runtime.device import autocast
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture, SearchSpace
 from supernets.training.checkpoint import save_supernet

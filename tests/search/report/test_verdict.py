@@ -23,7 +23,7 @@ from supernets.cli.retrain_options import build_parser
 from supernets.cli.training_run import open_data
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training.evaluation import chance_top1
 
 SPACE = create_space("nasbench201")

@@ -16,19 +16,16 @@ import pytest
 import torch
 
 import supernets
-from supernets.cli.command_line import (
-    parse_args,
-    print_result,
-    run_command,
-    set_threads,
-    write_args,
-)
+from supernets.cli.command_line import command, parse_args, print_result, set_threads, write_args
 from supernets.cli.command_parser import CommandParser, add_config_option, command_parser
 from supernets.data.image_loader import UnreadableImage
+from supernets.export.files import ExportError
 from supernets.runtime.device import resolve_device
+from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.outputs import OutputError, Outputs
 from supernets.runtime.progress import hides_bars
 from supernets.runtime.versions import versions
+from supernets.training.loop import TrainingError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -146,32 +143,69 @@ def test_a_missing_config_and_a_missing_name_are_errors(
         assert last.startswith("tool: error: ") and message in last
 
 
-def test_a_user_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    def prepare(_: Outputs) -> Callable[[], int]:
-        raise ValueError("lr must be positive, got 0.")
+PLAIN = argparse.Namespace(quiet=None, verbose=None)
 
-    assert run_command("tool", prepare) == 2
+
+def run_tool(
+    prepare: Callable[[Outputs], object] = lambda _: None,
+    work: Callable[[], object] = lambda: None,
+    args: argparse.Namespace = PLAIN,
+) -> int:
+    """The exit status of a command of two parts."""
+    with command("tool", args) as run:
+        prepare(run.outputs)
+        run.begin()
+        work()
+    return run.status
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_command_ends_with_the_status_it_sets() -> None:
+    with command("tool", PLAIN) as run:
+        assert run.status == 0 and not run.outputs.has_begun
+        run.begin()
+        assert run.outputs.has_begun
+        run.status = 130
+    assert run.status == 130
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_tool(raising(ValueError("lr must be positive, got 0."))) == 2
     captured = capsys.readouterr()
     assert captured.err == "tool: error: lr must be positive, got 0.\n"
     assert captured.out == ""
 
 
 def test_an_error_of_the_work_is_not_disguised() -> None:
-    def work() -> int:
-        raise ValueError("a mistake of ours")
-
     with pytest.raises(ValueError, match="a mistake of ours"):
-        run_command("tool", lambda _: work)
+        run_tool(work=raising(ValueError("a mistake of ours")))
 
 
-def test_an_image_that_turns_out_unreadable_is_one_line(
-    capsys: pytest.CaptureFixture[str],
+def test_what_shows_at_work_only_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in (UnreadableImage, ExportError, ForeignFileError, TrainingError, OutputError):
+        assert run_tool(work=raising(kind("It cannot go on."))) == 2
+        assert capsys.readouterr().err == "tool: error: It cannot go on.\n"
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_what_data_were_found_is_told_once_the_work_begins(
+    is_refused: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def work() -> int:
-        raise UnreadableImage("Cannot read image x.png")
+    def prepare(outputs: Outputs) -> None:
+        logging.getLogger("supernets.data.loaders").info("10 classes")
+        logging.getLogger("supernets").info("preparing")
+        if is_refused:
+            raise ValueError("no.")
 
-    assert run_command("tool", lambda _: work) == 2
-    assert capsys.readouterr().err == "tool: error: Cannot read image x.png\n"
+    run_tool(prepare, lambda: logging.getLogger("supernets.data.loaders").info("working"))
+    last = ["tool: error: no."] if is_refused else ["10 classes", "working"]
+    assert capsys.readouterr().err.splitlines() == ["preparing", *last]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -179,30 +213,24 @@ def test_an_image_that_turns_out_unreadable_is_one_line(
 def test_a_signal_ends_with_130_and_a_json_block(
     number: signal.Signals, is_prepared: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def work() -> int:
+    def interrupt(*_: object) -> None:
         os.kill(os.getpid(), number)
-        return 0
-
-    def prepare(_: Outputs) -> Callable[[], int]:
-        if not is_prepared:
-            work()
-        return work
 
     before = signal.getsignal(number)
-    assert run_command("tool", prepare) == 130
+    assert (run_tool(work=interrupt) if is_prepared else run_tool(interrupt)) == 130
     assert json.loads(capsys.readouterr().out) == {"status": "interrupted"}
     assert signal.getsignal(number) == before
 
 
 def test_logging_is_set_up_for_one_command_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> int:
+    def work() -> None:
         logging.getLogger("paceline.test").info("epoch 1")
-        return 5
+        logging.getLogger("paceline.test").warning("slow")
 
     before = logging.getLogger().handlers[:]
     for _ in range(2):
-        assert run_command("tool", lambda _: work) == 5
-        assert capsys.readouterr().err == "epoch 1\n"
+        assert run_tool(work=work) == 0
+        assert capsys.readouterr().err == "epoch 1\nWARNING: slow\n"
     assert logging.getLogger().handlers == before
 
 
@@ -258,15 +286,14 @@ def test_quiet_and_verbose_decide_what_is_shown(
     args = command_parser("tool", "A tool.").parse_args(given)
     hidden = []
 
-    def work() -> int:
+    def work() -> None:
         for name in ("DEBUG", "INFO", "WARNING"):
             logging.getLogger("search.test").log(getattr(logging, name), "[%s]", name)
         hidden.append(hides_bars())
         logging.getLogger("PIL").debug("of others")
-        return 0
 
     before = hides_bars()
-    run_command("tool", lambda _: work, quiet=args.quiet, verbose=args.verbose)
+    run_tool(work=work, args=args)
     captured = capsys.readouterr()
     assert re.findall(r"\[(\w+)\]", captured.err) == shown
     assert "of others" not in captured.err
@@ -275,12 +302,10 @@ def test_quiet_and_verbose_decide_what_is_shown(
 
 
 def test_verbose_says_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
-    def prepare(_: Outputs) -> Callable[[], int]:
-        raise ValueError("lr must be positive, got 0.")
-
-    assert run_command("tool", prepare, verbose=True) == 2
+    wrong = raising(ValueError("lr must be positive, got 0."))
+    assert run_tool(wrong, args=argparse.Namespace(quiet=None, verbose=True)) == 2
     captured = capsys.readouterr().err
-    assert "Traceback" in captured and "in prepare" in captured
+    assert "Traceback" in captured and "in run_tool" in captured
     assert captured.endswith("tool: error: lr must be positive, got 0.\n")
 
 
@@ -297,44 +322,32 @@ def test_quiet_of_a_config_gives_way_to_a_flag(
     assert "not allowed with argument --quiet" in capsys.readouterr().err
 
 
-def test_the_error_of_a_file_is_one_line_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> int:
-        raise OSError(28, "No space left on device", "/data/last.pt")
-
-    assert run_command("tool", lambda _: work) == 2
-    assert capsys.readouterr().err == "tool: error: /data/last.pt: No space left on device.\n"
-
-
-def test_an_error_that_says_what_is_safe_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> int:
-        raise OutputError("last.pt: Input/output error. last.pt holds step 3.")
-
-    assert run_command("tool", lambda _: work) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_result_that_nobody_reads_is_no_traceback(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "/data/a"), "/data/a: No space left on device."),
+        (BrokenPipeError(32, "Broken pipe"), "The result could not be printed; the work is done."),
+    ],
+)
+def test_the_error_of_a_file_is_one_line(
+    error: OSError, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def work() -> int:
-        raise BrokenPipeError(32, "Broken pipe")
-
-    assert run_command("tool", lambda _: work) == 2
-    assert "could not be printed; the work is done" in capsys.readouterr().err
+    assert run_tool(work=raising(error)) == 2
+    assert capsys.readouterr().err == f"tool: error: {line}\n"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_preparation_that_fails_leaves_no_file_and_no_folder(
     error: type[BaseException], tmp_path: Path
 ) -> None:
-    def prepare(outputs: Outputs) -> Callable[[], int]:
+    def prepare(outputs: Outputs) -> None:
         outputs.own(tmp_path / "a" / "b")
         outputs.create()
         outputs.new_file(tmp_path / "a" / "b" / "trials.db")
         (tmp_path / "a" / "b" / "trials.db").write_text("header")
         raise error
 
-    assert run_command("tool", prepare) in (2, 130)
+    assert run_tool(prepare) in (2, 130)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,16 +7,16 @@ import warnings
 import pytest
 import torch
 
-from supernets.cli.training_run import device_of_rank
 from supernets.runtime.device import (
     autocast,
     check_amp,
+    device_of_rank,
     device_with_float64,
     has_bfloat16,
     resolve_device,
     synchronise,
 )
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 
 
 def pretend_devices(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

@@ -21,15 +21,14 @@ from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.networks.factory import create_supernet
 from supernets.runtime.distributed import (
-    ProcessInfo,
     all_reduce_gradients,
     average_buffers,
     broadcast_weights,
     name_of_attempt,
-    ranks_from_environment,
     start_process_group,
     stop_process_group,
 )
+from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.training import supernet as training
 from supernets.training.supernet import train_step
 

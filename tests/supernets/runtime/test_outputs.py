@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from supernets.runtime import folder_lock, outputs
-from supernets.runtime.distributed import ProcessInfo
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock
 from supernets.runtime.outputs import OutputError, Outputs, saying_what_is_safe
+from supernets.runtime.ranks import ProcessInfo
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +28,8 @@ def test_nothing_is_made_before_preparation_is_over(tmp_path: Path) -> None:
     with Outputs() as files:
         files.own(tmp_path / "a" / "b")
         assert names(tmp_path) == []
-        files.create()
+        files.begin()
         assert names(tmp_path / "a" / "b") == [LOCK_FILE]
-        files.keep()
     assert names(tmp_path / "a" / "b") == []
 
 

@@ -24,7 +24,7 @@ from supernets.data.loaders import Loaders, create_loaders
 from supernets.networks.factory import create_space, create_subnet, create_supernet
 from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training import standalone as standard_training
 from supernets.training.checkpoint import save_supernet
 from supernets.training.evaluation import Evaluation, evaluate
@@ -610,9 +610,8 @@ import torch.distributed as dist
 from torch import nn
 from supernets.training import standalone as standard_training
 from supernets.data.loaders import create_loaders
-from supernets.runtime.distributed import (
-    ranks_from_environment, start_process_group, stop_process_group
-)
+from supernets.runtime.distributed import (start_process_group, stop_process_group)
+from supernets.runtime.ranks import ranks_from_environment
 from supernets.training.standalone_config import RetrainConfig
 
 torch.set_num_threads(1)

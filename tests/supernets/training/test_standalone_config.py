@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from supernets.runtime.distributed import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo
 from supernets.training.standalone_config import RetrainConfig
 
 
