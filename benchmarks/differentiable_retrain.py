@@ -23,7 +23,7 @@ from hardware import write_result
 from search_and_retrain import results_of, run_all, seconds_of
 
 from supernets import Architecture, CostModel, SearchSpace, create_supernet
-from supernets.networks.factory import create_space
+from supernets.spaces.factory import create_space
 
 NUM_WEIGHED = 100  # random cells of which the heaviest is trained
 FOUND, HEAVIEST, RANDOM = "found", "heaviest-random", "random"

@@ -28,8 +28,9 @@ from nasnet_speed import bytes_kept, step
 from speed import median_ratio, sgd
 from torch import Tensor
 
-from search.differentiable import DifferentiableSearch, SearchConfig, Stage, task
-from search.differentiable.search_config import GRADIENTS
+from search.differentiable import task
+from search.differentiable.loop import DifferentiableSearch
+from search.differentiable.search_config import GRADIENTS, SearchConfig, Stage
 from supernets.data.loaders import create_loaders
 from supernets.networks.factory import create_relaxed_network, default_amp
 from supernets.networks.relaxed import RelaxedNetwork

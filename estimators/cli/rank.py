@@ -48,7 +48,8 @@ from supernets.cli.command_line import (
     write_args,
 )
 from supernets.cost.analytic import CostModel
-from supernets.data.loaders import NOT_DECISIVE, Loaders
+from supernets.data.loaders import Loaders
+from supernets.data.names import NOT_DECISIVE
 from supernets.networks.base import Supernet
 from supernets.networks.factory import chosen_amp
 from supernets.runtime.atomic_write import atomic_write

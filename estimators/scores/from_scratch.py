@@ -25,7 +25,8 @@ from torch import nn
 from estimators.base import Estimate, EstimateError
 from estimators.scores.names import CURVE_SCORES, Score
 from estimators.trials.settings import changes
-from supernets.data.loaders import NOT_DECISIVE, Loaders
+from supernets.data.loaders import Loaders
+from supernets.data.names import NOT_DECISIVE
 from supernets.networks.base import Supernet
 from supernets.networks.factory import SUPERNET_ONLY
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, ndtr
 
 Floats = NDArray[np.float64]
 
@@ -18,6 +17,8 @@ _FAR = -50.0
 
 def expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
     """Returns how much a score is expected to exceed ``best``, in the unit of the scores."""
+    from scipy.special import ndtr  # here, as loading takes half a second
+
     gain = mean - best
     z = _divided(gain, std)
     improvement = gain * ndtr(z) + std * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
@@ -26,6 +27,8 @@ def expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
 
 def log_expected_improvement(mean: Floats, std: Floats, best: float) -> Floats:
     """Returns the log of ``expected_improvement``, exact when tiny; ``std`` must be above 0."""
+    from scipy.special import erfcx, ndtr
+
     z = (mean - best) / std
     # h(z) = phi(z) + z Phi(z), where Phi(z) / phi(z) = sqrt(pi / 2) erfcx(-z / sqrt(2))
     near, far = np.maximum(z, _FAR), np.minimum(z, _FAR)

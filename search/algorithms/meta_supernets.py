@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from supernets.networks.base import Supernet
-from supernets.networks.factory import TABLE_SPACES, create_supernet
+from supernets.networks.factory import create_supernet
+from supernets.spaces.factory import TABLE_SPACES
 
 #: Classes of the networks, as published.
 NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}

@@ -27,8 +27,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
-from scipy.stats import rankdata
 
 from search.algorithms.acquisition import expected_improvement
 from search.algorithms.base import FeasibilityCheck
@@ -145,6 +143,8 @@ class ProxyBO(PoolSearch):
 
     def _rank(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Unseen candidates, best first; SpaceExhaustedError if fewer than ``num_archs``."""
+        from scipy.stats import rankdata  # here, as loading takes half a second
+
         candidates = self._candidates(rng)
         rows = self._unseen_rows(candidates, num_archs)
         unseen = candidates[rows]
@@ -216,5 +216,7 @@ def concordance(values: Floats, scores: Floats) -> float:
 
 def weigh(concordances: Floats, *, iteration: int, tau0: float) -> Floats:
     """Weighs by the softmax of concordances over ``tau0 / (1 + ln T)``, T being ``iteration``."""
+    from scipy.special import softmax
+
     tau = tau0 / (1 + np.log(iteration))
     return np.asarray(softmax(concordances / tau), np.float64)

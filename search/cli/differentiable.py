@@ -45,7 +45,7 @@ from supernets.cli.training_run import (
 )
 from supernets.cost.analytic import CostModel
 from supernets.export.cell_drawing import draw_cells
-from supernets.networks.factory import chosen_amp, create_relaxed_network, create_space
+from supernets.networks.factory import chosen_amp, create_relaxed_network
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.device import device_of_rank
@@ -55,6 +55,7 @@ from supernets.runtime.outputs import Outputs
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture, CellSpace
+from supernets.spaces.factory import create_space
 from supernets.training.checkpoint_fields import steps_done
 from supernets.training.evaluation import chance_top1
 from supernets.training.loop import TrainResult

@@ -21,9 +21,8 @@ from supernets.cli.command_parser import CommandParser, add_config_option, comma
 from supernets.cli.config_file import read_config
 from supernets.cli.data_options import add_data_options
 from supernets.cli.training_run import add_run_options, check_run_options
-from supernets.networks.factory import NASNET_SPACES, RELAXED_SPACES
-from supernets.networks.nasbench201 import BN_MODES
-from supernets.networks.nasnet_subnet import STEMS
+from supernets.networks.names import BN_MODES, STEMS
+from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES
 from supernets.training.supernet_config import SCHEDULES, TrainConfig
 
 PROGRAM = "supernet-search"

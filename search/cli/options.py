@@ -39,9 +39,9 @@ from supernets.cli.command_line import (
 )
 from supernets.cli.command_parser import command_parser
 from supernets.cost.analytic import METRICS, Constraint
-from supernets.networks.factory import SPACES, TABLE_SPACES
 from supernets.runtime.wording import plural
 from supernets.spaces import ENCODINGS
+from supernets.spaces.factory import SPACES, TABLE_SPACES
 
 PROGRAM = "supernet-search"
 #: Which subnet is exported. The default was measured, so that it is known to be good; a predictor

@@ -68,12 +68,13 @@ from supernets.cli.export import check_export_target, check_space
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
 from supernets.cost.latency import LatencyTable
 from supernets.networks.base import Supernet
-from supernets.networks.factory import chosen_amp, create_space
+from supernets.networks.factory import chosen_amp
 from supernets.runtime.device import resolve_device
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import (
     read_training_checkpoint,
     reopen_data,

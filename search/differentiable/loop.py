@@ -35,7 +35,8 @@ from search.differentiable.relaxation import create_relaxation
 from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import inherit_weights, prune
 from search.differentiable.task import Alphas, SearchTask, initial_alphas
-from supernets.data.loaders import ImageLoader, Loaders
+from supernets.data.image_loader import ImageLoader
+from supernets.data.loaders import Loaders
 from supernets.networks.relaxed import FixedMixture, RelaxedNetwork
 from supernets.networks.single_images import check_single_images, smallest_minibatch
 from supernets.runtime.distributed import average_tensor
@@ -57,7 +58,8 @@ from supernets.training.checkpoint_fields import steps_done
 from supernets.training.evaluation import evaluate
 from supernets.training.log import write_rows
 from supernets.training.loop import Progress, TrainingLoop, TrainResult
-from supernets.training.supernet_config import TrainConfig, create_optimizer, create_scheduler
+from supernets.training.optimizers import create_optimizer, create_scheduler
+from supernets.training.supernet_config import TrainConfig
 
 _logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from search.differentiable.arch_gradient import (
 )
 from search.differentiable.relaxation import Relaxation
 from search.differentiable.search_config import SearchConfig
-from supernets.data.loaders import Loader
+from supernets.data.image_loader import Loader
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.distributed import all_reduce_gradients, average_tensor
 from supernets.runtime.foreign_fields import check_field, check_shapes, check_weights, naming_field

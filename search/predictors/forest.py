@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
 
 from search.predictors.sklearn_models import SklearnPredictor
 from supernets.spaces import Encoding, SearchSpace
@@ -31,6 +30,8 @@ class ProbabilisticForest:
     """
 
     def __init__(self, space: SearchSpace, seed: int, encoding: Encoding = "one-hot") -> None:
+        from sklearn.ensemble import RandomForestRegressor  # here, as loading takes a second
+
         space.check_encoding(encoding)
         self._space, self._encoding = space, encoding
         self._forest = RandomForestRegressor(

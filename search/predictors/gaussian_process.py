@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
-from scipy.optimize import fmin_l_bfgs_b
 
 from search.predictors.base import ExtraInputs, Standardised
 from supernets.spaces import SearchSpace
@@ -233,6 +231,8 @@ class Posterior:
     """
 
     def __init__(self, table: Table, scores: Floats, parameters: _Parameters) -> None:
+        from scipy.linalg import solve_triangular  # here, as loading takes half a second
+
         self._table, self._parameters = table, parameters
         covariance = parameters.kernel(table, table)
         covariance[np.diag_indices_from(covariance)] += parameters.noise + _JITTER
@@ -253,6 +253,8 @@ class Posterior:
 
     def belief(self, table: Table) -> Belief:
         """Returns the expected scores with their covariances."""
+        from scipy.linalg import solve_triangular
+
         cross = self._parameters.kernel(table, self._table)
         return Belief(
             table,
@@ -305,6 +307,8 @@ def _reference(space: SearchSpace) -> NDArray[np.int64]:
 
 def _fitted(features: Features, table: Table, scores: Floats) -> _Parameters:
     """The parameters of highest posterior density."""
+    from scipy.optimize import fmin_l_bfgs_b
+
     objective = Objective(features, table, scores)
     start = objective.prior
     bounds = [(mean - 5.0, mean + 5.0) for mean in start]
@@ -343,6 +347,8 @@ class Objective:
 
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
         """The value and its gradient, at logs of s1, s2, noise and all weights."""
+        from scipy.linalg import solve_triangular
+
         (s1, s2, noise), weights = np.exp(logs[:3]), np.exp(logs[3:])
         identity = np.eye(len(self._centred))
         nonlinear = s1 * np.exp(-(weights @ self._distances)).reshape(identity.shape)

@@ -17,9 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPRegressor
 
 from search.predictors.base import ExtraInputs, Standardised
 from supernets.spaces import Encoding, SearchSpace
@@ -66,6 +63,8 @@ class SklearnPredictor:
                 "A fit needs at least one architecture and one score for each, got "
                 f"{len(choices)} architectures and scores of shape {scores.shape}."
             )
+        from sklearn.exceptions import ConvergenceWarning
+
         with warnings.catch_warnings():
             # A hundred epochs are the setting, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -102,6 +101,8 @@ def mlp(
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """Builds WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
+    from sklearn.neural_network import MLPRegressor  # here, as loading takes a second
+
     model = MLPRegressor(
         hidden_layer_sizes=_MLP_HIDDEN,
         activation="relu",
@@ -125,6 +126,8 @@ def small_mlp(
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """Builds an MLP of two hidden layers of 64 for ensembles, in a hundredth of ``mlp``'s time."""
+    from sklearn.neural_network import MLPRegressor
+
     model = MLPRegressor(
         hidden_layer_sizes=_SMALL_MLP_HIDDEN,
         learning_rate_init=np.float32(1e-2),  # as above, and so that 200 epochs are enough
@@ -142,6 +145,8 @@ def random_forest(
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """Builds a random forest: 1000 trees of depth at most 10."""
+    from sklearn.ensemble import RandomForestRegressor
+
     # One job: with more, trees are summed in the order they finish and ties break at random. For
     # a few hundred trials it is also the fastest.
     model = RandomForestRegressor(n_estimators=1000, max_depth=10, n_jobs=1, random_state=seed)
@@ -155,6 +160,8 @@ def gradient_boosting(
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
     """Builds boosted trees: 300 of depth at most 6."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
     model = GradientBoostingRegressor(
         n_estimators=300, max_depth=6, learning_rate=0.1, random_state=seed
     )

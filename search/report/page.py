@@ -51,10 +51,10 @@ from search.report.tables import (
     runs_table,
 )
 from search.report.text import MIN_SECONDS, TERMS, best_found, headline, task_digits
-from supernets.networks.factory import TABLE_SPACES
 from supernets.runtime.progress import hides_bars
 from supernets.runtime.wording import plural
 from supernets.spaces import CellSpace
+from supernets.spaces.factory import TABLE_SPACES
 
 #: Architectures whose cells are drawn, the first of them openly.
 NUM_DRAWN = 3

@@ -27,9 +27,9 @@ from search.algorithms.weaknas import WeakNAS
 from search.predictors.base import ExtraInputs, Predictor
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.base import Supernet
-from supernets.networks.factory import create_space
 from supernets.runtime.foreign_fields import check_dict, naming_field
 from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import read_checkpoint, supernet_from_checkpoint, weights_digest
 
 _HEADER_KEYS = ("space", "resolution", "supernet", "algorithm", "estimator", "seed")

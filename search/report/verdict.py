@@ -14,8 +14,8 @@ import numpy as np
 from estimators.trials.store import Trial
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
-from supernets.networks.factory import TABLE_SPACES
 from supernets.spaces import Architecture, CellSpace, NASBench201Space, SearchSpace
+from supernets.spaces.factory import TABLE_SPACES
 from supernets.spaces.nasbench201 import only_live
 from supernets.training.evaluation import chance_top1
 

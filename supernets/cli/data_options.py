@@ -7,13 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 import supernets.runtime.option_types as kinds
-from supernets.data.loaders import (
-    DATASETS,
-    PREFIXES,
-    TimmAugmentation,
-    TimmOptions,
-    is_timm_dataset,
-)
+from supernets.data.names import DATASETS, PREFIXES, is_timm_dataset
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 
 _PLAIN = ("image_size", "val_fraction", "num_val", "cutout")
 

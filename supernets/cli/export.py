@@ -29,11 +29,11 @@ from supernets.export.folder import (
 )
 from supernets.export.formats import FORMATS, choose_formats
 from supernets.export.subnet import data_record, export_subnet
-from supernets.networks.factory import SPACES
 from supernets.runtime.device import resolve_device
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.text_files import read_text
 from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint import (
     read_training_checkpoint,
     reopen_data,

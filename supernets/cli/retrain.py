@@ -44,7 +44,7 @@ from supernets.export.folder import (
 )
 from supernets.export.formats import choose_formats
 from supernets.export.subnet import data_record
-from supernets.networks.factory import NASNET_SPACES, chosen_amp, create_subnet, create_supernet
+from supernets.networks.factory import chosen_amp, create_subnet, create_supernet
 from supernets.networks.inherited_weights import (
     are_other_classes,
     check_seen_splits,
@@ -57,6 +57,7 @@ from supernets.runtime.outputs import Outputs
 from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.runtime.wording import plural
+from supernets.spaces.factory import NASNET_SPACES
 from supernets.training.checkpoint_fields import check_data, steps_done
 from supernets.training.evaluation import evaluate
 from supernets.training.loop import TrainResult

@@ -13,8 +13,8 @@ from supernets.cli.training_run import (
     check_run_options,
 )
 from supernets.export.formats import FORMATS
-from supernets.networks.factory import SPACES
-from supernets.networks.nasnet_subnet import IMAGENET_SIDE, STEMS
+from supernets.networks.names import IMAGENET_SIDE, STEMS
+from supernets.spaces.factory import SPACES
 from supernets.training.standalone_config import RetrainConfig
 
 PROGRAM = "supernet-retrain"

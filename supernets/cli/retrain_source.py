@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from supernets.cli.export import read_notation
-from supernets.data.loaders import TimmAugmentation, TimmOptions, is_known
+from supernets.data.names import is_known
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.export.files import RECORD
 from supernets.export.folder import load_subnet, read_subnet_record
-from supernets.networks.factory import SPACES, SUPERNET_ONLY, create_space, create_supernet
-from supernets.networks.nasnet_subnet import STEMS, default_stem
+from supernets.networks.factory import SUPERNET_ONLY, create_supernet
+from supernets.networks.names import STEMS
+from supernets.networks.nasnet_subnet import default_stem
 from supernets.runtime.foreign_fields import check_field, fields_of, naming_field
+from supernets.spaces.factory import SPACES, create_space
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,8 @@ from supernets.training.checkpoint_fields import steps_done
 from supernets.training.loop import TrainResult
 from supernets.training.ofa_checkpoints import Released, read_released, released_supernet
 from supernets.training.path_sampling import create_path_sampler
-from supernets.training.progressive_shrinking import (
-    EPOCHS,
-    LRS,
-    WARMUP_EPOCHS,
-    phase_dir,
-    phases_for,
-    train_progressively,
-)
+from supernets.training.phases import EPOCHS, LRS, WARMUP_EPOCHS
+from supernets.training.progressive_shrinking import phase_dir, phases_for, train_progressively
 from supernets.training.supernet import train_supernet
 from supernets.training.supernet_config import TrainConfig
 

@@ -13,12 +13,10 @@ from supernets.cli.training_run import (
     add_run_options,
     check_run_options,
 )
-from supernets.networks.factory import NASNET_SPACES, SPACES
-from supernets.networks.nasbench201 import BN_MODES
-from supernets.networks.nasnet_subnet import STEMS
-from supernets.training.ofa_checkpoints import OFA_WEIGHTS
+from supernets.networks.names import BN_MODES, OFA_WEIGHTS, STEMS
+from supernets.spaces.factory import NASNET_SPACES, SPACES
 from supernets.training.path_sampling import PATHS
-from supernets.training.progressive_shrinking import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
+from supernets.training.phases import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
 from supernets.training.supernet_config import TrainConfig
 
 PROGRAM = "supernet-train"

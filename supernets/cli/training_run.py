@@ -23,7 +23,8 @@ from supernets.cli.command_line import (
     write_args,
 )
 from supernets.cli.data_options import data_arguments
-from supernets.data.loaders import NOT_DECISIVE, Loaders, create_loaders
+from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.names import NOT_DECISIVE
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.distributed import all_ranks_have, start_process_group, stop_process_group
 from supernets.runtime.foreign_fields import ForeignFileError

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernets.networks.base import Supernet
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from supernets.networks.base import Supernet
 
 Metric = Literal["params", "macs", "latency"]
 METRICS: tuple[Metric, ...] = ("params", "macs", "latency")

@@ -15,15 +15,9 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from supernets.data.image_folder import FolderReader, find_images, fit_square, guess_image_size
 from supernets.data.image_loader import Augmentation, ImageReader
-from supernets.data.timm_options import TimmOptions
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import TimmReader, open_images
-from supernets.data.timm_transforms import (
-    MEAN,
-    STD,
-    TimmAugmentation,
-    eval_transform,
-    train_transform,
-)
+from supernets.data.timm_transforms import MEAN, STD, eval_transform, train_transform
 
 # Of NAS-Bench-201's code, on the scale 0..255.
 _CIFAR_MEAN = {"cifar10": (125.3, 123.0, 113.9), "cifar100": (129.3, 124.1, 112.4)}

@@ -20,33 +20,16 @@ import supernets.runtime.option_types as kinds
 from supernets.data.builtin_sets import ImageSet, open_cifar, open_digits, open_folder, open_timm
 from supernets.data.image_loader import ImageLoader, Loader, PixelSource
 from supernets.data.memory_pixels import MemoryPixels, read_all
+from supernets.data.names import DATASETS, PREFIXES, is_known, is_stream, is_timm_dataset
 from supernets.data.splits import draw_splits, split_digest
 from supernets.data.streamed_pixels import StreamedPixels, check_classes, check_readable
 from supernets.data.summary import count_copies, data_found
-from supernets.data.timm_options import TimmOptions
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_stream import StreamLoader, open_streams
-from supernets.data.timm_transforms import MEAN, STD, TimmAugmentation
+from supernets.data.timm_transforms import MEAN, STD
 from supernets.runtime.option_types import check_settings
 
-__all__ = [
-    "DATASETS",
-    "ImageLoader",
-    "Loader",
-    "Loaders",
-    "TimmAugmentation",
-    "TimmOptions",
-    "create_loaders",
-]
-
 logger = logging.getLogger(__name__)
-
-#: Names of data sets; other names begin with one of ``PREFIXES`` and are timm's.
-DATASETS = ("digits", "cifar10", "cifar100", "folder", "timm")
-STREAM_PREFIXES = ("wds/", "tfds/", "hfids/")
-PREFIXES = ("hfds/", "torch/", *STREAM_PREFIXES)
-
-#: What settings say of the data beside what decides a result: two runs may differ in it.
-NOT_DECISIVE = ("found",)
 
 _KINDS: dict[str, kinds.Whole | kinds.Real] = {
     "image_size": kinds.PIXELS,
@@ -191,7 +174,7 @@ def create_loaders(
             raise ValueError(f"{dataset} is augmented by timm; use --re-prob instead of --cutout.")
         augmentation, options = augmentation or TimmAugmentation(), timm_options or TimmOptions()
         settings |= {"augmentation": _plain(augmentation), "timm_options": _plain(options)}
-        if _is_stream(dataset):
+        if is_stream(dataset):
             if world_size > 1 or num_val is not None:
                 raise ValueError(f"{dataset} is a stream; leave out num_val, use one process.")
             streams = open_streams(
@@ -266,20 +249,6 @@ def create_loaders(
     )
 
 
-def is_timm_dataset(dataset: str) -> bool:
-    """Returns whether timm's readers and transforms serve a data set."""
-    return dataset == "timm" or "/" in dataset
-
-
-def is_known(dataset: str) -> bool:
-    """Returns whether this is the name of a data set, or begins as one of timm's does."""
-    return dataset in DATASETS or dataset.startswith(PREFIXES)
-
-
-def _is_stream(dataset: str) -> bool:
-    return dataset.startswith(STREAM_PREFIXES)
-
-
 def _check_source(
     dataset: str, data_dir: Path | None, download: bool, skip_bad_images: bool
 ) -> None:
@@ -296,7 +265,7 @@ def _check_source(
         raise ValueError(f"{dataset} cannot be downloaded; leave out --download.")
     if skip_bad_images and dataset.startswith(("digits", "cifar")):
         raise ValueError(f"{dataset} has no image files to skip; leave out --skip-bad-images.")
-    if skip_bad_images and _is_stream(dataset):
+    if skip_bad_images and is_stream(dataset):
         raise ValueError("timm decides what a stream skips; leave out --skip-bad-images.")
 
 

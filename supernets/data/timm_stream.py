@@ -32,9 +32,9 @@ from torch import Tensor
 from supernets.data.image_folder import to_rgb
 from supernets.data.image_loader import Loader
 from supernets.data.image_scan import image_extensions
-from supernets.data.timm_options import TimmOptions
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import check_classes, open_with_timm
-from supernets.data.timm_transforms import TimmAugmentation, eval_settings, train_settings
+from supernets.data.timm_transforms import eval_settings, train_settings
 from supernets.runtime.wording import plural
 
 logger = logging.getLogger(__name__)

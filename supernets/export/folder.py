@@ -4,7 +4,7 @@
   checksums of all other files;
 - ``weights.safetensors``: the weights, for ``load_subnet`` and timm;
 - ``subnet.pt2``, ``subnet.onnx``, ``load_with_timm.py`` with ``config.json``: for PyTorch, ONNX
-  Runtime and timm without this package; see ``supernets.export.formats``;
+  Runtime and timm without this package; see ``supernets.export.programs``;
 - ``cells.png``: a picture of the cells, where the space has cells.
 
 Where the resolution is a decision, the latter take images of the subnet's, ``input_size`` in
@@ -34,8 +34,9 @@ from supernets.export.files import (
     new_export,
     sha256,
 )
-from supernets.export.formats import check_logits, choose_formats, write_formats
-from supernets.networks.factory import create_space, create_subnet
+from supernets.export.formats import choose_formats
+from supernets.export.programs import check_logits, write_formats
+from supernets.networks.factory import create_subnet
 from supernets.networks.mobilenetv3_subnet import ResizingNetwork, resize
 from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.runtime.atomic_write import naming_file
@@ -51,6 +52,7 @@ from supernets.runtime.foreign_fields import (
     read_json,
 )
 from supernets.spaces import Architecture, CellSpace, SearchSpace
+from supernets.spaces.factory import create_space
 from supernets.training.checkpoint_fields import check_data
 
 VERSION = 1

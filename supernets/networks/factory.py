@@ -1,9 +1,9 @@
-"""Names of spaces and supernets, and what each is built from."""
+"""Networks by the names of their spaces: supernets, relaxed networks, subnets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,23 +22,9 @@ from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.device import check_amp, has_bfloat16
 from supernets.runtime.option_types import check_settings
-from supernets.spaces import (
-    Architecture,
-    MobileNetV3Space,
-    NASBench101Space,
-    NASBench201Space,
-    NASNetSpace,
-    SearchSpace,
-)
+from supernets.spaces import Architecture
+from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES, SPACES
 
-#: Those that there are supernets of.
-SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
-#: Those that there are only tables of.
-TABLE_SPACES = ("nasbench101",)
-#: Those of two cells with Genotype notation; they differ in whether a node reads a state twice.
-NASNET_SPACES = ("nasnet", "darts")
-#: Those with a network of all operations at once.
-RELAXED_SPACES = ("nasbench201", *NASNET_SPACES)
 #: Settings of supernets that their stand-alone subnets do not have.
 SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
 _SIZES: dict[str, kinds.Whole | kinds.Real] = {
@@ -52,29 +38,6 @@ _LISTS = {"input_size": kinds.PIXELS, "resolutions": kinds.PIXELS, "strides": ki
 #: Cells times squared channels of networks whose weights are counted before they are allocated.
 _LARGE = 1_000_000
 _Network = TypeVar("_Network", bound=nn.Module)
-
-
-def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
-    """Builds a search space by name.
-
-    Args:
-        name: Name of the space.
-        resolutions: Sides in pixels that are searched, for ``"mobilenetv3"`` alone.
-
-    Raises:
-        ValueError: If the name is unknown, or the space has no resolutions.
-    """
-    if name == "mobilenetv3":
-        return MobileNetV3Space(resolutions)
-    if resolutions:
-        raise ValueError(f"Space {name!r} has no resolutions; leave them out.")
-    if name == "nasbench201":
-        return NASBench201Space()
-    if name == "nasbench101":
-        return NASBench101Space()
-    if name in NASNET_SPACES:
-        return NASNetSpace(distinct_inputs=name == "darts")
-    raise ValueError(f"Unknown space {name!r}; choose from {', '.join((*SPACES, *TABLE_SPACES))}.")
 
 
 def create_supernet(name: str, **settings: Any) -> Supernet:

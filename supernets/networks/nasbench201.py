@@ -17,7 +17,7 @@ Differs from the benchmark's own search networks:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.names import BN_MODES, BNMode
 from supernets.spaces import Architecture, NASBench201Space
 from supernets.spaces.nasbench201 import (
     AVG_POOL,
@@ -40,8 +41,6 @@ from supernets.spaces.nasbench201 import (
     useful_edges,
 )
 
-BNMode = Literal["ref", "batch", "drnas", "affine"]
-BN_MODES: tuple[BNMode, ...] = ("ref", "batch", "drnas", "affine")
 NUM_STAGES = 3
 KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
 

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from supernets.networks.names import BNMode
 from supernets.networks.nasbench201 import (
     BN_POLICIES,
     KERNELS,
-    BNMode,
     BNSettings,
     ConvBN,
     NASBench201Supernet,

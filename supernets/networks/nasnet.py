@@ -23,17 +23,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
+from supernets.networks.names import STEMS, Stem
 from supernets.networks.nasnet_subnet import (
     AUXILIARY_POOL,
     AUXILIARY_STRIDES,
     CIFAR_STEM_MULTIPLIER,
-    STEMS,
     TOTAL_STRIDES,
     Cell,
     CellShape,
     NASNetSubnet,
     Skeleton,
-    Stem,
     cell_shapes,
     default_stem,
     stride_of,

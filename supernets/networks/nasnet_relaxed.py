@@ -22,15 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.names import Stem
 from supernets.networks.nasnet import NASNetSupernet, edge_name
-from supernets.networks.nasnet_subnet import (
-    Cell,
-    CellShape,
-    Skeleton,
-    Stem,
-    default_stem,
-    stride_of,
-)
+from supernets.networks.nasnet_subnet import Cell, CellShape, Skeleton, default_stem, stride_of
 from supernets.networks.ops import DILATED, SEPARABLE, SKIP, create_op
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
 from supernets.spaces import Architecture, NASNetSpace

@@ -12,7 +12,7 @@ Differs from the authors' code:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +20,11 @@ from timm.layers import DropPath, drop_path
 from torch import Tensor, nn
 
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.names import IMAGENET_SIDE, Stem
 from supernets.networks.ops import FactorizedReduce, ReLUConvBN, create_op
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.nasnet import NUM_INPUTS, NUM_STATES
 
-Stem = Literal["cifar", "imagenet"]
-STEMS: tuple[Stem, ...] = ("cifar", "imagenet")
-#: Side from which on the stem for ImageNet is the default.
-IMAGENET_SIDE = 96
 #: How much the stem and the two reduction cells divide the sides of an image by.
 TOTAL_STRIDES: Mapping[Stem, int] = {"cifar": 4, "imagenet": 32}
 CIFAR_STEM_MULTIPLIER = 3

@@ -12,10 +12,10 @@ from typing import IO, Any, cast
 
 import torch
 
-from supernets.data.loaders import Loaders, TimmAugmentation, TimmOptions, create_loaders
-from supernets.data.timm_options import as_before_val_beside_test
+from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.timm_options import TimmAugmentation, TimmOptions, as_before_val_beside_test
 from supernets.networks.base import Supernet
-from supernets.networks.factory import SPACES, create_supernet
+from supernets.networks.factory import create_supernet
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.foreign_fields import (
     check_dict,
@@ -25,6 +25,7 @@ from supernets.runtime.foreign_fields import (
     naming_field,
 )
 from supernets.runtime.option_types import shown
+from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint_fields import check_training
 
 #: Whatever reading an archive of something else meets.

@@ -24,7 +24,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from supernets.data.loaders import Loader
+from supernets.data.image_loader import Loader
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.distributed import all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.mobilenetv3_subnet import Widths, scaled_widths
+from supernets.networks.names import OFA_WEIGHTS
 from supernets.runtime.foreign_fields import ForeignFileError, check_finite
 from supernets.spaces.mobilenetv3 import MAX_DEPTH, NUM_STAGES
 
@@ -59,8 +60,6 @@ _OTHER_NAMES = {
 #: Where files of trainings keep averaged weights, and raw ones; the first there is is taken.
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _RAW = ("state_dict", "model_state_dict", "model", "net", "network", "module")
-#: Which of both to take.
-OFA_WEIGHTS = ("ema", "raw")
 #: Wrappers within wrappers.
 _MAX_WRAPPERS = 3
 #: What PyTorch's ``AveragedModel`` has beside weights.

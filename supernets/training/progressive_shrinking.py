@@ -31,16 +31,11 @@ from supernets.training.channel_sorting import sort_channels
 from supernets.training.checkpoint import read_checkpoint, read_training_checkpoint
 from supernets.training.loop import TrainResult
 from supernets.training.path_sampling import UniformPaths
+from supernets.training.phases import EPOCHS, LRS, PHASES, WARMUP_EPOCHS
 from supernets.training.supernet import train_supernet
 from supernets.training.supernet_config import TrainConfig
 
 _logger = logging.getLogger(__name__)
-
-PHASES = ("full", "kernel", "depth-1", "depth-2", "expand-1", "expand-2")
-#: The paper's epochs, warm-up epochs and learning rates; those for 32 GPUs with 64 images each.
-EPOCHS = (180, 120, 25, 120, 25, 120)
-WARMUP_EPOCHS = (5, 5, 0, 5, 0, 5)
-LRS = (2.6, 0.96, 0.08, 0.24, 0.08, 0.24)
 
 # What each phase adds to the options of the one before, and how many paths a step has.
 _ELASTIC: tuple[dict[str, tuple[str, ...]], ...] = (

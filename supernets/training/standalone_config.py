@@ -7,18 +7,19 @@ weight decay 5e-4 on every parameter, cosine to 0 over 200 epochs. Theirs falls 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info
-from timm.scheduler.scheduler import Scheduler
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 import supernets.runtime.option_types as kinds
-from supernets.data.mixup import SeededMixup
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.ranks import ProcessInfo
-from supernets.training.supernet_config import TrainConfig, create_scheduler
+from supernets.training.supernet_config import TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+    from timm.scheduler.scheduler import Scheduler
+    from torch import nn
+
+    from supernets.data.mixup import SeededMixup
 
 #: What the numbers are that a supernet's training does not have, or has otherwise.
 _KINDS: dict[str, kinds.Whole | kinds.Real] = {
@@ -151,6 +152,9 @@ class RetrainConfig:
 
     def create_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Builds the optimizer of all parameters of ``network``."""
+        import torch
+        from timm.optim import create_optimizer_v2
+
         optimizer = create_optimizer_v2(
             network,
             opt=self.opt,
@@ -165,12 +169,16 @@ class RetrainConfig:
 
     def create_scheduler(self, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Scheduler:
         """Builds the schedule, to be stepped with ``step_update`` before every step."""
+        from supernets.training.optimizers import create_scheduler
+
         return create_scheduler(optimizer, self._train_config(), steps_per_epoch)
 
     def create_mixing(self, num_classes: int, ranks: ProcessInfo) -> SeededMixup | None:
         """Builds the mixup and CutMix of this rank's minibatches; returns None if neither is on."""
         if self.mixup == 0 and self.cutmix == 0:
             return None
+        from supernets.data.mixup import SeededMixup
+
         return SeededMixup(
             mixup=self.mixup,
             cutmix=self.cutmix,
@@ -208,6 +216,10 @@ class RetrainConfig:
 
     def _check_optimizer(self) -> None:
         """Finds settings that the optimizer does not take; timm leaves some out in silence."""
+        import torch
+        from timm.optim import get_optimizer_info
+        from torch import nn
+
         info = get_optimizer_info(self.opt.lower().split("_")[-1])
         settings = self._optimizer_settings()
         misfits = [

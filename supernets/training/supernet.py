@@ -48,8 +48,9 @@ from supernets.training.loop import (
     TrainResult,
     seeded_draws,
 )
+from supernets.training.optimizers import create_optimizer, create_scheduler
 from supernets.training.path_sampling import PathSampler
-from supernets.training.supernet_config import TrainConfig, create_optimizer, create_scheduler
+from supernets.training.supernet_config import TrainConfig
 
 #: Validation images the probe architectures are measured on after every epoch.
 NUM_PROBE_IMAGES = 2048

@@ -9,12 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info
-from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
-from torch import nn
-
 import supernets.runtime.option_types as kinds
 from supernets.runtime.option_types import check_settings
 
@@ -134,52 +128,6 @@ class TrainConfig:
         for is_valid, expectation, value in checks:
             if not is_valid:
                 raise ValueError(f"{expectation}, got {value!r}.")
-        _check_optimizer(self.opt, self.momentum)
+        from supernets.training.optimizers import check_optimizer  # here, as PyTorch takes seconds
 
-
-def _check_optimizer(name: str, momentum: float) -> None:
-    try:
-        info = get_optimizer_info(name.lower().removeprefix("lookahead_"))
-        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1, momentum=momentum)
-    except (ValueError, AssertionError, ImportError) as error:
-        raise ValueError(f"Optimizer {name!r} cannot be used: {error}.") from error
-    if info.second_order:
-        raise ValueError(
-            f"Optimizer {name!r} needs second-order gradients, which are not computed; use another."
-        )
-
-
-def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Builds the optimizer of a recipe for all parameters of ``module``."""
-    optimizer = create_optimizer_v2(
-        module,
-        opt=config.opt,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
-        filter_bias_and_bn=not config.decay_bn_bias,
-    )
-    assert isinstance(optimizer, torch.optim.Optimizer)
-    return optimizer
-
-
-def create_scheduler(
-    optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int
-) -> Scheduler:
-    """Builds the schedule of a recipe, to be stepped with ``step_update`` before every step."""
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=config.sched,
-        num_epochs=max(1, config.epochs),
-        decay_epochs=max(1, config.epochs // 3),
-        decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
-        # timm takes the same number for the factor of the steps and for poly's exponent
-        decay_rate=1.0 if config.sched == "poly" else 0.1,
-        min_lr=config.min_lr,
-        warmup_epochs=config.warmup_epochs,
-        warmup_lr=config.warmup_lr,
-        step_on_epochs=False,
-        updates_per_epoch=steps_per_epoch,
-    )
-    assert isinstance(scheduler, Scheduler)
-    return scheduler
+        check_optimizer(self.opt, self.momentum)

@@ -29,7 +29,8 @@ from estimators.scores.zero_cost import (
     synflow,
 )
 from supernets.networks.base import Supernet
-from supernets.networks.factory import create_space, create_subnet
+from supernets.networks.factory import create_subnet
+from supernets.spaces.factory import create_space
 
 SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
 #: Logits of two classes are equal for the image (3, 4), so the loss has the slopes (-1/2, 1/2).

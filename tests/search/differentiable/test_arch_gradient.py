@@ -20,7 +20,8 @@ from search.differentiable.arch_gradient import (
 )
 from search.differentiable.relaxation import create_relaxation
 from supernets.networks.relaxed import RelaxedNetwork
-from supernets.training.supernet_config import TrainConfig, create_optimizer
+from supernets.training.optimizers import create_optimizer
+from supernets.training.supernet_config import TrainConfig
 
 LR, MOMENTUM, DECAY = 0.1, 0.9, 0.01
 MakeNetwork = Callable[..., RelaxedNetwork]

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from search.differentiable.stages import inherit_weights, prune
 from supernets.networks.factory import create_relaxed_network
 from supernets.networks.relaxed import RelaxedNetwork
-from supernets.training.supernet_config import TrainConfig, create_optimizer
+from supernets.training.optimizers import create_optimizer
+from supernets.training.supernet_config import TrainConfig
 
 
 def test_pruning_keeps_the_largest_alphas_of_every_edge() -> None:

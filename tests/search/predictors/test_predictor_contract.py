@@ -16,8 +16,8 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor, mlp
 from search.predictors.gcn import GCNPredictor, GraphSpace
-from supernets.networks.factory import create_space
 from supernets.spaces import NASBench201Space
+from supernets.spaces.factory import create_space
 
 #: Those that see an encoding. A Gaussian process sees structures, a graph network graphs.
 ENCODING = ("mlp", "random_forest", "gradient_boosting", "mlp_ensemble")
@@ -53,7 +53,7 @@ def quick(small_mlp, monkeypatch) -> None:
     """Fits of a moment: as ``small_mlp``, few trees, and few steps of a small graph network."""
     for model in (RandomForestRegressor, GradientBoostingRegressor):
         few_trees = partial(_with_few_trees, model)
-        monkeypatch.setattr(f"search.predictors.sklearn_models.{model.__name__}", few_trees)
+        monkeypatch.setattr(f"sklearn.ensemble.{model.__name__}", few_trees)
     gcn = partial(GCNPredictor, width=16, learning_rate=1e-2, num_epochs=40)
     monkeypatch.setattr("search.predictors.gcn.GCNPredictor", gcn)
 

@@ -16,7 +16,7 @@ from search.report.groups import group_runs
 from search.report.page import write_search_report
 from search.report.recorded_runs import RecordedRun
 from search.report.text import headline
-from supernets.networks.factory import create_space
+from supernets.spaces.factory import create_space
 
 VOID = {"meta", "wbr", "br", "link", "img", "input"}
 MakeRun = Callable[..., RecordedRun]

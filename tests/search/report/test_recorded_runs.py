@@ -23,8 +23,9 @@ from search.cli.options import build_parser
 from search.report.recorded_runs import RecordedRun, read_run, rounds_of
 from supernets.cli.command_line import write_args
 from supernets.cost.analytic import CostModel
-from supernets.networks.factory import create_space, create_supernet
+from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture
+from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import save_supernet, weights_digest
 
 SPACE = create_space("nasbench201")

@@ -36,8 +36,9 @@ from supernets.export import folder as subnet_folder
 from supernets.export.folder import read_subnet_record
 from supernets.export.subnet import data_record
 from supernets.networks import inherited_weights
-from supernets.networks.factory import create_space, create_subnet
+from supernets.networks.factory import create_subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
+from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
 from supernets.training.evaluation import evaluate
 from supernets.training.standalone import training_loss

@@ -22,7 +22,7 @@ from supernets.cli.retrain_source import RetrainSpec
 from supernets.data.loaders import create_loaders
 from supernets.export.folder import read_subnet_record
 from supernets.export.subnet import data_record
-from supernets.networks.factory import create_space
+from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
 from supernets.training.evaluation import evaluate
 from supernets.training.standalone import training_loss

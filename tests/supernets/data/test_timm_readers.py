@@ -20,7 +20,8 @@ from PIL import Image
 from timm.data import ImageDataset, create_transform
 
 from supernets.data import timm_readers as timm_data
-from supernets.data.loaders import Loaders, TimmAugmentation, TimmOptions, create_loaders
+from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import open_images
 
 CLASSES = ("cat", "dog", "eel")

@@ -15,7 +15,8 @@ from timm.data.readers.shared_count import SharedCount
 from torch.utils.data import get_worker_info
 
 from supernets.data import timm_readers as timm_data
-from supernets.data.loaders import Loaders, TimmAugmentation, TimmOptions, create_loaders
+from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 
 SIZES = {"train-shards": 20, "val-shards": 7, "test-shards": 9, "unknown": 0}
 NAMED = TimmOptions(train_split="train-shards", val_split="val-shards", test_split="test-shards")

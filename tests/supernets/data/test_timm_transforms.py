@@ -14,14 +14,8 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms import functional as reference
 
-from supernets.data.timm_transforms import (
-    MEAN,
-    STD,
-    TimmAugmentation,
-    eval_transform,
-    seeded,
-    train_transform,
-)
+from supernets.data.timm_options import TimmAugmentation
+from supernets.data.timm_transforms import MEAN, STD, eval_transform, seeded, train_transform
 
 STRONG = TimmAugmentation(
     scale=(0.2, 0.9),

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from supernets.export.cell_drawing import draw_cells
-from supernets.networks.factory import create_space
 from supernets.spaces import Architecture, CellSpace
+from supernets.spaces.factory import create_space
 
 CELL_SPACES = ("nasbench201", "nasnet", "darts")
 

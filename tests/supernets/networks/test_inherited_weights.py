@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from supernets.networks.base import Supernet
-from supernets.networks.factory import NASNET_SPACES, SPACES, SUPERNET_ONLY, create_subnet
+from supernets.networks.factory import SUPERNET_ONLY, create_subnet
 from supernets.networks.inherited_weights import are_other_classes, head_names, load_inherited
+from supernets.spaces.factory import NASNET_SPACES, SPACES
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
+from supernets.networks.names import BN_MODES
 from supernets.networks.nasbench201 import (
-    BN_MODES,
     BN_POLICIES,
     Cell,
     NASBench201Subnet,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
-from supernets.networks.factory import create_relaxed_network, create_space, create_supernet
+from supernets.networks.factory import create_relaxed_network, create_supernet
 from supernets.networks.nasbench201 import BN_POLICIES
 from supernets.networks.nasbench201_relaxed import RelaxedCell as NASBench201Cell
 from supernets.networks.nasnet_relaxed import EDGES as NASNET_EDGES
@@ -22,6 +22,7 @@ from supernets.networks.nasnet_subnet import CellShape
 from supernets.networks.ops import create_op
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.spaces import Architecture, CellSpace
+from supernets.spaces.factory import create_space
 from supernets.spaces.nasbench201 import EDGES, OPS
 from supernets.spaces.nasnet import OPS as NASNET_OPS
 

@@ -15,16 +15,12 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
-from supernets.networks.factory import (
-    NASNET_SPACES,
-    SPACES,
-    create_space,
-    create_subnet,
-    create_supernet,
-)
+from supernets.networks.factory import create_subnet, create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
-from supernets.networks.nasbench201 import BN_MODES, NASBench201Supernet
+from supernets.networks.names import BN_MODES
+from supernets.networks.nasbench201 import NASBench201Supernet
 from supernets.spaces import Architecture, NASNetSpace
+from supernets.spaces.factory import NASNET_SPACES, SPACES, create_space
 from supernets.training.checkpoint import load_supernet, save_supernet
 
 Batches = list[tuple[Tensor, Tensor]]

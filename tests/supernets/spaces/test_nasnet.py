@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from supernets.networks.factory import create_space
 from supernets.spaces import Architecture, Edge, NASNetSpace
+from supernets.spaces.factory import create_space
 from supernets.spaces.nasnet import OPS
 
 Pair = tuple[str, int]  # an operation and the state it reads

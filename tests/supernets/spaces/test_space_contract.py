@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from supernets.networks.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
 from supernets.spaces import (
     ENCODINGS,
     MAX_ENUMERABLE_SIZE,
@@ -22,6 +21,7 @@ from supernets.spaces import (
     NASBench101Space,
     SearchSpace,
 )
+from supernets.spaces.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
 
 MOBILENETV3 = {"depth": ("2",), "kernel": ("3", "7"), "expand": ("6",)}  # 1024 architectures
 UNEVEN = {  # 320, of two depths per stage

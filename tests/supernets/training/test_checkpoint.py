@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from supernets import load_supernet
-from supernets.data.loaders import Loaders, TimmAugmentation, TimmOptions, create_loaders
+from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.networks.base import Supernet
 from supernets.training.checkpoint import (
     FORMAT,

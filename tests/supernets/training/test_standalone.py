@@ -21,10 +21,11 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.networks.factory import create_space, create_subnet, create_supernet
+from supernets.networks.factory import create_subnet, create_supernet
 from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.runtime.ranks import ProcessInfo
+from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
 from supernets.training.checkpoint import save_supernet
 from supernets.training.evaluation import Evaluation, evaluate

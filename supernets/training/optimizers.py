@@ -1,0 +1,68 @@
+"""Optimizers and schedules of recipes, which are timm's."""
+
+from __future__ import annotations
+
+import torch
+from timm.optim import create_optimizer_v2, get_optimizer_info
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+from supernets.training.supernet_config import TrainConfig
+
+
+def check_optimizer(name: str, momentum: float) -> None:
+    """Makes sure that an optimizer of a recipe can be built.
+
+    Args:
+        name: timm's name of the optimizer.
+        momentum: Momentum, of the optimizers that have it.
+
+    Raises:
+        ValueError: If there is none of that name, or it needs second-order gradients.
+    """
+    try:
+        info = get_optimizer_info(name.lower().removeprefix("lookahead_"))
+        create_optimizer_v2([nn.Parameter(torch.zeros(1))], opt=name, lr=0.1, momentum=momentum)
+    except (ValueError, AssertionError, ImportError) as error:
+        raise ValueError(f"Optimizer {name!r} cannot be used: {error}.") from error
+    if info.second_order:
+        raise ValueError(
+            f"Optimizer {name!r} needs second-order gradients, which are not computed; use another."
+        )
+
+
+def create_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Builds the optimizer of a recipe for all parameters of ``module``."""
+    optimizer = create_optimizer_v2(
+        module,
+        opt=config.opt,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        filter_bias_and_bn=not config.decay_bn_bias,
+    )
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return optimizer
+
+
+def create_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int
+) -> Scheduler:
+    """Builds the schedule of a recipe, to be stepped with ``step_update`` before every step."""
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=config.sched,
+        num_epochs=max(1, config.epochs),
+        decay_epochs=max(1, config.epochs // 3),
+        decay_milestones=[config.epochs // 2, config.epochs * 3 // 4],
+        # timm takes the same number for the factor of the steps and for poly's exponent
+        decay_rate=1.0 if config.sched == "poly" else 0.1,
+        min_lr=config.min_lr,
+        warmup_epochs=config.warmup_epochs,
+        warmup_lr=config.warmup_lr,
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    assert isinstance(scheduler, Scheduler)
+    return scheduler
