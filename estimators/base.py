@@ -18,6 +18,10 @@ class Estimate:
         metrics: Scalars in their natural sign and unit, e.g. ``{"tse": 143.2}`` nats.
         seconds: Wall-clock time the measurement took.
         curves: Values recorded step by step, e.g. ``{"train_loss": (2.30, 2.21, …)}`` nats.
+
+    Example:
+        >>> Estimate(score=-143.2, metrics={"tse": 143.2}, seconds=4.1).curves
+        {}
     """
 
     score: float
@@ -31,7 +35,19 @@ class EstimateError(RuntimeError):
 
 
 class Estimator(Protocol):
-    """Measures an architecture; the same architecture always gets the same score."""
+    """Measures an architecture; the same architecture always gets the same score.
+
+    Example:
+        >>> class FewestParameters:
+        ...     name = "fewest-parameters"
+        ...
+        ...     def __init__(self, cost_model):
+        ...         self.cost_model = cost_model
+        ...
+        ...     def estimate(self, arch):
+        ...         params = self.cost_model.measure(arch).params
+        ...         return Estimate(score=-params, metrics={"params": params}, seconds=0.0)
+    """
 
     name: str
 

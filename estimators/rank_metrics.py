@@ -121,6 +121,15 @@ class Comparison:
         resampled: Metrics in the resamples by estimator, each of shape (num_metrics, num_supernets,
             num_bootstrap).
         diverged: Indices of the architectures without a score: by estimator, for each supernet.
+
+    Example:
+        >>> truth = [91.0, 92.5, 90.1, 93.7, 89.2]
+        >>> scores = {"tse": [[-150.0, -140.0, -160.0, -120.0, -170.0]], "macs": [[3, 2, 1, 5, 4]]}
+        >>> comparison = compare(scores, truth, k=2, num_bootstrap=50)
+        >>> comparison.names
+        ('tse', 'macs')
+        >>> comparison.summary("tse", "spearman").mean.value
+        1.0
     """
 
     def __init__(

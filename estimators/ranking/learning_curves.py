@@ -56,6 +56,18 @@ class LcSVR:
 
     Raises:
         ValueError: If ``num_draws`` is less than 1.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> final = rng.uniform(60, 95, 30)
+        >>> curves = final[:, None] * (1 - 0.5 ** np.arange(1, 6))  # the first 5 epochs
+        >>> costs = rng.uniform(1e6, 2e6, (30, 2))
+        >>> model = LcSVR(num_draws=20)
+        >>> model.fit(curves[:20], costs[:20], final[:20])
+        >>> predicted = model.predict(curves[20:], costs[20:])
+        >>> bool(np.corrcoef(predicted, final[20:])[0, 1] > 0.9)
+        True
     """
 
     def __init__(self, *, num_draws: int = 1000, seed: int = 0) -> None:

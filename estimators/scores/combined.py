@@ -48,6 +48,11 @@ class CombinedScore:
     Raises:
         ValueError: If there is no feature, they are not of the same architectures, or one is
             infinite.
+
+    Example:
+        >>> combined = CombinedScore({"synflow": [3.0, 1.0, 2.0], "macs": [9e6, 5e6, 7e6]})
+        >>> combined.rank_average().tolist()
+        [3.0, 1.0, 2.0]
     """
 
     def __init__(self, features: Mapping[str, ArrayLike]) -> None:

@@ -51,6 +51,11 @@ class Record:
         seconds: Wall-clock time of each part: "extract", "train", "sovl", "val", "val_after", and
             every proxy by its name.
         problem: What is wrong with the losses of the extra training, or None.
+
+    Example:
+        >>> record = Record({"macs": 5e6}, {"train_loss": (2.3, 2.1)}, {"train": 0.2}, problem=None)
+        >>> Score("tse").of(record.metrics, record.curves)
+        -4.4
     """
 
     metrics: Mapping[str, float]

@@ -54,6 +54,13 @@ class Score:
 
     Raises:
         ValueError: If the name is unknown or a number is out of range.
+
+    Example:
+        >>> losses = {"train_loss": (2.5, 2.0, 1.5)}
+        >>> Score("tse").of({}, losses)  # the negated sum
+        -6.0
+        >>> Score("tse_e", window=1).of({}, losses)
+        -1.5
     """
 
     name: str

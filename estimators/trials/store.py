@@ -65,6 +65,12 @@ class Trial:
         seconds: Wall-clock time of the measurement.
         error: Why the measurement failed; None if it did not.
         curves: Values recorded step by step, such as a training loss.
+
+    Example:
+        >>> from supernets.spaces import NASBench201Space
+        >>> arch = NASBench201Space().architecture([3, 3, 3, 3, 3, 3])
+        >>> Trial(0, arch, score=-143.2, metrics={"tse": 143.2}, seconds=4.1, error=None).score
+        -143.2
     """
 
     number: int
@@ -111,6 +117,16 @@ class TrialStore:
 
     What a trial costs does not grow with their number, but ``trials``, ``finished``, ``best`` and
     ``write_csv`` go through all of them.
+
+    Example:
+        >>> from supernets.spaces import NASBench201Space
+        >>> space = NASBench201Space()
+        >>> with TrialStore.open("trials.db", {"space": "nasbench201", "seed": 0}, space) as store:
+        ...     store.ask([space.architecture([3, 3, 3, 3, 3, 3])])
+        ...     for number, arch in store.pending:
+        ...         store.tell(Trial(number, arch, 93.7, {}, seconds=0.1, error=None))
+        ...     [space.format(trial.arch) for trial in store.best(1)]
+        ['|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|']
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, space: SearchSpace) -> None:

@@ -31,6 +31,10 @@ class Cost:
         params: Number of parameters.
         macs: Multiply-accumulates for one image.
         latency: Seconds for one batch, if it was asked for.
+
+    Example:
+        >>> Cost(params=73_306, macs=7_783_360).latency is None
+        True
     """
 
     params: int
@@ -49,6 +53,10 @@ class Constraint:
 
     Raises:
         ValueError: If the metric is unknown or the interval is empty.
+
+    Example:
+        >>> Constraint("macs", maximum=60e6)
+        Constraint(metric='macs', minimum=0.0, maximum=60000000.0)
     """
 
     metric: Metric
@@ -76,6 +84,13 @@ class CostModel:
             supernet.
         latency: Predicts the seconds of architectures (num_archs, num_decisions) as (num_archs,),
             for example ``LatencyTable.predict``; None if latency is not asked for.
+
+    Example:
+        >>> from supernets import create_supernet
+        >>> supernet = create_supernet("nasbench201", num_classes=10)
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> CostModel(supernet).measure(supernet.space.parse(cell))
+        Cost(params=344346, macs=47104650, latency=None)
     """
 
     def __init__(

@@ -73,6 +73,21 @@ class LatencyTable:
             ``corrected`` by a scale and an offset fitted without the network predicted; ``used``
             says which ``predict`` gives. ``spearman`` is the rank correlation of either.
             ``spread`` is how much longer than the fastest call of a network the median one took.
+
+    Example:
+        >>> import numpy as np
+        >>> table = LatencyTable(
+        ...     settings={"resolutions": (160,)},
+        ...     conditions={"device": "cpu"},
+        ...     fixed=np.array([0.004]),
+        ...     blocks=np.full((1, 20, 3, 3), 0.001),
+        ...     scale=1.0,
+        ...     offset=0.0,
+        ...     error={},
+        ... )
+        >>> space = MobileNetV3Space((160,))
+        >>> table.predict(space.choices_of(space.extremes())).round(3).tolist()  # 10 and 20 blocks
+        [0.014, 0.024]
     """
 
     settings: Mapping[str, Any]

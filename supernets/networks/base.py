@@ -17,6 +17,17 @@ class Supernet(nn.Module, abc.ABC):
 
     ``settings`` are the keyword arguments that rebuild the supernet through ``create_supernet``;
     checkpoints and exported subnets carry them.
+
+    Example:
+        >>> import torch
+        >>> from supernets import create_supernet
+        >>> supernet = create_supernet("nasbench201", num_classes=10, channels=4).eval()
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> arch = supernet.space.parse(cell)
+        >>> images = torch.rand(2, *supernet.input_size)
+        >>> subnet = supernet.extract(arch).eval()  # a copy of the weights on the path of arch
+        >>> torch.equal(supernet(images, arch), subnet(images))
+        True
     """
 
     space: SearchSpace

@@ -13,6 +13,12 @@ class Decision:
         name: Name of the place where the choice acts, for example ``"3<-1"`` for the edge from node
             1 to node 3.
         options: The options, in index order.
+
+    Example:
+        >>> Decision("kernel", ("3", "5", "7")).values
+        (3.0, 5.0, 7.0)
+        >>> Decision("op", ("skip", "conv")).values
+        (0.0, 1.0)
     """
 
     name: str
@@ -34,6 +40,15 @@ class Architecture:
     Args:
         space: Name of the space the point belongs to.
         choices: One option index per decision, in the order of ``SearchSpace.decisions``.
+
+    Example:
+        >>> from supernets.spaces import NASBench201Space
+        >>> space = NASBench201Space()
+        >>> arch = space.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+        >>> arch
+        Architecture(space='nasbench201', choices=(3, 0, 1, 0, 0, 4))
+        >>> {arch: 93.1}[Architecture("nasbench201", (3, 0, 1, 0, 0, 4))]
+        93.1
     """
 
     space: str

@@ -35,6 +35,23 @@ class SearchSpace(abc.ABC):
     exactly if their networks are. Everything that gives architectures gives canonical ones.
 
     Batches of architectures are arrays of choices, shape (num_archs, num_decisions), int64.
+
+    Example:
+        >>> import numpy as np
+        >>> from supernets.spaces import NASBench201Space
+        >>> space = NASBench201Space()
+        >>> space.size
+        15625
+        >>> rng = np.random.default_rng(0)
+        >>> arch = space.sample(rng)
+        >>> space.parse(space.format(arch)) == arch
+        True
+        >>> neighbour = space.mutate(arch, rng)  # differs in one decision
+        >>> sum(a != b for a, b in zip(arch.choices, neighbour.choices))
+        1
+        >>> without_none = space.restrict({"1<-0": ("skip_connect", "nor_conv_3x3")})
+        >>> without_none.size
+        6250
     """
 
     name: str

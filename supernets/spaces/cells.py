@@ -13,7 +13,12 @@ from supernets.spaces.base import SearchSpace
 
 
 class Edge(NamedTuple):
-    """An operation of a cell: what it reads, and where its result is added."""
+    """An operation of a cell: what it reads, and where its result is added.
+
+    Example:
+        >>> Edge("skip_connect", source=0, target=3)
+        Edge(op='skip_connect', source=0, target=3)
+    """
 
     op: str
     source: int
@@ -21,7 +26,15 @@ class Edge(NamedTuple):
 
 
 class CellSpace(SearchSpace):
-    """A space of cells, which a network repeats; a cell is a graph of states and operations."""
+    """A space of cells, which a network repeats; a cell is a graph of states and operations.
+
+    Example:
+        >>> from supernets.spaces import NASBench201Space
+        >>> space = NASBench201Space()
+        >>> arch = space.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+        >>> [edge for edge in space.cells(arch)["cell"] if edge.op != "none"]
+        [Edge(op='nor_conv_3x3', source=0, target=1), ...]
+    """
 
     #: States of a cell, of which the first are its inputs and the others its nodes.
     num_states: int

@@ -54,6 +54,16 @@ class MobileNetV3Space(SearchSpace):
 
     Raises:
         ValueError: If a resolution is not positive, or occurs twice.
+
+    Example:
+        >>> space = MobileNetV3Space(resolutions=(160, 224))
+        >>> smallest, largest = space.extremes()
+        >>> space.format(smallest)
+        'd=2,2,2,2,2;k=3,3,-,-,3,3,-,-,3,3,-,-,3,3,-,-,3,3,-,-;e=...;r=160'
+        >>> space.resolution(largest)
+        224
+        >>> [len(stage) for stage in space.stages(smallest)]
+        [2, 2, 2, 2, 2]
     """
 
     name = "mobilenetv3"

@@ -68,6 +68,16 @@ class NASBench101Space(SearchSpace):
     upper triangular matrix of 2 to 7 vertices is read, vertices without effect among them or not.
 
     There are no networks of these cells here; the space is for tables and predictors.
+
+    Example:
+        >>> space = NASBench101Space()
+        >>> space.size
+        423624
+        >>> arch = space.parse("input,conv3x3-bn-relu,output|011001000")
+        >>> space.format(arch)
+        'input,conv3x3-bn-relu,output|011001000'
+        >>> space.cell(arch)[1]
+        ['input', 'conv3x3-bn-relu', 'output']
     """
 
     name = "nasbench101"

@@ -47,6 +47,12 @@ class NASBench201Space(CellSpace):
 
     Architectures are written as the benchmark writes them, one ``|op~source|…|`` group per node 1,
     2, 3.
+
+    Example:
+        >>> space = NASBench201Space()
+        >>> cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|none~1|none~2|"
+        >>> space.is_connected(space.parse(cell))  # nothing reaches the last node
+        False
     """
 
     name = "nasbench201"

@@ -81,6 +81,15 @@ class NASNetSpace(CellSpace):
     Args:
         distinct_inputs: Whether the two inputs of a node differ, as in the genotypes that DARTS
             derives (``"darts"``), or may be the same state (``"nasnet"``).
+
+    Example:
+        >>> import numpy as np
+        >>> space = NASNetSpace(distinct_inputs=True)
+        >>> space.name, f"{space.size:.3g}"
+        ('darts', '1.46e+17')
+        >>> arch = space.sample(np.random.default_rng(0))
+        >>> space.parse(space.format(arch)) == arch
+        True
     """
 
     encodings: tuple[Encoding, ...] = ("one-hot", "integers", "path")
