@@ -44,7 +44,8 @@ class Architecture:
     Example:
         >>> from supernets.spaces import NASBench201Space
         >>> space = NASBench201Space()
-        >>> arch = space.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
+        >>> arch = space.parse(cell)
         >>> arch
         Architecture(space='nasbench201', choices=(3, 0, 1, 0, 0, 4))
         >>> {arch: 93.1}[Architecture("nasbench201", (3, 0, 1, 0, 0, 4))]

@@ -31,7 +31,8 @@ class CellSpace(SearchSpace):
     Example:
         >>> from supernets.spaces import NASBench201Space
         >>> space = NASBench201Space()
-        >>> arch = space.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
+        >>> arch = space.parse(cell)
         >>> [edge for edge in space.cells(arch)["cell"] if edge.op != "none"]
         [Edge(op='nor_conv_3x3', source=0, target=1), ...]
     """
