@@ -25,11 +25,11 @@ from search.report.recorded_runs import read_run
 from search.report.test_results import held_out_results
 from search.report.trial_plot import plot_trials
 from search.report.verdict import Verdict, judge_search, next_commands
-from supernets.cli.export import export_summary, read_subnet_record
 from supernets.cost.analytic import Constraint, CostModel
 from supernets.data.loaders import Loaders
 from supernets.export.files import ExportError, check_export_target, holds_export
-from supernets.export.subnet import export_subnet
+from supernets.export.folder import read_subnet_record
+from supernets.export.subnet import export_subnet, export_summary
 from supernets.networks.base import Supernet
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels

@@ -64,9 +64,9 @@ from supernets.cli.command_line import (
     set_threads,
     write_args,
 )
-from supernets.cli.export import check_export_target, check_space
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
 from supernets.cost.latency import LatencyTable
+from supernets.export.files import check_export_target
 from supernets.networks.base import Supernet
 from supernets.networks.factory import chosen_amp
 from supernets.runtime.device import resolve_device
@@ -76,6 +76,7 @@ from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import (
+    check_space,
     read_training_checkpoint,
     reopen_data,
     trained_supernet,

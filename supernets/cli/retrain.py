@@ -24,7 +24,6 @@ from supernets.cli.command_line import (
     run_command,
     set_threads,
 )
-from supernets.cli.export import export_summary
 from supernets.cli.retrain_options import PROGRAM, build_parser, check_options, retrain_config
 from supernets.cli.retrain_source import RetrainSpec, recorded_options
 from supernets.cli.training_run import (
@@ -43,7 +42,7 @@ from supernets.export.folder import (
     write_subnet_folder,
 )
 from supernets.export.formats import choose_formats
-from supernets.export.subnet import data_record
+from supernets.export.subnet import data_record, export_summary
 from supernets.networks.factory import chosen_amp, create_subnet, create_supernet
 from supernets.networks.inherited_weights import (
     are_other_classes,

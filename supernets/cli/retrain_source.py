@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from supernets.cli.export import read_notation
 from supernets.data.names import is_known
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
+from supernets.export.architecture_file import read_notation
 from supernets.export.files import RECORD
 from supernets.export.folder import load_subnet, read_subnet_record
 from supernets.networks.factory import SUPERNET_ONLY, create_supernet

@@ -91,8 +91,6 @@ class RunOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.output is None:
-            raise ValueError("--output is required: the folder for the run's files.")
         if self.resume and self.auto_resume:
             raise ValueError("--resume wants a run to continue, --auto-resume does not; give one.")
 

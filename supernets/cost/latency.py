@@ -18,10 +18,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import nn
 
 import supernets.runtime.option_types as kinds
+from supernets.cost.latency_options import LatencyOptions
 from supernets.cost.timing import CLOCKS, measurement_conditions, time_calls
 from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
@@ -158,16 +158,11 @@ class LatencyTable:
         )
 
 
-def build_latency_table(
+def measure_latency_table(
     supernet: Supernet,
+    options: LatencyOptions | None = None,
     *,
-    device: torch.device,
-    batch_size: int = 1,
-    warmup: int = 3,
-    repeats: int = 50,
-    amp: bool = False,
-    channels_last: bool = False,
-    num_networks: int = 20,
+    device: torch.device | str = "cpu",
 ) -> LatencyTable:
     """Times every block of elastic MobileNetV3 and, to know the error, some whole networks.
 
@@ -177,33 +172,37 @@ def build_latency_table(
 
     Args:
         supernet: A ``MobileNetV3Supernet``; its weights are not looked at.
+        options: How to measure; None for the defaults.
         device: Device to run on.
-        batch_size: Images per call.
-        warmup: Rounds before those that are timed.
-        repeats: Rounds that are timed.
-        amp: Whether to run in bfloat16 autocast.
-        channels_last: Memory format of weights and images.
-        num_networks: Random subnets to compare predictions with. At least 4.
 
     Raises:
-        ValueError: If the supernet is of another space or a number is out of range.
+        ValueError: If the supernet is of another space.
+
+    Example:
+        >>> from supernets import LatencyOptions, create_supernet
+        >>> supernet = create_supernet("mobilenetv3", num_classes=10, width=0.1)
+        >>> table = measure_latency_table(supernet, LatencyOptions(repeats=1, num_networks=4))
+        >>> table.conditions["batch_size"]
+        1
     """
+    options, device = options or LatencyOptions(), torch.device(device)
+    from scipy.stats import spearmanr  # here, as loading takes a second, and reading needs none
+
     settings = latency_settings(supernet)
     assert isinstance(supernet, MobileNetV3Supernet)
-    if num_networks < 4:
-        raise ValueError(f"num_networks must be at least 4, got {num_networks}.")
+    amp, num_networks = options.amp, options.num_networks
     conditions = measurement_conditions(
         device,
-        batch_size=batch_size,
-        repeats=repeats,
-        warmup=warmup,
+        batch_size=options.batch_size,
+        repeats=options.repeats,
+        warmup=options.warmup,
         amp=amp,
-        channels_last=channels_last,
+        channels_last=options.channels_last,
     )
     space = supernet.space
     rng = np.random.default_rng(0)
     archs = [space.sample(rng) for _ in range(num_networks)]
-    parts = _Parts(supernet, device, batch_size, amp, channels_last)
+    parts = _Parts(supernet, device, options.batch_size, amp, options.channels_last)
     calls: dict[Hashable, Callable[[], object]] = {_NOTHING: lambda: None}
     for size in range(len(parts.images)):
         calls |= parts.calls(size)
@@ -213,8 +212,8 @@ def build_latency_table(
     timed = time_calls(
         calls,
         device=device,
-        warmup=warmup,
-        repeats=repeats,
+        warmup=options.warmup,
+        repeats=options.repeats,
         amp=amp,
         clock=CLOCKS[conditions["clock"]],
     )

@@ -6,6 +6,7 @@ See ``supernets.export.folder`` for what such a folder is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,24 @@ import torch
 
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
+from supernets.export.architecture_file import read_architecture
 from supernets.export.files import check_export_target
 from supernets.export.folder import write_subnet_folder
 from supernets.export.formats import choose_formats
+from supernets.export.options import ExportOptions
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.factory import SUPERNET_ONLY
+from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture
+from supernets.training.checkpoint import (
+    check_space,
+    read_training_checkpoint,
+    reopen_data,
+    supernet_from_checkpoint,
+    weights_digest,
+)
 from supernets.training.evaluation import evaluate
 
 #: What a record says of the data: enough to open the same splits again.
@@ -39,6 +50,75 @@ DATA_KEYS = (
     "timm_options",
     "found",
 )
+
+
+def export_checkpoint(
+    options: ExportOptions,
+    *,
+    device: torch.device | str = "cpu",
+    num_workers: int = 2,
+    outputs: Outputs | None = None,
+) -> dict[str, Any]:
+    """Exports a subnet of a checkpoint, as ``supernet-export`` does; see ``export_subnet``.
+
+    Args:
+        options: Which subnet, and where to.
+        device: Device to run on.
+        num_workers: Threads that read images into memory, or processes that read minibatches.
+        outputs: What the caller writes; None for nothing else.
+
+    Returns:
+        What ``subnet.json`` holds.
+
+    Raises:
+        ValueError: If a file cannot be read, is of another space, or ``output`` holds something
+            else.
+        OutputError: If a file could not be written; the folder is then as it was.
+        RuntimeError: If a reloaded network computes other logits.
+
+    Example:
+        >>> options = ExportOptions(
+        ...     supernet=Path("runs/digits/last.pt"),
+        ...     arch="runs/digits/search/best.json",
+        ...     output=Path("runs/digits/best"),
+        ... )
+        >>> export_checkpoint(options)["metrics"]["test_top1"]  # doctest: +SKIP
+        97.5
+    """
+    with nullcontext(outputs) if outputs is not None else Outputs() as outputs:
+        checkpoint = read_training_checkpoint(options.supernet)
+        check_space(options.space, checkpoint, options.supernet)
+        device = torch.device(device)
+        supernet = supernet_from_checkpoint(checkpoint, options.supernet).to(device).eval()
+        arch, trial = read_architecture(options.arch, supernet.space)
+        formats = choose_formats(options.formats, supernet.space.name)
+        check_export_target(options.output, overwrite=options.overwrite)
+        outputs.add(options.output.parent)
+        loaders = reopen_data(
+            checkpoint,
+            options.supernet,
+            data_dir=options.data_dir,
+            device=device,
+            num_workers=num_workers,
+        )
+        provenance = {
+            "supernet": str(options.supernet),
+            "supernet_digest": weights_digest(supernet),
+            **({"trial": trial} if trial else {}),
+        }
+        outputs.begin()
+        with saying_what_is_safe(lambda: f"{options.output} is as it was; run the command again."):
+            return export_subnet(
+                supernet,
+                arch,
+                loaders,
+                options.output,
+                device=device,
+                recalibrate_batches=options.recalibrate_batches,
+                formats=formats,
+                provenance=provenance,
+                overwrite=options.overwrite,
+            )
 
 
 def export_subnet(
@@ -124,3 +204,8 @@ def data_record(loaders: Loaders) -> dict[str, Any]:
     if loaders.skip_bad_images:
         record["skip_bad_images"] = True
     return record
+
+
+def export_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the part of ``subnet.json`` worth printing."""
+    return {key: record[key] for key in ("space", "architecture", "cost", "metrics")}

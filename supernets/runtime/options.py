@@ -121,12 +121,15 @@ class Options:
     """Base of the dataclasses of options; checks their values one by one.
 
     Raises:
-        ValueError: If a value is not of its kind, or none of its choices.
+        ValueError: If a value is not of its kind, none of its choices, or required and missing.
     """
 
     def __post_init__(self) -> None:
         for name, declared in options_of(type(self)).items():
-            declared.check(name, getattr(self, name))
+            value = getattr(self, name)
+            if value is None and declared.default_text == REQUIRED:
+                raise ValueError(f"{declared.flag_of(name)} is required: {declared.help}.")
+            declared.check(name, value)
 
 
 def options_of(kind: type[Any]) -> dict[str, Option]:

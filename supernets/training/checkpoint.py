@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -303,6 +304,24 @@ def reopen_data(
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def check_space(name: str | None, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Makes sure that a checkpoint is of the space that was asked for, if one was.
+
+    Args:
+        name: Name of the space; None for any.
+        checkpoint: What ``read_training_checkpoint`` read.
+        path: Its file, for messages.
+
+    Raises:
+        ValueError: If it is of another space.
+    """
+    if name is not None and name != checkpoint["space"]:
+        raise ValueError(
+            f"{path} holds a supernet of space {checkpoint['space']!r}, not {name!r}; "
+            "leave --space out or use another checkpoint."
+        )
 
 
 def weights_digest(supernet: Supernet) -> str:

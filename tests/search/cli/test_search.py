@@ -28,8 +28,8 @@ from estimators.trials.store import read_header, read_trials
 from search import TrialStore
 from search.cli.search import main
 from supernets import create_space, load_subnet, load_supernet
-from supernets.cli.export import export_subnet
 from supernets.cost.latency import LatencyTable, latency_settings
+from supernets.export.subnet import export_subnet
 from supernets.spaces import Architecture
 
 SPACE = create_space("nasbench201")

@@ -18,12 +18,14 @@ from safetensors.torch import load_file, save_file
 
 from supernets import create_space, load_subnet, load_supernet
 from supernets.cli import train as cli
-from supernets.cli.export import export_subnet, main, read_architecture
+from supernets.cli.export import main
 from supernets.cli.retrain_source import RetrainSpec
 from supernets.data.loaders import Loaders
 from supernets.export import files as export_files
 from supernets.export import folder as subnet_folder
+from supernets.export.architecture_file import read_architecture
 from supernets.export.folder import read_subnet_record
+from supernets.export.subnet import export_subnet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.runtime.versions import versions
 from supernets.training.checkpoint import read_checkpoint, reopen_data

@@ -28,7 +28,7 @@ def test_a_machine_is_set_up_with_its_threads(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_run_needs_a_folder_and_one_way_to_resume() -> None:
     assert RunOptions(output=Path("x"), resume=True).folder == Path("x")
-    with pytest.raises(ValueError, match="--output is required: the folder for the run's files."):
+    with pytest.raises(ValueError, match="--output is required: folder for all files of the run."):
         RunOptions()
     with pytest.raises(ValueError, match="--auto-resume does not; give one"):
         RunOptions(output=Path("x"), resume=True, auto_resume=True)

@@ -20,7 +20,8 @@ from supernets import Constraint, CostModel, create_supernet, save_supernet
 from supernets.cli import latency as latency_cli
 from supernets.cost import latency
 from supernets.cost.analytic import feasibility_check
-from supernets.cost.latency import LatencyTable, build_latency_table, fit_correction
+from supernets.cost.latency import LatencyTable, fit_correction, measure_latency_table
+from supernets.cost.latency_options import LatencyOptions
 from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.runtime import folder_lock
@@ -28,7 +29,10 @@ from supernets.runtime.folder_lock import FolderLock
 from supernets.spaces import MobileNetV3Space
 
 CPU = torch.device("cpu")
-build = partial(build_latency_table, device=CPU)
+
+
+def build(supernet: Supernet, **settings: Any) -> LatencyTable:
+    return measure_latency_table(supernet, LatencyOptions(**settings), device=CPU)
 
 
 def tiny(**settings: Any) -> MobileNetV3Supernet:

@@ -23,13 +23,14 @@ from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
 from supernets import create_space, create_supernet, load_subnet, save_supernet
-from supernets.cli.export import export_subnet, main
+from supernets.cli.export import main
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.export import timm_files as export_timm
 from supernets.export.files import sha256
 from supernets.export.folder import read_subnet_record, write_subnet_folder
 from supernets.export.formats import choose_formats
 from supernets.export.programs import check_logits
+from supernets.export.subnet import export_subnet
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.factory import SUPERNET_ONLY, create_subnet

@@ -1,0 +1,50 @@
+"""Architectures as a user names them: in the notation of their space, or by what a search found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from supernets.runtime.foreign_fields import ForeignFileError, read_json
+from supernets.spaces import Architecture, SearchSpace
+
+_BEST = "a best.json of supernet-search"
+
+
+def read_architecture(text: str, space: SearchSpace) -> tuple[Architecture, dict[str, Any] | None]:
+    """Reads an architecture from its notation or from the ``best.json`` of a search.
+
+    Returns:
+        The architecture, and the trial it came from if there was one.
+
+    Raises:
+        ValueError: If it cannot be read, or is of another space.
+    """
+    name, notation, trial = read_notation(text)
+    if name not in (None, space.name):
+        raise ValueError(
+            f"{text} is from space {name!r}, but this supernet searches {space.name!r}."
+        )
+    return space.parse(notation), trial
+
+
+def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
+    """Reads which architecture is meant, without knowing its space.
+
+    Args:
+        text: An architecture in its notation, which is returned, or the path of a ``best.json``.
+
+    Returns:
+        The name of the space, the notation and the trial; only the notation without a file.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    if not text.endswith(".json"):
+        return None, text, None
+    best = read_json(Path(text), _BEST)
+    try:
+        trial = best["best"][0]
+        return best["space"], trial["architecture"], trial
+    except (KeyError, IndexError, TypeError) as error:
+        raise ForeignFileError(f"{text} is not {_BEST}: {error!r}") from error
