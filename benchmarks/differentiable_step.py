@@ -31,6 +31,7 @@ from torch import Tensor
 from search.differentiable import task
 from search.differentiable.loop import DifferentiableSearch
 from search.differentiable.search_config import GRADIENTS, SearchConfig, Stage
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.networks.factory import create_relaxed_network, default_amp
 from supernets.networks.relaxed import RelaxedNetwork
@@ -121,7 +122,7 @@ def parts(space: str, repeats: int) -> dict[str, Any]:
 
 def gradients() -> dict[str, Any]:
     """Passes and seconds per step of the weights, by what alphas follow; with frozen ones first."""
-    loaders = create_loaders("digits", image_size=16, val_fraction=0.5, batch_size=64)
+    loaders = create_loaders(DataConfig("digits", image_size=16, val_fraction=0.5), batch_size=64)
 
     def make_network(alive: Any, partial_channels: int) -> RelaxedNetwork:
         return create_relaxed_network(

@@ -38,6 +38,7 @@ from estimators.executors.worker import read_measure, write_measure
 from estimators.trials.store import Trial
 from search import create_algorithm
 from supernets import CostModel, create_supernet
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.networks.base import Supernet
 
@@ -69,7 +70,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     loaders = create_loaders(
-        "timm", data_dir=args.data_dir, image_size=224, batch_size=BATCH_SIZE, num_workers=1
+        DataConfig("timm", data_dir=args.data_dir, image_size=224),
+        batch_size=BATCH_SIZE,
+        num_workers=1,
     )
     started = time.perf_counter()
     batches = list(loaders.train.take(8))

@@ -39,6 +39,7 @@ from tqdm import tqdm
 from estimators import TabularEstimator
 from estimators.scores.zero_cost import PROXIES, measure_proxies
 from supernets import Architecture, CostModel, Supernet, create_supernet
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.runtime.atomic_write import atomic_write
 from supernets.spaces.nasbench201 import NASBench201Space
@@ -96,7 +97,9 @@ def main() -> None:
     if args.dataset is None or args.data_dir is None or args.scores is None:
         parser.error("--dataset, --data-dir and --scores are required without --recount")
 
-    loaders = create_loaders(args.dataset, data_dir=args.data_dir, batch_size=BATCH_SIZE)
+    loaders = create_loaders(
+        DataConfig(args.dataset, data_dir=args.data_dir), batch_size=BATCH_SIZE
+    )
     supernet = create_supernet(
         "nasbench201",
         num_classes=loaders.num_classes,

@@ -163,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=kinds.SEED, default=0, metavar="N", help="of everything (default: 0)")
     _add_stage_options(parser)
     _add_network_options(parser)
-    add_data_options(parser, val_fraction=VAL_FRACTION)
+    add_data_options(parser, {"val_fraction": VAL_FRACTION})
     _add_recipe_options(parser)
     add_table_options(
         parser.add_argument_group(

@@ -13,7 +13,11 @@ Made = TypeVar("Made", bound=Options)
 
 
 def add_options(
-    group: argparse._ActionsContainer, kind: type[Options], *, without: Iterable[str] = ()
+    group: argparse._ActionsContainer,
+    kind: type[Options],
+    *,
+    without: Iterable[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Adds the flags of a dataclass to a parser; None stands for one that is not given.
 
@@ -23,14 +27,15 @@ def add_options(
         group: The parser, or a group of it.
         kind: The dataclass.
         without: Names of fields to leave out.
+        defaults: Defaults other than those of the dataclass, for the help.
     """
     known = group._option_string_actions
-    defaults = {f.name: f.default for f in fields(kind)}
+    shown = {**{f.name: f.default for f in fields(kind)}, **(defaults or {})}
     for name, declared in options_of(kind).items():
         flag = declared.flag_of(name)
         if name in without or flag in known:
             continue
-        words = f"{declared.help} ({_default_text(declared, defaults[name])})".strip()
+        words = f"{declared.help} ({_default_text(declared, shown[name])})".strip()
         settings: dict[str, Any] = {"dest": dest_of(flag), "default": None, "help": words}
         if declared.is_switch:
             settings["action"] = argparse.BooleanOptionalAction

@@ -91,7 +91,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
         "world_size": ranks.world_size,
         "data_dir": None if args.data_dir is None else str(args.data_dir.resolve()),
         "given_data_dir": None if args.data_dir is None else str(args.data_dir),
-        "skip_bad_images": args.skip_bad_images,
+        "skip_bad_images": loaders.skip_bad_images,
         **({} if released is None else {"released": released.provenance}),
     }
     run = _Run(ranks, supernet, loaders, config, device, settings)

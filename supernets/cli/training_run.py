@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from supernets.cli.command_line import (
     print_result,
     write_args,
 )
-from supernets.cli.data_options import data_arguments
+from supernets.cli.data_options import data_config
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.data.names import NOT_DECISIVE
 from supernets.runtime.atomic_write import atomic_write
@@ -192,10 +191,10 @@ def open_data(
         ranks: Which of the processes of ``torchrun`` this one is.
 
     Raises:
-        ValueError: As ``data_arguments`` and ``create_loaders``.
+        ValueError: As ``data_config`` and ``create_loaders``.
     """
-    loaders = create_loaders(
-        **data_arguments(args, args.dataset),
+    return create_loaders(
+        data_config(args),
         batch_size=args.batch_size,
         seed=seed,
         device=device,
@@ -203,7 +202,6 @@ def open_data(
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
-    return replace(loaders, data_dir=args.data_dir, skip_bad_images=args.skip_bad_images)
 
 
 def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:

@@ -1,4 +1,4 @@
-"""What timm's readers and transforms have to be told of a data set."""
+"""What timm is told of a data set: where its splits are, and how images are augmented."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from supernets.runtime.option_types import POSITIVE, PROBABILITY, STRENGTH
+import supernets.runtime.option_types as kinds
+from supernets.runtime.options import Options, option, options_of
 
 INTERPOLATIONS = ("bilinear", "bicubic", "random")
 ERASINGS = ("const", "rand", "pixel")
 
 
 @dataclass(frozen=True)
-class TimmOptions:
+class TimmOptions(Options):
     """What timm's readers have to be told of a data set.
 
     Args:
@@ -30,25 +31,25 @@ class TimmOptions:
         ValueError: If a number is out of range, or a split is named twice.
     """
 
-    train_split: str | None = None
-    val_split: str | None = None
-    test_split: str | None = None
-    num_classes: int | None = None
-    crop_pct: float = 0.875
+    train_split: str | None = option(None, "", kinds.name, metavar="NAME", default_text="train")
+    val_split: str | None = option(None, "", kinds.name, metavar="NAME", default_text="held out")
+    test_split: str | None = option(
+        None, "", kinds.name, metavar="NAME", default_text="official val"
+    )
+    num_classes: int | None = option(
+        None, "of data without class names", kinds.NUM_CLASSES, metavar="N"
+    )
+    crop_pct: float = option(0.875, "kept of an image's side", kinds.SHARE, metavar="P")
 
     def __post_init__(self) -> None:
-        """Checks the numbers."""
-        if self.num_classes is not None and self.num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}.")
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct must be above 0 and at most 1, got {self.crop_pct}.")
+        super().__post_init__()
         named = [name for name in (self.train_split, self.val_split, self.test_split) if name]
         if len(set(named)) < len(named):
             raise ValueError(f"Each split must have another name, got {', '.join(named)}.")
 
 
 @dataclass(frozen=True)
-class TimmAugmentation:
+class TimmAugmentation(Options):
     """How train images are augmented, in timm's terms and with its usual values.
 
     Args:
@@ -70,34 +71,42 @@ class TimmAugmentation:
         ValueError: If a value is out of range or none that timm knows.
     """
 
-    scale: tuple[float, float] = (0.08, 1.0)
+    scale: tuple[float, float] = option(
+        (0.08, 1.0), "area of crops", kinds.SHARE, nargs=2, metavar="S"
+    )
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    hflip: float = 0.5
-    color_jitter: float | tuple[float, ...] | None = None
-    auto_augment: str | None = None
-    re_prob: float = 0.0
-    re_mode: str = "const"
-    interpolation: str = "bilinear"
+    hflip: float = option(0.5, "of a flip", kinds.PROBABILITY, metavar="P")
+    color_jitter: float | tuple[float, ...] | None = option(
+        None,
+        "strength, in common or of brightness, contrast, saturation, hue",
+        kinds.STRENGTH,
+        nargs="+",
+        metavar="J",
+        default_text="0.4",
+    )
+    auto_augment: str | None = option(None, "such as rand-m9-mstd0.5", kinds.name, metavar="POLICY")
+    re_prob: float = option(0.0, "of random erasing", kinds.PROBABILITY, metavar="P")
+    re_mode: str = option("const", "of random erasing", choices=ERASINGS)
+    interpolation: str = option("bilinear", "of resizing", choices=INTERPOLATIONS)
 
     def __post_init__(self) -> None:
-        """Checks the values; lists, as in JSON, become tuples."""
+        """Checks the values; lists, as in JSON, become tuples, and one strength itself."""
         for name in ("scale", "ratio", "color_jitter"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.color_jitter, tuple) and len(self.color_jitter) == 1:
+            object.__setattr__(self, "color_jitter", self.color_jitter[0])
+        for name, declared in options_of(type(self)).items():
+            value = getattr(self, name)
+            is_one = name == "color_jitter" and not isinstance(value, tuple | None)
+            declared.check(name, (value,) if is_one else value)
         for name, limit in (("scale", 1.0), ("ratio", math.inf)):
             pair = getattr(self, name)
             for number in pair:
-                POSITIVE.check(name, number)
+                kinds.POSITIVE.check(name, number)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= limit:
                 raise ValueError(
                     f"{name} must be two numbers, 0 < least <= largest <= {limit}, got {pair}."
-                )
-        for name in ("hflip", "re_prob"):
-            PROBABILITY.check(name, getattr(self, name))
-        for name, known in (("re_mode", ERASINGS), ("interpolation", INTERPOLATIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"Unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}."
                 )
         self._check_colours()
 
@@ -106,20 +115,16 @@ class TimmAugmentation:
         if isinstance(jitter, tuple) and len(jitter) not in (3, 4):
             raise ValueError(f"color_jitter must be 1, 3 or 4 numbers, got {len(jitter)}.")
         strengths = jitter if isinstance(jitter, tuple) else (jitter or 0.0,)
-        for strength in strengths:
-            STRENGTH.check("color_jitter", strength)
-        if not all(strength >= 0 for strength in strengths) or max(strengths[3:], default=0) > 0.5:
-            raise ValueError(
-                f"color_jitter must be at least 0, of hue at most 0.5, got {self.color_jitter}."
-            )
+        if max(strengths[3:], default=0) > 0.5:
+            raise ValueError(f"color_jitter must be of hue at most 0.5, got {jitter}.")
         if self.auto_augment is None:
             return
         if any(strengths):
             raise ValueError(
-                f"timm applies no color_jitter beside auto_augment; leave out {self.color_jitter} "
-                f"or {self.auto_augment!r}."
+                f"timm applies no color_jitter beside auto_augment; leave out {jitter} or "
+                f"{self.auto_augment!r}."
             )
-        from supernets.data.timm_transforms import train_transform  # here, as timm takes seconds
+        from supernets.data.timm_transforms import train_transform  # which imports timm
 
         try:
             train_transform(32, self)

@@ -45,7 +45,7 @@ def eval_transform(image_size: int, crop_pct: float, interpolation: str) -> Tran
     Args:
         image_size: Height and width of the result.
         crop_pct: Part of the shorter side that is kept, in (0, 1].
-        interpolation: One of ``INTERPOLATIONS``; "random" is bilinear.
+        interpolation: One of ``timm_options.INTERPOLATIONS``; "random" is bilinear.
     """
     settings = eval_settings(image_size, crop_pct, interpolation)
     return cast(Transform, create_transform(is_training=False, **settings))

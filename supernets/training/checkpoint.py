@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.data.timm_options import TimmAugmentation, TimmOptions, as_before_val_beside_test
 from supernets.networks.base import Supernet
@@ -268,20 +269,23 @@ def reopen_data(
             options = TimmOptions(**stored["timm_options"])
     if options is not None and stored["dataset"] == "timm" and "found" not in stored:
         options = as_before_val_beside_test(options, data_dir)
-    loaders = create_loaders(
+    config = DataConfig(
         stored["dataset"],
         data_dir=data_dir,
         image_size=stored["image_size"] if image_size is None else image_size,
         val_fraction=stored["val_fraction"],
         num_val=stored.get("requested_num_val"),
-        batch_size=stored["batch_size"] if batch_size is None else batch_size,
-        seed=stored["seed"],
-        device=device,
-        num_workers=num_workers,
         skip_bad_images=checkpoint["skip_bad_images"],
         cutout=stored.get("cutout", 0),
         augmentation=augmentation,
         timm_options=options,
+    )
+    loaders = create_loaders(
+        config,
+        batch_size=stored["batch_size"] if batch_size is None else batch_size,
+        seed=stored["seed"],
+        device=device,
+        num_workers=num_workers,
     )
     found = loaders.settings
     if found["class_names"] != stored["class_names"]:
@@ -295,11 +299,7 @@ def reopen_data(
             f"The images of {data_dir or stored['dataset']} are not those {path} was trained on, "
             "so its train, val and test splits cannot be told apart; pass the same data."
         )
-    return replace(
-        loaders,
-        data_dir=None if given is None else Path(given),
-        skip_bad_images=checkpoint["skip_bad_images"],
-    )
+    return replace(loaders, data_dir=None if given is None else Path(given))
 
 
 def _some(names: list[str]) -> str:

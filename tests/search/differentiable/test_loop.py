@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from search.differentiable import task
 from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
 from search.differentiable.search_config import GradientName, SearchConfig, Stage
+from supernets.data.config import DataConfig
 from supernets.data.loaders import ImageLoader, Loaders, create_loaders
 from supernets.networks.factory import create_relaxed_network
 from supernets.networks.relaxed import RelaxedNetwork
@@ -32,7 +33,7 @@ MakeSearch = Callable[..., DifferentiableSearch]
 @pytest.fixture(scope="session")
 def loaders() -> Loaders:
     # 1437 train images, half of them val
-    return create_loaders("digits", val_fraction=0.5, batch_size=110)
+    return create_loaders(DataConfig("digits", val_fraction=0.5), batch_size=110)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from supernets.cli.command_line import parse_args
 from supernets.cli.retrain_options import build_parser
 from supernets.cli.training_run import open_data
 from supernets.cost.analytic import CostModel
+from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.runtime.ranks import ProcessInfo
 from supernets.training.evaluation import chance_top1
@@ -186,7 +187,9 @@ def test_what_to_do_next_opens_the_data_that_were_searched_on(
             Image.new("RGB", (8, 8), (0, number, ord(name))).save(path)
     monkeypatch.chdir(tmp_path)
     for data_dir in (tmp_path / "my data", Path("my data")):
-        loaders = create_loaders("folder", data_dir=data_dir, num_workers=0, seed=5, num_val=3)
+        loaders = create_loaders(
+            DataConfig("folder", data_dir=data_dir, num_val=3), num_workers=0, seed=5
+        )
         loaders = replace(loaders, data_dir=data_dir)  # as commands do
         (retrain,) = next_commands(Path("run"), "nasbench201", loaders=loaders)
         program, *arguments = shlex.split(retrain)

@@ -29,6 +29,7 @@ from supernets.cli.command_line import parse_args
 from supernets.cli.retrain import main
 from supernets.cli.retrain_options import build_parser, retrain_config
 from supernets.cli.training_run import check_same_settings
+from supernets.data.config import DataConfig
 from supernets.data.image_loader import ImageLoader
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.export import files as export_files
@@ -92,16 +93,17 @@ def history(output: Path) -> list[dict[str, float]]:
     return rows
 
 
-def splits_of(exported: Path) -> dict[str, Any]:
+def loaders_of(exported: Path) -> Loaders:
     data = read_subnet_record(exported)["data"]
-    return {"val_fraction": data["val_fraction"], "seed": data["seed"]}
+    config = DataConfig("digits", val_fraction=data["val_fraction"])
+    return create_loaders(config, seed=data["seed"])
 
 
 def test_a_network_from_scratch_learns_and_is_handed_over(
     exported: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded, record = load_subnet(trained / "subnet"), read_subnet_record(trained / "subnet")
-    loaders = create_loaders("digits", **splits_of(exported))
+    loaders = loaders_of(exported)
     val = evaluate(loaded, loaders.val, device=CPU)
     test = evaluate(loaded, loaders.test, device=CPU)
     assert test.top1 > 93
@@ -151,7 +153,7 @@ def test_the_record_is_that_of_an_export_and_says_how_it_was_trained(
 def test_the_run_leaves_its_options_splits_and_table(exported: Path, trained: Path) -> None:
     args = json.loads((trained / "args.json").read_text())
     assert args["args"]["subnet"] == str(exported) and args["args"]["epochs"] == 8
-    loaders = create_loaders("digits", **splits_of(exported))
+    loaders = loaders_of(exported)
     with np.load(trained / "splits.npz") as splits:
         for split in ("train", "val", "test"):
             assert np.array_equal(splits[split], loaders.splits[split])
@@ -583,7 +585,7 @@ def nasnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported NASNet for digits that are large enough for an auxiliary head."""
     folder = tmp_path_factory.mktemp("nasnet")
     sizes = {"channels": 2, "layers": 3, "stem": "cifar"}
-    write_subnet(folder, "nasnet", sizes, create_loaders("digits", image_size=32))
+    write_subnet(folder, "nasnet", sizes, create_loaders(DataConfig("digits", image_size=32)))
     return folder
 
 

@@ -19,6 +19,7 @@ from supernets.cli import train as cli
 from supernets.cli import training_run as training_command
 from supernets.cli.train import main
 from supernets.data import loaders as data
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.training import supernet as training
 
@@ -397,7 +398,7 @@ def test_an_unreadable_image_met_while_training_is_one_line(
     monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
     data_dir = make_folder("cat", "dog")
     settings: dict[str, Any] = {"data_dir": data_dir, "val_fraction": 0.25}
-    first_of_train = create_loaders("folder", **settings).splits["train"][-1]
+    first_of_train = create_loaders(DataConfig("folder", **settings)).splits["train"][-1]
     bad = data_dir / "dog" / f"{first_of_train - 6}.png"
     Image.open(data_dir / "cat" / "0.png").save(bad)  # the size is looked at beforehand
     bad.write_bytes(bad.read_bytes()[:60])

@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from torchvision.transforms import functional as reference
 from supernets.data import loaders as data
 from supernets.data.image_folder import FolderReader, find_images, fit_square, open_rgb, to_rgb
 from supernets.data.image_loader import Augmentation
-from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.loaders import Loaders
+from tests.supernets.data.opening import open_data
 
 
 @pytest.fixture
@@ -29,9 +31,9 @@ def folder(tmp_path: Path, write_images: Callable[..., None]) -> Path:
     return tmp_path
 
 
-def open_folder(data_dir: Path, **settings: object) -> Loaders:
+def open_folder(data_dir: Path, **settings: Any) -> Loaders:
     settings = {"batch_size": 8, "eval_batch_size": 16, "num_workers": 0, **settings}
-    return create_loaders("folder", data_dir=data_dir, **settings)  # type: ignore[arg-type]
+    return open_data("folder", data_dir, **settings)
 
 
 def stored_pixels(data_dir: Path, names: list[str]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from supernets.data.config import DataConfig
 from supernets.data.image_scan import image_extensions, split_of
 from supernets.data.image_tree import look_at
 from supernets.data.loaders import Loaders, create_loaders
@@ -27,7 +28,9 @@ def fill(data_dir: Path, write_images: WriteImages, **counts: int) -> None:
 
 def open_both(data_dir: Path) -> tuple[Loaders, Loaders]:
     folder, timm = (
-        create_loaders(reader, data_dir=data_dir, image_size=8, batch_size=4, num_workers=0)
+        create_loaders(
+            DataConfig(reader, data_dir=data_dir, image_size=8), batch_size=4, num_workers=0
+        )
         for reader in READERS
     )
     return folder, timm
@@ -160,7 +163,7 @@ def test_splits_under_other_names_are_refused_as_classes(
             write_images(data_dir / test / name, 2)
         for reader in READERS:
             with pytest.raises(ValueError, match=f"{train}.* look like splits under other names"):
-                create_loaders(reader, data_dir=data_dir)
+                create_loaders(DataConfig(reader, data_dir=data_dir))
     fill(tmp_path / "classes", write_images, bullet_train=10, bus_testing=0, restraint=10)
     assert [loaders.num_classes for loaders in open_both(tmp_path / "classes")] == [2, 2]
 
@@ -173,7 +176,7 @@ def test_class_that_shares_its_name_with_a_split_is_refused_with_a_way_out(
     fill(tmp_path, write_images, **{f"{c}{inside}": 10 for c in ("bus", "car", name)})
     for reader in READERS:
         with pytest.raises(ValueError, match=f"A class and a split share the name '{name}': move"):
-            create_loaders(reader, data_dir=tmp_path)
+            create_loaders(DataConfig(reader, data_dir=tmp_path))
     (tmp_path / "all").mkdir()
     for class_name in ("bus", "car", name):
         (tmp_path / class_name).rename(tmp_path / "all" / class_name)
@@ -191,7 +194,7 @@ def test_folder_of_classes_beside_train_is_told_to_take_the_name_of_a_split(
     fill(tmp_path, write_images, train__a=9, train__b=9, holdout__a=3, holdout__b=3)
     for reader in READERS:
         with pytest.raises(ValueError, match="If holdout is a split too, call it val or test"):
-            create_loaders(reader, data_dir=tmp_path)
+            create_loaders(DataConfig(reader, data_dir=tmp_path))
 
 
 def test_class_called_valid_without_a_train_split_stays_a_class(
@@ -245,7 +248,7 @@ def test_empty_class_folder_is_named_and_one_of_unreadable_pictures_refused(
         (classes / f"c/{number}.HEIC").write_bytes(b"x")
     for reader in READERS:
         with pytest.raises(ValueError, match=r"c holds no image that can be read \(10 \.heic\)"):
-            create_loaders(reader, data_dir=classes)
+            create_loaders(DataConfig(reader, data_dir=classes))
 
 
 def test_splits_within_classes_and_classes_a_level_deeper_are_refused(
@@ -288,7 +291,9 @@ def test_every_opening_says_one_line_and_keeps_it(
 
 def test_unreadable_images_are_counted_in_the_line(classes: Path) -> None:
     (classes / "a/000.png").write_bytes(b"")
-    loaders = create_loaders("folder", data_dir=classes, num_workers=0, skip_bad_images=True)
+    loaders = create_loaders(
+        DataConfig("folder", data_dir=classes, skip_bad_images=True), num_workers=0
+    )
     assert loaders.settings["found"]["summary"].endswith("; 1 file passed over: 1 unreadable")
     assert sum(counts(loaders)) == 19
 
@@ -318,7 +323,9 @@ def test_names_that_are_not_utf8_are_read_and_written_in_printable_characters(
         pass
     for reader in READERS:
         with pytest.raises(ValueError, match=r"Cannot read image .*caf\\xe9/\\xff3\.png") as caught:
-            loaders = create_loaders(reader, data_dir=classes, image_size=8, num_workers=0)
+            loaders = create_loaders(
+                DataConfig(reader, data_dir=classes, image_size=8), num_workers=0
+            )
             for loader in (loaders.train, loaders.val, loaders.test):
                 list(loader)
         str(caught.value).encode()

@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from supernets.data import loaders as data
+from supernets.data.config import DataConfig
 from supernets.data.image_loader import Augmentation
 from supernets.data.loaders import create_loaders
 from supernets.training.checkpoint import reopen_data
+from tests.supernets.data.opening import open_data
 
 
 def test_digits_splits() -> None:
-    loaders = create_loaders("digits", seed=4, val_fraction=0.25)
+    loaders = create_loaders(DataConfig("digits", val_fraction=0.25), seed=4)
     assert (loaders.num_classes, loaders.input_size) == (10, (1, 8, 8))
     splits = loaders.splits
     assert {name: len(indices) for name, indices in splits.items()} == {
@@ -77,7 +80,7 @@ def test_train_eval_is_the_train_split_shuffled_without_augmentation() -> None:
 def test_cutout_is_of_the_train_split_alone_and_is_recorded(
     assert_same: Callable[..., None],
 ) -> None:
-    plain, cut = create_loaders("digits"), create_loaders("digits", cutout=4)
+    plain, cut = create_loaders("digits"), create_loaders(DataConfig("digits", cutout=4))
     (x, y), (cut_x, cut_y) = next(iter(plain.train)), next(iter(cut.train))
     assert torch.equal(y, cut_y) and not torch.equal(x, cut_x)
     assert ((x == cut_x) | (cut_x == 0)).all()
@@ -90,7 +93,7 @@ def test_cutout_is_of_the_train_split_alone_and_is_recorded(
 def test_data_are_reopened_with_their_cutout(
     settings: dict[str, int], assert_same: Callable[..., None]
 ) -> None:
-    loaders = create_loaders("digits", **settings)
+    loaders = create_loaders(DataConfig("digits", **settings))
     stored = {"data": {**loaders.settings, "batch_size": 64}, "data_dir": None}
     reopened = reopen_data(
         {**stored, "skip_bad_images": False}, Path("last.pt"), device=torch.device("cpu")
@@ -111,12 +114,14 @@ def test_splits_and_digest_follow_the_seed() -> None:
 
 
 def test_settings_are_plain_and_rebuild_the_splits() -> None:
-    loaders = create_loaders("digits", seed=5, image_size=12, val_fraction=0.3)
+    loaders = create_loaders(DataConfig("digits", image_size=12, val_fraction=0.3), seed=5)
     settings = json.loads(json.dumps(loaders.settings))
     again = create_loaders(
-        settings["dataset"],
-        image_size=settings["image_size"],
-        val_fraction=settings["val_fraction"],
+        DataConfig(
+            settings["dataset"],
+            image_size=settings["image_size"],
+            val_fraction=settings["val_fraction"],
+        ),
         seed=settings["seed"],
     )
     assert again.settings == settings
@@ -127,7 +132,7 @@ def test_settings_are_plain_and_rebuild_the_splits() -> None:
 
 
 def test_digits_can_be_resized() -> None:
-    loaders = create_loaders("digits", image_size=16)
+    loaders = create_loaders(DataConfig("digits", image_size=16))
     x, _ = next(iter(loaders.test))
     assert x.shape[1:] == (1, 16, 16) == loaders.input_size
     index = loaders.splits["test"][0]
@@ -188,7 +193,7 @@ def test_cifar(
     write_cifar: Callable[[str], Path],
 ) -> None:
     data_dir = write_cifar(dataset)
-    loaders = create_loaders(dataset, data_dir=data_dir, val_fraction=0.5)
+    loaders = create_loaders(DataConfig(dataset, data_dir=data_dir, val_fraction=0.5))
     num_classes = int(dataset.removeprefix("cifar"))
     assert (loaders.num_classes, loaders.input_size) == (num_classes, (3, 32, 32))
     assert loaders.class_names[3] == "class3"
@@ -213,10 +218,10 @@ def test_cifar_larger_than_the_budget_equals_cifar_in_memory(
     assert_same: Callable[..., None],
 ) -> None:
     data_dir = write_cifar("cifar10")
-    settings = {"data_dir": data_dir, "image_size": 48, "num_workers": 0, "cutout": 16}
-    in_memory = create_loaders("cifar10", **settings)  # type: ignore[arg-type]
+    config = DataConfig("cifar10", data_dir=data_dir, image_size=48, cutout=16)
+    in_memory = create_loaders(config, num_workers=0)
     monkeypatch.setattr(data, "MEMORY_BUDGET", 0)
-    streamed = create_loaders("cifar10", **settings)  # type: ignore[arg-type]
+    streamed = create_loaders(config, num_workers=0)
     assert streamed.input_size == (3, 48, 48)
     assert_same(streamed.train, list(in_memory.train))
 
@@ -225,7 +230,7 @@ def test_missing_cifar_names_its_folder(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=f"cifar10 is missing .*{tmp_path}.*--download.*--data-dir"
     ):
-        create_loaders("cifar10", data_dir=tmp_path)
+        create_loaders(DataConfig("cifar10", data_dir=tmp_path))
 
 
 def test_failed_download_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +239,7 @@ def test_failed_download_names_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", refuse)
     with pytest.raises(ValueError, match=f"download cifar100 to {tmp_path} .no route to host"):
-        create_loaders("cifar100", data_dir=tmp_path, download=True)
+        create_loaders(DataConfig("cifar100", data_dir=tmp_path, download=True))
 
 
 @pytest.mark.parametrize(
@@ -267,9 +272,9 @@ def test_failed_download_names_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
         ("digits", {"seed": 2**32}, "seed must "),
     ],
 )
-def test_arguments_are_checked(dataset: str, settings: dict[str, object], message: str) -> None:
+def test_arguments_are_checked(dataset: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        create_loaders(dataset, **settings)  # type: ignore[arg-type]
+        open_data(dataset, **settings)
     assert "\n" not in str(caught.value)
 
 
@@ -277,9 +282,11 @@ def test_arguments_are_checked(dataset: str, settings: dict[str, object], messag
 def test_an_accelerator_gives_the_batches_of_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an accelerator")
-    expected = create_loaders("digits", cutout=3)
+    expected = create_loaders(DataConfig("digits", cutout=3))
     for (x, y), (cpu_x, cpu_y) in zip(
-        create_loaders("digits", cutout=3, device="cuda").train, expected.train, strict=True
+        create_loaders(DataConfig("digits", cutout=3), device="cuda").train,
+        expected.train,
+        strict=True,
     ):
         assert (x.device.type, y.device.type) == ("cuda", "cuda")
         assert torch.allclose(x.cpu(), cpu_x, atol=1e-6)

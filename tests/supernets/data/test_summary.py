@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from supernets.data import summary as data_summary
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.data.summary import count_copies, summary
 
@@ -43,7 +44,7 @@ def test_equal_images_in_two_splits_are_a_warning_with_their_number(
         ("train/a/002",) * 2,
     ):
         (tmp_path / f"{target}.png").write_bytes((tmp_path / f"{source}.png").read_bytes())
-    loaders = create_loaders(reader, data_dir=tmp_path, image_size=8, num_workers=0)
+    loaders = create_loaders(DataConfig(reader, data_dir=tmp_path, image_size=8), num_workers=0)
     assert loaders.settings["found"]["images_in_two_splits"] == 2
     (message,) = (r.message for r in caplog.records if "in two splits" in r.message)
     assert message.startswith("2 images are in two splits, such as ")
@@ -63,7 +64,7 @@ def test_equal_files_that_are_no_images_are_no_copies_and_their_class_is_named(
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(b"<html>404</html>")
     loaders = create_loaders(
-        reader, data_dir=tmp_path, image_size=8, num_workers=0, skip_bad_images=True
+        DataConfig(reader, data_dir=tmp_path, image_size=8, skip_bad_images=True), num_workers=0
     )
     assert loaders.settings["found"]["images_in_two_splits"] == 0
     assert "in two" not in caplog.text

@@ -20,9 +20,10 @@ from PIL import Image
 from timm.data import ImageDataset, create_transform
 
 from supernets.data import timm_readers as timm_data
-from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.loaders import Loaders
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import open_images
+from tests.supernets.data.opening import open_data
 
 CLASSES = ("cat", "dog", "eel")
 STRONG = TimmAugmentation(auto_augment="rand-m9-mstd0.5", re_prob=0.5, re_mode="pixel")
@@ -59,7 +60,7 @@ def open_timm(data_dir: Path | None, dataset: str = "timm", **settings: Any) -> 
         "num_workers": 0,
         **settings,
     }
-    return create_loaders(dataset, data_dir=data_dir, **settings)
+    return open_data(dataset, data_dir, **settings)
 
 
 def sizes(loaders: Loaders) -> list[int]:
@@ -466,7 +467,7 @@ def test_arguments_are_checked(kept_folder: Path, tmp_path: Path) -> None:
         ("timm", kept_folder, {"num_val": 0}, "num_val must be at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
-            create_loaders(dataset, data_dir=data_dir, **settings)  # type: ignore[arg-type]
+            open_data(dataset, data_dir, **settings)
 
 
 @pytest.mark.parametrize(

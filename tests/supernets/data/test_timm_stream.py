@@ -15,8 +15,9 @@ from timm.data.readers.shared_count import SharedCount
 from torch.utils.data import get_worker_info
 
 from supernets.data import timm_readers as timm_data
-from supernets.data.loaders import Loaders, create_loaders
+from supernets.data.loaders import Loaders
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
+from tests.supernets.data.opening import open_data
 
 SIZES = {"train-shards": 20, "val-shards": 7, "test-shards": 9, "unknown": 0}
 NAMED = TimmOptions(train_split="train-shards", val_split="val-shards", test_split="test-shards")
@@ -83,7 +84,7 @@ def open_stream(options: TimmOptions | None = NAMED, **settings: Any) -> Loaders
         "augmentation": TimmAugmentation(color_jitter=0.0),
         **settings,
     }
-    return create_loaders("tfds/x", timm_options=options, **settings)
+    return open_data("tfds/x", timm_options=options, **settings)
 
 
 def greys(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> list[int]:

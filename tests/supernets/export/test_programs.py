@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from supernets import create_space, create_supernet, load_subnet, save_supernet
 from supernets.cli.export import main
+from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.export import timm_files as export_timm
 from supernets.export.files import sha256
@@ -57,7 +58,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture(scope="module")
 def loaders() -> Loaders:
     """Digits of 16 pixels."""
-    return create_loaders("digits", image_size=16, batch_size=64)
+    return create_loaders(DataConfig("digits", image_size=16), batch_size=64)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import supernets.runtime.option_types as kinds
 from search.differentiable.search_config import SearchConfig, Stage
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.networks.factory import create_supernet
 from supernets.training.standalone_config import RetrainConfig
@@ -94,6 +96,8 @@ def test_recipes_refuse_every_number_that_is_none(config: object) -> None:
 def test_data_refuse_every_number_that_is_none(name: str) -> None:
     for wrong in (math.nan, math.inf, -1, 10**30, "1", True):
         with pytest.raises(ValueError, match=f"{name} must"):
+            if name in {field.name for field in fields(DataConfig)}:
+                DataConfig(**{name: wrong})
             create_loaders("digits", **{name: wrong})
 
 

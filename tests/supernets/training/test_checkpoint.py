@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from supernets import load_supernet
+from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.networks.base import Supernet
@@ -204,15 +205,17 @@ def test_timm_data_are_reopened_as_they_were(
         write_images(tmp_path / "train" / name, 10)
         write_images(tmp_path / "official" / name, 2)
     loaders = create_loaders(
-        "timm",
-        data_dir=tmp_path,
-        image_size=12,
-        num_val=4,
+        DataConfig(
+            "timm",
+            data_dir=tmp_path,
+            image_size=12,
+            num_val=4,
+            augmentation=TimmAugmentation(color_jitter=(0.1, 0.2, 0.3), interpolation="bicubic"),
+            timm_options=TimmOptions(test_split="official", crop_pct=0.5),
+        ),
         batch_size=3,
         seed=5,
         num_workers=0,
-        augmentation=TimmAugmentation(color_jitter=(0.1, 0.2, 0.3), interpolation="bicubic"),
-        timm_options=TimmOptions(test_split="official", crop_pct=0.5),
     )
     stored = json.loads(json.dumps({**loaders.settings, "batch_size": 3}))
     checkpoint = {"data": stored, "data_dir": str(tmp_path), "skip_bad_images": False}
@@ -238,7 +241,7 @@ def test_what_is_passed_over_may_change_but_no_image(
 ) -> None:
     for name in ("cat", "dog"):
         write_images(tmp_path / name, 10)
-    loaders = create_loaders("folder", data_dir=tmp_path, num_workers=0)
+    loaders = create_loaders(DataConfig("folder", data_dir=tmp_path), num_workers=0)
     stored = {**loaders.settings, "batch_size": 3}
     checkpoint = {"data": stored, "data_dir": str(tmp_path), "skip_bad_images": False}
 
@@ -261,7 +264,8 @@ def test_timm_data_of_a_version_that_tested_on_val_beside_test_are_reopened(
         for split, count in (("train", 10), ("val", 3), ("test", 2)):
             write_images(tmp_path / split / name, count)
     then = create_loaders(
-        "timm", data_dir=tmp_path, num_workers=0, timm_options=TimmOptions(test_split="val")
+        DataConfig("timm", data_dir=tmp_path, timm_options=TimmOptions(test_split="val")),
+        num_workers=0,
     )
     stored = {**then.settings, "batch_size": 3, "timm_options": {"test_split": None}}
     del stored["found"]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from supernets.cli.train import main
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.spaces import MobileNetV3Space, NASBench201Space
@@ -190,7 +191,7 @@ def test_phases_hand_on_weights_and_learn_from_the_first(
     )
     supernet = make_supernet()
     initial = state(supernet)
-    loaders = create_loaders("digits", val_fraction=0.8, batch_size=150)
+    loaders = create_loaders(DataConfig("digits", val_fraction=0.8), batch_size=150)
     config = TrainConfig(num_probes=0, kd_ratio=0.5, ema_decay=0.3)
     device = torch.device("cpu")
     train_progressively(supernet, loaders, phases, config, tmp_path, device=device)
@@ -257,7 +258,7 @@ def test_probes_are_of_the_phase(
     phases = phases_for(SPACE, epochs=[1, 0, 0, 0, 0, 0], warmup_epochs=[0] * 6)
     train_progressively(
         make_supernet(),
-        create_loaders("digits", val_fraction=0.8, batch_size=150, eval_batch_size=100),
+        create_loaders(DataConfig("digits", val_fraction=0.8), batch_size=150, eval_batch_size=100),
         phases,
         TrainConfig(num_probes=1),
         tmp_path,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from supernets.cli.train import main
 from supernets.cost.analytic import CostModel
+from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
@@ -129,7 +130,7 @@ def elastic_supernet() -> MobileNetV3Supernet:
 
 
 def test_dropout_follows_from_the_step_alone(tmp_path: Path) -> None:
-    loaders = create_loaders("digits", val_fraction=0.8, batch_size=150)
+    loaders = create_loaders(DataConfig("digits", val_fraction=0.8), batch_size=150)
     config = TrainConfig(epochs=1, lr=0.1, dropout=0.5, drop_path=0.5, num_probes=0)
     trained = []
     for seed in range(2):
@@ -154,7 +155,7 @@ def test_a_teacher_has_the_memory_format_of_the_training(
     paths, teacher = UniformPaths(supernet.space), supernet.extract(supernet.space.extremes()[1])
     teacher.to(memory_format=torch.contiguous_format)
     config = TrainConfig(epochs=1, num_probes=0, channels_last=channels_last)
-    loaders = create_loaders("digits", val_fraction=0.8, batch_size=300)
+    loaders = create_loaders(DataConfig("digits", val_fraction=0.8), batch_size=300)
     device = torch.device("cpu")
     train_supernet(supernet, loaders, paths, config, tmp_path, device=device, teacher=teacher)
     wanted = torch.channels_last if channels_last else torch.contiguous_format
@@ -220,7 +221,9 @@ def test_the_table_has_the_extremes_of_an_ordered_space(
     monkeypatch.setattr(training, "NUM_PROBE_IMAGES", 150)
     monkeypatch.setattr(training, "NUM_PROBE_BN_BATCHES", 2)
     supernet = elastic_supernet()
-    loaders = create_loaders("digits", val_fraction=0.8, batch_size=100, eval_batch_size=100)
+    loaders = create_loaders(
+        DataConfig("digits", val_fraction=0.8), batch_size=100, eval_batch_size=100
+    )
     config = TrainConfig(epochs=1, lr=0.1, num_probes=1, ema_decay=0.5)
     paths = SandwichPaths(supernet.space, CostModel(supernet), num_paths=3)
     device = torch.device("cpu")
