@@ -94,9 +94,9 @@ def parts(space: str, repeats: int) -> dict[str, Any]:
     add("mixture", mixture, lambda: forward(mixture, alphas.softmax(dim=-1)))
     # a mixture of one operation is what all edges take, be it for nothing
     for op, name in enumerate(mixture.ops):
-        alive = np.zeros(mixture.alphas_shape, np.bool_)
-        alive[..., op] = True
-        single = create_relaxed_network(space, alive=alive, **common)
+        op_mask = np.zeros(mixture.alphas_shape, np.bool_)
+        op_mask[..., op] = True
+        single = create_relaxed_network(space, op_mask=op_mask, **common)
         single.to(memory_format=torch.channels_last)
         ones = torch.zeros(mixture.alphas_shape)
         ones[..., op] = 1.0
@@ -124,13 +124,13 @@ def gradients() -> dict[str, Any]:
     """Passes and seconds per step of the weights, by what alphas follow; with frozen ones first."""
     loaders = create_loaders(DataConfig("digits", image_size=16, val_fraction=0.5), batch_size=64)
 
-    def make_network(alive: Any, partial_channels: int) -> RelaxedNetwork:
+    def make_network(op_mask: Any, partial_channels: int) -> RelaxedNetwork:
         return create_relaxed_network(
             "nasbench201",
             num_classes=loaders.num_classes,
             input_size=loaders.input_size,
             cells_per_stage=1,
-            alive=alive,
+            op_mask=op_mask,
             partial_channels=partial_channels,
         )
 

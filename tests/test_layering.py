@@ -176,6 +176,19 @@ def test_spaces_need_numpy_and_the_standard_library_only(module: str) -> None:
     assert roots <= sys.stdlib_module_names | {"numpy"}
 
 
+def test_names_that_timm_does_not_offer_are_imported_in_one_place() -> None:
+    rooms = ("data", "layers", "models", "optim", "scheduler", "utils")
+    public = {"timm", *(f"timm.{room}" for room in rooms)}
+    users = set()
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "timm":
+                names = [alias.name for alias in node.names]
+                if node.module not in public or any(name.startswith("_") for name in names):
+                    users.add(module)
+    assert users == {"supernets.runtime.private_names", "supernets.export.load_with_timm"}
+
+
 @pytest.mark.parametrize("module", TORCH_FREE)
 def test_torch_free_modules_import_each_other_and_spaces_only(module: str) -> None:
     found = imports(module)

@@ -31,6 +31,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.factory import SUPERNET_ONLY
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.atomic_write import atomic_write
+from supernets.runtime.foreign_fields import read_json
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
@@ -44,6 +45,7 @@ SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
 SCRATCH_LR, SCRATCH_BATCH_SIZE = 0.1, 64
 #: Of a folder of trainings, what they were made with.
 SETTINGS_FILE = "settings.json"
+_TRAINING = "a record of trainings; remove it"
 #: Columns of a training's table that are no curves.
 NO_CURVES = ("epoch", "step", "lr", "seconds")
 
@@ -153,7 +155,7 @@ class FromScratchEstimator:
             if stop.is_set:  # too late to stop the training, but more may be to come
                 raise KeyboardInterrupt
         _remove_training(folder)
-        record = _read_json(path)
+        record = read_json(path, _TRAINING)
         if "error" in record:
             raise EstimateError(record["error"])
         curves = {name: tuple(values) for name, values in record["curves"].items()}
@@ -254,7 +256,7 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         _write_json(path, settings)
         return
-    differences = changes(_read_json(path), settings)
+    differences = changes(read_json(path, _TRAINING), settings)
     if differences:
         raise ValueError(
             f"{path.parent} holds trainings with other settings: {differences}. Use "
@@ -265,11 +267,3 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     with atomic_write(path) as file:
         file.write(json.dumps(values, indent=2) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it.") from error
-    return values

@@ -151,9 +151,14 @@ def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
 
 
 def _make_network(
-    space: str, settings: Mapping[str, Any], alive: NDArray[np.bool_] | None, partial_channels: int
+    space: str,
+    settings: Mapping[str, Any],
+    op_mask: NDArray[np.bool_] | None,
+    partial_channels: int,
 ) -> RelaxedNetwork:
-    return create_relaxed_network(space, alive=alive, partial_channels=partial_channels, **settings)
+    return create_relaxed_network(
+        space, op_mask=op_mask, partial_channels=partial_channels, **settings
+    )
 
 
 def _find_checkpoint(output: Path) -> dict[str, Any] | None:
@@ -179,8 +184,8 @@ def _truth(args: argparse.Namespace) -> TabularEstimator | None:
 def _verdict(args: argparse.Namespace, search: DifferentiableSearch, arch: Architecture) -> Verdict:
     """Whether the result is any good, and what to do with it."""
     network = search.network
-    num_alive = network.alive.sum(axis=2).ravel()
-    verdict = judge_alphas(entropy(search.mean_weights()), num_alive[num_alive > 0].tolist())
+    num_left = network.op_mask.sum(axis=2).ravel()
+    verdict = judge_alphas(entropy(search.mean_weights()), num_left[num_left > 0].tolist())
     chance = verdict.facts["chance_top1"] = round(chance_top1(search.loaders), 2)
     rows = search.last_rows
     if rows:

@@ -58,7 +58,7 @@ class MixtureLoss:
     ) -> None:
         self.network, self.relaxation = network, relaxation
         self._device, self._amp, self._seed = device, amp, seed
-        self._alive = torch.from_numpy(network.alive).to(device)
+        self._op_mask = torch.from_numpy(network.op_mask).to(device)
 
     def __call__(
         self,
@@ -82,7 +82,7 @@ class MixtureLoss:
         x, y = batch
         draws = seeded_draws(self._device, self._seed, *key)
         with draws if self.relaxation.is_random else nullcontext():
-            op_weights = self.relaxation.op_weights(alphas, self._alive, progress)
+            op_weights = self.relaxation.op_weights(alphas, self._op_mask, progress)
         with autocast(self._device, self._amp):
             if weights is None:
                 logits = self.network(x, op_weights)

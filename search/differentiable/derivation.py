@@ -47,7 +47,7 @@ def derive(
         max_skips: Number of skip connections a cell may have; None for any number.
         exclude_none: Whether edges keep the heaviest operation other than none, where there is one.
     """
-    op_weights = np.where(network.alive, op_weights, -np.inf)
+    op_weights = np.where(network.op_mask, op_weights, -np.inf)
     if exclude_none:
         none = network.ops.index(NONE)
         has_others = np.isfinite(np.delete(op_weights, none, axis=2)).any(axis=2)

@@ -69,7 +69,7 @@ VERSION = 1
 NUM_VAL_IMAGES = 2048
 _TRUE_VALUE = Real("must be a finite number", -MAX_FLOAT, MAX_FLOAT)
 
-#: Builds the network of a stage from which operations are alive and its partial channels.
+#: Builds the network of a stage from the mask of its operations and its partial channels.
 MakeNetwork = Callable[[NDArray[np.bool_] | None, int], RelaxedNetwork]
 
 
@@ -158,8 +158,8 @@ class DifferentiableSearch:
         self.last_rows: Sequence[Mapping[str, float]] = ()
         self._checkpoint: Mapping[str, Any] | None = None
 
-    def _build(self, alive: NDArray[np.bool_] | None) -> RelaxedNetwork:
-        network = self.make_network(alive, self.config.stages[self.stage].partial_channels)
+    def _build(self, op_mask: NDArray[np.bool_] | None) -> RelaxedNetwork:
+        network = self.make_network(op_mask, self.config.stages[self.stage].partial_channels)
         network.to(self.device)
         if self.recipe.channels_last:
             network.to(memory_format=torch.channels_last)
@@ -177,10 +177,12 @@ class DifferentiableSearch:
         step, ended = steps_done(path, checkpoint), self.config.stages[: self.stage]
         first = len(self.train) * sum(stage.epochs for stage in ended)
         check_field(step >= first, path, "stage", f"one that has begun by step {step}", self.stage)
-        alive, shape = checkpoint["alive"], tuple(self.alphas.values.shape)
-        check_field(tuple(alive.shape) == shape, path, "alive", f"of shape {shape}", alive.shape)
+        op_mask, shape = checkpoint["alive"], tuple(self.alphas.values.shape)
+        check_field(
+            tuple(op_mask.shape) == shape, path, "alive", f"of shape {shape}", op_mask.shape
+        )
         with fields_of(path), naming_field(path, "alive"):
-            self.network = self._build(alive.numpy())
+            self.network = self._build(op_mask.numpy())
         with fields_of(path):
             self.alphas.load_state_dict(checkpoint["alphas"], path)
         for entry in checkpoint["history"]:
@@ -279,14 +281,14 @@ class DifferentiableSearch:
     def _next_stage(self, ended: TrainingLoop) -> TrainingLoop:
         old, values = self.network, self.alphas.values
         self.stage += 1
-        alive = prune(
+        op_mask = prune(
             values.detach().cpu().double().numpy(),
-            old.alive,
+            old.op_mask,
             self.config.stages[self.stage].keep_ops,
         )
         with torch.no_grad():
-            values[torch.from_numpy(~alive).to(values.device)] = 0.0
-        self.network = self._build(alive)
+            values[torch.from_numpy(~op_mask).to(values.device)] = 0.0
+        self.network = self._build(op_mask)
         loop = self._loop()
         inherit_weights(
             old, self.network, ended.optimizer, loop.optimizer, self.config.seed + self.stage
@@ -296,7 +298,7 @@ class DifferentiableSearch:
             "Stage %d of %d: %d operations per edge, channels / %d.",
             self.stage + 1,
             len(self.config.stages),
-            int(alive.sum(axis=2).max()),
+            int(op_mask.sum(axis=2).max()),
             self.network.partial_channels,
         )
         return loop
@@ -304,7 +306,7 @@ class DifferentiableSearch:
     def mean_weights(self) -> NDArray[np.float64]:
         """Returns the mean weights by the alphas as they are: (num_cells, num_edges, num_ops)."""
         alphas = self.alphas.values.detach().cpu().double()
-        weights = self.relaxation.mean_weights(alphas, torch.from_numpy(self.network.alive))
+        weights = self.relaxation.mean_weights(alphas, torch.from_numpy(self.network.op_mask))
         found: NDArray[np.float64] = weights.numpy()
         return found
 
@@ -370,7 +372,7 @@ class DifferentiableSearch:
             "format": FORMAT,
             "version": VERSION,
             "stage": self.stage,
-            "alive": torch.from_numpy(self.network.alive),
+            "alive": torch.from_numpy(self.network.op_mask),
             "alphas": self.alphas.state_dict(),
             "history": self.history,
             **state,
@@ -389,10 +391,12 @@ def read_search_checkpoint(path: Path) -> dict[str, Any]:
     checkpoint = read_dict(path, FORMAT, VERSION, what)
     steps_done(path, checkpoint)
     check_dict(path, checkpoint, "alphas")
-    stage, alive, history = (checkpoint.get(name) for name in ("stage", "alive", "history"))
+    stage, op_mask, history = (checkpoint.get(name) for name in ("stage", "alive", "history"))
     check_field(type(stage) is int and stage >= 0, path, "stage", "a whole number", stage)
-    is_mask = isinstance(alive, torch.Tensor) and alive.dtype == torch.bool and alive.dim() == 3
-    check_field(is_mask, path, "alive", "which operations there are, as a tensor", alive)
+    is_mask = (
+        isinstance(op_mask, torch.Tensor) and op_mask.dtype == torch.bool and op_mask.dim() == 3
+    )
+    check_field(is_mask, path, "alive", "which operations there are, as a tensor", op_mask)
     is_list = isinstance(history, list) and all(isinstance(row, dict) for row in history)
     check_field(is_list, path, "history", "a list of epochs", history)
     return checkpoint

@@ -36,16 +36,16 @@ class Relaxation(Protocol):
     #: Whether ``op_weights`` draws, from PyTorch's global generator.
     is_random: bool
 
-    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+    def op_weights(self, alphas: Tensor, op_mask: Tensor, progress: float) -> Tensor:
         """Computes the weights of one forward pass, differentiable in ``alphas``.
 
         Args:
             alphas: Architecture parameters.
-            alive: Which operations are not pruned, bool.
+            op_mask: Which operations are not pruned, bool.
             progress: Share of the search that is done, from 0 to 1.
         """
 
-    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+    def mean_weights(self, alphas: Tensor, op_mask: Tensor) -> Tensor:
         """Computes the expected weights, by which architectures are derived."""
 
     def penalty(self, alphas: Tensor) -> Tensor:
@@ -57,13 +57,13 @@ class SoftmaxRelaxation:
 
     is_random = False
 
-    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+    def op_weights(self, alphas: Tensor, op_mask: Tensor, progress: float) -> Tensor:
         """Computes the softmax over the operations of every edge."""
-        return self.mean_weights(alphas, alive)
+        return self.mean_weights(alphas, op_mask)
 
-    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+    def mean_weights(self, alphas: Tensor, op_mask: Tensor) -> Tensor:
         """Computes the softmax over the operations of every edge."""
-        return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
+        return alphas.masked_fill(~op_mask, -torch.inf).softmax(dim=-1)
 
     def penalty(self, alphas: Tensor) -> Tensor:
         """Returns 0, as there is no penalty."""
@@ -86,13 +86,13 @@ class DirichletRelaxation:
     def __init__(self, *, with_kl: bool = False) -> None:
         self.with_kl = with_kl
 
-    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+    def op_weights(self, alphas: Tensor, op_mask: Tensor, progress: float) -> Tensor:
         """Draws a sample, differentiated by reparameterisation."""
-        return _only(Dirichlet(concentrations(alphas)).rsample(), alive)
+        return _only(Dirichlet(concentrations(alphas)).rsample(), op_mask)
 
-    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
-        """Returns the concentrations of what is alive, divided by their sum."""
-        return _only(concentrations(alphas), alive)
+    def mean_weights(self, alphas: Tensor, op_mask: Tensor) -> Tensor:
+        """Returns the concentrations of the operations there are, divided by their sum."""
+        return _only(concentrations(alphas), op_mask)
 
     def penalty(self, alphas: Tensor) -> Tensor:
         """Returns the weighted divergence, summed over edges, or 0 without it."""
@@ -110,15 +110,15 @@ class GumbelRelaxation:
 
     is_random = True
 
-    def op_weights(self, alphas: Tensor, alive: Tensor, progress: float) -> Tensor:
+    def op_weights(self, alphas: Tensor, op_mask: Tensor, progress: float) -> Tensor:
         """Draws one-hot weights with the softmax's gradient at the temperature of ``progress``."""
         start, end = TEMPERATURES
-        logits = alphas.log_softmax(dim=-1).masked_fill(~alive, -torch.inf)
+        logits = alphas.log_softmax(dim=-1).masked_fill(~op_mask, -torch.inf)
         return F.gumbel_softmax(logits, tau=start + (end - start) * progress, hard=True)
 
-    def mean_weights(self, alphas: Tensor, alive: Tensor) -> Tensor:
+    def mean_weights(self, alphas: Tensor, op_mask: Tensor) -> Tensor:
         """Returns the probabilities of being drawn."""
-        return alphas.masked_fill(~alive, -torch.inf).softmax(dim=-1)
+        return alphas.masked_fill(~op_mask, -torch.inf).softmax(dim=-1)
 
     def penalty(self, alphas: Tensor) -> Tensor:
         """Returns 0, as there is no penalty."""
@@ -139,6 +139,6 @@ def concentrations(alphas: Tensor) -> Tensor:
     return F.elu(alphas) + 1
 
 
-def _only(weights: Tensor, alive: Tensor) -> Tensor:
-    kept = weights * alive
+def _only(weights: Tensor, op_mask: Tensor) -> Tensor:
+    kept = weights * op_mask
     return kept / kept.sum(dim=-1, keepdim=True)

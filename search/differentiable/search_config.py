@@ -45,7 +45,7 @@ class Stage:
     Args:
         epochs: Number of epochs. At least 1.
         partial_channels: One over the share of channels that go through operations.
-        keep_ops: Number of operations alive on every edge, at least 2; None for all.
+        keep_ops: Number of operations left on every edge, at least 2; None for all.
         freeze_epochs: Number of first epochs, in which alphas stay as they are.
     """
 

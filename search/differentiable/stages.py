@@ -19,24 +19,24 @@ from torch import Tensor, nn
 
 
 def prune(
-    alphas: NDArray[np.float64], alive: NDArray[np.bool_], keep_ops: int | None
+    alphas: NDArray[np.float64], op_mask: NDArray[np.bool_], keep_ops: int | None
 ) -> NDArray[np.bool_]:
     """Keeps the operations with the largest alphas on every edge.
 
     Args:
         alphas: Architecture parameters, (num_cells, num_edges, num_ops).
-        alive: Which operations there are so far.
+        op_mask: Which operations there are so far.
         keep_ops: Number of operations to keep on every edge; None for all.
 
     Returns:
         Which operations there are from now on.
     """
     if keep_ops is None:
-        return alive
-    order = np.argsort(-np.where(alive, alphas, -np.inf), axis=2, kind="stable")
-    kept = np.zeros_like(alive)
+        return op_mask
+    order = np.argsort(-np.where(op_mask, alphas, -np.inf), axis=2, kind="stable")
+    kept = np.zeros_like(op_mask)
     np.put_along_axis(kept, order[..., :keep_ops], True, axis=2)
-    return kept & alive
+    return kept & op_mask
 
 
 @torch.no_grad()

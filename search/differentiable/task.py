@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 
 from search.differentiable.arch_gradient import (
@@ -27,6 +26,7 @@ from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.distributed import all_reduce_gradients, average_tensor
 from supernets.runtime.foreign_fields import check_field, check_shapes, check_weights, naming_field
 from supernets.runtime.option_types import Whole
+from supernets.runtime.private_names import Scheduler
 from supernets.runtime.ranks import ProcessInfo
 from supernets.training.loop import StepLosses, TrainingTask
 from supernets.training.optimizer_state import restore_optimizer
@@ -172,7 +172,7 @@ class SearchTask(TrainingTask):
         self.ranks = ranks
         self.on_epoch, self.on_save = on_epoch, on_save
         self.num_steps = config.epochs * len(train)
-        macs = network.op_macs() * network.alive
+        macs = network.op_macs() * network.op_mask
         relative = torch.from_numpy(macs / max(macs.max(axis=2).sum(), 1))
         self.relative_macs = relative.float().to(device)
 
@@ -263,8 +263,8 @@ class SearchTask(TrainingTask):
         alphas = self.alphas.values.detach().requires_grad_()
         penalty = self.relaxation.penalty(alphas)
         if self.config.macs_penalty > 0:
-            alive = torch.from_numpy(self.module.alive).to(alphas.device)
-            expected = (self.relaxation.mean_weights(alphas, alive) * self.relative_macs).sum()
+            op_mask = torch.from_numpy(self.module.op_mask).to(alphas.device)
+            expected = (self.relaxation.mean_weights(alphas, op_mask) * self.relative_macs).sum()
             penalty = penalty + self.config.macs_penalty * expected
         if not penalty.requires_grad:
             return torch.zeros_like(alphas)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from search.algorithms.weaknas import WeakNAS
 from search.predictors.base import ExtraInputs, Predictor
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.base import Supernet
-from supernets.runtime.foreign_fields import check_dict, naming_field
+from supernets.runtime.foreign_fields import ForeignFileError, check_dict, naming_field, read_json
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import read_checkpoint, supernet_from_checkpoint, weights_digest
@@ -160,10 +159,7 @@ def rounds_of(
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "args.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}; it says how the run went.") from error
+    record: dict[str, Any] = read_json(path, "the record of how a search went")
     if not isinstance(record, dict) or not _RECORD_KEYS <= record.keys():
         raise ValueError(f"{path} was not written by supernet-search; give an --output folder.")
     for name in ("args", "versions"):
@@ -174,8 +170,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _verdict(folder: Path, num_trials: int) -> str:
     """The text in ``best.json``, if that was written after the last of the trials."""
     try:
-        result = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        result = read_json(folder / "best.json", "what a search found")
+    except ForeignFileError:
         return ""
     verdict = result.get("verdict") if isinstance(result, dict) else None
     if not isinstance(verdict, dict) or result.get("trials") != num_trials:

@@ -20,8 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from timm.data import create_dataset
-from timm.data.readers.img_extensions import get_img_extensions, set_img_extensions
+from timm.data import create_dataset, get_img_extensions, set_img_extensions
 
 from supernets.data.image_folder import DECODE_ERRORS, open_rgb, unreadable, warn_of_missing_test
 from supernets.data.image_scan import image_extensions

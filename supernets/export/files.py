@@ -11,7 +11,6 @@ it had begun to move, and removes what it had not.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from supernets.runtime.folder_lock import FolderLock
+from supernets.runtime.foreign_fields import ForeignFileError, read_json
 from supernets.runtime.outputs import WorkError
 
 FORMAT = "paceline-subnet"
@@ -205,8 +205,8 @@ def _work_beside(folder: Path) -> Path:
 def _read_record(folder: Path) -> Mapping[str, Any] | None:
     """What ``subnet.json`` holds; None if there is none that an export wrote."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(folder / RECORD, "an exported subnet")
+    except ForeignFileError:
         return None
     return record if isinstance(record, dict) and record.get("format") == FORMAT else None
 

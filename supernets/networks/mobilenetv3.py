@@ -24,7 +24,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -40,6 +39,7 @@ from supernets.networks.mobilenetv3_subnet import (
     resize,
     scaled_widths,
 )
+from supernets.runtime.private_names import efficientnet_init_weights
 from supernets.spaces import Architecture, MobileNetV3Space
 from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS
 

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, cast
 
 import torch.nn.functional as F
 from timm.layers import make_divisible
-from timm.models._efficientnet_blocks import SqueezeExcite
-from timm.models._efficientnet_builder import decode_arch_def, round_channels
-from timm.models.mobilenetv3 import MobileNetV3
+from timm.models import MobileNetV3
 from torch import Tensor, nn
 
+from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture, MobileNetV3Space
 
 HAS_SE = (False, True, False, True, True)  # per stage

@@ -42,7 +42,7 @@ from supernets.spaces.nasbench201 import AVG_POOL, EDGES, OPS, SKIP
 class RelaxedNASBench201(RelaxedNetwork):
     """The 15,625 cells as one mixture.
 
-    With one partial channel and all operations alive its weights have the names, shapes and meaning
+    With one partial channel and all operations there its weights have the names, shapes and meaning
     of those of ``NASBench201Supernet``.
 
     Args:
@@ -51,13 +51,13 @@ class RelaxedNASBench201(RelaxedNetwork):
         cells_per_stage: Cells per stage, N.
         input_size: Images as (channels, height, width).
         bn_mode: BatchNorm policy of ``NASBench201Supernet``; cells must not be affine.
-        alive: Which operations there are, as for ``RelaxedNetwork``.
+        op_mask: Which operations there are, as for ``RelaxedNetwork``.
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``; has to divide ``channels``.
 
     Raises:
         ValueError: As ``NASBench201Supernet``; or if cells are affine, the channels cannot be
-            parted, or ``alive`` is of another shape.
+            parted, or ``op_mask`` is of another shape.
     """
 
     cells = ("cell",)
@@ -72,7 +72,7 @@ class RelaxedNASBench201(RelaxedNetwork):
         cells_per_stage: int = 5,
         input_size: tuple[int, int, int] = (3, 32, 32),
         bn_mode: BNMode = "ref",
-        alive: NDArray[np.bool_] | None = None,
+        op_mask: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
     ) -> None:
         with torch.device("meta"):  # its weights are not needed
@@ -83,7 +83,7 @@ class RelaxedNASBench201(RelaxedNetwork):
                 input_size=input_size,
                 bn_mode=bn_mode,
             )
-        super().__init__(supernet, alive, partial_channels)
+        super().__init__(supernet, op_mask, partial_channels)
         policy = BN_POLICIES[bn_mode]
         if policy.cell.affine:
             raise ValueError(
@@ -91,7 +91,7 @@ class RelaxedNASBench201(RelaxedNetwork):
                 "their operations are weighted with; choose another bn_mode."
             )
         self.skeleton = Skeleton(
-            lambda width: RelaxedCell(width, self.alive[0], policy.cell, partial_channels),
+            lambda width: RelaxedCell(width, self.op_mask[0], policy.cell, partial_channels),
             num_classes=num_classes,
             channels=channels,
             cells_per_stage=cells_per_stage,
@@ -106,7 +106,7 @@ class RelaxedNASBench201(RelaxedNetwork):
 
     def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
         """Returns the heaviest operation of every edge, ``none`` as any other: (1, 6)."""
-        chosen: NDArray[np.int64] = np.where(self.alive, op_weights, -np.inf).argmax(axis=2)
+        chosen: NDArray[np.int64] = np.where(self.op_mask, op_weights, -np.inf).argmax(axis=2)
         return chosen
 
     def architecture(self, chosen: NDArray[np.int64]) -> Architecture:
@@ -115,7 +115,7 @@ class RelaxedNASBench201(RelaxedNetwork):
 
     def op_macs(self) -> NDArray[np.int64]:
         """Counts each operation's macs in all cells, reached or not; only convolutions have any."""
-        choices = np.zeros((1 + self.alive.size, len(EDGES)), np.int64)  # the first has no cells
+        choices = np.zeros((1 + self.op_mask.size, len(EDGES)), np.int64)  # the first has no cells
         rows = choices[1:].reshape(len(EDGES), len(OPS), len(EDGES))
         for edge in range(len(EDGES)):
             rows[edge, :, edge] = np.arange(len(OPS))
@@ -129,14 +129,14 @@ class RelaxedCell(nn.Module):
 
     Args:
         channels: Width of every node.
-        alive: Which operations there are, bool (num_edges, num_ops).
+        op_mask: Which operations there are, bool (num_edges, num_ops).
         bn: BatchNorm settings, not affine.
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``.
     """
 
     def __init__(
-        self, channels: int, alive: NDArray[np.bool_], bn: BNSettings, partial_channels: int
+        self, channels: int, op_mask: NDArray[np.bool_], bn: BNSettings, partial_channels: int
     ) -> None:
         super().__init__()
         self.partial_channels = partial_channels
@@ -146,10 +146,10 @@ class RelaxedCell(nn.Module):
                 {
                     str(op): ConvBN(width, width, kernel_size, bn)
                     for op, kernel_size in KERNELS.items()
-                    if edge_alive[op]
+                    if edge_mask[op]
                 }
             )
-            for edge_alive in alive
+            for edge_mask in op_mask
         )
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> Tensor:

@@ -49,12 +49,12 @@ class RelaxedNASNet(RelaxedNetwork):
         layers: Number of cells.
         input_size: Images as (channels, height, width).
         stem: Name of the stem, as for ``NASNetSupernet``.
-        alive: Which operations there are, as for ``RelaxedNetwork``.
+        op_mask: Which operations there are, as for ``RelaxedNetwork``.
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``; has to divide ``channels``.
 
     Raises:
-        ValueError: As ``NASNetSupernet``; or if the channels cannot be parted, or ``alive`` is of
+        ValueError: As ``NASNetSupernet``; or if the channels cannot be parted, or ``op_mask`` is of
             another shape.
     """
 
@@ -72,7 +72,7 @@ class RelaxedNASNet(RelaxedNetwork):
         layers: int = 8,
         input_size: tuple[int, int, int] = (3, 32, 32),
         stem: Stem | None = None,
-        alive: NDArray[np.bool_] | None = None,
+        op_mask: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
     ) -> None:
         settings: dict[str, Any] = {
@@ -84,10 +84,10 @@ class RelaxedNASNet(RelaxedNetwork):
         }
         with torch.device("meta"):  # its weights are not needed
             supernet = NASNetSupernet(distinct_inputs=distinct_inputs, **settings)
-        super().__init__(supernet, alive, partial_channels)
+        super().__init__(supernet, op_mask, partial_channels)
         self.skeleton = Skeleton(
             lambda shape: RelaxedCell(
-                shape, self.alive[CELLS.index(shape.kind)], partial_channels=partial_channels
+                shape, self.op_mask[CELLS.index(shape.kind)], partial_channels=partial_channels
             ),
             **settings,
             auxiliary=False,
@@ -105,7 +105,7 @@ class RelaxedNASNet(RelaxedNetwork):
 
     def choose_ops(self, op_weights: NDArray[np.float64]) -> NDArray[np.int64]:
         """Keeps the two edges of each node with the heaviest operations, and never ``none``."""
-        candidates = np.where(self.alive, op_weights, -np.inf)[..., : len(OPS)]
+        candidates = np.where(self.op_mask, op_weights, -np.inf)[..., : len(OPS)]
         chosen = np.full(self.alphas_shape[:2], -1, np.int64)
         for cell, weights in enumerate(candidates):
             heaviest = weights.max(axis=1)  # (num_edges,)
@@ -155,13 +155,13 @@ class RelaxedCell(Cell):
 
     Args:
         shape: Position of the cell in the network, and its widths.
-        alive: Which operations there are, bool (num_edges, num_ops).
+        op_mask: Which operations there are, bool (num_edges, num_ops).
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``.
     """
 
     def __init__(
-        self, shape: CellShape, alive: NDArray[np.bool_], *, partial_channels: int
+        self, shape: CellShape, op_mask: NDArray[np.bool_], *, partial_channels: int
     ) -> None:
         super().__init__(shape, affine=False)
         self.partial_channels = partial_channels
@@ -171,11 +171,11 @@ class RelaxedCell(Cell):
                 edge_name(source, target): nn.ModuleDict(
                     {
                         op: create_op(op, width, stride_of(shape.kind, source), affine=False)
-                        for op, is_alive in zip(OPS, edge_alive, strict=False)
-                        if is_alive
+                        for op, is_there in zip(OPS, edge_mask, strict=False)
+                        if is_there
                     }
                 )
-                for (source, target), edge_alive in zip(EDGES, alive, strict=True)
+                for (source, target), edge_mask in zip(EDGES, op_mask, strict=True)
             }
         )
 

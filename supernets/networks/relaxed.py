@@ -33,14 +33,14 @@ class RelaxedNetwork(nn.Module, abc.ABC):
 
     Args:
         supernet: A supernet of the same size; its weights are not looked at.
-        alive: Which operations there are, bool (num_cells, num_edges, num_ops); None for all. The
+        op_mask: Which operations there are, bool (num_cells, num_edges, num_ops); None for all. The
             others have no weights and are not computed.
         partial_channels: One over the share of channels that operations see. At least 1, and a
             divisor of the channels of the first cells.
 
     Raises:
-        ValueError: If the channels cannot be parted, or ``alive`` is of another shape or leaves an
-            edge without operations.
+        ValueError: If the channels cannot be parted, or ``op_mask`` is of another shape or leaves
+            an edge without operations.
     """
 
     #: Names along the three axes of alphas: cells of their own, their edges, operations.
@@ -49,7 +49,7 @@ class RelaxedNetwork(nn.Module, abc.ABC):
     ops: tuple[str, ...]
 
     def __init__(
-        self, supernet: Supernet, alive: NDArray[np.bool_] | None, partial_channels: int
+        self, supernet: Supernet, op_mask: NDArray[np.bool_] | None, partial_channels: int
     ) -> None:
         super().__init__()
         channels = supernet.settings["channels"]
@@ -58,14 +58,14 @@ class RelaxedNetwork(nn.Module, abc.ABC):
                 f"partial_channels must be at least 1 and divide the {channels} channels of the "
                 f"first cells, got {partial_channels}."
             )
-        if alive is None:
-            alive = np.ones(self.alphas_shape, np.bool_)
-        if alive.shape != self.alphas_shape or not alive.any(axis=2).all():
+        if op_mask is None:
+            op_mask = np.ones(self.alphas_shape, np.bool_)
+        if op_mask.shape != self.alphas_shape or not op_mask.any(axis=2).all():
             raise ValueError(
-                f"alive must be {self.alphas_shape} with an operation on every edge, got "
-                f"{alive.shape}."
+                f"op_mask must be {self.alphas_shape} with an operation on every edge, got "
+                f"{op_mask.shape}."
             )
-        self.alive = alive
+        self.op_mask = op_mask
         self.partial_channels = partial_channels
         self._supernet = [supernet]  # a list: not a submodule
         self.space = supernet.space
@@ -88,7 +88,7 @@ class RelaxedNetwork(nn.Module, abc.ABC):
         Args:
             x: Images.
             op_weights: Weights of the operations, of shape ``alphas_shape``; those of operations
-                that are not alive have no effect.
+                that are masked out have no effect.
         """
 
     @abc.abstractmethod
@@ -97,7 +97,7 @@ class RelaxedNetwork(nn.Module, abc.ABC):
 
         Args:
             op_weights: Weights of the operations, of shape ``alphas_shape``; not looked at where
-                operations are not alive.
+                operations are masked out.
 
         Returns:
             The operation of each edge, -1 where the edge is left out: (num_cells, num_edges).
@@ -119,7 +119,7 @@ class RelaxedNetwork(nn.Module, abc.ABC):
         """
 
     def _scalars(self, op_weights: Tensor) -> list[list[list[Tensor | None]]]:
-        """The weights one by one, by cell, edge and operation; None where not alive.
+        """The weights one by one, by cell, edge and operation; None where masked out.
 
         Taken apart once for all cells of the network, so that the backward pass puts their
         gradients together once.
@@ -129,9 +129,9 @@ class RelaxedNetwork(nn.Module, abc.ABC):
                 f"op_weights must be {self.alphas_shape}, got {tuple(op_weights.shape)}."
             )
         weights = [
-            weight if is_alive else None
-            for weight, is_alive in zip(
-                op_weights.flatten().unbind(), self.alive.flatten().tolist(), strict=True
+            weight if is_there else None
+            for weight, is_there in zip(
+                op_weights.flatten().unbind(), self.op_mask.flatten().tolist(), strict=True
             )
         ]
         num_edges, num_ops = len(self.edges), len(self.ops)

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -29,6 +28,7 @@ from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.distributed import all_reduce_gradients, average_buffers, broadcast_weights
 from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights
 from supernets.runtime.outputs import WorkError, saying_what_is_safe
+from supernets.runtime.private_names import Scheduler
 from supernets.runtime.progress import hides_bars
 from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest

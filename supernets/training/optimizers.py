@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from supernets.runtime.private_names import Scheduler
 from supernets.training.supernet_config import TrainConfig
 
 

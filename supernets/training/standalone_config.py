@@ -16,10 +16,10 @@ from supernets.training.supernet_config import TrainConfig
 
 if TYPE_CHECKING:
     import torch
-    from timm.scheduler.scheduler import Scheduler
     from torch import nn
 
     from supernets.data.mixup import SeededMixup
+    from supernets.runtime.private_names import Scheduler
 
 #: What the numbers are that a supernet's training does not have, or has otherwise.
 _KINDS: dict[str, kinds.Whole | kinds.Real] = {

@@ -473,7 +473,7 @@ def test_a_folder_of_other_settings_is_refused(
         with pytest.raises(ValueError, match=f"other settings: {message}. Use another"):
             make(**change)
     (tmp_path / "a" / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match="settings.json is damaged"):
+    with pytest.raises(ValueError, match="settings.json is not a record of trainings; remove it"):
         make()
 
 

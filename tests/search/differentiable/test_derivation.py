@@ -54,17 +54,17 @@ def test_each_cell_of_two_has_the_limit() -> None:
 
 
 def test_a_skip_connection_stays_where_nothing_else_is_alive() -> None:
-    alive = np.ones((1, 6, 5), np.bool_)
-    alive[0, 2] = [False, True, False, False, False]
-    mixture = network(alive=alive)
+    op_mask = np.ones((1, 6, 5), np.bool_)
+    op_mask[0, 2] = [False, True, False, False, False]
+    mixture = network(op_mask=op_mask)
     found = derive(mixture, skippy(mixture), max_skips=0)
     assert found.arch.choices == (3, 3, 1, 3, 3, 3)
 
 
 def test_none_is_excluded_on_request_where_there_is_another_operation() -> None:
-    alive = np.ones((1, 6, 5), np.bool_)
-    alive[0, 2] = [True, False, False, False, False]
-    mixture = network(alive=alive)
+    op_mask = np.ones((1, 6, 5), np.bool_)
+    op_mask[0, 2] = [True, False, False, False, False]
+    mixture = network(op_mask=op_mask)
     weights = np.full(mixture.alphas_shape, 0.1)
     weights[..., 0] = 0.5  # none
     weights[..., 4] = 0.2

@@ -48,7 +48,7 @@ def make_search(loaders: Loaders, tmp_path: Path) -> MakeSearch:
         true_values: Any = None,
         **config: Any,
     ) -> DifferentiableSearch:
-        def make_network(alive: Any, partial_channels: int) -> RelaxedNetwork:
+        def make_network(op_mask: Any, partial_channels: int) -> RelaxedNetwork:
             return create_relaxed_network(
                 "nasbench201",
                 num_classes=loaders.num_classes,
@@ -56,7 +56,7 @@ def make_search(loaders: Loaders, tmp_path: Path) -> MakeSearch:
                 channels=4,
                 cells_per_stage=1,
                 bn_mode="drnas",
-                alive=alive,
+                op_mask=op_mask,
                 partial_channels=partial_channels,
             )
 
@@ -258,7 +258,7 @@ def test_a_finished_search_is_taken_up_without_another_step(
     search.restore(read_search_checkpoint(tmp_path / "last.pt"))
     monkeypatch.setattr(task.SearchTask, "add_gradients", None)  # would raise
     assert search.run().is_finished
-    assert search.stage == 1 and search.network.alive.sum(axis=2).max() == 3
+    assert search.stage == 1 and search.network.op_mask.sum(axis=2).max() == 3
 
 
 def test_stages_prune_widen_and_keep_the_schedule(make_search: MakeSearch) -> None:
@@ -274,9 +274,9 @@ def test_stages_prune_widen_and_keep_the_schedule(make_search: MakeSearch) -> No
         if ".edges." in name and name.endswith("conv.weight")
     ]
     assert widths[0] == 2 and min(convs) == 4  # of 4 channels
-    assert (search.network.alive.sum(axis=2) == 3).all()
+    assert (search.network.op_mask.sum(axis=2) == 3).all()
     first, second, third = search.history
-    kept = torch.from_numpy(search.network.alive)
+    kept = torch.from_numpy(search.network.op_mask)
     assert (second["op_weights"][~kept] == 0).all() and (third["op_weights"][kept] > 0).all()
     largest = first["alphas"].topk(3, dim=-1).indices.sort().values
     assert torch.equal(kept.nonzero()[:, 2].view(1, 6, 3), largest)

@@ -32,25 +32,25 @@ def alphas() -> Tensor:
 
 
 @pytest.fixture
-def alive() -> Tensor:
-    alive = torch.ones(SHAPE, dtype=torch.bool)
-    alive[0, 1, 2] = alive[1, :, 0] = False
-    return alive
+def op_mask() -> Tensor:
+    op_mask = torch.ones(SHAPE, dtype=torch.bool)
+    op_mask[0, 1, 2] = op_mask[1, :, 0] = False
+    return op_mask
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 def test_weights_of_an_edge_sum_to_one_and_pruned_ones_are_zero(
-    name: RelaxationName, alphas: Tensor, alive: Tensor, progress: float
+    name: RelaxationName, alphas: Tensor, op_mask: Tensor, progress: float
 ) -> None:
     relaxation = create_relaxation(name)
     for weights in (
-        relaxation.op_weights(alphas, alive, progress),
-        relaxation.mean_weights(alphas, alive),
+        relaxation.op_weights(alphas, op_mask, progress),
+        relaxation.mean_weights(alphas, op_mask),
     ):
         assert weights.shape == SHAPE
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(SHAPE[:2]).double())
-        assert not weights[~alive].any() and (weights >= 0).all()
-    assert (relaxation.mean_weights(alphas, alive)[alive] > 0).all()
+        assert not weights[~op_mask].any() and (weights >= 0).all()
+    assert (relaxation.mean_weights(alphas, op_mask)[op_mask] > 0).all()
 
 
 def test_mean_weights_rank_as_alphas_do(name: RelaxationName, alphas: Tensor) -> None:
@@ -59,15 +59,15 @@ def test_mean_weights_rank_as_alphas_do(name: RelaxationName, alphas: Tensor) ->
 
 
 def test_weights_are_random_as_announced(
-    name: RelaxationName, alphas: Tensor, alive: Tensor
+    name: RelaxationName, alphas: Tensor, op_mask: Tensor
 ) -> None:
     relaxation = create_relaxation(name)
-    weights = [relaxation.op_weights(alphas, alive, 0.0) for _ in range(2)]
+    weights = [relaxation.op_weights(alphas, op_mask, 0.0) for _ in range(2)]
     assert torch.equal(*weights) != relaxation.is_random
     torch.manual_seed(3)
-    first = relaxation.op_weights(alphas, alive, 0.0)
+    first = relaxation.op_weights(alphas, op_mask, 0.0)
     torch.manual_seed(3)
-    assert torch.equal(first, relaxation.op_weights(alphas, alive, 0.0))
+    assert torch.equal(first, relaxation.op_weights(alphas, op_mask, 0.0))
 
 
 def mean_over_draws(
@@ -111,9 +111,9 @@ def test_samples_of_dirichlet_have_the_mean_weights() -> None:
     relaxation = DirichletRelaxation()
     torch.manual_seed(0)
     many = alphas.expand(1, 200_000, -1)
-    alive = torch.ones(many.shape, dtype=torch.bool)
-    found = relaxation.op_weights(many, alive, 0.0)[0].mean(dim=0)
-    expected = relaxation.mean_weights(alphas, alive[0, 0])
+    op_mask = torch.ones(many.shape, dtype=torch.bool)
+    found = relaxation.op_weights(many, op_mask, 0.0)[0].mean(dim=0)
+    expected = relaxation.mean_weights(alphas, op_mask[0, 0])
     torch.testing.assert_close(found, expected, rtol=0.0, atol=2e-3)
 
 
@@ -142,12 +142,12 @@ def test_gumbel_draws_one_operation_with_the_probabilities_of_a_softmax() -> Non
     relaxation = create_relaxation("gumbel")
     torch.manual_seed(0)
     many = alphas.expand(1, 100_000, -1).clone().requires_grad_()
-    alive = torch.ones(many.shape, dtype=torch.bool)
+    op_mask = torch.ones(many.shape, dtype=torch.bool)
     for progress in (0.0, 1.0):
-        weights = relaxation.op_weights(many, alive, progress)
+        weights = relaxation.op_weights(many, op_mask, progress)
         assert ((weights.detach() - weights.detach().round()).abs() < 1e-9).all()
         frequencies = weights.detach()[0].mean(dim=0)
         torch.testing.assert_close(frequencies, alphas.softmax(0), rtol=0.0, atol=6e-3)
     (cold,) = torch.autograd.grad(weights[..., 0].sum(), [many])
-    (hot,) = torch.autograd.grad(relaxation.op_weights(many, alive, 0.0)[..., 0].sum(), [many])
+    (hot,) = torch.autograd.grad(relaxation.op_weights(many, op_mask, 0.0)[..., 0].sum(), [many])
     assert cold.abs().max() > 5 * hot.abs().max() > 0

@@ -19,10 +19,10 @@ from supernets.training.supernet_config import TrainConfig
 
 def test_pruning_keeps_the_largest_alphas_of_every_edge() -> None:
     alphas = np.array([[[0.3, -0.1, 0.2, 0.0], [5.0, 4.0, 3.0, 2.0]]])
-    alive = np.array([[[True, True, True, True], [False, True, True, True]]])
-    kept = prune(alphas, alive, 2)
+    op_mask = np.array([[[True, True, True, True], [False, True, True, True]]])
+    kept = prune(alphas, op_mask, 2)
     assert kept.tolist() == [[[True, False, True, False], [False, True, True, False]]]
-    assert prune(alphas, alive, None) is alive
+    assert prune(alphas, op_mask, None) is op_mask
     # no more are alive than there were
     assert prune(alphas, kept, 3).tolist() == kept.tolist()
 
@@ -55,9 +55,9 @@ def test_wider_operations_begin_with_copies_of_channels(
         space, num_classes=3, input_size=(3, 8, 8), **settings, **more
     )
     old = make(partial_channels=4)
-    alive = np.ones(old.alphas_shape, np.bool_)
-    alive[0, 1, 3] = False
-    new = make(partial_channels=2, alive=alive)
+    op_mask = np.ones(old.alphas_shape, np.bool_)
+    op_mask[0, 1, 3] = False
+    new = make(partial_channels=2, op_mask=op_mask)
     old_optimizer = trained(old, opt)
     new_optimizer = create_optimizer(new, TrainConfig(epochs=1, opt=opt))
     inherit_weights(old, new, old_optimizer, new_optimizer, seed=1)

@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from timm.models._efficientnet_blocks import SqueezeExcite
-from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
@@ -35,6 +33,7 @@ from supernets.export.subnet import export_subnet
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.factory import SUPERNET_ONLY, create_subnet
+from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from timm.layers import make_divisible
-from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
 from supernets.networks.elastic import (
@@ -19,6 +18,7 @@ from supernets.networks.elastic import (
     first_channels,
     squeezed_width,
 )
+from supernets.runtime.private_names import SqueezeExcite
 
 
 def block(stride: int = 1, channels: int = 8, kernel_transform: bool = True) -> ElasticMBConv:

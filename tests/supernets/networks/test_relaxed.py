@@ -146,15 +146,15 @@ def test_pruned_operations_have_no_weights_and_no_effect(
     make_network: MakeNetwork, images: Tensor, partial_channels: int
 ) -> None:
     full = make_network(partial_channels=partial_channels)
-    alive = np.ones(full.alphas_shape, np.bool_)
-    alive[..., 1] = False
-    alive[0, 2, 3] = False
-    pruned = make_network(alive=alive, partial_channels=partial_channels)
+    op_mask = np.ones(full.alphas_shape, np.bool_)
+    op_mask[..., 1] = False
+    op_mask[0, 2, 3] = False
+    pruned = make_network(op_mask=op_mask, partial_channels=partial_channels)
     own, less = full.state_dict(), pruned.state_dict()
     assert len(less) < len(own)
     pruned.load_state_dict({name: own[name] for name in less})
     weights = random_weights(full)
-    masked = weights * torch.from_numpy(alive)
+    masked = weights * torch.from_numpy(op_mask)
     torch.testing.assert_close(pruned(images, weights), full(images, masked))
 
 
@@ -199,7 +199,7 @@ def test_gradients_of_weights_are_right(make_network: MakeNetwork, images: Tenso
     [
         ({"partial_channels": 3}, "must be at least 1 and divide the 4 channels"),
         ({"partial_channels": 0}, "must be at least 1 and divide the 4 channels"),
-        ({"alive": np.ones((1, 2, 3), np.bool_)}, "alive must be"),
+        ({"op_mask": np.ones((1, 2, 3), np.bool_)}, "op_mask must be"),
     ],
 )
 def test_bad_settings_are_refused(
@@ -210,10 +210,10 @@ def test_bad_settings_are_refused(
 
 
 def test_edges_without_operations_are_refused(make_network: MakeNetwork) -> None:
-    alive = np.ones(make_network().alphas_shape, np.bool_)
-    alive[0, 1] = False
+    op_mask = np.ones(make_network().alphas_shape, np.bool_)
+    op_mask[0, 1] = False
     with pytest.raises(ValueError, match="with an operation on every edge"):
-        make_network(alive=alive)
+        make_network(op_mask=op_mask)
 
 
 def test_affine_cells_are_refused() -> None:
@@ -233,8 +233,8 @@ def normalise(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("partial_channels", [1, 2])
 def test_nasbench201_cell_is_the_weighted_sum(partial_channels: int) -> None:
     torch.manual_seed(0)
-    alive = np.ones((len(EDGES), len(OPS)), np.bool_)
-    cell = NASBench201Cell(4, alive, BN_POLICIES["ref"].cell, partial_channels).double()
+    op_mask = np.ones((len(EDGES), len(OPS)), np.bool_)
+    cell = NASBench201Cell(4, op_mask, BN_POLICIES["ref"].cell, partial_channels).double()
     x = torch.randn(3, 4, 5, 5, dtype=torch.float64)
     weights = torch.rand(len(EDGES), len(OPS), dtype=torch.float64)
     width = 4 // partial_channels
@@ -265,11 +265,11 @@ def test_nasbench201_cell_is_the_weighted_sum(partial_channels: int) -> None:
 @pytest.mark.parametrize("partial_channels", [1, 2])
 def test_nasnet_cell_is_the_weighted_sum(kind: str, partial_channels: int) -> None:
     torch.manual_seed(0)
-    alive = np.ones((len(NASNET_EDGES), len(NASNET_OPS) + 1), np.bool_)
+    op_mask = np.ones((len(NASNET_EDGES), len(NASNET_OPS) + 1), np.bool_)
     shape = CellShape(kind, (4, 4), 4, False)
-    cell = NASNetCell(shape, alive, partial_channels=partial_channels).double()
+    cell = NASNetCell(shape, op_mask, partial_channels=partial_channels).double()
     inputs = [torch.randn(3, 4, 6, 6, dtype=torch.float64) for _ in range(2)]
-    weights = torch.rand(alive.shape, dtype=torch.float64)
+    weights = torch.rand(op_mask.shape, dtype=torch.float64)
     width = 4 // partial_channels
     states = [cell.preprocess0(inputs[0]), cell.preprocess1(inputs[1])]
     for target in range(2, 6):

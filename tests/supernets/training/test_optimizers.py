@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from timm.scheduler.scheduler import Scheduler
 
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
+from supernets.runtime.private_names import Scheduler
 from supernets.training.optimizers import create_optimizer, create_scheduler
 from supernets.training.supernet_config import SCHEDULES, TrainConfig
 
