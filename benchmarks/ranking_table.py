@@ -23,7 +23,7 @@ from typing import Any
 
 from hardware import write_result
 
-from estimators.ranking.report_text import difference
+from estimators.ranking.report_facts import difference
 
 #: Mean and deviation over 3 supernets of the Spearman correlation, and of the mean true accuracy of
 #: the top 10, by score and strategy.

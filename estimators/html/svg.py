@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Colours on light and on dark ground, and markers for matplotlib and for legends. The colours are
 #: told apart by the colour-blind, and markers tell as much.
@@ -36,40 +35,27 @@ RAMP = (
 )
 #: Of letters and axes, and of what stands back.
 INK, FAINT = ("#1f2328", "#e6e6e6"), ("#8c959f", "#7d8590")
-
-#: In units that are about pixels, at which letters are as large as those of the page.
-_WIDTH, _HEIGHT = 380, 280
-PANEL = 170
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "report",
-    "svg.fonttype": "none",
-    "axes.unicode_minus": True,
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "axes.labelsize": 12,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "grid.color": FAINT[0],
-    "text.color": INK[0],
-    "axes.labelcolor": INK[0],
-    "axes.edgecolor": FAINT[0],
-    "xtick.color": FAINT[0],
-    "ytick.color": FAINT[0],
-    "xtick.labelcolor": INK[0],
-    "ytick.labelcolor": INK[0],
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-}
 #: What the page calls the colours.
 _VARIABLES = {
     INK[0]: "var(--ink)",
     FAINT[0]: "var(--faint)",
     **{light: f"var(--series-{i})" for i, (light, *_) in enumerate(SERIES)},
     **{light: f"var(--ramp-{i})" for i, (light, _) in enumerate(RAMP)},
+}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "axes.unicode_minus": True,
+    "font.size": 12,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize"), 12),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 11.5),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK[0]
+    ),
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), FAINT[0]),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor"), "none"),
 }
 
 
@@ -78,11 +64,11 @@ def draw(
     identifier: str,
     label: str,
     *,
-    width: int = _WIDTH,
-    height: int = _HEIGHT,
+    width: int = 380,
+    height: int = 280,
     left: int = 52,
     bottom: int = 44,
-) -> str:
+) -> Markup:
     """Draws one pair of axes, which ``paint`` fills, as SVG.
 
     Args:
@@ -94,6 +80,7 @@ def draw(
         left: Space left of the axes for numbers and the axis label, in the same units.
         bottom: Space below the axes for numbers and the axis label, in the same units.
     """
+    from matplotlib.figure import Figure
 
     def build() -> Figure:
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
@@ -104,56 +91,27 @@ def draw(
     return draw_figure(build, identifier, label)
 
 
-def draw_figure(build: Callable[[], Figure], identifier: str, label: str) -> str:
+def draw_figure(build: Callable[[], Figure], identifier: str, label: str) -> Markup:
     """Draws a whole figure, which ``build`` makes in the style of the page, as ``draw`` does."""
-    text = io.StringIO()
-    with rc_context(_STYLE):
+    from markupsafe import Markup
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    file = io.StringIO()
+    with rc_context({**_STYLE, "svg.hashsalt": identifier}):  # names differ from plot to plot
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas = FigureCanvasSVG(build())
-        canvas.print_svg(text, metadata=metadata)  # type: ignore[no-untyped-call]
-    return _inline(text.getvalue(), identifier, label)
+        FigureCanvasSVG(build()).print_svg(file, metadata=metadata)  # type: ignore[no-untyped-call]
+    head, start, body = file.getvalue().partition("<g ")  # before it is a style for the whole page
+    view = head.partition('viewBox="')[2].partition('"')[0]
+    body = re.sub(r' id="[\w.]+_\d+"', "", start + body)  # nothing refers to groups
+    body = re.sub(r' (d|x|y|transform)="[^"]*"', _shortened, body)
+    body = re.sub(r">\s+<", "><", body.replace("xlink:href", "href"))
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    tag = Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view, label)
+    return tag + Markup(body.strip())
 
 
-def _inline(svg: str, identifier: str, label: str) -> str:
-    """An SVG file as part of a page: no namespaces, no styles for all, names of its own."""
-    root = ElementTree.fromstring(svg)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
-        if element.tag == "g":
-            attributes.pop("id", None)  # nothing refers to groups
-        for key, value in attributes.items():
-            attributes[key] = _attribute(key, value, identifier)
-        element.attrib.clear()
-        element.attrib.update(attributes)
-        for child in list(element):
-            if child.tag.rpartition("}")[2] == "defs" and child.find("./{*}style") is not None:
-                element.remove(child)
-    _share_styles(root)
-    view = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib.update({"class": "plot", "viewBox": view, "role": "img", "aria-label": label})
-    return re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode")).strip()
-
-
-def _attribute(key: str, value: str, identifier: str) -> str:
-    if key == "id":
-        return f"{identifier}-{value}"
-    if key == "style":
-        for colour, variable in _VARIABLES.items():
-            value = value.replace(colour, variable)
-    elif key in ("d", "x", "y", "transform"):
-        value = re.sub(r"\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", value)
-    return re.sub(r"(^|\()#", rf"\1#{identifier}-", value) if key != "style" else value
-
-
-def _share_styles(root: ElementTree.Element) -> None:
-    """Moves the style that all points of a group have to the group."""
-    for group in root.iter("g"):
-        styles = {child.get("style") for child in group if child.tag == "use"}
-        if len(styles) == 1 and all(child.tag in ("use", "defs") for child in group):
-            (style,) = styles
-            if style is not None:
-                group.set("style", f"{group.get('style', '')}{style}")
-                for child in group.iter("use"):
-                    del child.attrib["style"]
+def _shortened(attribute: re.Match[str]) -> str:
+    """An attribute whose numbers are cut after a hundredth of a pixel."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from estimators.html.svg import FAINT, INK, LINES, PANEL, SERIES, draw
+from estimators.html.svg import FAINT, INK, LINES, SERIES, draw
+from estimators.rank_metrics import best_first
+from estimators.ranking.report_facts import BASELINES, RankingFacts, places_of, scores_of, truth_of
 from supernets.runtime.wording import plural
 
+#: Scores that cost less are drawn here.
+MIN_SECONDS = 0.001
+Floats = NDArray[np.float64]
 
-def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> str:
-    """Plots correlation against B, with bands.
 
-    Args:
-        curves: "num_steps", "spearman", "low" and "high" of each score.
-        suggested: B to mark, or None.
-    """
+def ranking_plots(result: Mapping[str, Any], facts: RankingFacts) -> dict[str, Markup]:
+    """Draws "costs", and "budgets" and "early" where there is something to draw."""
+    curves, early = result["curves"], result["early"]
+    plots = {"costs": _plot_costs(result["estimators"], curves)}
+    if curves:
+        plots["budgets"] = _plot_budgets(curves, facts.settled_num_steps)
+    if early is not None:
+        plots["early"] = _plot_early(early["epochs"], early["spearman"], facts.effective_budget)
+    return plots
+
+
+def _plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> Markup:
+    """Plots correlation against B, with bands, and marks the suggested B."""
 
     def paint(axes: Axes) -> None:
         for i, curve in enumerate(curves.values()):
-            _line(axes, i, curve["num_steps"], curve)
+            _line(axes, i, curve["num_steps"], curve["spearman"])
+            low, high = (np.array(curve[key], dtype=float) for key in ("low", "high"))
+            colour = SERIES[i % len(SERIES)][0]
+            axes.fill_between(curve["num_steps"], low, high, color=colour, alpha=0.13, lw=0)
         if suggested is not None:
             _mark(axes, suggested, f"B = {suggested}")
         _log(axes, [step for curve in curves.values() for step in curve["num_steps"]])
@@ -33,35 +50,24 @@ def plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None)
     return draw(paint, "budgets", f"Spearman against B of {', '.join(curves)}")
 
 
-def plot_costs(
-    estimators: Sequence[Mapping[str, Any]],
-    curves: Mapping[str, Mapping[str, Any]],
-    baselines: Sequence[str],
-) -> str:
-    """Plots correlation against seconds: lines of scores of curves, a point for every other.
-
-    Args:
-        estimators: The estimators, which are labelled by their place in this list, from 1.
-        curves: Curves by score as for ``plot_budgets``, each with "seconds" too.
-        baselines: Names of estimators to draw as squares.
-    """
+def _plot_costs(
+    estimators: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Any]]
+) -> Markup:
+    """Plots correlation against seconds: lines of scores of curves, a point for every other."""
 
     def paint(axes: Axes) -> None:
         points: list[tuple[float, float, str]] = []
         for i, curve in enumerate(curves.values()):
-            _line(axes, i, np.maximum(curve["seconds"], MIN_SECONDS), curve, band=False)
+            _line(axes, i, np.maximum(curve["seconds"], MIN_SECONDS), curve["spearman"])
         for place, estimator in enumerate(estimators, 1):
-            name, spearman = estimator["name"], estimator["metrics"]["spearman"]
-            if spearman["mean"] is None:
+            name, spearman = estimator["name"], estimator["metrics"]["spearman"]["mean"]
+            if spearman is None:
                 continue
-            x, y = max(estimator["seconds"], MIN_SECONDS), spearman["mean"]
-            points.append((x, y, str(place)))
+            x = max(estimator["seconds"], MIN_SECONDS)
+            points.append((x, spearman, str(place)))
             if name not in curves:
-                is_baseline = name in baselines
-                fill = "none" if is_baseline else INK[0]
-                axes.plot(
-                    x, y, "s" if is_baseline else "o", ms=5, mfc=fill, mec=INK[0], clip_on=False
-                )
+                marker, fill = ("s", "none") if name in BASELINES else ("o", INK[0])
+                axes.plot(x, spearman, marker, ms=5, mfc=fill, mec=INK[0], clip_on=False)
         seconds = [estimator["seconds"] for estimator in estimators]
         seconds += [x for curve in curves.values() for x in curve["seconds"]]
         _log(axes, np.maximum(seconds, MIN_SECONDS).tolist())
@@ -71,24 +77,14 @@ def plot_costs(
     return draw(paint, "costs", "Spearman against seconds per architecture, all estimators")
 
 
-#: Scores that cost less are drawn here.
-MIN_SECONDS = 0.001
-
-
-def plot_early(
+def _plot_early(
     epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], effective: int | None
-) -> str:
-    """Plots the correlation of what trainings from scratch show early, against the epoch.
-
-    Args:
-        epochs: Along the axis.
-        curves: Spearman by estimator, one for each epoch.
-        effective: Epoch to mark, or None.
-    """
+) -> Markup:
+    """Plots correlation of what trainings from scratch show early, and marks an epoch."""
 
     def paint(axes: Axes) -> None:
         for i, values in enumerate(curves.values()):
-            _line(axes, i, epochs, {"spearman": values}, band=False)
+            _line(axes, i, epochs, values)
         if effective is not None:
             _mark(axes, effective, plural(effective, "epoch"))
         axes.locator_params(axis="x", integer=True)
@@ -97,15 +93,47 @@ def plot_early(
     return draw(paint, "early", f"Spearman against epochs of {', '.join(curves)}")
 
 
+@dataclass(frozen=True)
+class Panels:
+    """Plots of the truth against the place by each score.
+
+    Args:
+        plots: The plot of each estimator.
+        lowest: The least truth that is drawn; what is worth less stands there.
+        num_below: Number of architectures that are worth less.
+    """
+
+    plots: Sequence[Markup]
+    lowest: float
+    num_below: int
+
+
+def ranking_panels(result: Mapping[str, Any]) -> Panels:
+    """Draws a panel for each estimator, of its scores on the first supernet."""
+    truth = truth_of(result)
+    is_top = np.isin(np.arange(len(truth)), best_first(truth)[: result["top_k"]])
+    known = truth[np.isfinite(truth)]
+    lowest, tenth, high = float(known.min()), float(np.quantile(known, 0.1)), float(known.max())
+    if lowest < tenth - 2 * (high - tenth):  # a few bad ones would leave no room for the others
+        lowest = tenth - 0.1 * (high - tenth)
+    plots = []
+    for i, estimator in enumerate(result["estimators"]):
+        name = estimator["name"]
+        scores = scores_of(result, name)
+        places, is_diverged = places_of(scores), np.isnan(scores)
+        plots.append(plot_scatter(name, truth, places, is_top, is_diverged, lowest, f"places-{i}"))
+    return Panels(plots, lowest, int((known < lowest).sum()))
+
+
 def plot_scatter(
     name: str,
-    truth: NDArray[np.float64],
+    truth: Floats,
     places: NDArray[np.int64],
     is_top: NDArray[np.bool_],
     is_diverged: NDArray[np.bool_],
     lowest: float,
     identifier: str,
-) -> str:
+) -> Markup:
     """Plots a panel: truth of every architecture against its place by a score, the best on top.
 
     Args:
@@ -119,19 +147,17 @@ def plot_scatter(
     """
     count = len(truth)
     is_below = truth < lowest
-    y = np.where(is_diverged, count, places)
+    x, y = np.maximum(truth, lowest), np.where(is_diverged, count, places)
     kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
         (~(is_top | is_diverged | is_below), {"marker": "o", "color": SERIES[0][0], "alpha": 0.5}),
         (is_below & ~is_diverged, {"marker": "<", "mec": SERIES[0][0], "mfc": "none"}),
-        (is_top & ~is_diverged, {"marker": "D", "color": SERIES[1][0]}),
-        (is_diverged, {"marker": "x", "color": INK[0]}),
+        (is_top & ~is_diverged, {"marker": "D", "color": SERIES[1][0], "ms": 4.5}),
+        (is_diverged, {"marker": "x", "color": INK[0], "ms": 4.5}),
     ]
 
     def paint(axes: Axes) -> None:
         for chosen, kind in kinds:
-            x = np.maximum(truth[chosen], lowest)
-            size = 4.5 if kind["marker"] in "Dx" else 3.2
-            axes.plot(x, y[chosen], ls="none", ms=size, clip_on=False, **kind)
+            axes.plot(x[chosen], y[chosen], ls="none", clip_on=False, **{"ms": 3.2, **kind})
         axes.axhline(is_top.sum() + 0.5, color=FAINT[0], lw=1)
         margin = 0.04 * count
         axes.set_ylim(count + margin, 1 - margin)
@@ -140,17 +166,14 @@ def plot_scatter(
         axes.tick_params(labelsize=10.5, length=2)
 
     label = f"Truth against place by {name}"
-    return draw(paint, identifier, label, width=PANEL, height=PANEL, left=30, bottom=24)
+    return draw(paint, identifier, label, width=170, height=170, left=30, bottom=24)
 
 
-def _line(axes: Axes, series: int, x: Any, curve: Mapping[str, Any], *, band: bool = True) -> None:
+def _line(axes: Axes, series: int, x: Any, values: Sequence[float | None]) -> None:
     colour, _, marker, _ = SERIES[series % len(SERIES)]
-    y = np.array(curve["spearman"], dtype=float)  # None is nan
+    y = np.array(values, dtype=float)  # None is nan
     line = LINES[series // len(SERIES) % len(LINES)]
     axes.plot(x, y, line, color=colour, marker=marker, ms=4.5, lw=1.6)
-    if band:
-        low, high = (np.array(curve[key], dtype=float) for key in ("low", "high"))
-        axes.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
 
 
 def _mark(axes: Axes, x: float, text: str) -> None:
@@ -178,11 +201,8 @@ def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     taken = list(at)
     for (x, y, text), centre in zip(points, at, strict=True):
         reach = 5 + 3 * len(text)
-        offsets = [
-            (scale * dx, scale * dy)
-            for scale in (1, 2)
-            for dx, dy in ((0, 10), (0, -10), (reach, 0), (-reach, 0), (reach, 8), (-reach, -8))
-        ]
+        around = ((0, 10), (0, -10), (reach, 0), (-reach, 0), (reach, 8), (-reach, -8))
+        offsets = [(scale * dx, scale * dy) for scale in (1, 2) for dx, dy in around]
         free = [
             min(max(abs(place - centre - offset) / (12, 10)) for place in taken)
             for offset in np.array(offsets)

@@ -1,31 +1,178 @@
-"""Plots of the page about searches."""
+"""Plots of the page about searches, each with what its caption says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from estimators.html.svg import FAINT, INK, LINES, RAMP, SERIES, draw, draw_figure
+from search.report.facts import ComparisonFacts, Found
+from search.report.groups import Comparison
+from search.report.recorded_runs import RecordedRun
 from search.report.replay import RoundQuality
-from search.report.statistics import Curve
+from search.report.statistics import (
+    MAX_QUERIES,
+    Curve,
+    curve_over_queries,
+    curve_over_seconds,
+    is_on_front,
+    tsne,
+)
 from supernets.export.cell_drawing import cells_figure
-from supernets.spaces import Architecture, CellSpace
+from supernets.spaces import CellSpace
 
 Floats = NDArray[np.float64]
 
+#: Runs measured in less say nothing about seconds.
+MIN_SECONDS = 1.0
+#: Architectures whose cells are drawn.
+NUM_DRAWN = 3
 #: Steps of the ramp that the last rounds of predictions have.
 LATE_STEPS = (1, 3, 5)
-#: Of a small plot that stands beside others.
-_WIDTH, _HEIGHT = 290, 240
+#: Runs with fewer trials get no map, and only as many are on one.
+MIN_MAPPED, MAX_MAPPED = 30, 500
+#: Trials of a group that are drawn against MACs, at most.
+MAX_POINTS = 2000
+#: Space left of the axes for scores, in SVG units.
 _LEFT = 62
 
 
-def progress_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Returns what to show of best scores: from the lowest mean after a tenth to the top.
+@dataclass(frozen=True)
+class ProgressFigure:
+    """Best scores so far against what was spent.
+
+    Args:
+        plot: The plot.
+        unit: Unit of what was spent, "queries" or "seconds".
+        labels: Labels of the groups that are drawn.
+        cut_below: Score below which curves leave the plot; None if none does.
+        is_thinned: Whether not all queries are drawn.
+    """
+
+    plot: Markup
+    unit: str
+    labels: Sequence[str]
+    cut_below: float | None
+    is_thinned: bool
+
+
+@dataclass(frozen=True)
+class PredictionsFigure:
+    """Measured against predicted scores of one group.
+
+    Args:
+        plot: The plot.
+        label: Label of the group.
+        late: Step of the ramp, sign and text of each of the last rounds.
+        has_earlier: Whether there are earlier rounds.
+    """
+
+    plot: Markup
+    label: str
+    late: Sequence[tuple[int, str, str]]
+    has_earlier: bool
+
+
+@dataclass(frozen=True)
+class FrontFigure:
+    """Scores against MACs.
+
+    Args:
+        plot: The plot.
+        labels: Labels of the groups.
+        found: The architectures of the Pareto front, by MACs.
+        lowest: Least score that is drawn; what is lower stands there.
+        num_below: Number of trials that are lower.
+        is_thinned: Whether not all trials are drawn.
+    """
+
+    plot: Markup
+    labels: Sequence[str]
+    found: Sequence[Found]
+    lowest: float
+    num_below: int
+    is_thinned: bool
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """Where one run searched.
+
+    Args:
+        plot: The plot.
+        label: Label of the group of the run.
+        run: The run.
+        num_shown: Number of its trials that are drawn.
+        keys: Step of the ramp, sign and queries of the trials of each colour.
+    """
+
+    plot: Markup
+    label: str
+    run: RecordedRun
+    num_shown: int
+    keys: Sequence[tuple[int, str, str]]
+
+
+def cell_plots(facts: ComparisonFacts, suffix: str) -> list[Markup]:
+    """Draws the cells of the best architectures; the page has to give them a white ground."""
+    plots = []
+    for i, found in enumerate(facts.best[:NUM_DRAWN]):
+        space, arch = found.run.space, found.trial.arch
+        if isinstance(space, CellSpace):
+            figure = lambda s=space, a=arch: cells_figure(s, a)  # noqa: E731
+            plots.append(
+                draw_figure(figure, f"cells{suffix}-{i}", f"Cells of {found.architecture}")
+            )
+    return plots
+
+
+def progress_figures(comparison: Comparison, suffix: str) -> list[ProgressFigure]:
+    """Draws the best so far against queries, and against seconds if there are any to speak of."""
+    groups = comparison.groups
+    over_queries = {group.label: curve_over_queries(group) for group in groups}
+    figures = [_progress_figure(comparison, over_queries, "queries", suffix)]
+    if max(sum(trial.seconds for trial in run.trials) for run in comparison.runs) >= MIN_SECONDS:
+        over_seconds = {group.label: curve_over_seconds(group) for group in groups}
+        figures.append(_progress_figure(comparison, over_seconds, "seconds", suffix))
+    return [figure for figure in figures if figure is not None]
+
+
+def _progress_figure(
+    comparison: Comparison, every: Mapping[str, Curve], unit: str, suffix: str
+) -> ProgressFigure | None:
+    curves = {label: curve for label, curve in every.items() if len(curve.x)}
+    if not curves:
+        return None
+    low, high = _progress_range(list(curves.values()))
+
+    def paint(axes: Axes) -> None:
+        for label, curve in curves.items():
+            _line(axes, comparison.series[label], curve, steps=True)
+        axes.set_ylim(low, high)
+        axes.set_xlim(left=0)
+        if unit == "queries":
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+        axes.set(xlabel=unit, ylabel="best score so far")
+
+    title = f"Best score so far against {unit} of {', '.join(curves)}"
+    is_cut = min(curve.mean.min() for curve in curves.values()) < low
+    return ProgressFigure(
+        plot=draw(paint, f"progress-{unit}{suffix}", title, left=_LEFT),
+        unit=unit,
+        labels=list(curves),
+        cut_below=low if is_cut else None,
+        is_thinned=unit == "queries" and max(c.x[-1] for c in curves.values()) > MAX_QUERIES,
+    )
+
+
+def _progress_range(curves: Sequence[Curve]) -> tuple[float, float]:
+    """What to show of best scores: from the lowest mean after a tenth to the top.
 
     Bands may reach out of it.
     """
@@ -37,65 +184,32 @@ def progress_range(curves: Sequence[Curve]) -> tuple[float, float]:
     return float(low - margin), float(max(high, reach) + margin)
 
 
-def plot_progress(
-    curves: Mapping[str, Curve],
-    series: Mapping[str, int],
-    visible: tuple[float, float],
-    *,
-    unit: str,
-    identifier: str,
-) -> str:
-    """Plots the best so far against what was spent, with bands.
-
-    Args:
-        curves: Curves by label.
-        series: Number of each label's series, which colours go by.
-        visible: Ends of the axis of scores.
-        unit: Unit of what was spent, such as "queries".
-        identifier: Name of this plot, unique in its page.
-    """
-
-    def paint(axes: Axes) -> None:
-        for label, curve in curves.items():
-            _line(axes, series[label], curve, steps=True)
-        axes.set_ylim(visible)
-        axes.set_xlim(left=0)
-        if unit == "queries":
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
-        axes.set(xlabel=unit, ylabel="best score so far")
-
-    title = f"Best score so far against {unit} of {', '.join(curves)}"
-    return draw(paint, identifier, title, left=_LEFT)
-
-
-def plot_quality(curves: Mapping[str, Curve], series: Mapping[str, int], identifier: str) -> str:
-    """Plots Kendall's tau of predictions for the next trials, against those before them.
-
-    Args:
-        curves: Curves by label.
-        series: Number of each label's series, which colours go by.
-        identifier: Name of this plot, unique in its page.
-    """
+def quality_plot(comparison: Comparison, curves: Mapping[str, Curve], suffix: str) -> Markup:
+    """Draws Kendall's tau of predictions for the next trials, against those before them."""
 
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=FAINT[0], lw=1)
         for label, curve in curves.items():
-            _line(axes, series[label], curve, steps=False)
-        lows = [value for curve in curves.values() for value in curve.mean]
-        axes.set_ylim(min(-0.25, min(lows) - 0.1), 1.02)
+            _line(axes, comparison.series[label], curve, steps=False)
+        lowest = min(curve.mean.min() for curve in curves.values())
+        axes.set_ylim(min(-0.25, lowest - 0.1), 1.02)
         axes.set_xlim(left=0)
         axes.set(xlabel="trials before the round", ylabel="Kendall τ")
 
-    return draw(paint, identifier, f"Kendall τ of predictions by round of {', '.join(curves)}")
+    return draw(
+        paint, f"quality{suffix}", f"Kendall τ of predictions by round of {', '.join(curves)}"
+    )
 
 
-def plot_predictions(rounds: Sequence[Sequence[RoundQuality]], name: str, identifier: str) -> str:
-    """Plots measured against predicted scores.
+def predictions_figure(
+    rounds: Sequence[Sequence[RoundQuality]], label: str, identifier: str
+) -> PredictionsFigure:
+    """Draws measured against predicted scores.
 
     Args:
         rounds: The rounds of all runs, grouped by the time they were predicted at and in its order;
             the last three groups are coloured, those before them stand back.
-        name: Label of the group whose predictions these are.
+        label: Label of the group whose predictions these are.
         identifier: Name of this plot, unique in its page.
     """
     num_faint = max(len(rounds) - len(LATE_STEPS), 0)
@@ -110,59 +224,120 @@ def plot_predictions(rounds: Sequence[Sequence[RoundQuality]], name: str, identi
                 colour, marker = RAMP[LATE_STEPS[i - num_faint]][0], SERIES[i - num_faint][2]
                 axes.plot(x, y, marker, ms=4, color=colour, alpha=0.9, clip_on=False)
         ends = np.array([axes.get_xlim(), axes.get_ylim()])
-        axes.axline(
-            (ends[:, 0].max(), ends[:, 0].max()), slope=1, color=INK[0], lw=1, ls=":", zorder=0
-        )
+        start = ends[:, 0].max()
+        axes.axline((start, start), slope=1, color=INK[0], lw=1, ls=":", zorder=0)
         axes.set(xlim=ends[0], ylim=ends[1], xlabel="predicted score", ylabel="measured score")
         axes.locator_params(nbins=5)
 
-    label = f"Measured against predicted scores of {name}"
-    return draw(paint, identifier, label, left=_LEFT)
+    late = [
+        (step, sign, f"after {judged[0].num_before} trials")
+        for step, (*_, sign), judged in zip(LATE_STEPS, SERIES, rounds[num_faint:], strict=False)
+    ]
+    plot = draw(paint, identifier, f"Measured against predicted scores of {label}", left=_LEFT)
+    return PredictionsFigure(plot, label, late, num_faint > 0)
 
 
-def plot_front(
-    points: Mapping[str, tuple[Floats, Floats]],
-    series: Mapping[str, int],
-    front: tuple[Floats, Floats],
-    lowest: float,
-    identifier: str,
-) -> str:
-    """Plots scores against MACs, marking those that nothing beats in both.
-
-    Args:
-        points: Million MACs and scores by label.
-        series: Number of each label's series, which colours go by.
-        front: Million MACs and scores of the marked architectures, in the order of MACs.
-        lowest: Scores below are drawn at this value, as open triangles.
-        identifier: Name of this plot, unique in its page.
-    """
+def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
+    """Draws scores against MACs and marks what nothing beats in both; None if MACs are unknown."""
+    comparison, best = facts.comparison, facts.best
+    if not all(run.costs for run in comparison.runs):
+        return None
+    points: dict[str, tuple[Floats, Floats]] = {}
+    is_thinned = False
+    for group in comparison.groups:
+        pairs = [
+            (run.costs[trial.arch].macs / 1e6, trial.score)
+            for run in group.runs
+            for trial in run.trials
+            if trial.score is not None
+        ]
+        macs, scores = np.array(pairs[:: -(-len(pairs) // MAX_POINTS)], np.float64).T
+        points[group.label] = (macs, scores)
+        is_thinned |= len(macs) < len(pairs)
+    macs = np.array([found.run.costs[found.trial.arch].macs / 1e6 for found in best])
+    scores = np.array([found.score for found in best])
+    chosen = np.flatnonzero(is_on_front(macs, scores))
+    chosen = chosen[np.lexsort((-scores[chosen], macs[chosen]))]
+    lowest = _lowest_shown(np.concatenate([each for _, each in points.values()]))
 
     def paint(axes: Axes) -> None:
-        for label, (macs, scores) in points.items():
-            colour, _, marker, _ = SERIES[series[label] % len(SERIES)]
-            is_below = scores < lowest
+        for label, (x, y) in points.items():
+            colour, _, marker, _ = SERIES[comparison.series[label] % len(SERIES)]
+            low = x[y < lowest]
             axes.plot(
-                macs[~is_below], scores[~is_below], marker, ms=3.5, color=colour, alpha=0.45,
+                x[y >= lowest], y[y >= lowest], marker, ms=3.5, color=colour, alpha=0.45,
                 clip_on=False,
             )  # fmt: skip
             axes.plot(
-                macs[is_below], np.full(is_below.sum(), lowest), "v", ms=3.5, mec=colour,
-                mfc="none", clip_on=False,
-            )  # fmt: skip
-        macs, scores = front
-        axes.plot(macs, np.maximum(scores, lowest), color=INK[0], lw=1.2, drawstyle="steps-post")
-        is_shown = scores >= lowest
-        axes.plot(macs[is_shown], scores[is_shown], "D", ms=5.5, mfc="none", mec=INK[0], mew=1.3)
+                low, np.full(len(low), lowest), "v", ms=3.5, mec=colour, mfc="none", clip_on=False
+            )
+        x, y = macs[chosen], scores[chosen]
+        axes.plot(x, np.maximum(y, lowest), color=INK[0], lw=1.2, drawstyle="steps-post")
+        x, y = x[y >= lowest], y[y >= lowest]
+        axes.plot(x, y, "D", ms=5.5, mfc="none", mec=INK[0], mew=1.3)
         axes.set(xlabel="million MACs", ylabel="score")
 
     title = f"Scores against MACs of {', '.join(points)}, with the Pareto front"
-    return draw(paint, identifier, title, left=_LEFT)
+    return FrontFigure(
+        plot=draw(paint, f"front{suffix}", title, left=_LEFT),
+        labels=list(points),
+        found=[best[i] for i in chosen],
+        lowest=lowest,
+        num_below=sum(int((y < lowest).sum()) for _, y in points.values()),
+        is_thinned=is_thinned,
+    )
 
 
-def plot_map(
+def _lowest_shown(scores: Floats) -> float:
+    """The least score, unless a few bad ones would leave no room for the others."""
+    low, tenth, high = scores.min(), np.quantile(scores, 0.1), scores.max()
+    return float(tenth - 0.1 * (high - tenth) if low < tenth - 2 * (high - tenth) else low)
+
+
+def map_figures(comparison: Comparison, suffix: str) -> list[MapFigure]:
+    """Draws where the first run of each group searched, on one map that all share."""
+    groups = [each for each in comparison.groups if len(each.runs[0].trials) >= MIN_MAPPED]
+    if not groups:
+        return []
+    runs = [group.runs[0] for group in groups]
+    each = max(MAX_MAPPED // len(runs), MIN_MAPPED)
+    shown = [
+        np.unique(np.linspace(0, len(run.trials) - 1, each).round().astype(int)) for run in runs
+    ]
+    archs = list(
+        dict.fromkeys(
+            run.trials[i].arch for run, chosen in zip(runs, shown, strict=True) for i in chosen
+        )
+    )
+    places = dict(zip(archs, tsne(runs[0].space, archs), strict=True))
+    figures = []
+    for i, (group, run, chosen) in enumerate(zip(groups, runs, shown, strict=True)):
+        parts = _steps(run.rounds)
+        stops = [part.stop for _, part in parts]
+        steps = np.array([step for step, _ in parts])[np.searchsorted(stops, chosen, "right")]
+        scores = [run.trials[j].score for j in chosen]
+        best = max(range(len(chosen)), key=lambda j: -np.inf if scores[j] is None else scores[j])
+        of_run = np.array([places[run.trials[j].arch] for j in chosen])
+        plot = _plot_map(of_run, steps, best, group.label, f"map{suffix}-{i}")
+        keys = [(step, "●", f"{part.start + 1}–{part.stop}") for step, part in parts]
+        figures.append(MapFigure(plot, group.label, run, len(chosen), keys))
+    return figures
+
+
+def _steps(rounds: Sequence[range]) -> list[tuple[int, range]]:
+    """Steps of the ramp, and the positions of the trials that have that colour."""
+    parts = np.array_split(np.arange(len(rounds)), min(len(RAMP), len(rounds)))
+    steps = np.linspace(0, len(RAMP) - 1, len(parts)).round().astype(int)
+    return [
+        (int(step), range(rounds[part[0]].start, rounds[part[-1]].stop))
+        for step, part in zip(steps, parts, strict=True)
+    ]
+
+
+def _plot_map(
     places: Floats, steps: NDArray[np.int64], best: int, name: str, identifier: str
-) -> str:
-    """Plots a map of architectures, coloured by when they were asked for.
+) -> Markup:
+    """Draws a map of architectures, coloured by when they were asked for.
 
     Args:
         places: Position of each architecture on the map, (num_archs, 2).
@@ -181,13 +356,7 @@ def plot_map(
         axes.margins(0.08)
 
     label = f"t-SNE map of the trials of {name} by round"
-    return draw(paint, identifier, label, width=_WIDTH, height=_HEIGHT, left=8, bottom=8)
-
-
-def plot_cells(space: CellSpace, arch: Architecture, identifier: str) -> str:
-    """Draws the cells of an architecture; the page has to give them a white ground."""
-    label = f"Cells of {space.format(arch)}"
-    return draw_figure(lambda: cells_figure(space, arch), identifier, label)
+    return draw(paint, identifier, label, width=290, height=240, left=8, bottom=8)
 
 
 def _line(axes: Axes, series: int, curve: Curve, *, steps: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimators.html.elements import flat
+from estimators.html.page import flattened
 from search.report.recorded_runs import RecordedRun
 from supernets.runtime.digests import without_labels
 
@@ -17,11 +17,11 @@ _DIGEST_LENGTH = 8
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs with the same settings, by seed.
 
     Args:
-        label: Name that tells it from the other groups of its task.
+        label: Name that tells it from the other groups of its comparison.
         runs: The runs, at least one, in the order of their seeds.
     """
 
@@ -35,16 +35,16 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Task:
-    """Groups whose scores mean the same: one space, measured in one way.
+class Comparison:
+    """Groups whose scores can be compared: one space, measured in one way.
 
     Args:
-        label: Name that tells it from the other tasks of its report.
+        label: Name that tells it from the other comparisons of its report.
         groups: The groups, in the order their first runs were given in.
     """
 
     label: str
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
 
     @property
     def runs(self) -> list[RecordedRun]:
@@ -62,8 +62,8 @@ class Task:
         return min(group.num_trials for group in self.groups)
 
 
-def group_runs(runs: Sequence[RecordedRun]) -> list[Task]:
-    """Sorts runs into tasks and groups, in the order they are given in.
+def group_runs(runs: Sequence[RecordedRun]) -> list[Comparison]:
+    """Sorts runs into comparisons and groups, in the order they are given in.
 
     Raises:
         ValueError: If there are no runs, or two have the same settings and seed.
@@ -71,15 +71,15 @@ def group_runs(runs: Sequence[RecordedRun]) -> list[Task]:
     if not runs:
         raise ValueError("A report needs at least one run, got none.")
     settings = [without_labels({key: run.header[key] for key in _MEASURED}) for run in runs]
-    tasks = []
-    for label, of_task in _sorted_by(runs, settings, _task_name):
-        others = [_without_seed(run.header) for run in of_task]
+    comparisons = []
+    for label, compared in _sorted_by(runs, settings, _comparison_name):
+        others = [_without_seed(run.header) for run in compared]
         groups = [
-            Group(label, tuple(_by_seed(of_group)))
-            for label, of_group in _sorted_by(of_task, others, _group_name)
+            RunGroup(label, tuple(_by_seed(of_group)))
+            for label, of_group in _sorted_by(compared, others, _group_name)
         ]
-        tasks.append(Task(label, tuple(groups)))
-    return tasks
+        comparisons.append(Comparison(label, tuple(groups)))
+    return comparisons
 
 
 def _without_seed(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _by_seed(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def _task_name(settings: Mapping[str, Any]) -> str:
+def _comparison_name(settings: Mapping[str, Any]) -> str:
     return f"{settings['space']}, {settings['estimator']['name']}"
 
 
@@ -117,10 +117,10 @@ def _sorted_by(
     firsts = [settings[positions[0]] for positions in found.values()]
     labels = []
     for own in firsts:
-        namesakes = [flat(other) for other in firsts if name_of(other) == name_of(own)]
+        namesakes = [flattened(other) for other in firsts if name_of(other) == name_of(own)]
         keys = dict.fromkeys(key for other in namesakes for key in other)
         differing = [key for key in keys if len({other.get(key) for other in namesakes}) > 1]
-        parts = [f"{key.split('.')[-1]}={_shown(flat(own).get(key))}" for key in differing]
+        parts = [f"{key.split('.')[-1]}={_shown(flattened(own).get(key))}" for key in differing]
         labels.append(" ".join([name_of(own), *parts]))
     positions = found.values()
     return [(label, [runs[i] for i in each]) for label, each in zip(labels, positions, strict=True)]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 from sklearn.manifold import TSNE
 
-from estimators.html.elements import Difference
+from estimators.html.page import Difference
 from estimators.trials.store import Trial
-from search.report.groups import Group
+from search.report.groups import RunGroup
 from search.report.recorded_runs import RecordedRun
 from supernets.spaces import Architecture, SearchSpace
 
@@ -62,7 +62,7 @@ def mean_curve(x: Floats, values: Floats) -> Curve:
     return Curve(x, mean, mean - reach, mean + reach)
 
 
-def curve_over_queries(group: Group) -> Curve:
+def curve_over_queries(group: RunGroup) -> Curve:
     """Computes the best so far after each query, where all runs have one, up to the shortest."""
     count = group.num_trials
     values = np.array([best_so_far(run.trials)[:count] for run in group.runs])
@@ -72,7 +72,7 @@ def curve_over_queries(group: Group) -> Curve:
     return mean_curve(np.asarray(x + 1, np.float64), values[:, x])
 
 
-def curve_over_seconds(group: Group) -> Curve:
+def curve_over_seconds(group: RunGroup) -> Curve:
     """Computes the best so far after seconds of measuring, as ``curve_over_queries`` does."""
     ends = [np.cumsum([trial.seconds for trial in run.trials]) for run in group.runs]
     bests = [best_so_far(run.trials) for run in group.runs]
@@ -91,7 +91,7 @@ def curve_over_seconds(group: Group) -> Curve:
     return mean_curve(x, np.array(values))
 
 
-def bests_at(group: Group, num_trials: int) -> Floats:
+def bests_at(group: RunGroup, num_trials: int) -> Floats:
     """Returns each run's best score after ``num_trials``, nan if none succeeded, (num_runs,)."""
     return np.array([best_so_far(run.trials)[num_trials - 1] for run in group.runs])
 
@@ -148,7 +148,7 @@ def is_on_front(costs: Floats, scores: Floats) -> NDArray[np.bool_]:
     return is_best
 
 
-def embed(space: SearchSpace, archs: Sequence[Architecture]) -> Floats:
+def tsne(space: SearchSpace, archs: Sequence[Architecture]) -> Floats:
     """Maps one-hot encodings by t-SNE, (num_archs, 2); the same for the same architectures."""
     features = space.encode(archs).astype(np.float64)
     perplexity = min(_MAX_PERPLEXITY, (len(archs) - 1) / 3)

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from estimators.html.elements import Difference, duration, number
-from estimators.ranking.report import summary, write_csv, write_report
+import estimators.ranking.report
+from estimators.html.page import Difference, duration, environment_of, fixed
+from estimators.ranking.report import findings_facts, summary, write_csv, write_report
+from estimators.ranking.report_facts import METRICS, difference, ranking_facts
 from estimators.ranking.report_plots import plot_scatter
-from estimators.ranking.report_terms import SCORES
-from estimators.ranking.report_text import METRICS, clear_winner, difference, headline
 from estimators.scores.names import BENCHMARK_SCORES
 from estimators.scores.names import SCORES as ALL_SCORES
 
@@ -315,7 +315,15 @@ def set_difference(result: dict[str, Any], value: float, low: float, high: float
 
 
 def plain(result: dict[str, Any]) -> list[str]:
-    return [unescape(re.sub("<[^>]*>", "", sentence)) for sentence in headline(result)]
+    """The findings, an item each."""
+    environment = environment_of(Path(estimators.ranking.report.__file__).parent)
+    text = environment.get_template("findings.html.j2").render(findings_facts(result))
+    items = re.findall("<li>(.*?)</li>", text, re.DOTALL)
+    return [" ".join(unescape(re.sub("<[^>]*>", "", item)).split()) for item in items]
+
+
+def clear_winner(result: dict[str, Any]) -> str | None:
+    return ranking_facts(result).winner
 
 
 SUPERNETS = (
@@ -656,6 +664,12 @@ def test_the_headline_passes_over_what_diverged() -> None:
     assert plain(CASES["all diverged"]) == ["No estimator could rank these architectures."]
 
 
+def test_what_diverged_everywhere_has_no_spearman_in_the_summary() -> None:
+    found = summary(CASES["one diverged"])["spearman"]
+    assert found["val_acc"] == {"mean": None, "low": None, "high": None}
+    assert found["tse"] == {"mean": 0.9, "low": 0.85, "high": 0.95}
+
+
 def test_differences_have_a_sign() -> None:
     result = make_result()
     forward, backward = difference(result, "tse", "macs"), difference(result, "macs", "tse")
@@ -713,8 +727,12 @@ def test_diverged_architectures_are_named_once_for_the_scores_that_share_them(
     assert "".join(Page(section).texts).split() == "Diverged tse, tse_e: 1 of 40 |op~3|".split()
 
 
-def test_every_score_is_explained() -> None:
-    assert SCORES.keys() == {*ALL_SCORES, *BENCHMARK_SCORES}
+def test_every_score_is_explained(
+    page_of: Callable[[dict[str, Any]], tuple[str, Page]],
+) -> None:
+    names = [*ALL_SCORES, *BENCHMARK_SCORES]
+    text, _ = page_of(make_result(names))
+    assert re.findall("<dt><code>(.*?)</code></dt><dd>.", text) == names
 
 
 def test_more_curves_than_colours_are_told_apart_by_their_lines(
@@ -737,7 +755,7 @@ def test_a_difference_of_other_digits() -> None:
     ("value", "text"), [(None, "–"), (-0.0001, "0.000"), (-0.25, "−0.250"), (1.0, "1.000")]
 )
 def test_numbers(value: float | None, text: str) -> None:
-    assert number(value) == text
+    assert fixed(value) == text
 
 
 @pytest.mark.parametrize(
@@ -752,13 +770,13 @@ def test_numbers(value: float | None, text: str) -> None:
     ],
 )
 def test_numbers_of_too_many_digits(value: float, digits: int, text: str) -> None:
-    assert number(value, digits) == text
+    assert fixed(value, digits) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0, "&lt; 1 ms"),
+        (0.0, "< 1 ms"),
         (0.012, "12 ms"),
         (0.41, "0.41 s"),
         (3.24, "3.2 s"),

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed make a group; scores of one meaning make a task."""
+"""Runs that differ in their seed make a group; scores of one meaning make a comparison."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def run_of(small_space: SearchSpace) -> Callable[..., RecordedRun]:
 
 def test_seeds_make_a_group_in_their_order(run_of: Callable[..., RecordedRun]) -> None:
     runs = [run_of("random", 2), run_of("weaknas", 0), run_of("random", 0, 5), run_of("random", 1)]
-    (task,) = group_runs(runs)
-    assert [group.label for group in task.groups] == ["random", "weaknas"]
-    assert [run.name for run in task.groups[0].runs] == ["random-0", "random-1", "random-2"]
-    assert [group.num_trials for group in task.groups] == [3, 3]
-    assert task.runs == [runs[2], runs[3], runs[0], runs[1]]
-    assert task.budget == 3
+    (comparison,) = group_runs(runs)
+    assert [group.label for group in comparison.groups] == ["random", "weaknas"]
+    assert [run.name for run in comparison.groups[0].runs] == ["random-0", "random-1", "random-2"]
+    assert [group.num_trials for group in comparison.groups] == [3, 3]
+    assert comparison.runs == [runs[2], runs[3], runs[0], runs[1]]
+    assert comparison.budget == 3
 
 
 def test_labels_say_what_differs_between_groups_of_one_algorithm(
@@ -55,8 +55,8 @@ def test_labels_say_what_differs_between_groups_of_one_algorithm(
         run_of("weaknas", predictor="mlp"),
         run_of("evolution", top_n=5),
     ]
-    (task,) = group_runs(runs)
-    assert [group.label for group in task.groups] == [
+    (comparison,) = group_runs(runs)
+    assert [group.label for group in comparison.groups] == [
         "weaknas predictor=mlp top_n=100",
         "weaknas predictor=random_forest top_n=100",
         "weaknas predictor=mlp top_n=not set",
@@ -64,21 +64,21 @@ def test_labels_say_what_differs_between_groups_of_one_algorithm(
     ]
 
 
-def test_scores_of_other_meaning_are_another_task(run_of: Callable[..., RecordedRun]) -> None:
+def test_scores_of_other_meaning_are_compared_apart(run_of: Callable[..., RecordedRun]) -> None:
     runs = [
         run_of("random"),
         run_of("random", estimator="val_acc"),
         run_of("random", supernet="ab" * 32),
         run_of("random", 1),
     ]
-    tasks = group_runs(runs)
-    assert [task.label for task in tasks] == [
+    comparisons = group_runs(runs)
+    assert [comparison.label for comparison in comparisons] == [
         "digits4x3, tse supernet=null",
         "digits4x3, val_acc",
         "digits4x3, tse supernet=abababab",
     ]
-    assert [len(task.runs) for task in tasks] == [2, 1, 1]
-    assert all(task.groups[0].label == "random" for task in tasks)
+    assert [len(comparison.runs) for comparison in comparisons] == [2, 1, 1]
+    assert all(comparison.groups[0].label == "random" for comparison in comparisons)
 
 
 def test_the_same_run_twice_and_no_run_are_refused(run_of: Callable[..., RecordedRun]) -> None:

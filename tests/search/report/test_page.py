@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
-from search.report.groups import group_runs
 from search.report.page import write_search_report
 from search.report.recorded_runs import RecordedRun
-from search.report.text import headline
 from supernets.spaces.factory import create_space
 
 VOID = {"meta", "wbr", "br", "link", "img", "input"}
 MakeRun = Callable[..., RecordedRun]
+FindingsOf = Callable[[Sequence[RecordedRun]], list[str]]
 
 
 class Page(HTMLParser):
@@ -68,15 +67,10 @@ def page_of(tmp_path: Path) -> Callable[..., tuple[str, Page]]:
     def page_of(*runs: RecordedRun) -> tuple[str, Page]:
         write_search_report(runs, tmp_path / "report.html")
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-        text = (tmp_path / "report.html").read_text(encoding="utf-8")
+        text = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
         return text, Page(text)
 
     return page_of
-
-
-def plain(run_or_runs: Sequence[RecordedRun]) -> list[str]:
-    (task,) = group_runs(run_or_runs)
-    return [re.sub("<[^>]*>", "", sentence) for sentence in headline(task, {})]
 
 
 def study(make_run: MakeRun) -> list[RecordedRun]:
@@ -168,14 +162,16 @@ def test_texts_from_outside_are_escaped(
     assert f"Best score so far against queries of {evil}" in page.values("aria-label")
 
 
-def test_a_single_trial(make_run: MakeRun, page_of: Callable[..., tuple[str, Page]]) -> None:
+def test_a_single_trial(
+    make_run: MakeRun, findings_of: FindingsOf, page_of: Callable[..., tuple[str, Page]]
+) -> None:
     _, page = page_of(make_run([-2.5]))
     assert page.tables["Best architectures"] == [
         ["", "Score", "Architecture", "odd", "Params", "MACs", "Query"],
         ["1", "−2.500", "0-0-0-0", "–", "1,000", "1.00 M", "1"],
     ]
     assert page.tables["Runs"][1] == ["random", "random-0", "0", "1", "0", "−2.500", "1", "< 1 ms"]
-    assert plain([make_run([-2.5])]) == [
+    assert findings_of([make_run([-2.5])]) == [
         "The best scores −2.500 (minus tse): 0-0-0-0. Found by random, seed 0, after 1 of 1 "
         "query; 1,000 parameters, 1.00 M MACs.",
         "Only one architecture has a score, so that nothing was chosen.",
@@ -183,7 +179,7 @@ def test_a_single_trial(make_run: MakeRun, page_of: Callable[..., tuple[str, Pag
 
 
 def test_the_numbers_of_a_study(
-    make_run: MakeRun, page_of: Callable[..., tuple[str, Page]]
+    make_run: MakeRun, findings_of: FindingsOf, page_of: Callable[..., tuple[str, Page]]
 ) -> None:
     runs = study(make_run)
     _, page = page_of(*runs)
@@ -212,7 +208,7 @@ def test_the_numbers_of_a_study(
         ["weaknas, seed 2", "6 of 6 runs", "2"],
     ]
     assert [row[4] for row in page.tables["Runs"]] == ["Failed", *"111111"]
-    assert plain(runs)[1:] == [
+    assert findings_of(runs)[1:] == [
         f"After 4 queries, weaknas has the best score on average: {first}, mean of 3 seeds.",
         f"Against evolution: {against}, within noise.",
         "So nothing here shows that one algorithm is better than another: what differs is within "
@@ -222,14 +218,14 @@ def test_the_numbers_of_a_study(
 
 
 def test_groups_are_compared_after_the_queries_all_have(
-    make_run: MakeRun, page_of: Callable[..., tuple[str, Page]]
+    make_run: MakeRun, findings_of: FindingsOf, page_of: Callable[..., tuple[str, Page]]
 ) -> None:
     runs = [
         make_run([1.0, 2.0, 9.0], algorithm="long"),
         make_run([1.0, 3.0], algorithm="short"),
     ]
-    assert plain(runs)[0].startswith("The best scores 9.00 ")
-    assert plain(runs)[1] == "After 2 queries, short has the best score: 3.00, one seed."
+    assert findings_of(runs)[0].startswith("The best scores 9.00 ")
+    assert findings_of(runs)[1] == "After 2 queries, short has the best score: 3.00, one seed."
     shortest = "After 2 queries, as the shortest run has no more."
     assert shortest in page_of(*runs)[0]
     as_long = make_run([1.0, 3.0, 3.0], algorithm="short")
@@ -237,16 +233,16 @@ def test_groups_are_compared_after_the_queries_all_have(
 
 
 def test_seeds_that_found_the_same_have_no_interval(
-    make_run: MakeRun, page_of: Callable[..., tuple[str, Page]]
+    make_run: MakeRun, findings_of: FindingsOf, page_of: Callable[..., tuple[str, Page]]
 ) -> None:
     same = [make_run([0.1, 0.7], seed, algorithm="same") for seed in range(3)]
     others = [make_run([0.1, 0.2 + seed / 100], seed, algorithm="other") for seed in range(3)]
     _, page = page_of(*same, *others)
     assert page.tables["Algorithms"][1][2] == "0.700 in all 3 seeds"
-    assert plain([*same, *others])[1] == (
+    assert findings_of([*same, *others])[1] == (
         "After 2 queries, same has the best score on average: 0.700 in all 3 seeds."
     )
-    assert plain(same)[1] == "After 2 queries the best is 0.700 in all 3 seeds."
+    assert findings_of(same)[1] == "After 2 queries the best is 0.700 in all 3 seeds."
 
 
 def test_failures_are_listed_by_their_error(
@@ -255,7 +251,7 @@ def test_failures_are_listed_by_their_error(
     text, _ = page_of(make_run([1.0, None, None, 2.0]), make_run([1.0, None], 1, error="cuda"))
     section = text[text.index('<section id="failed">') : text.index('<section id="measured">')]
     assert " ".join("".join(Page(section).texts).split()) == (
-        "Failed trials loss is nan: 2 trials random, seed 0, query 2: 0-0-0-1random, seed 0, "
+        "Failed trials loss is nan: 2 trials random, seed 0, query 2: 0-0-0-1 random, seed 0, "
         "query 3: 0-0-0-2 cuda: 1 trial random, seed 1, query 2: 0-0-0-1"
     )
 
@@ -263,14 +259,14 @@ def test_failures_are_listed_by_their_error(
 def test_of_many_failures_the_first_are_listed(
     make_run: MakeRun, page_of: Callable[..., tuple[str, Page]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.report.tables.MAX_FAILED", 2)
-    monkeypatch.setattr("search.report.tables.MAX_ERRORS", 1)
+    monkeypatch.setattr("search.report.page.MAX_FAILED", 2)
+    monkeypatch.setattr("search.report.page.MAX_ERRORS", 1)
     runs = make_run([1.0, None, None, None]), make_run([1.0, None], 1, error="cuda")
     text, _ = page_of(*runs)
     section = text[text.index('<section id="failed">') : text.index('<section id="measured">')]
     assert " ".join("".join(Page(section).texts).split()) == (
-        "Failed trials loss is nan: 3 trials random, seed 0, query 2: 0-0-0-1random, seed 0, "
-        "query 3: 0-0-0-2and 1 more And 1 trial with other errors."
+        "Failed trials loss is nan: 3 trials random, seed 0, query 2: 0-0-0-1 random, seed 0, "
+        "query 3: 0-0-0-2 and 1 more And 1 trial with other errors."
     )
 
 
@@ -279,8 +275,8 @@ def test_a_long_curve_is_thinned_and_says_so(
 ) -> None:
     run = make_run([float(i) for i in range(9)])
     assert "queries are drawn" not in page_of(run)[0]
-    for module in ("search.report.statistics", "search.report.page"):
-        monkeypatch.setattr(f"{module}.MAX_QUERIES", 4)
+    for module in ("statistics", "figures", "page"):
+        monkeypatch.setattr(f"search.report.{module}.MAX_QUERIES", 4)
     assert "Of so many queries 4 are drawn, evenly spread." in page_of(run)[0]
 
 
@@ -361,7 +357,7 @@ def test_an_algorithm_has_one_colour_in_all_plots(
     assert "var(--series-1)" in plot and "var(--series-0)" not in plot
 
 
-def test_several_tasks_have_one_link_and_one_finding_each(
+def test_several_comparisons_have_one_link_and_one_finding_each(
     make_run: MakeRun, page_of: Callable[..., tuple[str, Page]]
 ) -> None:
     runs = [make_run([1.0, None]), make_run([2.0, None], estimator="val_acc")]
@@ -372,9 +368,10 @@ def test_several_tasks_have_one_link_and_one_finding_each(
         ("found-1", "<code>digits4x3, val_acc</code>"),
         ("terms", "Terms"),
     ]
-    (finding,) = re.findall("<li>(<code>digits.*?)</li>", text)
+    first, finding = re.findall("<li>(<code>digits.*?)</li>", text)
+    assert first.startswith("<code>digits4x3, tse</code>: <strong>The best scores 1.")
     assert finding.startswith("<code>digits4x3, val_acc</code>: <strong>The best scores 2.")
-    assert finding.endswith("1 of 2 trials failed.")
+    assert finding.strip().endswith("1 of 2 trials failed.")
 
 
 def test_no_run_is_refused_before_anything_is_written(tmp_path: Path) -> None:

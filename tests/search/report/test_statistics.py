@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from estimators.trials.store import Trial
-from search.report.groups import Group
+from search.report.groups import RunGroup
 from search.report.recorded_runs import RecordedRun
 from search.report.statistics import (
     best_so_far,
@@ -18,10 +18,10 @@ from search.report.statistics import (
     curve_over_seconds,
     difference_of_means,
     digits_of,
-    embed,
     is_on_front,
     mean_curve,
     queries_to_best,
+    tsne,
 )
 from supernets.spaces import SearchSpace
 
@@ -35,8 +35,8 @@ def group_of(small_space: SearchSpace) -> object:
 
     def group_of(
         *runs: Sequence[float | None], seconds: Sequence[float] = (1.0, 1.0, 1.0)
-    ) -> Group:
-        return Group(
+    ) -> RunGroup:
+        return RunGroup(
             "label",
             tuple(
                 RecordedRun(
@@ -152,9 +152,9 @@ def test_digits(scores: list[float], digits: int) -> None:
 def test_a_map_is_repeatable_and_keeps_neighbours_together(small_space: SearchSpace) -> None:
     archs = [arch for arch in small_space.enumerate() if len(set(arch.choices[:3])) == 1][:9]
     # three heads of three equal digits, with three tails each
-    places = embed(small_space, archs)
+    places = tsne(small_space, archs)
     assert places.shape == (9, 2)
-    np.testing.assert_array_equal(places, embed(small_space, archs))
+    np.testing.assert_array_equal(places, tsne(small_space, archs))
     distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
     for i in range(9):
         nearest = np.argsort(distances[i])[1:3]
