@@ -39,7 +39,7 @@ from hardware import provenance, write_result
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
 
-from estimators import create_estimator
+from estimators import Minibatches, TSESettings, create_estimator
 from estimators.executors import Executor, InProcess, LocalProcesses, Measure
 from estimators.executors.measure import trial_of_estimate
 from estimators.executors.ray_cluster import RayCluster
@@ -239,7 +239,10 @@ def overheads(path: Path, num_batches: int, folder: Path) -> dict[str, Any]:
     loaders = reopen_data(checkpoint, path, batch_size=64, device=CPU)
     batches = list(loaders.train.take(num_batches))
     estimator = create_estimator(
-        "tse", supernet=supernet, train_batches=batches, num_batches=num_batches
+        "tse",
+        TSESettings(num_batches=num_batches),
+        supernet=supernet,
+        data=Minibatches(train=batches),
     )
     measure = partial(trial_of_estimate, estimator)
     rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from hardware import write_result
 
-from estimators import ExtraSteps, create_estimator
+from estimators import ExtraSteps, Minibatches, TSESettings, create_estimator
 from estimators.executors.measure import trial_of_estimate
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials.store import Trial
@@ -139,7 +139,10 @@ def sent(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
     from ray.cluster_utils import Cluster
 
     estimator = create_estimator(
-        "tse", supernet=supernet, train_batches=batches, num_batches=len(batches)
+        "tse",
+        TSESettings(num_batches=len(batches)),
+        supernet=supernet,
+        data=Minibatches(train=batches),
     )
     buffer = io.BytesIO()
     started = time.perf_counter()

@@ -4,7 +4,6 @@ from .base import Estimate as Estimate
 from .base import EstimateError as EstimateError
 from .base import Estimator as Estimator
 from .benchmarks.tabular import TabularEstimator as TabularEstimator
-from .factory import ESTIMATORS as ESTIMATORS
 from .factory import create_estimator as create_estimator
 from .factory import create_multi_score as create_multi_score
 from .rank_metrics import Comparison as Comparison
@@ -15,10 +14,17 @@ from .scores.combined import CombinedScore as CombinedScore
 from .scores.extra_steps import ExtraSteps as ExtraSteps
 from .scores.from_scratch import FromScratchEstimator as FromScratchEstimator
 from .scores.inherited import ValAccuracyEstimator as ValAccuracyEstimator
+from .scores.minibatches import Minibatches as Minibatches
 from .scores.multi_score import MultiScoreEstimator as MultiScoreEstimator
 from .scores.multi_score import Record as Record
 from .scores.names import SCORES as SCORES
 from .scores.names import Score as Score
+from .scores.settings import ESTIMATORS as ESTIMATORS
+from .scores.settings import FromScratchSettings as FromScratchSettings
+from .scores.settings import MultiScoreSettings as MultiScoreSettings
+from .scores.settings import TableSettings as TableSettings
+from .scores.settings import TSESettings as TSESettings
+from .scores.settings import ValSettings as ValSettings
 from .scores.tse import TSEEstimator as TSEEstimator
 from .trials.store import Trial as Trial
 from .trials.store import TrialStore as TrialStore

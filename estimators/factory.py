@@ -1,223 +1,172 @@
-"""Names of estimators, and what each is built from."""
+"""Estimators by name, from their settings and what they measure on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
 from itertools import chain, islice, repeat
-from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from estimators.base import Estimator
+from estimators.benchmarks.splits import test_warning
 from estimators.benchmarks.tabular import TabularEstimator
-from estimators.scores.extra_steps import LR, NUM_BATCHES, ExtraSteps
+from estimators.scores.combined_estimator import CombinedEstimator, Reference
+from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.inherited import ValAccuracyEstimator
-from estimators.scores.loss_curves import GAMMA
-from estimators.scores.minibatches import rebatched
+from estimators.scores.minibatches import TRAINS, Minibatches, draw_minibatches, rebatched
 from estimators.scores.multi_score import MultiScoreEstimator
-from estimators.scores.names import (
-    BENCHMARK_SCORES,
-    CURVE_SCORES,
-    PROXY_SCORES,
-    SCORES,
-    VAL_SCORES,
-    Score,
+from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
+from estimators.scores.settings import (
+    ESTIMATORS,
+    CombinedSettings,
+    EstimatorSettings,
+    FromScratchSettings,
+    MultiScoreSettings,
+    TableSettings,
+    TSESettings,
 )
 from estimators.scores.tse import TSEEstimator
-from estimators.scores.windows import window_in_batches
+from estimators.scores.windows import window_in_batches, window_in_epochs
 from estimators.scores.zero_cost import check_minibatch
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.spaces import SearchSpace
+from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
 
-ESTIMATORS = (*SCORES, "from_scratch", "table")
+_logger = logging.getLogger(__name__)
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-
-_AFTER_STEPS = ("val_acc_after", "val_loss_after")
-#: Estimators that need each input or may be given it.
-TRAINS = (*CURVE_SCORES, *_AFTER_STEPS)
-VALIDATES = ("sovl", *VAL_SCORES)
-_NEEDS = {
-    "supernet": (*SCORES, "from_scratch"),
-    "train_batches": (*TRAINS, *PROXY_SCORES),
-    "val_batches": VALIDATES,
-    "loaders": ("from_scratch",),
-    "recipe": ("from_scratch",),
-    "output": ("from_scratch",),
-    "score": ("from_scratch",),
-    "table": ("table",),
-    "value_column": ("table",),
-    "space": ("table",),
-}
-_TAKES = {
-    "recalibrate_batches": VAL_SCORES,
-    "num_batches": TRAINS,
-    "lr": TRAINS,
-    "race_for": ("tse",),
-    "window": ("tse_e",),
-    "gamma": ("tse_ema",),
-    "arch_column": ("table",),
-    "trust_pickle": ("table",),
-    "space": SCORES,
-}
+_AFTER_STEPS = {"val_acc_after", "val_loss_after"}
 
 
 def create_estimator(
     name: str,
+    settings: EstimatorSettings | None = None,
     *,
     supernet: Supernet | None = None,
-    train_batches: Batches | None = None,
-    val_batches: Batches | None = None,
-    recalibrate_batches: Batches | None = None,
-    num_batches: int | None = None,
-    lr: float | None = None,
-    race_for: int | None = None,
-    window: int | None = None,
-    gamma: float | None = None,
-    loaders: Loaders | None = None,
-    recipe: RetrainConfig | None = None,
-    output: Path | None = None,
-    score: Score | None = None,
-    table: Path | None = None,
-    arch_column: str | None = None,
-    value_column: str | None = None,
+    data: Loaders | Minibatches | None = None,
     space: SearchSpace | None = None,
-    trust_pickle: bool | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> Estimator:
-    """Builds an estimator by name; what it needs must be given, what it cannot use must not.
+    """Builds an estimator by name.
 
     Args:
-        name: One of ``ESTIMATORS``: a score of ``estimators.scores.names``, "from_scratch" or
-            "table".
+        name: One of ``ESTIMATORS``: a score of ``estimators.scores.names``, "from_scratch", "table"
+            or "combined".
+        settings: An ``ESTIMATORS[name]``; None for its defaults.
         supernet: Trained supernet; only read. For all but "table"; that of "from_scratch" need not
             be trained.
-        train_batches: Minibatches of the train split. For scores of curves, "…_after" and zero-cost
-            proxies, which look at the first.
-        val_batches: Minibatches of the val split. For "val_…" and "sovl".
-        recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
-        num_batches: B, the extra steps; None for 100.
-        lr: Learning rate of the extra steps; None for 0.001.
-        race_for: Number of best candidates that "tse" must know exactly; None for all.
-        window: Number of last minibatches that "tse_e" sums; None for 0.3 of B.
-        gamma: Weight of a minibatch's loss against the next for "tse_ema"; None for 0.999.
-        loaders: The data that "from_scratch" learns from and measures on.
-        recipe: Recipe of the trainings of "from_scratch", autocast included.
-        output: Existing folder in which "from_scratch" keeps its trainings.
-        score: Score that a search with "from_scratch" goes by.
-        table: CSV file, record file of NAS-Bench-101 or files of NATS-Bench, for "table".
-        arch_column: Column of architectures in the table; None for ``"arch_str"``.
-        value_column: Column of values in the table; for NATS-Bench the data set.
-        space: Space that parses the architectures of the table.
-        trust_pickle: Whether code that NATS-Bench's files hold may run, for "table"; None for no.
+        data: Loaders of the supernet's data, from which minibatches are drawn as the settings say,
+            or the minibatches themselves, whose number and size are then not looked up there.
+            "from_scratch" and "combined" need loaders; "table" and costs need no data.
+        space: Space that parses the architectures of a table.
         device: Device to run on; the table ignores it.
-        amp: Whether to compute in bfloat16 autocast; the table and "from_scratch" ignore it.
+        amp: Whether to compute in bfloat16 autocast; the table ignores it.
+
+    Returns:
+        The estimator.
 
     Raises:
-        ValueError: If the name is unknown, something needed is missing, or something given does
-            not apply.
+        ValueError: If the name is unknown, something needed is missing, the settings are of another
+            estimator, or they do not fit the data.
+
+    Example:
+        >>> from estimators import create_estimator
+        >>> from supernets import create_supernet
+        >>> supernet = create_supernet("nasbench201", num_classes=10, channels=4)
+        >>> arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
+        >>> create_estimator("params", supernet=supernet).estimate(arch).score
+        37654.0
+    """
+    estimator, _ = create_described_estimator(
+        name, settings, supernet=supernet, data=data, space=space, device=device, amp=amp
+    )
+    return estimator
+
+
+def create_described_estimator(
+    name: str,
+    settings: EstimatorSettings | None = None,
+    *,
+    supernet: Supernet | None = None,
+    data: Loaders | Minibatches | None = None,
+    space: SearchSpace | None = None,
+    device: torch.device | str = "cpu",
+    amp: bool = False,
+) -> tuple[Estimator, dict[str, Any]]:
+    """Does what ``create_estimator`` does, and describes all that decides the scores.
+
+    Returns:
+        The estimator; and plain values for the header of its trials, by name.
+
+    Raises:
+        ValueError: As ``create_estimator``.
     """
     if name not in ESTIMATORS:
         raise ValueError(f"Unknown estimator {name!r}; choose from {', '.join(ESTIMATORS)}.")
-    given = {
-        "supernet": supernet,
-        "train_batches": train_batches,
-        "val_batches": val_batches,
-        "recalibrate_batches": recalibrate_batches,
-        "num_batches": num_batches,
-        "lr": lr,
-        "race_for": race_for,
-        "window": window,
-        "gamma": gamma,
-        "loaders": loaders,
-        "recipe": recipe,
-        "output": output,
-        "score": score,
-        "table": table,
-        "arch_column": arch_column,
-        "value_column": value_column,
-        "space": space,
-        "trust_pickle": trust_pickle,
-    }
-    missing = [key for key, users in _NEEDS.items() if name in users and given[key] is None]
-    if missing:
-        raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
-    unused = [
-        key
-        for key, value in given.items()
-        if value is not None and name not in (*_NEEDS.get(key, ()), *_TAKES.get(key, ()))
-    ]
-    if unused:
-        raise ValueError(f"Estimator {name!r} does not use {', '.join(unused)}; leave it out.")
-    if name == "table":
-        assert table is not None and value_column is not None and space is not None
-        return TabularEstimator.open(
-            table,
-            space,
-            arch_column=arch_column,
-            value_column=value_column,
-            trust_pickle=bool(trust_pickle),
+    kind = ESTIMATORS[name]
+    settings = kind() if settings is None else settings
+    if type(settings) is not kind:
+        raise ValueError(
+            f"Estimator {name!r} takes {kind.__name__}, got {type(settings).__name__}."
         )
+    _check_needs(name, kind, supernet, data, space)
+    if isinstance(settings, TableSettings):
+        return _table(settings, space)
     assert supernet is not None
-    if name == "from_scratch":
-        assert loaders is not None and recipe is not None and output is not None
-        return FromScratchEstimator(supernet, loaders, recipe, output, score=score, device=device)
-    num_batches = NUM_BATCHES if num_batches is None else num_batches
-    lr = LR if lr is None else lr
-    if name == "tse":
-        assert train_batches is not None
-        return TSEEstimator(
-            supernet,
-            train_batches,
-            num_batches=num_batches,
-            lr=lr,
-            race_for=race_for,
-            device=device,
-            amp=amp,
-        )
+    device = torch.device(device)
+    machine = {"device": device.type, "amp": amp}
+    if isinstance(data, Loaders) and {"train", "loaders"} & set(kind.needs):
+        _check_batch_size(settings.train_batch_size, data)
+    if isinstance(settings, FromScratchSettings | CombinedSettings):
+        assert isinstance(data, Loaders)
+        create: Any = _from_scratch if isinstance(settings, FromScratchSettings) else _combined
+        estimator, facts = create(settings, supernet, data, device, amp)
+        return estimator, {**facts, **machine}
+    shared = MultiScoreSettings.of(settings)
+    minibatches, facts = _minibatches([name], shared, supernet, data)
+    facts = {"name": name, **facts}
     if name == "val_acc":
-        assert val_batches is not None
-        return ValAccuracyEstimator(
+        estimator = _val_accuracy(supernet, minibatches, device, amp)
+    elif isinstance(settings, TSESettings):
+        if settings.race_for is not None:
+            facts["race_for"] = settings.race_for
+        estimator = TSEEstimator(
             supernet,
-            val_batches,
-            recalibrate_batches=recalibrate_batches,
+            minibatches.train,
+            num_batches=settings.num_batches,
+            lr=settings.lr,
+            race_for=settings.race_for,
             device=device,
             amp=amp,
         )
-    return create_multi_score(
-        [name],
-        Score(
-            name,
-            window=window_in_batches(window, num_batches) if name == "tse_e" else None,
-            gamma=GAMMA if gamma is None else gamma,
-        ),
-        supernet=supernet,
-        train_batches=train_batches or (),
-        val_batches=val_batches or (),
-        recalibrate_batches=recalibrate_batches,
-        num_batches=num_batches,
-        lr=lr,
-        device=device,
-        amp=amp,
-    )
+    else:
+        epoch_batches = len(data.train) if isinstance(data, Loaders) else None
+        score = score_of(name, shared, epoch_batches)
+        if name == "tse_e":
+            facts |= {"window": score.window, "window_unit": "minibatches"}
+        if name == "tse_ema":
+            facts |= {"gamma": score.gamma, "gamma_unit": "minibatch"}
+        estimator = create_multi_score(
+            [name], shared, score=score, supernet=supernet, data=minibatches, device=device, amp=amp
+        )
+    return estimator, {**facts, **machine}
 
 
 def create_multi_score(
     names: Sequence[str],
-    score: Score,
+    settings: MultiScoreSettings | None = None,
     *,
     supernet: Supernet,
-    train_batches: Batches,
-    val_batches: Batches,
-    recalibrate_batches: Batches | None = None,
-    num_batches: int = NUM_BATCHES,
-    lr: float = LR,
+    data: Loaders | Minibatches,
+    score: Score | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> MultiScoreEstimator:
@@ -225,52 +174,63 @@ def create_multi_score(
 
     Args:
         names: Names of the scores that its records shall hold.
-        score: The one of these scores that ``estimate`` returns.
+        settings: Settings of them all; None for the defaults.
         supernet: Trained supernet; only read.
-        train_batches: Minibatches of the train split; the first is for the proxies as well.
-        val_batches: Minibatches of the val split, iterable again and again. Those of "sovl" are
-            taken from its images in their order, from the first again after the last, and have as
-            many images as the train minibatches.
-        recalibrate_batches: Minibatches of the train split for BatchNorm; None for none.
-        num_batches: B, the number of extra steps.
-        lr: Learning rate of the extra steps.
+        data: As of ``create_estimator``. Minibatches of "sovl" are taken from the images of the val
+            split in their order, from the first again after the last, and have as many images as
+            the train minibatches.
+        score: The one of these scores that ``estimate`` returns; None for the first.
         device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
+    Returns:
+        The estimator, whose ``measure`` gives all of them.
+
     Raises:
         ValueError: If a name is unknown, a number out of range, or there is too little data.
+
+    Example:
+        >>> from estimators import create_multi_score
+        >>> from estimators.scores.minibatches import Minibatches
+        >>> from supernets import create_supernet
+        >>> supernet = create_supernet("nasbench201", num_classes=10, channels=4)
+        >>> costs = create_multi_score(["params", "macs"], supernet=supernet, data=Minibatches())
+        >>> costs.measure(supernet.space.architecture([3, 1, 2, 1, 3, 4])).metrics
+        {'params': 37654.0, 'macs': 5238954.0}
     """
+    settings = MultiScoreSettings() if settings is None else settings
+    score = Score(names[0]) if score is None else score
     chosen = {Score(name).name for name in names}
     if chosen & set(BENCHMARK_SCORES) and not supernet.has_benchmark_count:
         raise ValueError(
             f"Tables of space {supernet.space.name!r} count as we do; use macs or params instead "
             f"of {', '.join(sorted(chosen & set(BENCHMARK_SCORES)))}."
         )
+    if isinstance(data, Loaders) and chosen & {*TRAINS, *PROXY_SCORES}:
+        _check_batch_size(settings.batch_size, data)
+    minibatches, _ = _minibatches(names, settings, supernet, data)
+    num_batches = settings.num_batches
+    train = list(islice(minibatches.train, num_batches))
     training = sovl_batches = val = proxy_batch = None
-    train_batches = list(islice(train_batches, max(num_batches, 1)))
-    if chosen & set(TRAINS):
-        training = ExtraSteps(train_batches, num_batches=num_batches, lr=lr, device=device, amp=amp)
+    if chosen & TRAINS:
+        training = ExtraSteps(
+            train, num_batches=num_batches, lr=settings.lr, device=device, amp=amp
+        )
     if "sovl" in chosen:
         assert training is not None
         batch_size = len(training.batches[0][1])
-        again_and_again = chain.from_iterable(repeat(val_batches))
+        again_and_again = chain.from_iterable(repeat(minibatches.val))
         sovl_batches = [
             (x.to(device), y.to(device))
             for x, y in islice(rebatched(again_and_again, batch_size), num_batches)
         ]
     if chosen & set(VAL_SCORES):
-        val = ValAccuracyEstimator(
-            supernet,
-            val_batches,
-            recalibrate_batches=recalibrate_batches,
-            device=device,
-            amp=amp,
-        )
+        val = _val_accuracy(supernet, minibatches, torch.device(device), amp)
     proxies = [name for name in PROXY_SCORES if name in chosen]
     if proxies:
-        if not train_batches:
+        if not train:
             raise ValueError("Zero-cost proxies need a minibatch of train images.")
-        x, y = train_batches[0]
+        x, y = train[0]
         check_minibatch(proxies, x)
         proxy_batch = x.to(device), y.to(device)
     return MultiScoreEstimator(
@@ -279,10 +239,206 @@ def create_multi_score(
         training=training,
         sovl_batches=sovl_batches,
         val=val,
-        val_after=bool(chosen & set(_AFTER_STEPS)),
+        val_after=bool(chosen & _AFTER_STEPS),
         proxies=proxies,
         proxy_batch=proxy_batch,
         cost_model=CostModel(supernet),
         device=device,
         amp=amp,
     )
+
+
+def score_of(name: str, settings: MultiScoreSettings, epoch_batches: int | None) -> Score:
+    """Builds a score, with the window of TSE-E in minibatches.
+
+    Args:
+        name: Name of the score.
+        settings: Its settings.
+        epoch_batches: Minibatches of an epoch; None where it is not known.
+
+    Raises:
+        ValueError: If the window is longer than what is measured.
+    """
+    window = None
+    if name == "tse_e":
+        window = window_in_batches(settings.window, settings.num_batches, epoch_batches)
+    return Score(name, window=window, gamma=settings.gamma)
+
+
+def _check_needs(
+    name: str,
+    kind: type[EstimatorSettings],
+    supernet: Supernet | None,
+    data: Loaders | Minibatches | None,
+    space: SearchSpace | None,
+) -> None:
+    """Makes sure that an estimator is given all that it is built from."""
+    has_loaders = isinstance(data, Loaders)
+    given = {
+        "supernet": supernet is not None,
+        "train": has_loaders or (isinstance(data, Minibatches) and data.train != ()),
+        "val": has_loaders or (isinstance(data, Minibatches) and data.val != ()),
+        "loaders": has_loaders,
+        "space": space is not None,
+    }
+    words = {
+        "train": "data with train minibatches",
+        "val": "data with val minibatches",
+        "loaders": "data, the Loaders themselves",
+    }
+    missing = [words.get(each, each) for each in kind.needs if not given[each]]
+    if missing:
+        raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
+
+
+def _check_batch_size(wanted: int, loaders: Loaders) -> None:
+    found = loaders.train.batch_size
+    if found != wanted:
+        raise ValueError(
+            f"The train minibatches of the data have {found} images, those of the settings "
+            f"{wanted}; create the data with batch_size={wanted}, or set it to {found}."
+        )
+
+
+def _minibatches(
+    names: Sequence[str],
+    settings: MultiScoreSettings,
+    supernet: Supernet,
+    data: Loaders | Minibatches | None,
+) -> tuple[Minibatches, dict[str, Any]]:
+    """The minibatches to measure on, and what is recorded of those that were drawn."""
+    if isinstance(data, Loaders):
+        return draw_minibatches(names, settings, supernet, data)
+    return Minibatches() if data is None else data, {}
+
+
+def _val_accuracy(
+    supernet: Supernet, minibatches: Minibatches, device: torch.device, amp: bool
+) -> ValAccuracyEstimator:
+    return ValAccuracyEstimator(
+        supernet,
+        minibatches.val,
+        recalibrate_batches=minibatches.recalibrate,
+        device=device,
+        amp=amp,
+    )
+
+
+def _table(
+    settings: TableSettings, space: SearchSpace | None
+) -> tuple[TabularEstimator, dict[str, Any]]:
+    assert settings.table is not None and settings.column is not None and space is not None
+    estimator = TabularEstimator.open(
+        settings.table,
+        space,
+        arch_column=settings.arch_column,
+        value_column=settings.column,
+        trust_pickle=settings.trust_pickle,
+    )
+    if estimator.split == "test":
+        _logger.warning(test_warning(estimator.column))
+    return estimator, {
+        "name": "table",
+        "table": settings.table.name,
+        "table_digest": estimator.digest,
+        "table_column": estimator.column,
+        "arch_column": settings.arch_column or "arch_str",
+    }
+
+
+def _from_scratch(
+    settings: FromScratchSettings,
+    supernet: Supernet,
+    loaders: Loaders,
+    device: torch.device,
+    amp: bool,
+) -> tuple[FromScratchEstimator, dict[str, Any]]:
+    epochs, folder = settings.epochs, settings.folder
+    assert epochs is not None
+    if folder is None:
+        raise ValueError("Estimator 'from_scratch' needs a folder for its trainings.")
+    schedule_epochs = epochs if settings.schedule_epochs is None else settings.schedule_epochs
+    recipe = RetrainConfig(
+        epochs=schedule_epochs,
+        stop_after=epochs if epochs < schedule_epochs else None,
+        lr=settings.lr,
+        amp=amp,
+    )
+    window = window_in_epochs(settings.window, epochs)
+    score = Score(settings.score, window=window, gamma=settings.gamma)
+    try:
+        estimator = FromScratchEstimator(
+            supernet, loaders, recipe, folder, score=score, device=device
+        )
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write to {folder}: {error.strerror}; choose another --scratch-dir."
+        ) from error
+    shape: dict[str, dict[str, Any]] = {
+        "tse_e": {"window": score.window, "window_unit": "epochs"},
+        "tse_ema": {"gamma": score.gamma, "gamma_unit": "epoch"},
+    }
+    # SHA-256 of what decides trainings: network, data and the whole recipe
+    trainings = json.dumps(estimator.settings, sort_keys=True).encode()
+    return estimator, {
+        "name": "from_scratch",
+        "score": score.name,
+        **shape.get(score.name, {}),
+        "epochs": epochs,
+        "schedule_epochs": schedule_epochs,
+        "lr": recipe.lr,
+        "batch_size": settings.batch_size,
+        "trainings": hashlib.sha256(trainings).hexdigest(),
+    }
+
+
+def _combined(
+    settings: CombinedSettings,
+    supernet: Supernet,
+    loaders: Loaders,
+    device: torch.device,
+    amp: bool,
+) -> tuple[CombinedEstimator, dict[str, Any]]:
+    """Measures as the reference was measured."""
+    path = settings.reference
+    assert path is not None
+    reference = Reference.read(path)
+    if reference.digest != weights_digest(supernet):
+        raise ValueError(
+            f"{path} was measured with another supernet; rank architectures with this one."
+        )
+    reference = reference.as_measured_now(supernet.space.name, path)
+    stored = reference.settings
+    batch_size = stored.get("tse_batch_size", loaders.train.batch_size)
+    if batch_size != loaders.train.batch_size:
+        raise ValueError(
+            f"{path} was measured with minibatches of {batch_size} images, this run has "
+            f"{loaders.train.batch_size}; give --tse-batch-size {batch_size}."
+        )
+    measured = {
+        "num_batches": stored.get("tse_batches"),
+        "lr": stored.get("tse_lr"),
+        "num_val_batches": stored.get("val_batches"),
+        "num_recalibrate_batches": (stored.get("recalibration") or {}).get("num_batches"),
+    }
+    # the size is not taken over, and so recorded as the default: searches of before go on
+    shared = MultiScoreSettings(**{k: v for k, v in measured.items() if v is not None})
+    names = [score.name for score in reference.scores]
+    of_tables = [score for score in reference.scores if score.name in BENCHMARK_SCORES]
+    minibatches, facts = draw_minibatches(names, shared, supernet, loaders)
+    multi_score = create_multi_score(
+        names,
+        shared,
+        supernet=supernet,
+        data=minibatches,
+        score=(of_tables or reference.scores)[0],  # of tables, a pass has them only if for one
+        device=device,
+        amp=amp,
+    )
+    return CombinedEstimator(multi_score, reference), {
+        **facts,
+        "name": "combined",
+        "reference": reference.truth.tolist(),
+        "reference_digest": reference.content_digest,
+        "scores": names,
+    }

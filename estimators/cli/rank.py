@@ -17,26 +17,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from estimators.cli.estimator_options import BATCH_SIZE, EstimatorOptions, check_recalibration
-from estimators.cli.executor_options import ExecutorOptions
-from estimators.cli.inherited_options import chosen_scores, measuring_inputs, score_units
 from estimators.cli.rank_options import PROGRAM, build_parser, check_args
-from estimators.cli.scratch_options import own_scratch_folder
-from estimators.executors import ExecutorError
+from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
 from estimators.executors.measure import measure_all, train_all, trial_of_scores
 from estimators.factory import create_multi_score
 from estimators.ranking.architectures import sample_evaluation_set
 from estimators.ranking.comparison import compare_epochs, compare_scores, not_measured
 from estimators.ranking.facts import noise_ceiling, supernet_facts
 from estimators.ranking.report import summary, write_csv, write_report
+from estimators.ranking.scores import common_scores, score_units
 from estimators.ranking.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
 from estimators.scores.combined import MIN_NUM_KNOWN
 from estimators.scores.combined_estimator import Reference
-from estimators.scores.from_scratch import SCRATCH_BATCH_SIZE
+from estimators.scores.from_scratch import own_folder
+from estimators.scores.minibatches import draw_minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, Score
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import check_measured, combined_features
+from estimators.scores.settings import FromScratchSettings, MultiScoreSettings
 from estimators.trials.store import Trial, TrialStore
 from supernets.cli.command_line import (
     INTERRUPTED,
@@ -47,6 +46,7 @@ from supernets.cli.command_line import (
     set_threads,
     write_args,
 )
+from supernets.cli.option_flags import from_args
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
@@ -106,7 +106,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
     measuring = check_args(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
-    executors = ExecutorOptions(args, device)
+    executors = ExecutorFactory(from_args(ExecutorSettings, args), device, args.threads)
     checkpoints = [read_training_checkpoint(path) for path in args.supernet]
     supernets = [
         trained_supernet(checkpoint, path, device)
@@ -114,8 +114,6 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
     ]
     _check_alike(supernets, args.supernet)
     space = supernets[0].space
-    for supernet in supernets:
-        check_recalibration(args.estimators, measuring, supernet)
     truth = None if args.table is None else truth_of_table(args, space)
     table = None if truth is None else truth.table
     archs = sample_evaluation_set(
@@ -130,13 +128,12 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callab
     outputs.own(args.output)
     data = _Data(args, checkpoints, device)
     amp = chosen_amp(args.amp, space.name, device)
-    batch_size = measuring.tse_batch_size or BATCH_SIZE
-    loaders = [data.open(i, batch_size) for i in range(len(supernets))]
+    loaders = [data.open(i, measuring.batch_size) for i in range(len(supernets))]
     epochs = [len(each.train) for each in loaders]
-    scores = chosen_scores(args.estimators, measuring, epochs)
+    scores = common_scores(args.estimators, measuring, epochs)
     if truth is None:
-        own_scratch_folder(outputs, args.truth_dir or args.output / "truth", option="--truth-dir")
-        batch_size = args.truth_batch_size or SCRATCH_BATCH_SIZE
+        own_folder(outputs, args.truth_dir or args.output / "truth", option="--truth-dir")
+        batch_size = args.truth_batch_size or FromScratchSettings.batch_size
         truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
     outputs.create()
     subjects = [
@@ -224,20 +221,14 @@ def _subject(
     checkpoint: Mapping[str, Any],
     loaders: Loaders,
     archs: Sequence[Architecture],
-    measuring: EstimatorOptions,
+    measuring: MultiScoreSettings,
     device: torch.device,
     amp: bool,
 ) -> _Subject:
     """What one supernet is measured with, and where that is kept."""
-    inputs, settings = measuring_inputs(args.estimators, measuring, supernet, loaders)
-    first = Score(args.estimators[0])
+    minibatches, settings = draw_minibatches(args.estimators, measuring, supernet, loaders)
     multi_score = create_multi_score(
-        args.estimators,
-        first,
-        supernet=supernet,
-        **{"train_batches": (), "val_batches": (), **inputs},
-        device=device,
-        amp=amp,
+        args.estimators, measuring, supernet=supernet, data=minibatches, device=device, amp=amp
     )
     digest = weights_digest(supernet)
     settings |= {"device": device.type, "amp": amp}
@@ -273,7 +264,7 @@ def _rank(
     subjects: Sequence[_Subject],
     scores: Sequence[Score],
     cost_model: CostModel,
-    executors: ExecutorOptions,
+    executors: ExecutorFactory,
 ) -> int:
     try:
         write_args(args.output, vars(args))
@@ -401,7 +392,7 @@ def _write(
 
 
 def _measure(
-    subject: _Subject, archs: Sequence[Architecture], executors: ExecutorOptions
+    subject: _Subject, archs: Sequence[Architecture], executors: ExecutorFactory
 ) -> Sequence[Trial]:
     trials = measure_all(
         archs,

@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 
 import supernets.runtime.option_types as kinds
-from estimators.cli.estimator_options import (
-    EstimatorOptions,
-    add_estimator_options,
-    add_table_options,
-    check_options,
-    flag,
-)
-from estimators.cli.executor_options import add_executor_options
+from estimators.executors.settings import ExecutorSettings
 from estimators.scores.names import BENCHMARK_SCORES, SCORES
+from estimators.scores.settings import RANKED, MultiScoreSettings, TableSettings
 from supernets.cli.command_line import add_amp_option, add_machine_options
 from supernets.cli.command_parser import command_parser
+from supernets.cli.option_flags import add_options, check_family, flag, from_args
 
 PROGRAM = "supernet-rank"
 
@@ -66,10 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"which to compare, of {', '.join(SCORES)} (default: all), and "
         f"{', '.join(BENCHMARK_SCORES)}, costs as the tables of NAS-Bench-201 have them",
     )
-    add_estimator_options(group)
+    add_options(group, MultiScoreSettings)
 
     group = parser.add_argument_group("truth")
-    add_table_options(group)
+    add_options(group, TableSettings)
     add = group.add_argument
     add(
         "--truth-epochs",
@@ -142,17 +137,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_machine_options(group)
     add_amp_option(group)
-    add_executor_options(parser.add_argument_group("workers"))
+    add_options(parser.add_argument_group("workers"), ExecutorSettings)
     return parser
 
 
-def check_args(args: argparse.Namespace) -> EstimatorOptions:
-    """Checks that the options go together and returns those of the estimators.
+def check_args(args: argparse.Namespace) -> MultiScoreSettings:
+    """Checks that the options go together and returns the settings of the scores.
 
     Raises:
         ValueError: If they do not.
     """
-    measuring = EstimatorOptions.of(vars(args))
     for name, what in (
         ("supernet", "one or more checkpoints of supernet-train"),
         ("output", "the folder for the run's files"),
@@ -163,12 +157,17 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
         raise ValueError(
             "The truth is either in a --table or trained for --truth-epochs; give one of them."
         )
-    names = ["table"] if args.table is not None else []
-    check_options([*args.estimators, *names], measuring)
+    check_family(RANKED, args.estimators, args, by="--estimators")
+    if args.table is not None:
+        from_args(TableSettings, args)
+    settings = from_args(MultiScoreSettings, args)
     for name in ("truth_lr", "truth_batch_size", "truth_dir"):
         if args.truth_epochs is None and getattr(args, name) is not None:
             raise ValueError(f"{flag(name)} needs --truth-epochs; leave it out.")
-    for name in ("truth_test_size", "truth_seed_columns"):
+    for name in (
+        *("table_column", "arch_column", "trust_pickle"),
+        *("truth_test_size", "truth_seed_columns"),
+    ):
         if args.table is None and getattr(args, name) is not None:
             raise ValueError(f"{flag(name)} needs --table; leave it out.")
     columns = args.truth_seed_columns
@@ -193,4 +192,4 @@ def check_args(args: argparse.Namespace) -> EstimatorOptions:
             raise ValueError(f"{flag(name)} must be at least {least}, got {value}.")
     if not 0 < args.stability <= 1:
         raise ValueError(f"--stability must be above 0 and at most 1, got {args.stability}.")
-    return measuring
+    return settings

@@ -1,7 +1,6 @@
 """Executors: where candidates are measured, in this process, in several, or on a cluster."""
 
-from estimators.executors.base import Executor, ExecutorError, Measure
-from estimators.executors.in_process import InProcess
-from estimators.executors.local_processes import LocalProcesses
+import lazy_loader
 
-__all__ = ["Executor", "ExecutorError", "InProcess", "LocalProcesses", "Measure"]
+# What is offered is listed in __init__.pyi, and imported once it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

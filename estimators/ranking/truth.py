@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from estimators.benchmarks.tabular import TabularEstimator
-from estimators.scores.from_scratch import SCRATCH_LR, FromScratchEstimator
+from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.scores.settings import FromScratchSettings
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.runtime.wording import plural
@@ -80,7 +81,7 @@ def truth_of_trainings(
 ) -> Truth:
     """Sets up trainings from scratch, which go on from what their folder holds; it exists."""
     folder = args.truth_dir or args.output / "truth"
-    lr = SCRATCH_LR if args.truth_lr is None else args.truth_lr
+    lr = FromScratchSettings.lr if args.truth_lr is None else args.truth_lr
     recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
     trainer = FromScratchEstimator(supernet, loaders, recipe, folder, device=device)
     source = (

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import supernets.runtime.option_types as kinds
+from estimators.scores.settings import ExtraStepsSettings
 from supernets.runtime.device import autocast
-
-#: B and learning rate of the TSE paper's one-shot experiments.
-NUM_BATCHES, LR = 100, 0.001
 
 
 class ExtraSteps:
@@ -40,8 +38,8 @@ class ExtraSteps:
         self,
         batches: Iterable[tuple[Tensor, Tensor]],
         *,
-        num_batches: int = NUM_BATCHES,
-        lr: float = LR,
+        num_batches: int = ExtraStepsSettings.num_batches,
+        lr: float = ExtraStepsSettings.lr,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         device: torch.device | str = "cpu",

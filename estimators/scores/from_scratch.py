@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from estimators.base import Estimate, EstimateError
-from estimators.scores.names import CURVE_SCORES, Score
+from estimators.scores.names import CURVE_SCORES, SCRATCH_SCORES, Score
 from estimators.trials.settings import changes
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
@@ -32,6 +32,7 @@ from supernets.networks.factory import SUPERNET_ONLY
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.foreign_fields import read_json
+from supernets.runtime.outputs import Outputs
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
@@ -39,10 +40,6 @@ from supernets.training.loop import TrainingError
 from supernets.training.standalone import read_network_checkpoint, train_standalone
 from supernets.training.standalone_config import RetrainConfig
 
-#: Scores that a search may go by.
-SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
-#: The recipe and minibatches, unless others are asked for.
-SCRATCH_LR, SCRATCH_BATCH_SIZE = 0.1, 64
 #: Of a folder of trainings, what they were made with.
 SETTINGS_FILE = "settings.json"
 _TRAINING = "a record of trainings; remove it"
@@ -216,6 +213,22 @@ class FromScratchEstimator:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.config.seed)
             return self.supernet.build_subnet(arch)
+
+
+def own_folder(outputs: Outputs, folder: Path, *, option: str) -> None:
+    """Makes the folder of trainings from scratch, which one run at a time uses.
+
+    Args:
+        outputs: The outputs of the command.
+        folder: The folder of the trainings, which may be missing.
+        option: Option that names the folder, for messages.
+
+    Raises:
+        ValueError: If another run uses it, or it cannot be written.
+    """
+    outputs.own(folder, option=option)
+    outputs.create()
+    outputs.new_file(folder / SETTINGS_FILE)
 
 
 def _remove_training(folder: Path) -> None:

@@ -31,12 +31,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
 from estimators.rank_metrics import diverged_last, spearman
+from estimators.scores.names import GAMMA
 
 CurveScore = Literal["tse", "tse_e", "tse_ema", "tlmini"]
 EMAVariant = Literal["paper", "ref"]
 
-#: The paper's gamma, which is of epochs.
-GAMMA = 0.999
 #: Weight of the newest loss in the authors' code.
 _REF_MU = 0.9
 

@@ -1,11 +1,125 @@
-"""Minibatches of another size, of the same images in the same order."""
+"""The minibatches that scores are measured on: drawn from loaders, and of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from estimators.scores.names import PROXY_SCORES, VAL_SCORES
+from estimators.scores.settings import ExtraStepsSettings, MultiScoreSettings, names_with
+from estimators.scores.zero_cost import COMPARES_IMAGES, distinct_images
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
+from supernets.networks.single_images import check_supernet_single_images
+
+#: Recalibration of supernets that need it: 2,000 images, as in OFA's code.
+RECALIBRATE_BATCHES, RECALIBRATE_BATCH_SIZE = 10, 200
+#: Scores that train a copy of the subnet.
+TRAINS = names_with(ExtraStepsSettings)
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """Images with their classes, ``(x, y)`` with x (N, C, H, W) and y (N,).
+
+    Args:
+        train: Those of the train split, for extra steps and proxies, which look at the first.
+        val: Those of the val split, iterable again and again.
+        recalibrate: Those of the train split for the statistics of BatchNorm; None for none.
+
+    Example:
+        >>> x, y = torch.zeros(8, 3, 32, 32), torch.arange(8)
+        >>> data = Minibatches(train=[(x, y)] * 100)
+    """
+
+    train: Batches = ()
+    val: Batches = ()
+    recalibrate: Batches | None = None
+
+
+def draw_minibatches(
+    names: Iterable[str], settings: MultiScoreSettings, supernet: Supernet, loaders: Loaders
+) -> tuple[Minibatches, dict[str, Any]]:
+    """Draws what some scores are measured on, and describes it.
+
+    Args:
+        names: Names of the scores.
+        settings: Their settings; loaders of ``batch_size`` images are the caller's to open.
+        supernet: Trained supernet; only read.
+        loaders: Loaders of the supernet's data.
+
+    Returns:
+        The minibatches that one of the scores needs; and, as plain values under the names that
+        stores of trials have them by, what decides the scores.
+
+    Raises:
+        ValueError: If BatchNorm would not be recalibrated where the supernet needs it, or there is
+            a minibatch of one image, too few for it.
+    """
+    chosen = set(names)
+    train: Sequence[tuple[Tensor, Tensor]] = ()
+    val: Batches = ()
+    recalibrate: Sequence[tuple[Tensor, Tensor]] | None = None
+    facts: dict[str, Any] = {}
+    if chosen & {*TRAINS, *PROXY_SCORES}:
+        train = list(loaders.train.take(settings.num_batches if chosen & TRAINS else 1))
+        facts["tse_batch_size"] = settings.batch_size
+    if chosen & TRAINS:
+        facts |= {"tse_batches": settings.num_batches, "tse_lr": settings.lr}
+    if chosen & {"sovl", *VAL_SCORES}:
+        num_val = settings.num_val_batches
+        val = loaders.val if num_val is None else list(islice(loaders.val, num_val))
+        facts["val_batches"] = num_val
+    if chosen & set(VAL_SCORES):
+        recalibrate, facts["recalibration"] = _recalibration(settings, supernet, loaders)
+    if chosen & set(COMPARES_IMAGES):
+        num_images = len(distinct_images(train[0][0]))
+        if num_images < len(train[0][0]):  # scores of files from before, if any, are then others
+            facts["distinct_images"] = num_images
+    trained_on = [*train, *(recalibrate or ())]
+    if chosen & {*TRAINS, *VAL_SCORES, *PROXY_SCORES} - {"synflow"} and trained_on:
+        smallest = min(len(y) for _, y in trained_on)
+        check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
+    return Minibatches(train, val, recalibrate), facts
+
+
+def _recalibration(
+    settings: MultiScoreSettings, supernet: Supernet, loaders: Loaders
+) -> tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]:
+    """The minibatches for the statistics of BatchNorm and what they are; None for neither.
+
+    A supernet that needs recalibration gets the augmented images it was trained on, as in OFA's
+    code; otherwise images are taken as they are.
+    """
+    needed = supernet.needs_recalibration
+    num_batches = settings.num_recalibrate_batches
+    if num_batches is None:
+        num_batches = RECALIBRATE_BATCHES if needed else 0
+    if num_batches == 0:
+        if needed:
+            raise ValueError(
+                f"--recalibrate-batches must be at least 1 for a {supernet.space.name} supernet, "
+                "whose BatchNorm statistics are those of a mixture of subnets."
+            )
+        return None, None
+    batch_size = RECALIBRATE_BATCH_SIZE if needed else loaders.train.batch_size
+    loader = loaders.train if needed else loaders.train_eval
+    enough = loader.take(num_batches * batch_size)  # read only as far as needed
+    batches = list(islice(rebatched(enough, batch_size), num_batches))
+    return batches, {
+        "split": "train",
+        "transforms": f"those of the {'train' if needed else 'test'} split",
+        "num_batches": num_batches,
+        "num_images": sum(len(y) for _, y in batches),
+        "seed": loaders.settings["seed"],
+    }
 
 
 def rebatched(

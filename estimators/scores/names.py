@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from estimators.scores.loss_curves import GAMMA, tlmini, tse, tse_e, tse_ema
 from estimators.scores.windows import default_window
 
 #: Of the losses of the extra training steps.
@@ -30,6 +29,11 @@ SCORES = (*CURVE_SCORES, *VAL_SCORES, *PROXY_SCORES, *COST_SCORES)
 #: Costs as the tables of a space have them, for comparison, where they count in another way.
 BENCHMARK_SCORES = ("benchmark_params", "benchmark_macs")
 
+#: Of the epochs of a training from scratch, those a search may go by.
+SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
+
+#: Decay of tse_ema: the paper's, which is of epochs.
+GAMMA = 0.999
 #: The curves a pass records, by what they are of.
 TRAIN_CURVE, VAL_CURVE = "train_loss", "val_minibatch_loss"
 #: The metric of each score of the val split.
@@ -100,6 +104,9 @@ class Score:
 
 
 def _of_curve(score: Score, losses: Any, num_steps: int) -> Any:
+    # here alone: SciPy takes longer to import than a command's help may
+    from estimators.scores.loss_curves import tlmini, tse, tse_e, tse_ema
+
     if score.name == "tse_e":
         window = default_window(num_steps) if score.window is None else score.window
         if window > num_steps:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from estimators.base import Estimate, EstimateError
-from estimators.scores.extra_steps import LR, NUM_BATCHES, ExtraSteps, failure
+from estimators.scores.extra_steps import ExtraSteps, failure
 from estimators.scores.loss_curves import TopK
+from estimators.scores.settings import ExtraStepsSettings
 from supernets.networks.base import Supernet
 from supernets.spaces import Architecture
 
@@ -64,8 +65,8 @@ class TSEEstimator:
         supernet: Supernet,
         train_batches: Iterable[tuple[Tensor, Tensor]],
         *,
-        num_batches: int = NUM_BATCHES,
-        lr: float = LR,
+        num_batches: int = ExtraStepsSettings.num_batches,
+        lr: float = ExtraStepsSettings.lr,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         race_for: int | None = None,

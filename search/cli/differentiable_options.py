@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
-from estimators.cli.estimator_options import add_table_options, flag
+from estimators.scores.settings import TableSettings
 from search.differentiable.search_config import (
     GRADIENTS,
     RELAXATIONS,
@@ -20,6 +20,7 @@ from search.differentiable.search_config import (
 from supernets.cli.command_parser import CommandParser, add_config_option, command_parser
 from supernets.cli.config_file import read_config
 from supernets.cli.data_options import add_data_options
+from supernets.cli.option_flags import add_options, flag
 from supernets.cli.training_run import add_run_options, check_run_options
 from supernets.networks.names import BN_MODES, STEMS
 from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES
@@ -165,10 +166,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_network_options(parser)
     add_data_options(parser, {"val_fraction": VAL_FRACTION})
     _add_recipe_options(parser)
-    add_table_options(
+    add_options(
         parser.add_argument_group(
             "table", "for the record alone: what the derived architecture is worth, by epoch"
-        )
+        ),
+        TableSettings,
     )
     add_run_options(parser, with_resume=False)
     return parser

@@ -7,18 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import supernets.runtime.option_types as kinds
-from estimators import ESTIMATORS
-from estimators.cli.estimator_options import (
-    COMBINED,
-    EstimatorOptions,
-    add_estimator_options,
-    add_table_options,
-    check_options,
-    flag,
-)
-from estimators.cli.executor_options import add_executor_options, is_elsewhere
-from estimators.cli.scratch_options import add_scratch_options
+from estimators.executors.settings import ExecutorSettings
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
+from estimators.scores.settings import ESTIMATORS, EstimatorSettings
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.cheap_scores import CHEAP_SCORES
 from search.algorithms.constraints import constraints_within
@@ -38,6 +29,7 @@ from supernets.cli.command_line import (
     parse_args,
 )
 from supernets.cli.command_parser import command_parser
+from supernets.cli.option_flags import add_options, check_family, flag, from_args
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.wording import plural
 from supernets.spaces import ENCODINGS
@@ -101,22 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("estimator")
     add = group.add_argument
-    add("--estimator", choices=(*ESTIMATORS, COMBINED), default="tse", help="(default: tse)")
-    add(
-        "--race-for",
-        type=kinds.POSITIVE_INT,
-        metavar="K",
-        help="stop a candidate of tse once it cannot be among the K best (default: never)",
-    )
-    add_estimator_options(group)
-    add_scratch_options(group)
-    add(
-        "--reference",
-        type=kinds.path,
-        metavar="FILE",
-        help="reference.json of supernet-rank, which combined is fitted to",
-    )
-    add_table_options(group)
+    add("--estimator", choices=tuple(ESTIMATORS), default="tse", help="(default: tse)")
+    for kind in ESTIMATORS.values():
+        add_options(group, kind)
 
     group = parser.add_argument_group("run")
     add = group.add_argument
@@ -167,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_machine_options(group)
     add_amp_option(group)
-    add_executor_options(parser.add_argument_group("workers"))
+    add_options(parser.add_argument_group("workers"), ExecutorSettings)
     return parser
 
 
@@ -327,8 +306,8 @@ def _defaults(option: str) -> str:
     return ", ".join(f"{value} of {name}" for name, value in values.items() if value is not None)
 
 
-def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptions:
-    """Checks that the options go together and returns those of the estimator.
+def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorSettings:
+    """Checks that the options go together and returns the settings of the estimator.
 
     Args:
         args: The parsed options.
@@ -337,13 +316,12 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
     Raises:
         ValueError: If they do not.
     """
-    measuring = EstimatorOptions.of(vars(args))
     if args.output is None:
         raise ValueError("--output is required: the folder for the run's files.")
     if args.estimator == "table":
         if args.amp is not None:
             raise ValueError("--estimator table computes nothing; leave --amp out.")
-        if is_elsewhere(args):
+        if from_args(ExecutorSettings, args).is_elsewhere:
             raise ValueError(
                 "--estimator table looks values up at once; leave --workers and --ray out."
             )
@@ -351,7 +329,8 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
         raise ValueError("--test-column is of --table; use --estimator table, or leave it out.")
     if args.estimator != "table" and args.supernet is None:
         raise ValueError(f"--estimator {args.estimator} needs --supernet.")
-    check_options([args.estimator], measuring)
+    check_family(ESTIMATORS, args.estimator, args, by="--estimator")
+    settings = from_args(ESTIMATORS[args.estimator], args)
     if args.export_choice is not None and args.export is None:
         raise ValueError("--export-choice is of --export; give that too, or leave it out.")
     if args.export_choice == "predicted" and args.algorithm not in PREDICTING:
@@ -359,7 +338,7 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
             f"--export-choice predicted needs a predictor, which --algorithm {args.algorithm} does "
             f"not fit to the end; use {' or '.join(PREDICTING)}, or measured."
         )
-    if args.race_for is not None and is_elsewhere(args):
+    if args.race_for is not None and from_args(ExecutorSettings, args).is_elsewhere:
         raise ValueError(
             "--race-for compares a candidate with all finished before it, and workers do not see "
             "each other's; leave it out, or --workers and --ray."
@@ -393,7 +372,7 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorOptio
             )
         if args.space in TABLE_SPACES:
             _check_without_networks(args)
-    return measuring
+    return settings
 
 
 def check_search_options(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from estimators import Estimator, TabularEstimator
-from estimators.cli.executor_options import ExecutorOptions
+from estimators.executors import ExecutorFactory
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS, num_tied, score_name, tie_breaker
 from search.algorithms.base import SearchAlgorithm
@@ -65,7 +65,7 @@ class Job:
     constraints: Sequence[Constraint]
     trained: Trained | None
     device: torch.device
-    executors: ExecutorOptions
+    executors: ExecutorFactory
     #: By which the result is judged; the search does not see them.
     test_values: Mapping[Architecture, float] | None
 

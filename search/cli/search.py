@@ -6,25 +6,19 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from estimators import Estimator, TabularEstimator, TSEEstimator, create_multi_score
-from estimators.cli.estimator_options import (
-    EstimatorOptions,
-    check_recalibration,
-    table_estimator,
-    train_batch_size,
-)
-from estimators.cli.executor_options import ExecutorOptions
-from estimators.cli.inherited_options import supernet_estimator
-from estimators.cli.scratch_options import own_scratch_folder, scratch_estimator
-from estimators.executors import ExecutorError
-from estimators.scores.names import Score
+from estimators import TabularEstimator, TSEEstimator, create_multi_score
+from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
+from estimators.factory import create_described_estimator
+from estimators.scores.from_scratch import own_folder
+from estimators.scores.minibatches import Minibatches
 from estimators.scores.revisions import revisions
+from estimators.scores.settings import EstimatorSettings, FromScratchSettings, TableSettings
 from estimators.trials.store import TrialStore, read_header
 from estimators.trials.ties import tie_breaker
 from search.algorithms.base import SpaceExhaustedError
@@ -64,6 +58,7 @@ from supernets.cli.command_line import (
     set_threads,
     write_args,
 )
+from supernets.cli.option_flags import from_args
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
 from supernets.cost.latency import LatencyTable
 from supernets.export.files import check_export_target
@@ -116,13 +111,12 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
-    executors = ExecutorOptions(args, device)
+    executors = ExecutorFactory(from_args(ExecutorSettings, args), device, args.threads)
     supernet, checkpoint = _open_supernet(args, device)
     whole_space = create_space(args.space) if supernet is None else supernet.space
     space = _searched_space(whole_space, args.resolution)
     latency = cost_model = are_feasible = cheap_scores = None
     if supernet is not None:
-        check_recalibration([args.estimator], measuring, supernet)
         if args.latency_table is not None:
             latency = LatencyTable.load(args.latency_table, supernet)
         cost_model = CostModel(
@@ -153,7 +147,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
             checkpoint,
             args.supernet,
             data_dir=args.data_dir,
-            batch_size=train_batch_size(args.estimator, measuring),
+            batch_size=measuring.train_batch_size,
             device=device,
             num_workers=args.num_workers,
         )
@@ -161,11 +155,19 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
         trained = Trained(supernet, loaders, weights_digest(supernet), history)
         if cheap_scores is not None and cheap_scores.proxies:
             cheap_scores.measure_with(_proxies(cheap_scores.proxies, trained, device))
-    if args.estimator == "from_scratch":
-        own_scratch_folder(
-            outputs, args.scratch_dir or args.output / "scratch", option="--scratch-dir"
-        )
-    estimator, estimator_settings = _create_estimator(args, measuring, whole_space, trained, device)
+    if isinstance(measuring, FromScratchSettings):
+        folder = measuring.folder or args.output / "scratch"
+        measuring = replace(measuring, folder=folder)
+        own_folder(outputs, folder, option="--scratch-dir")
+    estimator, estimator_settings = create_described_estimator(
+        args.estimator,
+        measuring,
+        supernet=None if trained is None else trained.supernet,
+        data=None if trained is None else trained.loaders,
+        space=whole_space,
+        device=device,
+        amp=args.estimator != "table" and chosen_amp(args.amp, whole_space.name, device),
+    )
     test_values = _test_values(args, measuring, whole_space, estimator_settings)
     header = {
         "space": whole_space.name,
@@ -202,21 +204,21 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
 
 def _test_values(
     args: argparse.Namespace,
-    measuring: EstimatorOptions,
+    measuring: EstimatorSettings,
     space: SearchSpace,
     searched: Mapping[str, Any],
 ) -> Mapping[Architecture, float] | None:
     """What the result is looked up in, if anything."""
     if args.test_column is None:
         return None
-    assert measuring.table is not None
+    assert isinstance(measuring, TableSettings) and measuring.table is not None
     tested = TabularEstimator.open(
         measuring.table,
         space,
         arch_column=measuring.arch_column,
         value_column=args.test_column,
         split="test",
-        trust_pickle=bool(measuring.trust_pickle),
+        trust_pickle=measuring.trust_pickle,
     )
     if tested.column == searched["table_column"]:
         raise ValueError(
@@ -301,34 +303,14 @@ def _open_supernet(
     return trained_supernet(checkpoint, args.supernet, device), checkpoint
 
 
-def _create_estimator(
-    args: argparse.Namespace,
-    measuring: EstimatorOptions,
-    space: SearchSpace,
-    trained: Trained | None,
-    device: torch.device,
-) -> tuple[Estimator, dict[str, Any]]:
-    """Builds the estimator, and its settings for the header of the trials."""
-    if args.estimator == "table":
-        return table_estimator(measuring, space)
-    assert trained is not None
-    supernet, loaders = trained.supernet, trained.loaders
-    amp = chosen_amp(args.amp, space.name, device)
-    if args.estimator == "from_scratch":
-        return scratch_estimator(measuring, supernet, loaders, args.output, device=device, amp=amp)
-    return supernet_estimator(args.estimator, measuring, supernet, loaders, device=device, amp=amp)
-
-
 def _proxies(
     names: Sequence[str], trained: Trained, device: torch.device
 ) -> Callable[[Architecture], Mapping[str, float]]:
     """Measures zero-cost proxies on the first minibatch of the train split."""
     multi_score = create_multi_score(
         names,
-        Score(names[0]),
         supernet=trained.supernet,
-        train_batches=trained.loaders.train.take(1),
-        val_batches=(),
+        data=Minibatches(train=trained.loaders.train.take(1)),
         device=device,
     )
     return lambda arch: multi_score.measure(arch).metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -48,6 +48,11 @@ def add_options(
         group.add_argument(flag, **settings)
 
 
+def flag(dest: str) -> str:
+    """The flag whose value ``argparse`` keeps under a name."""
+    return "--" + dest.replace("_", "-")
+
+
 def dest_of(flag: str) -> str:
     """The name under which ``argparse`` keeps the value of a flag."""
     return flag.removeprefix("--").replace("-", "_")
@@ -86,20 +91,29 @@ def from_args(kind: type[Made], args: argparse.Namespace, **others: Any) -> Made
 
 
 def check_family(
-    family: Mapping[str, type[Options]], chosen: str, args: argparse.Namespace, *, by: str
+    family: Mapping[str, type[Options]],
+    chosen: str | Sequence[str],
+    args: argparse.Namespace,
+    *,
+    by: str,
 ) -> None:
     """Makes sure that nothing was given which what was chosen does not have.
 
     Args:
         family: The dataclass of each name that can be chosen.
-        chosen: One of these names.
+        chosen: One of these names, or all of them that were chosen.
         args: As of ``given_options``.
         by: The flag that chooses, for the message.
 
     Raises:
         ValueError: If something was; names the flag and for what it is.
     """
-    own = {declared.flag_of(name) for name, declared in options_of(family[chosen]).items()}
+    chosen = [chosen] if isinstance(chosen, str) else chosen
+    own = {
+        declared.flag_of(name)
+        for key in chosen
+        for name, declared in options_of(family[key]).items()
+    }
     for kind in family.values():
         for name in given_options(kind, args):
             flag = options_of(kind)[name].flag_of(name)
@@ -111,7 +125,7 @@ def check_family(
                 ]
                 *rest, last = users
                 listed = f"{', '.join(rest)} or {last}" if rest else last
-                raise ValueError(f"{flag} is for {by} {listed}, not {chosen}.")
+                raise ValueError(f"{flag} is for {by} {listed}, not {', '.join(chosen)}.")
 
 
 def _default_text(declared: Option, default: Any) -> str:

@@ -17,12 +17,24 @@ from torch import Tensor, nn
 
 from estimators.base import Estimate, Estimator
 from estimators.benchmarks.tabular import TabularEstimator
-from estimators.factory import ESTIMATORS, TRAINS, VALIDATES, create_estimator
+from estimators.executors.measure import trial_of_scores
+from estimators.factory import create_estimator, create_multi_score
+from estimators.scores.combined_estimator import Reference
+from estimators.scores.minibatches import Minibatches
 from estimators.scores.names import COST_SCORES, PROXY_SCORES, Score
+from estimators.scores.revisions import revisions
+from estimators.scores.score_tables import combined_features
+from estimators.scores.settings import (
+    ESTIMATORS,
+    CombinedSettings,
+    ExtraStepsSettings,
+    FromScratchSettings,
+    MultiScoreSettings,
+)
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.spaces import Architecture
-from supernets.training.standalone_config import RetrainConfig
+from supernets.training.checkpoint import weights_digest
 
 Batches = list[tuple[Tensor, Tensor]]
 # Two cells with no operation in common on any edge.
@@ -44,25 +56,47 @@ class Setting:
         if kind == "table":
             return TabularEstimator({arch: -float(i) for i, arch in enumerate(self.archs)}, "top1")
         if kind == "from_scratch":
+            settings = FromScratchSettings(
+                epochs=1,
+                schedule_epochs=2,
+                batch_size=10,
+                score="tse_ema",
+                folder=self.make_folder(),
+            )
             return create_estimator(
-                "from_scratch",
-                supernet=self.supernet,
-                loaders=self.loaders,
-                recipe=RetrainConfig(epochs=2, stop_after=1),
-                output=self.make_folder(),
-                score=Score("tse_ema"),
+                "from_scratch", settings, supernet=self.supernet, data=self.loaders
+            )
+        if kind == "combined":
+            reference = CombinedSettings(batch_size=10, reference=self.write_reference())
+            return create_estimator(
+                "combined", reference, supernet=self.supernet, data=self.loaders
             )
         name = kind.removesuffix(RECALIBRATED)
-        inputs: dict[str, Any] = {}
-        if name in (*TRAINS, *PROXY_SCORES):
-            inputs["train_batches"] = self.train
-        if name in TRAINS:
-            inputs |= {"num_batches": 3, "lr": 0.01}
-        if name in VALIDATES:
-            inputs["val_batches"] = self.val
-        if kind.endswith(RECALIBRATED):
-            inputs["recalibrate_batches"] = self.train
-        return create_estimator(name, supernet=self.supernet, **inputs)
+        own = ESTIMATORS[name]
+        few: dict[str, Any] = {"num_batches": 3, "lr": 0.01}
+        recalibrate = self.train if kind.endswith(RECALIBRATED) else None
+        return create_estimator(
+            name,
+            own(**few) if issubclass(own, ExtraStepsSettings) else None,
+            supernet=self.supernet,
+            data=Minibatches(self.train, self.val, recalibrate),
+        )
+
+    def write_reference(self) -> Path:
+        """A ranking of ten subnets by validation accuracy."""
+        names, rng = ["val_acc", "params"], np.random.default_rng(4)
+        multi_score = create_multi_score(
+            names, MultiScoreSettings(), supernet=self.supernet, data=Minibatches((), self.val)
+        )
+        archs = [self.supernet.space.sample(rng) for _ in range(10)]
+        archs[:2] = self.archs[:2]
+        trials = [trial_of_scores(multi_score, i, arch) for i, arch in enumerate(archs)]
+        scores = [Score(name) for name in names]
+        features = combined_features(scores, trials)
+        digest, path = weights_digest(self.supernet), self.make_folder() / "reference.json"
+        changed: dict[str, Any] = revisions(self.supernet.space.name, names)
+        Reference(digest, {}, scores, features, features["val_acc"], **changed).write(path)
+        return path
 
 
 RECALIBRATED = "_recalibrated"

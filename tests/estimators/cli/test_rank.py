@@ -408,7 +408,7 @@ def test_unfit_files_of_architectures_are_refused(
         ("--archs none.txt", "none.txt cannot be read: "),
         (
             "--tse-window 2",
-            "--tse-window belongs to estimator tse_e, from_scratch; this run uses tse, val_acc",
+            "--tse-window is for --estimators tse_e, not tse, val_acc, macs.",
         ),
         (
             "--estimators tse_e val_acc --tse-window 4 --tse-batches 3",

@@ -15,8 +15,10 @@ from torch import Tensor
 from estimators.base import EstimateError
 from estimators.factory import create_estimator, create_multi_score
 from estimators.scores.extra_steps import ExtraSteps
+from estimators.scores.minibatches import Minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import PROXY_SCORES, SCORES, Score
+from estimators.scores.settings import MultiScoreSettings, TSESettings
 from supernets.cost.analytic import CostModel
 from supernets.networks.base import Supernet
 
@@ -28,10 +30,8 @@ SINGLE = ("tse", "val_acc")
 @pytest.fixture(scope="module")
 def inputs(make_batches: Callable[..., Batches]) -> dict[str, Any]:
     return {
-        "train_batches": make_batches(4, seed=1),
-        "val_batches": make_batches(2, seed=2),
-        "num_batches": 4,
-        "lr": 0.05,
+        "settings": MultiScoreSettings(num_batches=4, lr=0.05),
+        "data": Minibatches(make_batches(4, seed=1), make_batches(2, seed=2)),
     }
 
 
@@ -42,7 +42,7 @@ def supernet(make_supernet: Callable[..., Supernet]) -> Supernet:
 
 @pytest.fixture(scope="module")
 def whole(supernet: Supernet, inputs: dict[str, Any]) -> MultiScoreEstimator:
-    return create_multi_score(SCORES, Score("tse"), supernet=supernet, **inputs)
+    return create_multi_score(SCORES, supernet=supernet, **inputs)
 
 
 def test_a_pass_finds_what_single_estimators_find(
@@ -50,11 +50,11 @@ def test_a_pass_finds_what_single_estimators_find(
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
     estimate = whole.estimate(arch)
-    train = {name: inputs[name] for name in ("train_batches", "num_batches", "lr")}
-    tse = create_estimator("tse", supernet=supernet, **train).estimate(arch)
+    settings = TSESettings(num_batches=4, lr=0.05)
+    tse = create_estimator("tse", settings, supernet=supernet, data=inputs["data"]).estimate(arch)
     assert estimate.score == tse.score
     assert estimate.curves["train_loss"] == tse.curves["train_loss"]
-    val = create_estimator("val_acc", supernet=supernet, val_batches=inputs["val_batches"])
+    val = create_estimator("val_acc", supernet=supernet, data=inputs["data"])
     assert val.estimate(arch).metrics.items() <= estimate.metrics.items()
     cost = CostModel(supernet).measure(arch)
     assert (estimate.metrics["params"], estimate.metrics["macs"]) == (cost.params, cost.macs)
@@ -66,7 +66,7 @@ def test_a_score_alone_equals_that_of_the_whole_pass(
 ) -> None:
     arch = supernet.space.architecture([3, 2, 0, 1, 3, 4])
     record = whole.measure(arch)
-    alone = create_multi_score([name], Score(name), supernet=supernet, **inputs)
+    alone = create_multi_score([name], supernet=supernet, **inputs)
     assert alone.estimate(arch).score == Score(name).of(record.metrics, record.curves)
     assert alone.name == name
 
@@ -75,7 +75,7 @@ def test_sovl_measures_one_val_minibatch_after_each_step(
     whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
-    (x, y), (x2, y2) = inputs["train_batches"][0], inputs["val_batches"][0]
+    (x, y), (x2, y2) = inputs["data"].train[0], inputs["data"].val[0]
     subnet = supernet.extract(arch).train()
     optimizer = torch.optim.SGD(
         subnet.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4
@@ -95,7 +95,7 @@ def test_measuring_val_on_the_way_does_not_change_the_training(
     whole: MultiScoreEstimator, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
-    plain = create_multi_score(["tse_e"], Score("tse_e"), supernet=supernet, **inputs)
+    plain = create_multi_score(["tse_e"], supernet=supernet, **inputs)
     assert plain.measure(arch).curves["train_loss"] == whole.measure(arch).curves["train_loss"]
 
 
@@ -107,15 +107,11 @@ def test_every_space_has_every_score(space: str, make_supernet: Callable[..., Su
         (torch.randn(8, *supernet.input_size, generator=generator), torch.arange(8) % 3)
         for _ in range(3)
     )
-    val = [one]
     multi_score = create_multi_score(
         SCORES,
-        Score("sovl"),
+        MultiScoreSettings(num_batches=2),
         supernet=supernet,
-        train_batches=train,
-        val_batches=val,
-        recalibrate_batches=train if supernet.needs_recalibration else None,
-        num_batches=2,
+        data=Minibatches(train, [one], train if supernet.needs_recalibration else None),
     )
     arch = supernet.space.sample(np.random.default_rng(0))
     record = multi_score.measure(arch)
@@ -130,27 +126,27 @@ def test_every_space_has_every_score(space: str, make_supernet: Callable[..., Su
 def test_images_that_are_all_equal_are_refused_before_any_work(
     name: str, supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
-    x, y = inputs["train_batches"][0]
-    equal = {**inputs, "train_batches": [(x[:1].expand(len(x), *x.shape[1:]), y)]}
+    x, y = inputs["data"].train[0]
+    equal = {**inputs, "data": Minibatches([(x[:1].expand(len(x), *x.shape[1:]), y)])}
     with pytest.raises(ValueError, match="need two that differ, got .* give a larger minibatch"):
-        create_multi_score([name], Score(name), supernet=supernet, **equal)
+        create_multi_score([name], supernet=supernet, **equal)
     with pytest.raises(ValueError, match="snip cannot tell networks apart by a minibatch whose"):
-        create_multi_score(["snip"], Score("snip"), supernet=supernet, **equal)
-    create_multi_score(["synflow"], Score("synflow"), supernet=supernet, **equal)
+        create_multi_score(["snip"], supernet=supernet, **equal)
+    create_multi_score(["synflow"], supernet=supernet, **equal)
 
 
 def test_parts_that_nothing_looks_at_are_left_out(
     supernet: Supernet, inputs: dict[str, Any]
 ) -> None:
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
-    costs = create_multi_score(["params"], Score("params"), supernet=supernet, **inputs)
+    costs = create_multi_score(["params"], supernet=supernet, **inputs)
     assert costs.measure(arch).seconds == {}
-    curve = create_multi_score(["tlmini"], Score("tlmini"), supernet=supernet, **inputs)
+    curve = create_multi_score(["tlmini"], supernet=supernet, **inputs)
     assert set(curve.measure(arch).seconds) == {"extract", "train"}
     assert set(curve.measure(arch).metrics) == {"params", "macs"}
-    before = create_multi_score(["val_loss"], Score("val_loss"), supernet=supernet, **inputs)
+    before = create_multi_score(["val_loss"], supernet=supernet, **inputs)
     assert set(before.measure(arch).seconds) == {"extract", "val"}
-    proxy = create_multi_score(["snip"], Score("snip"), supernet=supernet, **inputs)
+    proxy = create_multi_score(["snip"], supernet=supernet, **inputs)
     assert set(proxy.measure(arch).seconds) == {"snip"}
 
 
@@ -171,11 +167,11 @@ def test_costs_are_live_and_the_benchmarks_own_have_another_name(
     }
     assert bench_params > params and bench_macs > macs
     for name, value in expected.items():
-        multi_score = create_multi_score([name], Score(name), supernet=supernet, **inputs)
+        multi_score = create_multi_score([name], supernet=supernet, **inputs)
         assert multi_score.estimate(arch).score == value
     with pytest.raises(ValueError, match="count as we do; use macs or params instead of bench"):
         other = make_supernet(space="nasnet")
-        create_multi_score(["benchmark_macs"], Score("benchmark_macs"), supernet=other, **inputs)
+        create_multi_score(["benchmark_macs"], supernet=other, **inputs)
 
 
 def test_proxies_look_at_fresh_weights(
@@ -189,7 +185,7 @@ def test_proxies_look_at_fresh_weights(
             supernet,
             score=Score("snip"),
             proxies=["snip"],
-            proxy_batch=inputs["train_batches"][0],
+            proxy_batch=inputs["data"].train[0],
             proxy_seed=seed,
             cost_model=CostModel(supernet),
         )
@@ -209,11 +205,9 @@ def test_a_training_that_diverges_is_recorded_and_has_no_score(
     supernet = make_one_weight_supernet(math.inf, 0.0)
     multi_score = create_multi_score(
         ["tlmini", "val_acc"],
-        Score("tlmini"),
+        MultiScoreSettings(num_batches=2),
         supernet=supernet,
-        train_batches=make_pixels([-1.0], [-1.0]),
-        val_batches=make_pixels([1.0]),
-        num_batches=2,
+        data=Minibatches(make_pixels([-1.0], [-1.0]), make_pixels([1.0])),
     )
     bad, good = (supernet.space.architecture([choice]) for choice in (0, 1))
     record = multi_score.measure(bad)
@@ -244,12 +238,12 @@ def test_parts_that_do_not_fit_are_refused(
 
 
 def test_sovl_needs_a_minibatch_for_every_step(supernet: Supernet, inputs: dict[str, Any]) -> None:
-    training = ExtraSteps(inputs["train_batches"], num_batches=3)
+    training = ExtraSteps(inputs["data"].train, num_batches=3)
     with pytest.raises(ValueError, match="one for each of 3 steps of training, got 2"):
         MultiScoreEstimator(
             supernet,
             score=Score("sovl"),
             training=training,
-            sovl_batches=inputs["val_batches"],
+            sovl_batches=inputs["data"].val,
             cost_model=CostModel(supernet),
         )

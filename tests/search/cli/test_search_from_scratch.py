@@ -192,11 +192,11 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--estimator tse", "--scratch-epochs belongs to estimator from_scratch; this run uses"),
-        ("--estimator val_acc --scratch-lr 1", "belongs to estimator from_scratch; this run uses"),
-        ("--tse-batches 3", "--tse-batches belongs to estimator"),
-        ("--val-batches 3", "--val-batches belongs to estimator"),
-        ("--race-for 3", "--race-for belongs to estimator tse; this run uses from_scratch"),
+        ("--estimator tse", "--scratch-epochs is for --estimator from_scratch, not"),
+        ("--estimator val_acc --scratch-lr 1", "is for --estimator from_scratch, not"),
+        ("--tse-batches 3", "--tse-batches is for --estimator"),
+        ("--val-batches 3", "--val-batches is for --estimator"),
+        ("--race-for 3", "--race-for is for --estimator tse, not from_scratch."),
         ("--scratch-schedule-epochs 1", "must be at least the --scratch-epochs 2, got 1."),
         ("--tse-gamma 0.5", "--tse-gamma needs --scratch-score tse_ema;"),
         (

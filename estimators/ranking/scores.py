@@ -1,0 +1,44 @@
+"""The scores of a ranking: the same for all its supernets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from estimators.factory import score_of
+from estimators.scores.names import Score
+from estimators.scores.settings import MultiScoreSettings
+
+
+def common_scores(
+    names: Sequence[str], settings: MultiScoreSettings, epoch_batches: Sequence[int]
+) -> list[Score]:
+    """Builds the scores that subnets are compared by, with the window of TSE-E in minibatches.
+
+    Args:
+        names: Names of the scores.
+        settings: Their settings.
+        epoch_batches: Minibatches of an epoch of each supernet.
+
+    Raises:
+        ValueError: If the window is too long, or is not the same for all supernets.
+    """
+    found = [[score_of(name, settings, each) for name in names] for each in epoch_batches]
+    windows = {score.window for scores in found for score in scores if score.window is not None}
+    if len(windows) > 1:
+        raise ValueError(
+            "The supernets' epochs differ in length, and with them the window of tse_e: "
+            f"{', '.join(map(str, sorted(windows)))} minibatches; give --tse-window in minibatches."
+        )
+    return found[0]
+
+
+def score_units(scores: Sequence[Score], epoch_batches: int) -> dict[str, Any]:
+    """Returns plain settings of the scores of curves: what they are computed with, and its unit."""
+    found: dict[str, Any] = {}
+    for score in scores:
+        if score.name == "tse_e":
+            found |= {"tse_window": score.window, "tse_window_unit": "minibatches"}
+        if score.name == "tse_ema":
+            found |= {"tse_gamma": score.gamma, "tse_gamma_unit": "minibatch"}
+    return {**found, "epoch_minibatches": epoch_batches} if found else {}
