@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators.trials.store import Trial
-from search import ALGORITHMS, DEFAULT_BATCH_SIZES, create_algorithm
+from search import ALGORITHMS, SearchProblem, create_algorithm
 from search.algorithms.base import SearchAlgorithm
 from supernets import create_space
 from supernets.spaces import Architecture, SearchSpace
@@ -67,18 +67,18 @@ def main() -> None:
                 times = []
                 for _ in range(args.repeats):
                     # told one fewer, so that the last ask is not the first
-                    algorithm = create_algorithm(name, space, **options)
+                    algorithm = create_algorithm(name, SearchProblem(space), **options)
                     algorithm.tell(trials[:-1])
-                    first = ask_seconds(algorithm, DEFAULT_BATCH_SIZES[name])
+                    first = ask_seconds(algorithm, ALGORITHMS[name].batch_size)
                     algorithm.tell(trials[-1:])
-                    times.append(ask_seconds(algorithm, DEFAULT_BATCH_SIZES[name]))
+                    times.append(ask_seconds(algorithm, ALGORITHMS[name].batch_size))
                 found[str(num_trials)] = min(times)
                 found["first"] = first
     write_result(
         args.output,
         {
             "note": args.note,
-            "batch_sizes": {label: DEFAULT_BATCH_SIZES[SEARCHES[label][0]] for label in SEARCHES},
+            "batch_sizes": {label: ALGORITHMS[SEARCHES[label][0]].batch_size for label in SEARCHES},
             "seconds": seconds,
             "slowest": max(
                 value

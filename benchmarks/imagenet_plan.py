@@ -36,7 +36,7 @@ from estimators import ExtraSteps, Minibatches, TSESettings, create_estimator
 from estimators.executors.measure import trial_of_estimate
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials.store import Trial
-from search import create_algorithm
+from search import SearchProblem, create_algorithm
 from supernets import CostModel, create_supernet
 from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
@@ -197,7 +197,7 @@ def ask_seconds() -> dict[str, dict[str, float]]:
         name, options = ASKED[label] or (label, {})
         found[label] = {}
         for size in ASK_SIZES:
-            algorithm = create_algorithm(name, space, **options)
+            algorithm = create_algorithm(name, SearchProblem(space), **options)
             algorithm.tell(trials[:-1])
             algorithm.ask(1)  # makes what is made once
             algorithm.tell(trials[-1:])

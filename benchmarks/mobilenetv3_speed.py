@@ -27,7 +27,7 @@ from hardware import write_result
 from ofa_peer import ofa_supernet, our_arch, random_archs, same_supernet
 from speed import median_ratio, plain_step, sgd
 
-from search import create_algorithm
+from search import SearchProblem, create_algorithm
 from supernets import Constraint, CostModel
 from supernets.cost.analytic import feasibility_check
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
@@ -176,7 +176,7 @@ def feasible_samples(seed: int) -> dict[str, Any]:
     window = Constraint("macs", minimum=lowest, maximum=lowest + 50e6)
     started = time.process_time()
     check = feasibility_check(CostModel(supernet), [window])
-    algorithm = create_algorithm("random", supernet.space, seed=seed, are_feasible=check)
+    algorithm = create_algorithm("random", SearchProblem(supernet.space, seed, check))
     archs = algorithm.ask(10_000)
     return {
         "feasible_samples": len(set(archs)),

@@ -24,7 +24,7 @@ from mobilenetv3_speed import in_turn
 from speed import median_ratio, sgd
 from torch import Tensor, nn
 
-from search import create_algorithm
+from search import SearchProblem, create_algorithm
 from supernets import Constraint, CostModel
 from supernets.cost.analytic import feasibility_check
 from supernets.networks.nasnet import NASNetSupernet
@@ -141,7 +141,7 @@ def feasible_samples(seed: int) -> dict[str, Any]:
     started = time.process_time()
     window = Constraint("macs", minimum=550e6, maximum=600e6)
     check = feasibility_check(CostModel(supernet), [window])
-    algorithm = create_algorithm("random", supernet.space, seed=seed, are_feasible=check)
+    algorithm = create_algorithm("random", SearchProblem(supernet.space, seed, check))
     archs = algorithm.ask(10_000)
     choices = supernet.space.sample_choices(10_000, np.random.default_rng(seed))
     return {

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,7 @@ from tqdm import tqdm
 from estimators import TabularEstimator
 from estimators.rank_metrics import kendall_tau_b
 from estimators.trials.store import Trial
-from search.algorithms.neural_predictor import NeuralPredictorSearch
-from search.predictors import PREDICTORS, create_predictor
-from search.predictors.gcn import GCNPredictor
+from search import PREDICTORS, NeuralPredictorOptions, NeuralPredictorSearch, SearchProblem
 from supernets.runtime.atomic_write import atomic_write
 from supernets.spaces import Architecture, NASBench201Space
 
@@ -101,14 +98,9 @@ def measure(
     two_stages: dict[str, Any] = {}
     if settings["two_stage"]:
         two_stages = {"two_stage": True, "threshold_quantile": settings["threshold_quantile"]}
-        if name == "gcn":
-            two_stages["make_classifier"] = partial(GCNPredictor, space, loss="bce")
     search = NeuralPredictorSearch(
-        space,
-        make_predictor=partial(create_predictor, name, space),
-        seed=settings["seed"],
-        num_initial=settings["num_train"],
-        **two_stages,
+        SearchProblem(space, seed=settings["seed"]),
+        NeuralPredictorOptions(predictor=name, num_initial=settings["num_train"], **two_stages),
     )
     trained = search.ask(settings["num_train"])
     search.tell([Trial(i, arch, truth[arch], {}, 0.0, None) for i, arch in enumerate(trained)])

@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from estimators import TabularEstimator
 from estimators.trials.store import Trial
-from search import DEFAULT_BATCH_SIZES, create_algorithm
+from search import ALGORITHMS, SearchProblem, create_algorithm
 from supernets import Architecture
 from supernets.spaces.nasbench201 import NASBench201Space
 
@@ -219,11 +219,12 @@ def search(
 ) -> dict[str, Any]:
     """One search, until the best is asked for or there are no queries left."""
     name, options = parsed(spec)
+    features = None
     if "proxies" in options:
         if proxies is None:
             raise SystemExit(f"{spec} needs --proxies.")
         names = options.pop("proxies")
-        options["cheap_scores"] = proxies.inputs(names)
+        features = proxies.inputs(names)
         options["predictor_inputs"] = names.removeprefix(SHUFFLED).split("+")
     space = NASBench201Space()
     best = max(task.values.values())
@@ -238,14 +239,14 @@ def search(
     def are_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.array([tuple(row) in known for row in choices.tolist()], np.bool_)
 
-    batch_size = BATCH_SIZE if task.in_batches else DEFAULT_BATCH_SIZES[name]
-    algorithm = create_algorithm(
-        name,
+    batch_size = BATCH_SIZE if task.in_batches else ALGORITHMS[name].batch_size
+    problem = SearchProblem(
         space,
-        seed=seed,
+        seed,
         are_feasible=are_feasible if len(known) < len(archs) else None,
-        **options,
+        zero_cost_features=features,
     )
+    algorithm = create_algorithm(name, problem, **options)
     started = time.perf_counter()
     found = None
     while len(algorithm.trials) < max_queries:

@@ -22,7 +22,7 @@ from hardware import write_result
 from torch import Tensor, nn
 
 from estimators import TSEEstimator
-from search import Trial, create_algorithm
+from search import SearchProblem, Trial, create_algorithm
 from supernets import create_space, create_supernet
 from supernets.data.image_loader import Augmentation, ImageLoader
 from supernets.data.memory_pixels import MemoryPixels
@@ -209,7 +209,7 @@ def weaknas_ask() -> dict[str, Any]:
     ]
     seconds = {}
     for predictor in ("mlp", "random_forest", "gradient_boosting"):
-        algorithm = create_algorithm("weaknas", space, seed=0, predictor=predictor)
+        algorithm = create_algorithm("weaknas", SearchProblem(space), predictor=predictor)
         algorithm.tell(trials)
         started = time.perf_counter()
         algorithm.ask(10)

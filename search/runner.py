@@ -169,14 +169,14 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
         raise ValueError(
             f"The algorithm has been told {len(algorithm.trials)} trials already; give a fresh one."
         )
-    space = algorithm.space
-    num_archs = len(algorithm.feasible_choices) if algorithm.is_enumerable else space.size
+    problem, space = algorithm.problem, algorithm.space
+    num_archs = len(problem.feasible_choices) if problem.is_enumerable else space.size
     if num_trials > num_archs:
         raise ValueError(
             f"num_trials is {num_trials}, but space {space.name!r} has only {num_archs} feasible "
             "architectures; lower it or loosen the constraint."
         )
-    if not algorithm.is_enumerable:
+    if not problem.is_enumerable:
         algorithm.ask(min(algorithm.next_batch_size(batch_size), num_trials))
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
+from search.algorithms.options import AlgorithmOptions
+from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import RowSet, unseen_rows
-from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
-
-#: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
-FeasibilityCheck = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+from supernets.spaces import Architecture
 
 #: Random architectures tried for one ask in spaces too large to enumerate.
 MAX_DRAWS = 5_000_000
@@ -36,33 +34,20 @@ class SearchAlgorithm(abc.ABC):
     are asked for become ``Architecture`` objects.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default. Must answer the
-            same for the same architecture, whichever others it is asked about with.
-
-    Raises:
-        ValueError: If ``seed`` is negative.
+        problem: What is searched.
+        options: Settings of the algorithm, of the class that its module has for them; None for
+            their defaults.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-    ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}.")
-        self.space = space
-        self.seed = seed
-        self.are_feasible = are_feasible if are_feasible is not None else _all_feasible
+    def __init__(self, problem: SearchProblem, options: AlgorithmOptions | None = None) -> None:
+        self.problem = problem
+        self.options = options or AlgorithmOptions()
+        self.space, self.seed = problem.space, problem.seed
         self.trials: list[Trial] = []
         self._successful: list[Trial] = []
         self._seen = RowSet()
-        self._unseen_mask: NDArray[np.bool_] | None = (
-            None  # of feasible_choices, once it was asked for
-        )
+        # of feasible_choices, once it was asked for
+        self._unseen_mask: NDArray[np.bool_] | None = None
 
     @abc.abstractmethod
     def ask(self, num_archs: int) -> list[Architecture]:
@@ -89,7 +74,7 @@ class SearchAlgorithm(abc.ABC):
             raise ValueError(f"{self.space.format(known)} was told before.")
         self._seen.add(told)
         if self._unseen_mask is not None:
-            rows = [self._feasible_rows.get(trial.arch.choices) for trial in trials]
+            rows = [self.problem.feasible_rows.get(trial.arch.choices) for trial in trials]
             self._unseen_mask[[row for row in rows if row is not None]] = False
         self.trials.extend(trials)
         self._successful.extend(trial for trial in trials if trial.score is not None)
@@ -103,35 +88,10 @@ class SearchAlgorithm(abc.ABC):
         return batch_size
 
     @property
-    def is_enumerable(self) -> bool:
-        """Whether the space is small enough to be handled whole instead of by sampling."""
-        return self.space.size <= MAX_ENUMERABLE_SIZE
-
-    @cached_property
-    def feasible_choices(self) -> NDArray[np.int64]:
-        """All feasible architectures of an enumerable space, in the order of the space.
-
-        Returns:
-            (num_archs, num_decisions), read-only.
-
-        Raises:
-            ValueError: If the space is too large to enumerate.
-        """
-        choices = self.space.all_choices()
-        feasible = choices[self.are_feasible(choices)]
-        feasible.flags.writeable = False
-        return feasible
-
-    @cached_property
-    def _feasible_rows(self) -> dict[tuple[int, ...], int]:
-        """Index of each architecture among ``feasible_choices``."""
-        return {tuple(row): i for i, row in enumerate(self.feasible_choices.tolist())}
-
-    @property
     def _feasible_unseen(self) -> NDArray[np.bool_]:
         """Which of ``feasible_choices`` were not told before; not to be changed."""
         if self._unseen_mask is None:
-            self._unseen_mask = ~self._seen.hold(self.feasible_choices)
+            self._unseen_mask = ~self._seen.hold(self.problem.feasible_choices)
         return self._unseen_mask
 
     def _rng(self) -> np.random.Generator:
@@ -142,18 +102,18 @@ class SearchAlgorithm(abc.ABC):
         """Raises as ``ask`` if it is known that ``num_archs`` cannot be asked for."""
         if num_archs < 1:
             raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
-        if self.is_enumerable:
+        if self.problem.is_enumerable:
             num_left = int(self._feasible_unseen.sum())
             if num_left < num_archs:
                 raise SpaceExhaustedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
-                    f"{len(self.feasible_choices)} feasible ones of space {self.space.name!r} are "
-                    "left; ask for fewer trials or loosen the constraint."
+                    f"{len(self.problem.feasible_choices)} feasible ones of space "
+                    f"{self.space.name!r} are left; ask for fewer trials or loosen the constraint."
                 )
 
     def _are_unseen(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which architectures were not told before, (num_archs,)."""
-        if self.is_enumerable and choices is self.feasible_choices:
+        if self.problem.is_enumerable and choices is self.problem.feasible_choices:
             return self._feasible_unseen
         return ~self._seen.hold(choices)
 
@@ -167,8 +127,8 @@ class SearchAlgorithm(abc.ABC):
             SpaceExhaustedError: As ``ask``.
         """
         self._check_num_archs(num_archs)
-        if self.is_enumerable:
-            unseen = self.feasible_choices[self._feasible_unseen]
+        if self.problem.is_enumerable:
+            unseen = self.problem.feasible_choices[self._feasible_unseen]
             return unseen[rng.choice(len(unseen), num_archs, replace=False)]
         return self._sample_random(num_archs, rng)
 
@@ -236,7 +196,7 @@ class SearchAlgorithm(abc.ABC):
         chunk_size = 2 * num_archs
         while len(known) < len(excluded) + num_archs and num_draws < max_draws:
             choices = draw(min(chunk_size, _MAX_CHUNK_SIZE, max_draws - num_draws))
-            feasible = choices[self.are_feasible(choices)]
+            feasible = choices[self.problem.is_feasible(choices)]
             num_draws += len(choices)
             num_infeasible += len(choices) - len(feasible)
             is_new = unseen_rows(feasible, known)
@@ -254,24 +214,16 @@ class StartupSearch(SearchAlgorithm):
     """An algorithm whose first trials are random.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
+        problem: What is searched.
+        options: Settings of the algorithm.
         num_initial: Number of random trials.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If ``num_initial`` is less than 1.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int,
-        are_feasible: FeasibilityCheck | None,
-        num_initial: int,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible)
+    def __init__(self, problem: SearchProblem, options: AlgorithmOptions, num_initial: int) -> None:
+        super().__init__(problem, options)
         if num_initial < 1:
             raise ValueError(f"num_initial must be at least 1, got {num_initial}.")
         self.num_initial = num_initial
@@ -298,7 +250,3 @@ class _Drawn(NamedTuple):
     num_draws: int
     num_infeasible: int
     num_known: int  # drawn or seen before
-
-
-def _all_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return np.ones(len(choices), np.bool_)

@@ -16,16 +16,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
-from search.algorithms.base import FeasibilityCheck
+from search.algorithms.options import AlgorithmOptions, num_initial_option
 from search.algorithms.population_search import PopulationSearch, best_first
-from supernets.spaces import SearchSpace
+from search.algorithms.problem import SearchProblem
+from supernets.runtime.options import option
 
 _DRAWS_PER_CHILD = 100
+
+
+@dataclass(frozen=True)
+class SPOSEvolutionOptions(AlgorithmOptions):
+    """Settings of ``SPOSEvolution``.
+
+    Args:
+        num_initial: Number of random trials before the first generation.
+        num_parents: Number of best trials that are parents; a crossover takes two.
+        mutation_prob: Probability with which a mutant draws each decision anew, perhaps to what it
+            was.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_initial: int = num_initial_option(50)
+    num_parents: int = option(
+        10, "best trials that are parents of others", kinds.AT_LEAST_TWO, metavar="N"
+    )
+    mutation_prob: float = option(
+        0.1, "how likely each decision is drawn anew", kinds.PROBABILITY, metavar="P"
+    )
 
 
 class SPOSEvolution(PopulationSearch):
@@ -36,47 +62,25 @@ class SPOSEvolution(PopulationSearch):
     paper's generations are of 50.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials before the first generation.
-        num_parents: Number of best trials that are parents.
-        mutation_prob: Probability with which a mutant draws each decision anew, perhaps to what it
-            was.
-
-    Raises:
-        ValueError: If a number is out of range.
+        problem: What is searched.
+        options: Settings of the search.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 50,
-        num_parents: int = 10,
-        mutation_prob: float = 0.1,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
-        if num_parents < 2:
-            raise ValueError(
-                f"num_parents must be at least 2, as a crossover takes two, got {num_parents}."
-            )
-        if not 0.0 <= mutation_prob <= 1.0:
-            raise ValueError(f"mutation_prob must be from 0 to 1, got {mutation_prob}.")
-        self.num_parents = num_parents
-        self.mutation_prob = mutation_prob
+    options: SPOSEvolutionOptions
+
+    def __init__(self, problem: SearchProblem, options: SPOSEvolutionOptions | None = None) -> None:
+        options = options or SPOSEvolutionOptions()
+        super().__init__(problem, options, options.num_initial)
 
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        best = best_first(successful, self.num_parents)
+        best = best_first(successful, self.options.num_parents)
         parents = self.space.choices_of(trial.arch for trial in best)
 
         def mutants(size: int) -> NDArray[np.int64]:
             picks = rng.integers(len(parents), size=size)
-            return self.space.redraw_choices(parents[picks], self.mutation_prob, rng)
+            return self.space.redraw_choices(parents[picks], self.options.mutation_prob, rng)
 
         def crossovers(size: int) -> NDArray[np.int64]:
             first = rng.integers(len(parents), size=size)
@@ -96,6 +100,33 @@ class SPOSEvolution(PopulationSearch):
         return children
 
 
+@dataclass(frozen=True)
+class RegularizedEvolutionOptions(AlgorithmOptions):
+    """Settings of ``RegularizedEvolution``.
+
+    Args:
+        population_size: Number of trials that live; also the number of random trials at first.
+        tournament_size: Number of trials of the population that compete to be the parent of a
+            child. All of them while there are fewer.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    population_size: int = option(50, "trials that live", kinds.BATCH, metavar="N")
+    tournament_size: int = option(
+        10, "trials that compete to be a parent", kinds.POSITIVE_INT, metavar="N"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tournament_size > self.population_size:
+            raise ValueError(
+                f"tournament_size must be from 1 to population_size={self.population_size}, "
+                f"got {self.tournament_size}."
+            )
+
+
 class RegularizedEvolution(PopulationSearch):
     """Aging evolution: children of the best of random tournaments; the oldest trial leaves.
 
@@ -113,44 +144,25 @@ class RegularizedEvolution(PopulationSearch):
     4. By default the population is of 50 and tournaments are of 10; the paper's are of 100 and 25.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        population_size: Number of trials that live; also the number of random trials at first.
-        tournament_size: Number of trials of the population that compete to be the parent of a
-            child. All of them while there are fewer.
-
-    Raises:
-        ValueError: If a number is out of range.
+        problem: What is searched.
+        options: Settings of the search.
     """
 
+    options: RegularizedEvolutionOptions
+
     def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        population_size: int = 50,
-        tournament_size: int = 10,
+        self, problem: SearchProblem, options: RegularizedEvolutionOptions | None = None
     ) -> None:
-        if population_size < 1:
-            raise ValueError(f"population_size must be at least 1, got {population_size}.")
-        if not 1 <= tournament_size <= population_size:
-            raise ValueError(
-                f"tournament_size must be from 1 to population_size={population_size}, "
-                f"got {tournament_size}."
-            )
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=population_size)
-        self.population_size = population_size
-        self.tournament_size = tournament_size
+        options = options or RegularizedEvolutionOptions()
+        super().__init__(problem, options, options.population_size)
 
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        alive = successful[-self.population_size :]
+        alive = successful[-self.options.population_size :]
         shuffled = [alive[i] for i in rng.permutation(len(alive))]  # no age wins between equals
         population = self.space.choices_of(trial.arch for trial in best_first(shuffled))
-        win_probs = _win_probs(len(alive), min(self.tournament_size, len(alive)))
+        win_probs = _win_probs(len(alive), min(self.options.tournament_size, len(alive)))
 
         def mutants(size: int) -> NDArray[np.int64]:
             parents = population[rng.choice(len(population), size=size, p=win_probs)]

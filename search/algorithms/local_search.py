@@ -16,17 +16,33 @@ Differs from the paper in:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
-from search.algorithms.base import FeasibilityCheck
+from search.algorithms.options import AlgorithmOptions, num_initial_option
 from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
-from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces import Architecture
 
 _NUM_MUTATIONS = 1000
+
+
+@dataclass(frozen=True)
+class LocalSearchOptions(AlgorithmOptions):
+    """Settings of ``LocalSearch``.
+
+    Args:
+        num_initial: Number of random trials, from the best of which the search starts.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+
+    num_initial: int = num_initial_option(10)
 
 
 class LocalSearch(PopulationSearch):
@@ -36,24 +52,13 @@ class LocalSearch(PopulationSearch):
     search goes on with the best trial that has others; where none has, at random.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials, from the best of which the search starts.
-
-    Raises:
-        ValueError: If a number is out of range.
+        problem: What is searched.
+        options: Settings of the search.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 10,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
+    def __init__(self, problem: SearchProblem, options: LocalSearchOptions | None = None) -> None:
+        options = options or LocalSearchOptions()
+        super().__init__(problem, options, options.num_initial)
         self._neighbors: dict[Architecture, NDArray[np.int64]] = {}
 
     def _proposals(
@@ -77,6 +82,6 @@ class LocalSearch(PopulationSearch):
             rng = np.random.default_rng((self.seed, trial.number, 3))  # (…, …, 1) are predictors'
             copies = np.tile(trial.arch.choices, (_NUM_MUTATIONS, 1))
             mutants = self.space.mutate_choices(copies, rng)
-            mutants = mutants[self.are_feasible(mutants)]
+            mutants = mutants[self.problem.is_feasible(mutants)]
             self._neighbors[trial.arch] = mutants[unseen_rows(mutants, mutants[:0])]
         return self._neighbors[trial.arch]

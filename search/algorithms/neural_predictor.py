@@ -16,16 +16,68 @@ Differs from the paper in:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.algorithms.base import FeasibilityCheck
-from search.algorithms.pool_search import Pool, PoolSearch
+import supernets.runtime.option_types as kinds
+from search.algorithms.options import (
+    Pool,
+    PredictorOptions,
+    num_initial_option,
+    pool_option,
+    pool_size_option,
+    predictor_option,
+)
+from search.algorithms.pool_search import PoolSearch, predictor_maker
+from search.algorithms.problem import SearchProblem
 from search.predictors.base import OnScaleOfScores, Predictor
-from supernets.spaces import Architecture, SearchSpace
+from search.predictors.registry import graph_classifier_maker
+from supernets.runtime.options import option
+from supernets.spaces import Architecture
+
+
+@dataclass(frozen=True)
+class NeuralPredictorOptions(PredictorOptions):
+    """Settings of ``NeuralPredictorSearch``.
+
+    Args:
+        num_initial: Number of random trials that the predictor is fitted to.
+        two_stage: Whether a classifier comes first.
+        threshold_quantile: Share of the random trials that is not good enough, between 0 and 1; of
+            two stages, and 0.5 there where it is None.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
+
+    Raises:
+        ValueError: If a number is out of range, a choice is unknown, or ``threshold_quantile`` is
+            given for one stage.
+    """
+
+    predictor: str = predictor_option("gcn")
+    num_initial: int = num_initial_option(172)
+    two_stage: bool = option(
+        False,
+        "learn first which trials are good, and rank what is accepted by a predictor of the good "
+        "ones",
+    )
+    threshold_quantile: float | None = option(
+        None,
+        "of --two-stage: part of the random trials that is not good enough",
+        kinds.FRACTION,
+        metavar="Q",
+        default_text="0.5",
+    )
+    pool: Pool = pool_option()
+    pool_size: int = pool_size_option(10_000)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._only_with("threshold_quantile", "two_stage", True, 0.5)
 
 
 class NeuralPredictorSearch(PoolSearch):
@@ -41,58 +93,45 @@ class NeuralPredictorSearch(PoolSearch):
     one stage only.
 
     Args:
-        space: Space that is searched.
-        make_predictor: Builds an unfitted predictor from a seed below 2**32.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials that the predictor is fitted to.
-        two_stage: Whether a classifier comes first.
+        problem: What is searched.
+        options: Settings of the search.
+        make_predictor: Builds an unfitted predictor from a seed below 2**32; None for the one of
+            the options.
         make_classifier: Builds an unfitted predictor of the probability that a trial is a better
-            one, for the first of two stages; it is fitted to labels 0 and 1. By default
-            ``make_predictor``, a regression to these labels.
-        threshold_quantile: Share of the random trials that is not good enough, between 0 and 1; for
-            two stages.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
+            one, for the first of two stages; it is fitted to labels 0 and 1. None for
+            ``make_predictor``, a regression to these labels, or a graph network of that kind.
 
     Raises:
-        ValueError: If a number is out of range, ``pool`` is unknown, a fixed pool is asked for in a
-            space that is ranked whole, or a classifier is given for one stage.
+        ValueError: If a fixed pool is asked for in a space that is ranked whole, a classifier is
+            given for one stage, or the space has not what the predictor sees.
     """
+
+    options: NeuralPredictorOptions
 
     def __init__(
         self,
-        space: SearchSpace,
+        problem: SearchProblem,
+        options: NeuralPredictorOptions | None = None,
         *,
-        make_predictor: Callable[[int], Predictor],
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 172,
-        two_stage: bool = False,
+        make_predictor: Callable[[int], Predictor] | None = None,
         make_classifier: Callable[[int], Predictor] | None = None,
-        threshold_quantile: float = 0.5,
-        pool: Pool = "fresh",
-        pool_size: int = 10_000,
     ) -> None:
+        options = options or NeuralPredictorOptions()
         super().__init__(
-            space,
-            seed=seed,
-            are_feasible=are_feasible,
-            num_initial=num_initial,
-            pool=pool,
-            pool_size=pool_size,
+            problem,
+            options,
+            num_initial=options.num_initial,
+            pool=options.pool,
+            pool_size=options.pool_size,
         )
-        if not 0.0 < threshold_quantile < 1.0:
-            raise ValueError(
-                f"threshold_quantile must be between 0 and 1, got {threshold_quantile}."
-            )
-        if make_classifier is not None and not two_stage:
+        if make_classifier is not None and not options.two_stage:
             raise ValueError("make_classifier is for two stages; leave it out, or set two_stage.")
+        if make_predictor is None:
+            make_predictor = predictor_maker(problem, options)
+            if options.two_stage and options.predictor == "gcn":
+                make_classifier = make_classifier or graph_classifier_maker(problem.space)
         self.make_predictor = make_predictor
         self.make_classifier = make_classifier or make_predictor
-        self.two_stage = two_stage
-        self.threshold_quantile = threshold_quantile
 
     def ask(self, num_archs: int) -> list[Architecture]:
         """Asks for the best-predicted unseen ones, and for random ones before there is a fit.
@@ -134,7 +173,7 @@ class NeuralPredictorSearch(PoolSearch):
 
     def _ranking(self, rng: np.random.Generator) -> _Ranking:
         """Ranks the candidates; where these are the same for all asks, only once."""
-        if self.is_enumerable or self.pool == "fixed":
+        if self.problem.is_enumerable or self.pool == "fixed":
             return self._fixed_ranking
         return self._model.rank(self._candidates(rng), rng)
 
@@ -153,12 +192,13 @@ class NeuralPredictorSearch(PoolSearch):
         values = np.array(scores, np.float64)
         entropy = np.random.SeedSequence((self.seed, len(self._fitted_to), 1))
         predictor_seed, classifier_seed = entropy.generate_state(2).tolist()
-        is_better = values > np.quantile(values, self.threshold_quantile)
         classifier = None
-        if self.two_stage and is_better.sum() >= 2:
-            classifier = self.make_classifier(classifier_seed)
-            classifier.fit(choices, is_better.astype(np.float64))
-            choices, values = choices[is_better], values[is_better]
+        if self.options.threshold_quantile is not None:  # of two stages
+            is_better = values > np.quantile(values, self.options.threshold_quantile)
+            if is_better.sum() >= 2:
+                classifier = self.make_classifier(classifier_seed)
+                classifier.fit(choices, is_better.astype(np.float64))
+                choices, values = choices[is_better], values[is_better]
         predictor = OnScaleOfScores(self.make_predictor(predictor_seed), choices, values)
         return _Model(predictor, classifier)
 

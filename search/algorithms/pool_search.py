@@ -6,20 +6,20 @@ of the best 20 trials, together with all successful trials.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.algorithms.base import FeasibilityCheck, SpaceExhaustedError, StartupSearch
+from search.algorithms.base import SpaceExhaustedError, StartupSearch
+from search.algorithms.options import POOLS, AlgorithmOptions, Pool, PredictorOptions
 from search.algorithms.population_search import best_first
-from supernets.spaces import SearchSpace
+from search.algorithms.problem import SearchProblem
+from search.predictors.base import ExtraInputs, Predictor
+from search.predictors.registry import create_predictor
 
 Floats = NDArray[np.float64]
-
-Pool = Literal["fresh", "fixed"]
-POOLS: tuple[Pool, ...] = ("fresh", "fixed")
 
 _NUM_PARENTS = 20  # best trials that a fresh pool takes mutants and crossovers of
 _MAX_MUTATIONS = 3  # decisions redrawn in a mutant, at most
@@ -33,9 +33,8 @@ class PoolSearch(StartupSearch):
     """Random trials first, then the best of a ranking.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
+        problem: What is searched.
+        options: Settings of the algorithm.
         num_initial: Number of random trials before the first ranking.
         pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
             which all trials then come from, where the space is too large to rank whole.
@@ -48,23 +47,22 @@ class PoolSearch(StartupSearch):
 
     def __init__(
         self,
-        space: SearchSpace,
+        problem: SearchProblem,
+        options: AlgorithmOptions,
         *,
-        seed: int,
-        are_feasible: FeasibilityCheck | None,
         num_initial: int,
+        pool_size: int,
         pool: Pool = "fresh",
-        pool_size: int = 10_000,
     ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
+        super().__init__(problem, options, num_initial)
         if pool_size < 1:
             raise ValueError(f"pool_size must be at least 1, got {pool_size}.")
         if pool not in POOLS:
             raise ValueError(f"Unknown pool {pool!r}; choose from {', '.join(POOLS)}.")
-        if pool == "fixed" and self.is_enumerable:
+        if pool == "fixed" and problem.is_enumerable:
             raise ValueError(
-                f"Space {space.name!r} is small enough to be ranked whole; a fixed pool is for "
-                "larger ones, leave it out."
+                f"Space {self.space.name!r} is small enough to be ranked whole; a fixed pool is "
+                "for larger ones, leave it out."
             )
         self.pool = pool
         self.pool_size = pool_size
@@ -92,8 +90,8 @@ class PoolSearch(StartupSearch):
         Returns:
             (num_candidates, num_decisions).
         """
-        if self.is_enumerable:
-            return self.feasible_choices
+        if self.problem.is_enumerable:
+            return self.problem.feasible_choices
         return self._fixed_pool if self.pool == "fixed" else self._fresh_pool(rng)
 
     def _unseen_rows(self, choices: NDArray[np.int64], num_archs: int) -> NDArray[np.intp]:
@@ -148,3 +146,36 @@ class PoolSearch(StartupSearch):
             )
             pool = np.concatenate([pool, drawn.choices])
         return pool
+
+
+def chosen_features(problem: SearchProblem, names: Sequence[str]) -> ExtraInputs | None:
+    """Returns the problem's zero-cost features if some are asked for, else None.
+
+    Raises:
+        ValueError: If some are, and the problem has none.
+    """
+    if names and problem.zero_cost_features is None:
+        raise ValueError(
+            f"predictor_inputs {' '.join(names)} are zero-cost features, and the search problem "
+            "has none; give it zero_cost_features."
+        )
+    return problem.zero_cost_features if names else None
+
+
+def predictor_maker(
+    problem: SearchProblem, options: PredictorOptions
+) -> Callable[[int], Predictor]:
+    """Returns what builds the unfitted predictor of some options from a seed below 2**32.
+
+    Raises:
+        ValueError: If it could not see the space, the encoding or the features.
+    """
+    make = partial(
+        create_predictor,
+        options.predictor,
+        problem.space,
+        encoding=options.encoding,
+        extra_inputs=chosen_features(problem, options.predictor_inputs),
+    )
+    make(0)  # refuses now what it could not be fitted to later
+    return make

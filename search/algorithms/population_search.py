@@ -24,13 +24,12 @@ class PopulationSearch(StartupSearch):
     While fewer than two trials have succeeded, sampling stays random.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
+        problem: What is searched.
+        options: Settings of the algorithm.
         num_initial: Number of random trials before the first proposal.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If ``num_initial`` is less than 1.
     """
 
     def ask(self, num_archs: int) -> list[Architecture]:
@@ -46,7 +45,7 @@ class PopulationSearch(StartupSearch):
             return self.space.architectures(self._sample_unseen(num_archs, rng))
         chosen = self._proposals(self._successful, num_archs, rng)
         if len(chosen) < num_archs:
-            if self.is_enumerable:  # so many are enough, whichever of them are proposals
+            if self.problem.is_enumerable:  # so many are enough, whichever of them are proposals
                 others = self._sample_unseen(num_archs, rng)
             else:
                 others = self._sample_random(num_archs - len(chosen), rng, excluded=chosen)

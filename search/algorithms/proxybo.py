@@ -23,22 +23,81 @@ There is no public code. Where the paper leaves a choice, or we differ:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from search.algorithms.acquisition import expected_improvement
-from search.algorithms.base import FeasibilityCheck
-from search.algorithms.pool_search import Pool, PoolSearch
+from search.algorithms.options import (
+    AlgorithmOptions,
+    Pool,
+    encoding_option,
+    features_option,
+    num_initial_option,
+    pool_option,
+    pool_size_option,
+)
+from search.algorithms.pool_search import PoolSearch, chosen_features
+from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
 from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
-from supernets.runtime.option_types import POSITIVE
-from supernets.spaces import Architecture, SearchSpace
+from search.predictors.registry import forest_maker
+from supernets.runtime.options import option
+from supernets.spaces import Architecture, Encoding
 
 Floats = NDArray[np.float64]
 
 _NUM_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class BOOptions(AlgorithmOptions):
+    """Settings of a plain Bayesian search, ``ProxyBO`` without proxies.
+
+    Args:
+        encoding: What the surrogate sees of an architecture.
+        num_initial: Number of random trials before the first surrogate.
+        rand_prob: Probability with which an architecture is drawn at random instead.
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+        pool_size: Number of architectures in a pool.
+
+    Raises:
+        ValueError: If a number is out of range, or a choice is unknown.
+    """
+
+    encoding: Encoding = encoding_option("one-hot")
+    num_initial: int = num_initial_option(5)
+    rand_prob: float = option(
+        0.0, "share of trials drawn at random", kinds.PROBABILITY, metavar="P"
+    )
+    pool: Pool = pool_option()
+    pool_size: int = pool_size_option(5_000)
+
+
+@dataclass(frozen=True)
+class ProxyBOOptions(BOOptions):
+    """Settings of ``ProxyBO`` with proxies, beside those of a plain Bayesian search.
+
+    Args:
+        predictor_inputs: Names of the problem's zero-cost features, which are the proxies.
+        tau0: Temperature of the softmax over concordances at the first iteration; lower trusts the
+            most concordant ranking alone.
+
+    Raises:
+        ValueError: If a number is out of range, or a choice is unknown.
+    """
+
+    predictor_inputs: tuple[str, ...] = features_option()
+    tau0: float = option(
+        0.05,
+        "how evenly surrogate and proxies are weighed; lower trusts the best alone",
+        kinds.POSITIVE,
+        metavar="T",
+    )
 
 
 class ProxyBO(PoolSearch):
@@ -48,56 +107,46 @@ class ProxyBO(PoolSearch):
     trials and asks for the candidates with the least weighted sum of ranks.
 
     Args:
-        space: Space that is searched.
-        make_predictor: Builds an unfitted surrogate from a seed below 2**32.
-        proxies: Gives proxies of choices, (num_archs, num_proxies), of which higher promises more,
-            as in the natural sign of all ``CheapScores``; nan where there is none, which ranks
-            last. Must give the same for the same architecture; is asked for all of a space
-            that is ranked whole at once. None for a plain Bayesian search.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials before the first surrogate.
-        tau0: Temperature of the softmax over concordances at the first iteration; lower trusts the
-            most concordant ranking alone.
-        rand_prob: Probability with which an architecture is drawn at random instead.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
+        problem: What is searched. With ``ProxyBOOptions`` its zero-cost features are the proxies,
+            (num_archs, num_proxies), of which higher promises more, as in their natural sign; nan
+            where there is none, which ranks last. They must be the same for the same architecture,
+            and are asked of all of a space that is ranked whole at once.
+        options: Settings of the search; of ``BOOptions`` it has no proxies.
+        make_predictor: Builds an unfitted surrogate from a seed below 2**32; None for a
+            probabilistic forest.
 
     Raises:
-        ValueError: If a number is out of range, ``pool`` is unknown, or a fixed pool is asked for
-            in a space that is ranked whole.
+        ValueError: If a fixed pool is asked for in a space that is ranked whole, the space lacks
+            the encoding, or there are no proxies.
     """
+
+    options: BOOptions
 
     def __init__(
         self,
-        space: SearchSpace,
+        problem: SearchProblem,
+        options: BOOptions | None = None,
         *,
-        make_predictor: Callable[[int], ProbabilisticPredictor],
-        proxies: ExtraInputs | None = None,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 5,
-        tau0: float = 0.05,
-        rand_prob: float = 0.0,
-        pool: Pool = "fresh",
-        pool_size: int = 5_000,
+        make_predictor: Callable[[int], ProbabilisticPredictor] | None = None,
     ) -> None:
+        options = options or BOOptions()
         super().__init__(
-            space,
-            seed=seed,
-            are_feasible=are_feasible,
-            num_initial=num_initial,
-            pool=pool,
-            pool_size=pool_size,
+            problem,
+            options,
+            num_initial=options.num_initial,
+            pool=options.pool,
+            pool_size=options.pool_size,
         )
-        POSITIVE.check("tau0", tau0)
-        if not 0 <= rand_prob <= 1:
-            raise ValueError(f"rand_prob must be from 0 to 1, got {rand_prob}.")
-        self.make_predictor = make_predictor
-        self.proxies = proxies
-        self.tau0 = tau0
-        self.rand_prob = rand_prob
+        self.proxies: ExtraInputs | None = None
+        if isinstance(options, ProxyBOOptions):
+            self.proxies = chosen_features(problem, options.predictor_inputs)
+            if self.proxies is None:
+                raise ValueError(
+                    "ProxyBO needs predictor_inputs, the zero-cost features that are its proxies, "
+                    "such as macs synflow."
+                )
+        problem.space.check_encoding(options.encoding)
+        self.make_predictor = make_predictor or forest_maker(problem.space, options.encoding)
 
     def ask(self, num_archs: int) -> list[Architecture]:
         """Asks for the best of a combined ranking, at first and with ``rand_prob`` for random ones.
@@ -110,7 +159,9 @@ class ProxyBO(PoolSearch):
         rng = self._rng()
         self._check_num_archs(num_archs)
         is_initial = self._is_initial
-        num_random = num_archs if is_initial else int(rng.binomial(num_archs, self.rand_prob))
+        num_random = (
+            num_archs if is_initial else int(rng.binomial(num_archs, self.options.rand_prob))
+        )
         chosen = self.space.choices_of([])
         if num_random:
             chosen = self._sample_initial(num_random, rng)
@@ -134,12 +185,12 @@ class ProxyBO(PoolSearch):
                 f"Influences need at least 2 successful trials, got {len(scores)} among the first "
                 f"{num_trials} of {len(self.trials)}."
             )
-        if self.proxies is None:
+        if self.proxies is None or not isinstance(self.options, ProxyBOOptions):
             return np.ones(1)
         predicted = self._predict_left_out(choices, scores, num_trials)
         rankings = [predicted, *self._proxies_of(choices).T]
         concordances = np.array([concordance(values, scores) for values in rankings])
-        return weigh(concordances, iteration=len(scores) + 1, tau0=self.tau0)
+        return proxy_weights(concordances, iteration=len(scores) + 1, tau0=self.options.tau0)
 
     def _rank(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Unseen candidates, best first; SpaceExhaustedError if fewer than ``num_archs``."""
@@ -152,7 +203,7 @@ class ProxyBO(PoolSearch):
         mean, std = self._fit_and_predict(choices, scores, unseen, len(self.trials))
         rankings = [expected_improvement(mean, std, scores.max())]
         if self.proxies is not None:
-            is_same_always = self.is_enumerable or self.pool == "fixed"
+            is_same_always = self.problem.is_enumerable or self.pool == "fixed"
             table = self._proxies_of_all[rows] if is_same_always else self._proxies_of(unseen)
             rankings.extend(table.T)
         sums = np.zeros(len(unseen))
@@ -214,7 +265,7 @@ def concordance(values: Floats, scores: Floats) -> float:
     return float(np.mean((values[first] > values[second]) == is_above))
 
 
-def weigh(concordances: Floats, *, iteration: int, tau0: float) -> Floats:
+def proxy_weights(concordances: Floats, *, iteration: int, tau0: float) -> Floats:
     """Weighs by the softmax of concordances over ``tau0 / (1 + ln T)``, T being ``iteration``."""
     from scipy.special import softmax
 

@@ -7,16 +7,18 @@ are those of highest expected improvement.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.algorithms.acquisition import log_expected_improvement
-from search.algorithms.base import FeasibilityCheck
+from search.algorithms.options import AlgorithmOptions, num_initial_option, pool_size_option
 from search.algorithms.pool_search import PoolSearch
+from search.algorithms.problem import SearchProblem
 from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
-from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces import Architecture
 
 #: Multiply-adds that may be spent on variances; with more trials, only candidates of high expected
 #: score get one, but at least ``MIN_UNCERTAIN``.
@@ -26,6 +28,23 @@ MIN_UNCERTAIN = 1000
 NUM_ROUNDS, NUM_PARENTS, NUM_MUTANTS = 3, 50, 1000
 #: Regrets are measured in the distance from the best score to this quantile of all.
 GOOD = 0.75
+
+
+@dataclass(frozen=True)
+class StructuralBOOptions(AlgorithmOptions):
+    """Settings of ``StructuralBO``.
+
+    Args:
+        num_initial: Number of random trials before the first fit.
+        pool_size: Number of architectures that are ranked before the best of them are mutated,
+            where the space is too large to rank whole.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_initial: int = num_initial_option(5)
+    pool_size: int = pool_size_option(10_000)
 
 
 class StructuralBO(PoolSearch):
@@ -39,34 +58,16 @@ class StructuralBO(PoolSearch):
     had turned out as expected.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials before the first fit.
-        pool_size: Number of architectures that are ranked before the best of them are mutated,
-            where the space is too large to rank whole.
-
-    Raises:
-        ValueError: If a number is out of range.
+        problem: What is searched.
+        options: Settings of the search.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 5,
-        pool_size: int = 10_000,
-    ) -> None:
+    def __init__(self, problem: SearchProblem, options: StructuralBOOptions | None = None) -> None:
+        options = options or StructuralBOOptions()
         super().__init__(
-            space,
-            seed=seed,
-            are_feasible=are_feasible,
-            num_initial=num_initial,
-            pool_size=pool_size,
+            problem, options, num_initial=options.num_initial, pool_size=options.pool_size
         )
-        self._features = Features(space)
+        self._features = Features(self.space)
 
     def ask(self, num_archs: int) -> list[Architecture]:
         """Proposes what is expected to improve most; at random before ``num_initial``.
@@ -86,7 +87,7 @@ class StructuralBO(PoolSearch):
         choices, table = self._unseen(num_archs, rng)
         choices, belief = _most_promising(process.posterior, choices, table, num_archs)
         best = float(labels.max())
-        if not self.is_enumerable:
+        if not self.problem.is_enumerable:
             for _ in range(NUM_ROUNDS):
                 choices, table = self._with_mutants(choices, belief, best, rng)
                 choices, belief = _most_promising(process.posterior, choices, table, num_archs)
@@ -97,7 +98,7 @@ class StructuralBO(PoolSearch):
             equals = np.flatnonzero(gains == gains.max())
             chosen.append(int(equals[rng.integers(len(equals))]))
             if len(chosen) < num_archs:
-                belief.measure(chosen[-1])
+                belief.condition_on_mean(chosen[-1])
         return self.space.architectures(choices[chosen])
 
     def _unseen(self, num_archs: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Table]:
@@ -105,14 +106,14 @@ class StructuralBO(PoolSearch):
         candidates = self._candidates(rng)
         rows = self._unseen_rows(candidates, num_archs)
         unseen = candidates[rows]
-        if self.is_enumerable:
+        if self.problem.is_enumerable:
             return unseen, self._whole_table.rows(rows)
         return unseen, self._features.of(unseen)
 
     @cached_property
     def _whole_table(self) -> Table:
         """Features of all feasible architectures."""
-        return self._features.of(self.feasible_choices)
+        return self._features.of(self.problem.feasible_choices)
 
     def _with_mutants(
         self,

@@ -19,16 +19,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
-from search.algorithms.base import FeasibilityCheck
+from search.algorithms.options import AlgorithmOptions, num_initial_option
 from search.algorithms.population_search import PopulationSearch, best_first
-from supernets.spaces import SearchSpace
+from search.algorithms.problem import SearchProblem
+from supernets.runtime.options import option
 
 _DRAWS_PER_CANDIDATE = 50
+
+
+@dataclass(frozen=True)
+class TPEOptions(AlgorithmOptions):
+    """Settings of ``TPESearch``.
+
+    Args:
+        num_initial: Number of random trials to begin with.
+        gamma: Share of the trials that count as good; between 0 and 1.
+        num_candidates: Number of candidates that are drawn for each architecture asked for.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_initial: int = num_initial_option(20)
+    gamma: float = option(0.25, "share of trials that count as good", kinds.FRACTION, metavar="G")
+    num_candidates: int = option(24, "draws for each trial", kinds.BATCH, metavar="N")
 
 
 class TPESearch(PopulationSearch):
@@ -39,39 +60,20 @@ class TPESearch(PopulationSearch):
     plus one. Of candidates drawn from ``l`` those with the highest ``l / g`` are asked for.
 
     Args:
-        space: Space that is searched.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
-        num_initial: Number of random trials to begin with.
-        gamma: Share of the trials that count as good; between 0 and 1.
-        num_candidates: Number of candidates that are drawn for each architecture asked for.
-
-    Raises:
-        ValueError: If a number is out of range.
+        problem: What is searched.
+        options: Settings of the search.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 20,
-        gamma: float = 0.25,
-        num_candidates: int = 24,
-    ) -> None:
-        super().__init__(space, seed=seed, are_feasible=are_feasible, num_initial=num_initial)
-        if not 0.0 < gamma < 1.0:
-            raise ValueError(f"gamma must be between 0 and 1, got {gamma}.")
-        if num_candidates < 1:
-            raise ValueError(f"num_candidates must be at least 1, got {num_candidates}.")
-        self.gamma = gamma
-        self.num_candidates = num_candidates
+    options: TPEOptions
+
+    def __init__(self, problem: SearchProblem, options: TPEOptions | None = None) -> None:
+        options = options or TPEOptions()
+        super().__init__(problem, options, options.num_initial)
 
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        num_good = math.ceil(self.gamma * len(successful))
+        num_good = math.ceil(self.options.gamma * len(successful))
         choices = self.space.choices_of(trial.arch for trial in best_first(successful))
         good, bad = (self._log_probs(part) for part in (choices[:num_good], choices[num_good:]))
 
@@ -80,7 +82,7 @@ class TPESearch(PopulationSearch):
             noise = rng.gumbel(size=(size, *good.shape))
             return self.space.canonicalize((good + noise).argmax(axis=2))
 
-        wanted = self.num_candidates * num_archs
+        wanted = self.options.num_candidates * num_archs
         candidates = self._draw_feasible(
             draw, wanted, max_draws=_DRAWS_PER_CANDIDATE * wanted
         ).choices

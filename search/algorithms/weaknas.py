@@ -26,18 +26,28 @@ Differs from the paper and the authors' code in:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.acquisition import log_expected_improvement
-from search.algorithms.base import FeasibilityCheck
-from search.algorithms.pool_search import Pool, PoolSearch
+from search.algorithms.options import (
+    Pool,
+    PredictorOptions,
+    num_initial_option,
+    pool_option,
+    pool_size_option,
+)
+from search.algorithms.pool_search import PoolSearch, predictor_maker
+from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
 from search.predictors.base import OnScaleOfScores, Predictor
-from supernets.spaces import Architecture, SearchSpace
+from supernets.runtime.options import option
+from supernets.spaces import Architecture
 
 Sampling = Literal["uniform", "linear-decay", "exponential-decay"]
 SAMPLINGS: tuple[Sampling, ...] = ("uniform", "linear-decay", "exponential-decay")
@@ -47,25 +57,35 @@ Acquisition = Literal["mean", "ei"]
 ACQUISITIONS: tuple[Acquisition, ...] = ("mean", "ei")
 
 _DEFAULT_TOP_N = 100
-_DEFAULT_NUM_MEMBERS = 5
+_DEFAULT_NUM_MEMBERS = 5  # of acquisition "ei"
 _DECAY = 0.96  # of exponential sampling, from a rank to the next
 _STD_DIVISOR = 5.0
 _STD_FLOOR = 1e-9
 
 
-class WeakNAS(PoolSearch):
-    """Alternates between fitting a predictor to all trials and sampling from its top.
+class _TopN(kinds.Whole):
+    """A number of architectures, or in Python a sequence of them."""
 
-    The first ``num_initial`` trials are random. Then every ask fits a fresh predictor to the
-    successful trials, ranks all feasible architectures (of a large space, a pool), and draws from
-    the unseen among the top ``top_n``. If these are fewer than asked for, it takes the
-    best-predicted unseen ones of the whole ranking instead.
+    def check(self, name: str, value: object) -> None:
+        """Makes sure that a setting is one, or that there are some.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            super().check(name, value)
+        elif not value:
+            raise ValueError(f"{name} must be a number or several, got none.")
+        else:
+            for each in value:
+                super().check(name, each)
+
+
+@dataclass(frozen=True)
+class WeakNASOptions(PredictorOptions):
+    """Settings of ``WeakNAS``.
 
     Args:
-        space: Space that is searched.
-        make_predictor: Builds an unfitted predictor from a seed below 2**32.
-        seed: Makes the search repeatable; not negative.
-        are_feasible: Which architectures may be asked for; all of them by default.
         num_initial: Number of random trials before the first predictor.
         top_n: N, from how many of the best-predicted the next are drawn. A sequence gives one N per
             predictor, its last value going on; predictors are counted by the trials told and the
@@ -86,67 +106,96 @@ class WeakNAS(PoolSearch):
         acquisition: What ranks: the ``"mean"`` prediction, or ``"ei"``, the improvement over the
             best trial that several predictors expect, of which the best unseen are asked for
             without drawing.
-        num_members: Number of predictors of ``"ei"``, of different seeds.
+        num_members: Number of predictors of ``"ei"``, of different seeds; 5 where it is None.
 
     Raises:
-        ValueError: If a number is out of range, a choice is unknown, a fixed pool is asked for in a
-            space that is ranked whole, or an option has no effect with ``acquisition``.
+        ValueError: If a number is out of range, a choice is unknown, or an option has no effect
+            with ``acquisition``.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        make_predictor: Callable[[int], Predictor],
-        seed: int = 0,
-        are_feasible: FeasibilityCheck | None = None,
-        num_initial: int = 10,
-        top_n: int | Sequence[int] = _DEFAULT_TOP_N,
-        exclude_before_top: bool = False,
-        pool: Pool = "fresh",
-        pool_size: int = 10_000,
-        sampling: Sampling = "uniform",
-        keep: Keep = "all",
-        acquisition: Acquisition = "mean",
-        num_members: int = _DEFAULT_NUM_MEMBERS,
-    ) -> None:
-        super().__init__(
-            space,
-            seed=seed,
-            are_feasible=are_feasible,
-            num_initial=num_initial,
-            pool=pool,
-            pool_size=pool_size,
-        )
-        self._top_ns = (top_n,) if isinstance(top_n, int) else tuple(top_n)
-        if not self._top_ns or min(self._top_ns) < 1:
-            raise ValueError(f"top_n must be at least 1, got {top_n}.")
-        for name, value, known in (
-            ("sampling", sampling, SAMPLINGS),
-            ("keep", keep, KEEPS),
-            ("acquisition", acquisition, ACQUISITIONS),
-        ):
-            if value not in known:
-                raise ValueError(f"Unknown {name} {value!r}; choose from {', '.join(known)}.")
-        if num_members < 2:
-            raise ValueError(f"num_members must be at least 2, got {num_members}.")
-        if acquisition == "mean" and num_members != _DEFAULT_NUM_MEMBERS:
-            raise ValueError(
-                f"num_members is of acquisition 'ei', got {num_members} with 'mean'; leave it out."
-            )
-        has_top = sampling != "uniform" or exclude_before_top
-        has_top |= self._top_ns != (_DEFAULT_TOP_N,) and keep != "top"
-        if acquisition == "ei" and has_top:
+    num_initial: int = num_initial_option(10)
+    top_n: int | Sequence[int] = option(
+        _DEFAULT_TOP_N, "the next are drawn from so many best-predicted", _TopN(1), metavar="N"
+    )
+    exclude_before_top: bool = option(False, "take seen ones out before cutting the top N")
+    pool: Pool = pool_option()
+    pool_size: int = pool_size_option(10_000)
+    sampling: Sampling = option(
+        "uniform", "how to draw from the top: evenly, or less with rank", choices=SAMPLINGS
+    )
+    keep: Keep = option("all", "older trials to fit to beside the newest batch", choices=KEEPS)
+    acquisition: Acquisition = option(
+        "mean",
+        "rank by the mean, or by expected improvement of several predictors",
+        choices=ACQUISITIONS,
+    )
+    num_members: int | None = option(
+        None,
+        "predictors of --acquisition ei",
+        kinds.Whole(2, 100),
+        metavar="N",
+        default_text=str(_DEFAULT_NUM_MEMBERS),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._only_with("num_members", "acquisition", "ei", _DEFAULT_NUM_MEMBERS)
+        has_top = self.sampling != "uniform" or self.exclude_before_top
+        has_top |= self.top_ns != (_DEFAULT_TOP_N,) and self.keep != "top"
+        if self.acquisition == "ei" and has_top:
             raise ValueError(
                 "acquisition 'ei' asks for the best unseen without drawing from a top: leave out "
                 "sampling and exclude_before_top, and top_n unless keep is 'top'."
             )
-        self.make_predictor = make_predictor
-        self.exclude_before_top = exclude_before_top
-        self.sampling = sampling
-        self.keep = keep
-        self.acquisition = acquisition
-        self.num_members = num_members
+        if self.acquisition == "ei" and self.predictor == "gaussian_process":
+            raise ValueError(
+                "Acquisition 'ei' goes by how much predictors of several seeds differ, and those of"
+                " 'gaussian_process' do not; choose another predictor, or algorithm structural-bo."
+            )
+
+    @property
+    def top_ns(self) -> tuple[int, ...]:
+        """N of each predictor, its last value going on."""
+        return (self.top_n,) if isinstance(self.top_n, int) else tuple(self.top_n)
+
+
+class WeakNAS(PoolSearch):
+    """Alternates between fitting a predictor to all trials and sampling from its top.
+
+    The first ``num_initial`` trials are random. Then every ask fits a fresh predictor to the
+    successful trials, ranks all feasible architectures (of a large space, a pool), and draws from
+    the unseen among the top ``top_n``. If these are fewer than asked for, it takes the
+    best-predicted unseen ones of the whole ranking instead.
+
+    Args:
+        problem: What is searched.
+        options: Settings of the search.
+        make_predictor: Builds an unfitted predictor from a seed below 2**32; None for the one of
+            the options.
+
+    Raises:
+        ValueError: If a fixed pool is asked for in a space that is ranked whole, or the space has
+            not what the predictor sees.
+    """
+
+    options: WeakNASOptions
+
+    def __init__(
+        self,
+        problem: SearchProblem,
+        options: WeakNASOptions | None = None,
+        *,
+        make_predictor: Callable[[int], Predictor] | None = None,
+    ) -> None:
+        options = options or WeakNASOptions()
+        super().__init__(
+            problem,
+            options,
+            num_initial=options.num_initial,
+            pool=options.pool,
+            pool_size=options.pool_size,
+        )
+        self.make_predictor = make_predictor or predictor_maker(problem, options)
 
     def ask(self, num_archs: int) -> list[Architecture]:
         """Samples from the top of a freshly fitted predictor; at random before ``num_initial``.
@@ -160,13 +209,14 @@ class WeakNAS(PoolSearch):
         if self._is_initial:
             return self.space.architectures(self._sample_initial(num_archs, rng))
         iteration = (len(self.trials) - self.num_initial) // num_archs
-        top_n = self._top_ns[min(iteration, len(self._top_ns) - 1)]
+        top_ns = self.options.top_ns
+        top_n = top_ns[min(iteration, len(top_ns) - 1)]
         candidates = self._candidates(rng)
         kept = self._kept(num_archs, top_n, candidates, rng)
         ranking = self._ranked(kept, len(self.trials), candidates, rng)
         unseen = self._unseen_rows(ranking, num_archs)
-        top = unseen[:top_n] if self.exclude_before_top else unseen[unseen < top_n]
-        if self.acquisition == "ei" or len(top) < num_archs:
+        top = unseen[:top_n] if self.options.exclude_before_top else unseen[unseen < top_n]
+        if self.options.acquisition == "ei" or len(top) < num_archs:
             chosen = unseen[:num_archs]
         else:
             probs = self._sampling_probs(len(top))
@@ -209,12 +259,12 @@ class WeakNAS(PoolSearch):
     ) -> list[Trial]:
         """The trials that the predictor of this ask is fitted to, at least two."""
         labelled = _successful(self.trials)
-        if self.keep == "all":
+        if self.options.keep == "all":
             return labelled
         num_told = len(self.trials)
         num_old = max(num_told - num_archs, 0) if num_told > self.num_initial else 0
         old, kept = _successful(self.trials[:num_old]), _successful(self.trials[num_old:])
-        if self.keep == "top":
+        if self.options.keep == "top":
             if len(old) < 2:
                 return labelled
             top = self._ranked(old, num_old, candidates, rng)[:top_n]
@@ -232,7 +282,7 @@ class WeakNAS(PoolSearch):
         """The candidates best first, equals in random order."""
         predicted = self._predict(labelled, num_told, candidates)
         value = mean = predicted.mean(axis=0)
-        if self.acquisition == "ei":
+        if self.options.acquisition == "ei":
             std = predicted.std(axis=0) / _STD_DIVISOR + _STD_FLOOR
             best = max(trial.score for trial in self.trials if trial.score is not None)
             value = log_expected_improvement(mean, std, best)
@@ -250,7 +300,7 @@ class WeakNAS(PoolSearch):
         """
         choices = self.space.choices_of(trial.arch for trial in labelled)
         scores = np.array([trial.score for trial in labelled], dtype=np.float64)
-        num_members = self.num_members if self.acquisition == "ei" else 1
+        num_members = self.options.num_members or 1
         entropy = np.random.SeedSequence((self.seed, num_told, 1))
         predicted = np.empty((num_members, len(candidates)))
         for row, seed in zip(predicted, entropy.generate_state(num_members), strict=True):
@@ -260,10 +310,10 @@ class WeakNAS(PoolSearch):
 
     def _sampling_probs(self, num_archs: int) -> NDArray[np.float64] | None:
         """Returns the probability of each rank of the top, from the best; None if all are equal."""
-        if self.sampling == "uniform":
+        if self.options.sampling == "uniform":
             return None
         ranks = np.arange(num_archs)
-        weights = num_archs - ranks if self.sampling == "linear-decay" else _DECAY**ranks
+        weights = num_archs - ranks if self.options.sampling == "linear-decay" else _DECAY**ranks
         return np.asarray(weights / weights.sum(), np.float64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import supernets.runtime.option_types as kinds
@@ -11,28 +11,18 @@ from estimators.executors.settings import ExecutorSettings
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.scores.settings import ESTIMATORS, EstimatorSettings
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.cheap_scores import CHEAP_SCORES
 from search.algorithms.constraints import constraints_within
-from search.algorithms.factory import (
-    ALGORITHMS,
-    DEFAULT_BATCH_SIZES,
-    algorithm_settings,
-    num_random_trials,
-)
-from search.algorithms.pool_search import POOLS
-from search.algorithms.weaknas import ACQUISITIONS, KEEPS, SAMPLINGS
+from search.algorithms.registry import ALGORITHMS, num_random_trials
 from search.cli.differentiable_options import ALGORITHMS as BY_GRADIENTS
-from search.predictors import PREDICTORS
 from supernets.cli.command_line import (
     add_amp_option,
     add_machine_options,
     parse_args,
 )
 from supernets.cli.command_parser import command_parser
-from supernets.cli.option_flags import add_options, check_family, flag, from_args
+from supernets.cli.option_flags import add_family_options, add_options, check_family, flag, from_args
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.wording import plural
-from supernets.spaces import ENCODINGS
 from supernets.spaces.factory import SPACES, TABLE_SPACES
 
 PROGRAM = "supernet-search"
@@ -40,7 +30,7 @@ PROGRAM = "supernet-search"
 #: of few trials may be wrong about what it puts first.
 EXPORT_CHOICES = ("measured", "predicted")
 #: Algorithms whose last predictor can put an architecture first.
-PREDICTING = ("weaknas", "neural-predictor")
+PREDICTING = tuple(name for name, entry in ALGORITHMS.items() if entry.predicts)
 #: Those that go with --report-of.
 REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
 
@@ -88,8 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of supernet-latency; its prediction is a cost of the best (default: none)",
     )
 
-    add = parser.add_argument_group("search").add_argument
-    _add_search_options(add)
+    _add_search_options(parser.add_argument_group("search"))
 
     group = parser.add_argument_group("estimator")
     add = group.add_argument
@@ -150,8 +139,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_search_options(add: Callable[..., Any]) -> None:
+def _add_search_options(group: argparse._ArgumentGroup) -> None:
     """Adds the flags of algorithms and their predictors."""
+    add = group.add_argument
     add(
         "--algorithm",
         choices=(*ALGORITHMS, *BY_GRADIENTS),
@@ -167,143 +157,10 @@ def _add_search_options(add: Callable[..., Any]) -> None:
         metavar="N",
         help="in the end (default: 100)",
     )
-    sizes = ", ".join(f"{size} of {name}" for name, size in DEFAULT_BATCH_SIZES.items())
+    sizes = ", ".join(f"{entry.batch_size} of {name}" for name, entry in ALGORITHMS.items())
     add("--batch-size", type=kinds.BATCH, metavar="M", help=f"asked for at once (default: {sizes})")
     add("--seed", type=kinds.SEED, default=0, metavar="N", help="(default: 0)")
-    add(
-        "--predictor",
-        choices=PREDICTORS,
-        help="of weaknas (default: mlp) and neural-predictor (default: gcn)",
-    )
-    add("--encoding", choices=ENCODINGS, help="what the predictor sees (default: one-hot)")
-    add(
-        "--predictor-inputs",
-        nargs="+",
-        choices=CHEAP_SCORES,
-        metavar="NAME",
-        help=f"what else the predictor sees, and proxies of proxybo, of {', '.join(CHEAP_SCORES)} "
-        "(default: nothing); measured of all candidates, so use a fixed or small pool",
-    )
-    add(
-        "--num-initial",
-        type=kinds.POSITIVE_INT,
-        metavar="N",
-        help=f"random trials (default: {_defaults('num_initial')})",
-    )
-    add(
-        "--top-n",
-        type=kinds.POSITIVE_INT,
-        metavar="N",
-        help="weaknas draws from these (default: 100)",
-    )
-    add(
-        "--exclude-before-top",
-        action="store_const",
-        const=True,
-        help="weaknas: take seen ones out before cutting the top N (default: after)",
-    )
-    add(
-        "--pool",
-        choices=POOLS,
-        help="where a space is too large to rank whole: a pool is drawn for every batch, or one "
-        "for all (default: fresh)",
-    )
-    add(
-        "--pool-size",
-        type=kinds.POOL,
-        metavar="N",
-        help=f"architectures of a pool (default: {_defaults('pool_size')})",
-    )
-    add(
-        "--sampling",
-        choices=SAMPLINGS,
-        help="how weaknas draws from the top: evenly, or less with rank (default: uniform)",
-    )
-    add(
-        "--keep",
-        choices=KEEPS,
-        help="older trials that weaknas fits to beside the newest batch (default: all)",
-    )
-    add(
-        "--acquisition",
-        choices=ACQUISITIONS,
-        help="weaknas ranks by the mean, or by expected improvement of several predictors "
-        "(default: mean)",
-    )
-    add(
-        "--num-members",
-        type=kinds.Whole(2, 100),
-        metavar="N",
-        help="predictors of --acquisition ei (default: 5)",
-    )
-    add(
-        "--tau0",
-        type=kinds.POSITIVE,
-        metavar="T",
-        help="of proxybo: how evenly surrogate and proxies are weighed; lower trusts the best "
-        "alone (default: 0.05)",
-    )
-    add(
-        "--rand-prob",
-        type=kinds.PROBABILITY,
-        metavar="P",
-        help="of bo and proxybo: share of trials drawn at random (default: 0)",
-    )
-    add(
-        "--num-parents",
-        type=kinds.AT_LEAST_TWO,
-        metavar="N",
-        help="best trials evolution uses (default: 10)",
-    )
-    add(
-        "--mutation-prob",
-        type=kinds.PROBABILITY,
-        metavar="P",
-        help="of evolution, by decision (default: 0.1)",
-    )
-    add(
-        "--population-size",
-        type=kinds.BATCH,
-        metavar="N",
-        help="of regularized-evolution (default: 50)",
-    )
-    add(
-        "--tournament-size",
-        type=kinds.POSITIVE_INT,
-        metavar="N",
-        help="of regularized-evolution (default: 10)",
-    )
-    add(
-        "--two-stage",
-        action="store_const",
-        const=True,
-        help="neural-predictor: learn first which trials are good, and rank what is accepted by a "
-        "predictor of the good ones (default: off)",
-    )
-    add(
-        "--threshold-quantile",
-        type=kinds.FRACTION,
-        metavar="Q",
-        help="of --two-stage: part of the random trials that is not good enough (default: 0.5)",
-    )
-    add(
-        "--gamma",
-        type=kinds.FRACTION,
-        metavar="G",
-        help="share of trials that tpe calls good (default: 0.25)",
-    )
-    add(
-        "--num-candidates",
-        type=kinds.BATCH,
-        metavar="N",
-        help="draws of tpe for each trial (default: 24)",
-    )
-
-
-def _defaults(option: str) -> str:
-    """Lists the defaults of the algorithms that have the option."""
-    values = {name: algorithm_settings(name).get(option) for name in ALGORITHMS}
-    return ", ".join(f"{value} of {name}" for name, value in values.items() if value is not None)
+    add_family_options(group, {name: entry.options for name, entry in ALGORITHMS.items()})
 
 
 def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorSettings:
@@ -393,7 +250,7 @@ def check_search_options(
         ValueError: If something was.
     """
     for name in ("pool", "pool_size"):
-        if getattr(args, name) is not None and algorithm.is_enumerable:
+        if getattr(args, name) is not None and algorithm.problem.is_enumerable:
             raise ValueError(
                 f"{flag(name)} is for spaces too large to rank whole, and space "
                 f"{algorithm.space.name!r} is ranked whole; leave it out."
@@ -419,7 +276,7 @@ def _check_without_networks(args: argparse.Namespace) -> None:
             )
 
 
-def given_options(argv: Sequence[str] | None) -> list[str]:
+def given_names(argv: Sequence[str] | None) -> list[str]:
     """Lists the options that are given, at the values of their defaults or not.
 
     Args:

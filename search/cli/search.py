@@ -22,17 +22,19 @@ from estimators.scores.settings import EstimatorSettings, FromScratchSettings, T
 from estimators.trials.store import TrialStore, read_header
 from estimators.trials.ties import tie_breaker
 from search.algorithms.base import SpaceExhaustedError
-from search.algorithms.cheap_scores import CheapScores
 from search.algorithms.constraints import explained_exhaustion
-from search.algorithms.factory import (
-    ALGORITHM_OPTIONS,
-    DEFAULT_BATCH_SIZES,
+from search.algorithms.meta_supernets import meta_supernet
+from search.algorithms.options import AlgorithmOptions
+from search.algorithms.problem import SearchProblem
+from search.algorithms.registry import (
+    ALGORITHMS,
+    algorithm_options,
     algorithm_settings,
     create_algorithm,
     fitting_options,
     num_random_trials,
 )
-from search.algorithms.meta_supernets import meta_supernet
+from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.cli.differentiable import main as search_by_gradients
 from search.cli.differentiable_options import is_asked_for
 from search.cli.options import (
@@ -42,7 +44,7 @@ from search.cli.options import (
     check_report_args,
     check_search_options,
     constraints_of,
-    given_options,
+    given_names,
 )
 from search.cli.results import NUM_BEST, Job, Trained, check_export, finish_search
 from search.report.groups import group_runs
@@ -58,7 +60,7 @@ from supernets.cli.command_line import (
     set_threads,
     write_args,
 )
-from supernets.cli.option_flags import from_args
+from supernets.cli.option_flags import check_family, from_args, given_options
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
 from supernets.cost.latency import LatencyTable
 from supernets.export.files import check_export_target
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_asked_for(argv):
         return search_by_gradients(argv)
     args = parse_args(build_parser(), argv)
-    given = given_options(argv)
+    given = given_names(argv)
     if args.report_of is not None:
         return run_command(
             PROGRAM,
@@ -106,7 +108,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     options = _algorithm_options(args)
     batch_size = args.batch_size
     if batch_size is None:
-        batch_size = DEFAULT_BATCH_SIZES[args.algorithm]
+        batch_size = ALGORITHMS[args.algorithm].batch_size
     measuring = check_args(args, given)
     constraints = constraints_of(args)
     set_threads(args.threads)
@@ -125,18 +127,12 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
         are_feasible = feasibility_check(cost_model, constraints)
         if args.predictor_inputs is not None:
             path = args.output / "cheap_scores.db"
-            cheap_scores = CheapScores(
+            cheap_scores = ZeroCostFeatures(
                 args.predictor_inputs, space, count=cost_model.measure_all, path=path
             )
-    algorithm = create_algorithm(
-        args.algorithm,
-        space,
-        seed=args.seed,
-        are_feasible=are_feasible,
-        cheap_scores=cheap_scores,
-        **options,
-    )
-    settings = algorithm_settings(args.algorithm, **options)
+    problem = SearchProblem(space, args.seed, are_feasible, cheap_scores)
+    algorithm = create_algorithm(args.algorithm, problem, options)
+    settings = options.settings()
     check_search_options(args, given, algorithm, settings)
     with _explained(cost_model, constraints):
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
@@ -235,16 +231,19 @@ def _name_outputs(args: argparse.Namespace, outputs: Outputs) -> None:
     outputs.own(args.output)
 
 
-def _algorithm_options(args: argparse.Namespace) -> dict[str, Any]:
+def _algorithm_options(args: argparse.Namespace) -> AlgorithmOptions:
     """Returns the algorithm's options, with few enough random trials to leave room for others."""
-    options = {name: getattr(args, name) for name in ALGORITHM_OPTIONS}
+    family = {name: entry.options for name, entry in ALGORITHMS.items()}
+    check_family(family, args.algorithm, args, by="--algorithm")
+    options = given_options(family[args.algorithm], args)
     path = args.output / "trials.db" if args.output is not None else None
     stored = None
     if path is not None and path.is_file():
         stored = read_header(path).get("algorithm")
     if stored is not None and stored.get("name") != args.algorithm:
         stored = None
-    return fitting_options(args.algorithm, args.num_trials, options, stored)
+    fitted = fitting_options(args.algorithm, args.num_trials, options, stored)
+    return algorithm_options(args.algorithm, **fitted)
 
 
 def _note_fewer_random(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.predictors.base import ExtraInputs, Predictor
-from search.predictors.sklearn_models import small_mlp
+from search.predictors.sklearn_models import sklearn_predictor
 from supernets.spaces import Encoding, SearchSpace
 
 
@@ -67,5 +67,7 @@ def mlp_ensemble(
     extra_inputs: ExtraInputs | None = None,
 ) -> EnsemblePredictor:
     """Builds an ensemble of five small MLPs."""
-    make_member = partial(small_mlp, space, encoding=encoding, extra_inputs=extra_inputs)
+    make_member = partial(
+        sklearn_predictor, "small_mlp", space, encoding=encoding, extra_inputs=extra_inputs
+    )
     return EnsemblePredictor(make_member, seed)

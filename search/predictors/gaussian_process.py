@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,15 +231,13 @@ class Posterior:
     """
 
     def __init__(self, table: Table, scores: Floats, parameters: _Parameters) -> None:
-        from scipy.linalg import solve_triangular  # here, as loading takes half a second
-
         self._table, self._parameters = table, parameters
         covariance = parameters.kernel(table, table)
         covariance[np.diag_indices_from(covariance)] += parameters.noise + _JITTER
         self._factor = np.linalg.cholesky(covariance)
         self._centre = float(scores.mean())
-        whitened = solve_triangular(self._factor, scores - self._centre, lower=True)
-        self._solved = solve_triangular(self._factor.T, whitened, lower=False)
+        whitened = _solve_triangular(self._factor, scores - self._centre, lower=True)
+        self._solved = _solve_triangular(self._factor.T, whitened, lower=False)
 
     @property
     def num_observed(self) -> int:
@@ -253,14 +251,12 @@ class Posterior:
 
     def belief(self, table: Table) -> Belief:
         """Returns the expected scores with their covariances."""
-        from scipy.linalg import solve_triangular
-
         cross = self._parameters.kernel(table, self._table)
         return Belief(
             table,
             self._parameters,
             self._centre + cross @ self._solved,
-            solve_triangular(self._factor, cross.T, lower=True),
+            _solve_triangular(self._factor, cross.T, lower=True),
         )
 
 
@@ -288,7 +284,7 @@ class Belief:
         """Standard deviations of the scores that would be measured, noise included."""
         return np.asarray(np.sqrt(self.variance + self._parameters.noise), np.float64)
 
-    def measure(self, index: int) -> None:
+    def condition_on_mean(self, index: int) -> None:
         """Takes a candidate as measured, with the score that was expected of it."""
         one = self.table.rows(slice(index, index + 1))
         covariance = self._parameters.kernel(one, self.table)[0]
@@ -347,14 +343,12 @@ class Objective:
 
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
         """The value and its gradient, at logs of s1, s2, noise and all weights."""
-        from scipy.linalg import solve_triangular
-
         (s1, s2, noise), weights = np.exp(logs[:3]), np.exp(logs[3:])
         identity = np.eye(len(self._centred))
         nonlinear = s1 * np.exp(-(weights @ self._distances)).reshape(identity.shape)
         covariance = nonlinear + s2 * self._linear + (noise + _JITTER) * identity
         factor = np.linalg.cholesky(covariance)
-        half_inverse = solve_triangular(factor, identity, lower=True)
+        half_inverse = _solve_triangular(factor, identity, lower=True)
         inverse = half_inverse.T @ half_inverse
         solved = inverse @ self._centred
         value = 0.5 * self._centred @ solved + np.log(np.diag(factor)).sum()
@@ -368,3 +362,9 @@ class Objective:
         )
         deviation = logs - self.prior
         return float(value + 0.5 * deviation @ deviation), gradient + deviation
+
+
+def _solve_triangular(factor: NDArray[Any], right: NDArray[Any], *, lower: bool) -> Floats:
+    from scipy.linalg import solve_triangular  # here, as loading takes half a second
+
+    return np.asarray(solve_triangular(factor, right, lower=lower), np.float64)

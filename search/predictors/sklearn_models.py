@@ -13,6 +13,7 @@ Differs from the authors' setting in:
 from __future__ import annotations
 
 import warnings
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,40 @@ from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
-_MLP_HIDDEN = (1000,) * 4
-_SMALL_MLP_HIDDEN = (64,) * 2
+#: Each model's class, which takes a second to load, and settings. Those of an MLP's optimizer are
+#: in its own precision: numpy's doubles would drag every step of a float32 fit into float64.
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    # WeakNAS's default, and the epochs it trains for
+    "mlp": (
+        "sklearn.neural_network:MLPRegressor",
+        {
+            "hidden_layer_sizes": (1000,) * 4,
+            "learning_rate_init": np.float32(1e-3),
+            "beta_2": np.float32(0.999),
+            "max_iter": 100,
+        },
+    ),
+    # for ensembles: a hundredth of the time of "mlp", at a rate for which 200 epochs are enough
+    "small_mlp": (
+        "sklearn.neural_network:MLPRegressor",
+        {
+            "hidden_layer_sizes": (64,) * 2,
+            "learning_rate_init": np.float32(1e-2),
+            "beta_2": np.float32(0.999),
+            "max_iter": 200,
+        },
+    ),
+    # One job: with more, trees are summed in the order they finish and ties break at random. For
+    # a few hundred trials it is also the fastest.
+    "random_forest": (
+        "sklearn.ensemble:RandomForestRegressor",
+        {"n_estimators": 1000, "max_depth": 10, "n_jobs": 1},
+    ),
+    "gradient_boosting": (
+        "sklearn.ensemble:GradientBoostingRegressor",
+        {"n_estimators": 300, "max_depth": 6, "learning_rate": 0.1},
+    ),
+}
 
 
 class SklearnPredictor:
@@ -94,75 +127,22 @@ class SklearnPredictor:
         return np.hstack([encoded, extra.astype(np.float32)])
 
 
-def mlp(
+def sklearn_predictor(
+    name: str,
     space: SearchSpace,
     seed: int,
     encoding: Encoding = "one-hot",
     extra_inputs: ExtraInputs | None = None,
 ) -> SklearnPredictor:
-    """Builds WeakNAS's default: four hidden layers of 1000, Adam for at most 100 epochs."""
-    from sklearn.neural_network import MLPRegressor  # here, as loading takes a second
+    """Builds an unfitted predictor.
 
-    model = MLPRegressor(
-        hidden_layer_sizes=_MLP_HIDDEN,
-        activation="relu",
-        solver="adam",
-        # As numpy's own double these two would drag every step of a float32 fit into float64.
-        learning_rate_init=np.float32(1e-3),
-        beta_2=np.float32(0.999),
-        alpha=1e-4,
-        max_iter=100,
-        tol=1e-4,
-        n_iter_no_change=10,
-        random_state=seed,
-    )
-    return SklearnPredictor(space, model, encoding, extra_inputs)
-
-
-def small_mlp(
-    space: SearchSpace,
-    seed: int,
-    encoding: Encoding = "one-hot",
-    extra_inputs: ExtraInputs | None = None,
-) -> SklearnPredictor:
-    """Builds an MLP of two hidden layers of 64 for ensembles, in a hundredth of ``mlp``'s time."""
-    from sklearn.neural_network import MLPRegressor
-
-    model = MLPRegressor(
-        hidden_layer_sizes=_SMALL_MLP_HIDDEN,
-        learning_rate_init=np.float32(1e-2),  # as above, and so that 200 epochs are enough
-        beta_2=np.float32(0.999),
-        max_iter=200,
-        random_state=seed,
-    )
-    return SklearnPredictor(space, model, encoding, extra_inputs)
-
-
-def random_forest(
-    space: SearchSpace,
-    seed: int,
-    encoding: Encoding = "one-hot",
-    extra_inputs: ExtraInputs | None = None,
-) -> SklearnPredictor:
-    """Builds a random forest: 1000 trees of depth at most 10."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    # One job: with more, trees are summed in the order they finish and ties break at random. For
-    # a few hundred trials it is also the fastest.
-    model = RandomForestRegressor(n_estimators=1000, max_depth=10, n_jobs=1, random_state=seed)
-    return SklearnPredictor(space, model, encoding, extra_inputs)
-
-
-def gradient_boosting(
-    space: SearchSpace,
-    seed: int,
-    encoding: Encoding = "one-hot",
-    extra_inputs: ExtraInputs | None = None,
-) -> SklearnPredictor:
-    """Builds boosted trees: 300 of depth at most 6."""
-    from sklearn.ensemble import GradientBoostingRegressor
-
-    model = GradientBoostingRegressor(
-        n_estimators=300, max_depth=6, learning_rate=0.1, random_state=seed
-    )
+    Args:
+        name: One of ``MODELS``.
+        space: Space of the architectures it will be given.
+        seed: Makes its fit repeatable; from 0 to 2**32 - 1.
+        encoding: Encoding of the architectures.
+        extra_inputs: Further numbers that it sees beside the encoding; None for none.
+    """
+    kind, settings = MODELS[name]
+    model = resolve_name(kind)(**settings, random_state=seed)
     return SklearnPredictor(space, model, encoding, extra_inputs)

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial, read_header, read_trials
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.cheap_scores import CheapScores
-from search.algorithms.factory import algorithm_settings, create_algorithm
 from search.algorithms.log_regret_gp import LogRegretGP
 from search.algorithms.meta_supernets import meta_supernet
 from search.algorithms.neural_predictor import NeuralPredictorSearch
+from search.algorithms.problem import SearchProblem
 from search.algorithms.proxybo import ProxyBO
+from search.algorithms.registry import algorithm_options, create_algorithm
 from search.algorithms.structural_bo import StructuralBO
 from search.algorithms.weaknas import WeakNAS
+from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.predictors.base import ExtraInputs, Predictor
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.base import Supernet
@@ -207,22 +208,20 @@ def _algorithm(
 ) -> tuple[SearchAlgorithm, bool]:
     """The algorithm, told nothing, and whether all that its predictor sees is known."""
     settings = dict(header["algorithm"])
-    name, names = settings.pop("name"), settings.pop("predictor_inputs", ())
+    name = settings.pop("name")
     del settings["batch_size"]
-    algorithm_settings(name, **settings)  # refuses what this version does not have
-    if not names:
-        return create_algorithm(name, space, seed=header["seed"], **settings), True
-    cheap_scores: ExtraInputs = _not_known
-    if cost_model is not None:
-        path = folder / "cheap_scores.db"
-        inputs = CheapScores(names, space, count=cost_model.measure_all, path=path)
+    options = algorithm_options(name, **settings)  # refuses what this version does not have
+    names, path = settings.get("predictor_inputs", ()), folder / "cheap_scores.db"
+    features: ExtraInputs | None = _not_known if names else None
+    if names and cost_model is not None:
+        inputs = ZeroCostFeatures(names, space, count=cost_model.measure_all, path=path)
         if path.is_file() or not inputs.proxies:
             inputs.measure_with(_not_measured)
-            cheap_scores = inputs
-    settings |= {"predictor_inputs": names, "cheap_scores": cheap_scores}
-    algorithm = create_algorithm(name, space, seed=header["seed"], **settings)
+            features = inputs
+    problem = SearchProblem(space, seed=header["seed"], zero_cost_features=features)
+    algorithm = create_algorithm(name, problem, options)
     # the surrogate of ProxyBO does not see them
-    return algorithm, isinstance(algorithm, ProxyBO) or cheap_scores is not _not_known
+    return algorithm, isinstance(algorithm, ProxyBO) or features is not _not_known
 
 
 def _not_known(choices: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -236,7 +235,7 @@ def _not_measured(arch: Architecture) -> Mapping[str, float]:
 def _make_predictor(algorithm: SearchAlgorithm) -> Callable[[int], Predictor] | None:
     if isinstance(algorithm, WeakNAS | ProxyBO):
         return algorithm.make_predictor
-    if isinstance(algorithm, NeuralPredictorSearch) and not algorithm.two_stage:
+    if isinstance(algorithm, NeuralPredictorSearch) and not algorithm.options.two_stage:
         return algorithm.make_predictor
     if isinstance(algorithm, StructuralBO):
         return partial(LogRegretGP, algorithm.space)

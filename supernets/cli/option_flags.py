@@ -33,19 +33,60 @@ def add_options(
     shown = {**{f.name: f.default for f in fields(kind)}, **(defaults or {})}
     for name, declared in options_of(kind).items():
         flag = declared.flag_of(name)
-        if name in without or flag in known:
-            continue
-        words = f"{declared.help} ({_default_text(declared, shown[name])})".strip()
-        settings: dict[str, Any] = {"dest": dest_of(flag), "default": None, "help": words}
-        if declared.is_switch:
-            settings["action"] = argparse.BooleanOptionalAction
-        else:
-            settings |= {"nargs": declared.nargs, "metavar": declared.metavar}
-            if declared.choices is not None:
-                settings["choices"] = declared.choices
-            if declared.kind is not None:
-                settings["type"] = declared.kind
-        group.add_argument(flag, **settings)
+        if name not in without and flag not in known:
+            words = f"{declared.help} ({_default_text(declared, shown[name])})".strip()
+            _add_flag(group, flag, declared, words)
+
+
+def add_family_options(
+    group: argparse._ActionsContainer, family: Mapping[str, type[Options]]
+) -> None:
+    """Adds the flags of all dataclasses of a family, of which a command uses the chosen one.
+
+    The help of a flag says whose it is, and where their defaults differ which is whose.
+
+    Args:
+        group: The parser, or a group of it.
+        family: The dataclass of each name that can be chosen.
+    """
+    known = set(group._option_string_actions)
+    for kind in family.values():
+        for name, declared in options_of(kind).items():
+            flag = declared.flag_of(name)
+            if flag in known:
+                continue
+            known.add(flag)
+            defaults = _defaults_of(family, flag)
+            texts = dict.fromkeys(defaults.values())
+            said = ", ".join(defaults) if len(defaults) < len(family) else ""
+            if len(texts) == 1:
+                said = "; ".join([said, next(iter(texts))][not said :])
+            else:
+                said = ", ".join(f"{text} of {key}" for key, text in defaults.items())
+            _add_flag(group, flag, declared, f"{declared.help} ({said})".strip())
+
+
+def _defaults_of(family: Mapping[str, type[Options]], flag: str) -> dict[str, str]:
+    """The default of a flag by the names of those that have it, in words."""
+    return {
+        key: _default_text(declared, field.default)
+        for key, kind in family.items()
+        for field in fields(kind)
+        if (declared := options_of(kind).get(field.name)) and declared.flag_of(field.name) == flag
+    }
+
+
+def _add_flag(group: argparse._ActionsContainer, flag: str, declared: Option, words: str) -> None:
+    settings: dict[str, Any] = {"dest": dest_of(flag), "default": None, "help": words}
+    if declared.is_switch:
+        settings["action"] = argparse.BooleanOptionalAction
+    else:
+        settings |= {"nargs": declared.nargs, "metavar": declared.metavar}
+        if declared.choices is not None:
+            settings["choices"] = declared.choices
+        if declared.kind is not None:
+            settings["type"] = declared.kind
+    group.add_argument(flag, **settings)
 
 
 def flag(dest: str) -> str:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 import search
 from estimators.base import Estimate, EstimateError
 from estimators.trials.store import Trial
+from search.algorithms.base import SearchAlgorithm
+from search.algorithms.problem import SearchProblem
+from search.algorithms.registry import ALGORITHMS
 from search.report.recorded_runs import RecordedRun
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.factory import create_supernet
@@ -132,6 +135,24 @@ def make_estimator() -> type[PlantedEstimator]:
 @pytest.fixture
 def make_linear_predictor() -> type[LinearPredictor]:
     return LinearPredictor
+
+
+@pytest.fixture(scope="session")
+def build_algorithm() -> Callable[..., SearchAlgorithm]:
+    """Builds an algorithm by name from settings of its problem, of its class, and its options."""
+
+    def build(name: str, space: SearchSpace, **settings: Any) -> SearchAlgorithm:
+        problem, own = (
+            {key: settings.pop(key) for key in keys if key in settings}
+            for keys in (
+                ("seed", "are_feasible", "zero_cost_features"),
+                ("make_predictor", "make_classifier"),
+            )
+        )
+        entry = ALGORITHMS[name]
+        return entry.algorithm(SearchProblem(space, **problem), entry.options(**settings), **own)
+
+    return build
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from estimators.base import Estimate
-from search import RandomSearch, TrialStore, run_search
+from search import RandomSearch, SearchProblem, TrialStore, run_search
 from supernets.spaces import NASBench201Space
 
 
@@ -20,7 +20,7 @@ def search(tmp_path):
 
     def search(space, estimator, num_trials, batch_size=4, name="trials.db", **kwargs):
         with TrialStore.open(tmp_path / name, {}, space) as store:
-            algorithm = RandomSearch(space, **kwargs)
+            algorithm = RandomSearch(SearchProblem(space, **kwargs))
             best = run_search(
                 algorithm, estimator, store, num_trials=num_trials, batch_size=batch_size
             )
@@ -123,7 +123,7 @@ def test_fewer_trials_than_recorded_are_refused(search, small_space, make_estima
 
 
 def test_told_algorithm_is_refused(tmp_path, small_space, make_estimator, measure):
-    algorithm = RandomSearch(small_space)
+    algorithm = RandomSearch(SearchProblem(small_space))
     algorithm.tell(measure(algorithm.ask(1)))
     with TrialStore.open(tmp_path / "trials.db", {}, small_space) as store:
         with pytest.raises(ValueError, match="told 1 trials already; give a fresh one"):
@@ -134,7 +134,7 @@ _SEARCH = """
 import sys
 from pathlib import Path
 from estimators.base import Estimate
-from search import RandomSearch, TrialStore, run_search
+from search import RandomSearch, SearchProblem, TrialStore, run_search
 from supernets.spaces import NASBench201Space
 
 class ReportingEstimator:
@@ -145,7 +145,8 @@ class ReportingEstimator:
 
 space = NASBench201Space()
 with TrialStore.open(Path(sys.argv[1]), {}, space) as store:
-    run_search(RandomSearch(space), ReportingEstimator(), store, num_trials=15625, batch_size=7)
+    algorithm = RandomSearch(SearchProblem(space))
+    run_search(algorithm, ReportingEstimator(), store, num_trials=15625, batch_size=7)
 """
 
 
@@ -165,7 +166,7 @@ def test_killed_process_is_continued(tmp_path, monkeypatch):
         with TrialStore.open(path, {}, space) as store:
             num_before = len(store.trials)
             num_trials = len(store.trials) + len(store.pending) + num_more
-            algorithm = RandomSearch(space)
+            algorithm = RandomSearch(SearchProblem(space))
             run_search(algorithm, SumEstimator(), store, num_trials=num_trials, batch_size=7)
             return num_before, store.trials
 

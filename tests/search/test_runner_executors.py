@@ -14,9 +14,9 @@ import pytest
 from estimators import TabularEstimator
 from estimators.executors import Executor, InProcess, LocalProcesses, Measure
 from estimators.trials.store import Trial, TrialStore
-from search import run_search
+from search import SearchProblem, run_search
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.factory import create_algorithm
+from search.algorithms.registry import create_algorithm
 from supernets.spaces import Architecture, NASBench201Space
 
 SPACE = NASBench201Space()
@@ -111,7 +111,7 @@ def search(tmp_path: Path, table: TabularEstimator) -> Callable[..., list[Trial]
 
 
 def create(name: str) -> SearchAlgorithm:
-    return create_algorithm(name, SPACE, seed=0, **OPTIONS[name])
+    return create_algorithm(name, SearchProblem(SPACE), **OPTIONS[name])
 
 
 def by_number(trials: Sequence[Trial]) -> list[tuple[int, Architecture, float | None]]:

@@ -9,68 +9,48 @@ import pytest
 
 from search import (
     ALGORITHMS,
-    LocalSearch,
-    NeuralPredictorSearch,
-    ProxyBO,
-    RandomSearch,
-    RegularizedEvolution,
     SearchAlgorithm,
     SpaceExhaustedError,
-    SPOSEvolution,
-    StructuralBO,
-    TPESearch,
     TrialStore,
-    WeakNAS,
     run_search,
 )
 from search.algorithms.pool_search import PoolSearch
 from supernets.cost.analytic import Constraint, feasibility_check
 from supernets.spaces import NASBench201Space, NASNetSpace
 
+#: Of every algorithm, settings that make every phase short.
+SETTINGS = {
+    "random": {},
+    "weaknas": {"num_initial": 6, "top_n": 20, "pool_size": 200},
+    "structural-bo": {"pool_size": 200},
+    "neural-predictor": {"num_initial": 6, "pool_size": 200},
+    "bo": {"num_initial": 6, "pool_size": 200, "rand_prob": 0.1},
+    "proxybo": {"num_initial": 6, "pool_size": 200, "predictor_inputs": ("macs",)},
+    "evolution": {"num_initial": 6, "num_parents": 4},
+    "regularized-evolution": {"population_size": 6, "tournament_size": 3},
+    "local-search": {"num_initial": 6},
+    "tpe": {"num_initial": 6},
+}
+#: Those that can be given any predictor.
+WITH_PREDICTOR = ("weaknas", "neural-predictor", "bo", "proxybo")
 
-@pytest.fixture(params=ALGORITHMS)
-def make_algorithm(request, make_linear_predictor):
+
+@pytest.fixture(params=list(SETTINGS))
+def make_algorithm(request, make_linear_predictor, build_algorithm):
     """Builds the algorithm under test on a space, at a size that makes every phase short."""
 
-    def make(space, **kwargs) -> SearchAlgorithm:
-        if request.param == "random":
-            return RandomSearch(space, **kwargs)
-        if request.param == "evolution":
-            return SPOSEvolution(space, num_initial=6, num_parents=4, **kwargs)
-        if request.param == "regularized-evolution":
-            return RegularizedEvolution(space, population_size=6, tournament_size=3, **kwargs)
-        if request.param == "structural-bo":
-            return StructuralBO(space, pool_size=200, **kwargs)
-        if request.param == "local-search":
-            return LocalSearch(space, num_initial=6, **kwargs)
-        if request.param == "tpe":
-            return TPESearch(space, num_initial=6, **kwargs)
-        make_predictor = partial(make_linear_predictor, space)
-        if request.param == "neural-predictor":
-            return NeuralPredictorSearch(
-                space, make_predictor=make_predictor, num_initial=6, pool_size=200, **kwargs
-            )
-        if request.param in ("bo", "proxybo"):
-            return ProxyBO(
-                space,
-                make_predictor=make_predictor,
-                proxies=_sum if request.param == "proxybo" else None,
-                rand_prob=0.1 if request.param == "bo" else 0.0,
-                num_initial=6,
-                pool_size=200,
-                **kwargs,
-            )
-        assert request.param == "weaknas"
-        return WeakNAS(
-            space,
-            make_predictor=make_predictor,
-            num_initial=6,
-            top_n=20,
-            pool_size=200,
-            **kwargs,
-        )
+    def make(space, **settings) -> SearchAlgorithm:
+        if request.param in WITH_PREDICTOR:
+            settings["make_predictor"] = partial(make_linear_predictor, space)
+        if request.param == "proxybo":
+            settings["zero_cost_features"] = _sum
+        return build_algorithm(request.param, space, **SETTINGS[request.param], **settings)
 
     return make
+
+
+def test_every_algorithm_is_here():
+    assert SETTINGS.keys() == ALGORITHMS.keys()
 
 
 @pytest.fixture(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search import RandomSearch, SpaceExhaustedError
+from search import RandomSearch, SearchProblem, SpaceExhaustedError
 
 
 def test_uniform_over_what_is_feasible_and_unseen(make_digit_space, measure):
@@ -18,7 +18,7 @@ def test_uniform_over_what_is_feasible_and_unseen(make_digit_space, measure):
     told = measure([space.architecture([0, 0])])
     counts: dict[str, int] = {}
     for seed in range(1400):
-        algorithm = RandomSearch(space, seed=seed, are_feasible=are_feasible)
+        algorithm = RandomSearch(SearchProblem(space, seed=seed, are_feasible=are_feasible))
         algorithm.tell(told)
         (arch,) = algorithm.ask(1)
         counts[space.format(arch)] = counts.get(space.format(arch), 0) + 1
@@ -34,27 +34,27 @@ def test_feasibility_of_an_enumerable_space_is_asked_once(small_space, measure):
         asked.extend(choices.tolist())
         return np.ones(len(choices), np.bool_)
 
-    algorithm = RandomSearch(small_space, are_feasible=are_feasible)
+    algorithm = RandomSearch(SearchProblem(small_space, are_feasible=are_feasible))
     algorithm.tell(measure(algorithm.ask(5)))
     algorithm.ask(5)
     assert len(asked) == small_space.size
 
 
 def test_large_space_is_not_enumerated(large_space):
-    algorithm = RandomSearch(large_space)
-    assert not algorithm.is_enumerable
+    algorithm = RandomSearch(SearchProblem(large_space))
+    assert not algorithm.problem.is_enumerable
     with pytest.raises(ValueError, match="sample this one instead"):
-        algorithm.feasible_choices  # noqa: B018
+        algorithm.problem.feasible_choices  # noqa: B018
     assert len(set(algorithm.ask(50))) == 50
 
 
 def test_sampled_space_says_how_much_was_seen(small_space, measure, monkeypatch):
     """Of 81 points 78 were told: the last three are found, a fourth is missed."""
-    monkeypatch.setattr("search.algorithms.base.MAX_ENUMERABLE_SIZE", 80)
+    monkeypatch.setattr("search.algorithms.problem.MAX_ENUMERABLE_SIZE", 80)
     monkeypatch.setattr("search.algorithms.base.MAX_DRAWS", 30_000)
     archs = list(small_space.enumerate())
     last = {archs[5], archs[40], archs[71]}
-    algorithm = RandomSearch(small_space)
+    algorithm = RandomSearch(SearchProblem(small_space))
     algorithm.tell(measure([arch for arch in archs if arch not in last]))
     assert set(algorithm.ask(3)) == last
     message = "Found 3 of 4 .* in 30,000 .* 0 of them broke the constraint and 29,997 were seen bef"

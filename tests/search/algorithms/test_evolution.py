@@ -9,18 +9,27 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import RandomSearch, RegularizedEvolution, SpaceExhaustedError, SPOSEvolution, Trial
+from search import (
+    RandomSearch,
+    RegularizedEvolution,
+    RegularizedEvolutionOptions,
+    SearchProblem,
+    SpaceExhaustedError,
+    SPOSEvolution,
+    SPOSEvolutionOptions,
+    Trial,
+)
 from supernets.cost.analytic import Constraint, feasibility_check
 
 ALGORITHMS = {
-    "genetic": partial(SPOSEvolution, num_initial=10, num_parents=5),
-    "aging": partial(RegularizedEvolution, population_size=10, tournament_size=4),
+    "evolution": {"num_initial": 10, "num_parents": 5},
+    "regularized-evolution": {"population_size": 10, "tournament_size": 4},
 }
 
 
 @pytest.fixture(params=ALGORITHMS)
-def make_algorithm(request):
-    return ALGORITHMS[request.param]
+def make_algorithm(request, build_algorithm):
+    return partial(build_algorithm, request.param, **ALGORITHMS[request.param])
 
 
 @pytest.fixture
@@ -70,7 +79,9 @@ def _none(choices):
 
 def test_the_best_of_all_trials_are_parents(medium_space, given_to):
     """Of equal ones at the cut those told first; failed ones never."""
-    algorithm = SPOSEvolution(medium_space, num_initial=12, num_parents=4)
+    algorithm = SPOSEvolution(
+        SearchProblem(medium_space), SPOSEvolutionOptions(num_initial=12, num_parents=4)
+    )
     archs = _first(medium_space, 12)
     _told(algorithm, archs, [3.0, None, 9.0, 1.0, 8.0, None, 7.0, -2.0, 9.0, 4.0, 0.0, 7.0])
     given = given_to(medium_space)
@@ -87,8 +98,12 @@ def test_the_best_of_all_trials_are_parents(medium_space, given_to):
 def zeros_and_ones(large_space):
     """Tells an algorithm of two parents with nothing in common."""
     archs = [large_space.architecture([digit] * 12) for digit in (0, 1)]
-    return lambda **kwargs: _told(
-        SPOSEvolution(large_space, num_initial=2, **kwargs), archs, [1.0, 2.0]
+    return lambda seed=0, **options: _told(
+        SPOSEvolution(
+            SearchProblem(large_space, seed), SPOSEvolutionOptions(num_initial=2, **options)
+        ),
+        archs,
+        [1.0, 2.0],
     )
 
 
@@ -124,7 +139,10 @@ def test_of_an_odd_number_one_is_either(zeros_and_ones):
 
 def test_the_oldest_leave_the_population(medium_space, given_to):
     """However good they were; and failed trials are not of it."""
-    algorithm = RegularizedEvolution(medium_space, population_size=3, tournament_size=3)
+    algorithm = RegularizedEvolution(
+        SearchProblem(medium_space),
+        RegularizedEvolutionOptions(population_size=3, tournament_size=3),
+    )
     archs = _first(medium_space, 9)
     _told(algorithm, archs[:6], [100.0, 50.0, 1.0, None, 3.0, 2.0])
     for new_scores, parent in (([], 4), ([1.0, 1.5], 5), ([None], 5)):
@@ -142,10 +160,10 @@ def test_parents_win_random_tournaments(
 ):
     """As often as the best of all possible tournaments; of 100 draws per child."""
     algorithm = RegularizedEvolution(
-        large_space,
-        population_size=population_size,
-        tournament_size=tournament_size,
-        are_feasible=_none,
+        SearchProblem(large_space, are_feasible=_none),
+        RegularizedEvolutionOptions(
+            population_size=population_size, tournament_size=tournament_size
+        ),
     )
     archs = [large_space.architecture([rank % 4, rank // 4] + [0] * 10) for rank in range(6)]
     archs = archs[:population_size]
@@ -167,7 +185,10 @@ def test_parents_win_random_tournaments(
 
 
 def test_equals_win_equally(large_space, given_to):
-    algorithm = RegularizedEvolution(large_space, population_size=4, tournament_size=4)
+    algorithm = RegularizedEvolution(
+        SearchProblem(large_space),
+        RegularizedEvolutionOptions(population_size=4, tournament_size=4),
+    )
     archs = [large_space.architecture([digit] * 12) for digit in range(4)]
     _told(algorithm, archs, [1.0] * 4)
     given = given_to(large_space)
@@ -184,7 +205,8 @@ def test_a_child_seen_before_is_drawn_anew(small_space, tournament_size):
     neighbours = [arch for arch in small_space.enumerate() if np.count_nonzero(arch.choices) == 1]
     zeros, twos = (small_space.architecture([digit] * 4) for digit in (0, 2))
     algorithm = RegularizedEvolution(
-        small_space, population_size=2, tournament_size=tournament_size
+        SearchProblem(small_space),
+        RegularizedEvolutionOptions(population_size=2, tournament_size=tournament_size),
     )
     _told(algorithm, [zeros, twos, *neighbours], [5.0, 1.0] + [None] * 8)
     archs = algorithm.ask(8)
@@ -243,38 +265,46 @@ def test_beats_random_on_a_planted_landscape(make_algorithm, space, request, mak
     space, score = request.getfixturevalue(space), make_estimator().score
     for seed in range(5):
         evolved = _best(make_algorithm(space, seed=seed), 100, 5, score)
-        assert evolved > 1.05 * _best(RandomSearch(space, seed=seed), 100, 50, score)
+        assert evolved > 1.05 * _best(RandomSearch(SearchProblem(space, seed=seed)), 100, 50, score)
 
 
 @pytest.mark.parametrize(
-    ("make", "wrong", "match"),
+    ("kind", "wrong", "match"),
     [
-        (SPOSEvolution, {"num_initial": 0}, "num_initial must be at least 1, got 0"),
-        (SPOSEvolution, {"num_parents": 1}, "num_parents must be at least 2.* got 1"),
-        (SPOSEvolution, {"mutation_prob": -0.1}, "mutation_prob must be from 0 to 1, got -0.1"),
-        (SPOSEvolution, {"mutation_prob": 1.1}, "mutation_prob must be from 0 to 1, got 1.1"),
+        (SPOSEvolutionOptions, {"num_initial": 0}, "num_initial must be at least 1, got 0"),
+        (SPOSEvolutionOptions, {"num_parents": 1}, "num_parents must be at least 2.* got 1"),
         (
-            SPOSEvolution,
+            SPOSEvolutionOptions,
+            {"mutation_prob": -0.1},
+            "mutation_prob must be from 0 to 1, got -0.1",
+        ),
+        (
+            SPOSEvolutionOptions,
+            {"mutation_prob": 1.1},
+            "mutation_prob must be from 0 to 1, got 1.1",
+        ),
+        (
+            SPOSEvolutionOptions,
             {"mutation_prob": float("nan")},
             "mutation_prob must be from 0 to 1, got nan",
         ),
         (
-            RegularizedEvolution,
+            RegularizedEvolutionOptions,
             {"population_size": 0, "tournament_size": 0},
             "population_size must be at least 1, got 0",
         ),
         (
-            RegularizedEvolution,
+            RegularizedEvolutionOptions,
             {"tournament_size": 0},
-            "tournament_size must be from 1 to population_size=50, got 0",
+            "tournament_size must be at least 1, got 0",
         ),
         (
-            RegularizedEvolution,
+            RegularizedEvolutionOptions,
             {"population_size": 5},
             "tournament_size must be from 1 to population_size=5, got 10",
         ),
     ],
 )
-def test_settings_are_checked(small_space, make, wrong, match):
+def test_settings_are_checked(kind, wrong, match):
     with pytest.raises(ValueError, match=match):
-        make(small_space, **wrong)
+        kind(**wrong)

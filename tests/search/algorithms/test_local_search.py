@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from search import Trial
+from search import LocalSearchOptions, SearchProblem, Trial
 from search.algorithms.local_search import LocalSearch
 
 
@@ -34,7 +34,7 @@ def constant(medium_space):
 @pytest.fixture
 def algorithm(medium_space, constant):
     """Told three of them: the first failed, the last is the best."""
-    algorithm = LocalSearch(medium_space, num_initial=3)
+    algorithm = LocalSearch(SearchProblem(medium_space), LocalSearchOptions(num_initial=3))
     _tell(algorithm, constant[:3], [None, 1.0, 2.0])
     return algorithm
 
@@ -73,7 +73,9 @@ def test_neighbors_come_in_random_order(large_space):
     counts = Counter()
     archs = [large_space.architecture([digit] * 12) for digit in range(2)]
     for seed in range(60):
-        algorithm = LocalSearch(large_space, seed=seed, num_initial=2)
+        algorithm = LocalSearch(
+            SearchProblem(large_space, seed=seed), LocalSearchOptions(num_initial=2)
+        )
         _tell(algorithm, archs, [1.0, 0.0])
         (arch,) = algorithm.ask(1)
         counts[arch.choices.index(max(arch.choices))] += 1
@@ -82,7 +84,8 @@ def test_neighbors_come_in_random_order(large_space):
 
 def test_only_feasible_neighbors_are_asked_for(medium_space, constant):
     algorithm = LocalSearch(
-        medium_space, num_initial=2, are_feasible=lambda choices: choices.max(axis=1) <= 1
+        SearchProblem(medium_space, are_feasible=lambda choices: choices.max(axis=1) <= 1),
+        LocalSearchOptions(num_initial=2),
     )
     _tell(algorithm, constant[:2], [1.0, 0.0])
     archs = algorithm.ask(12)
@@ -92,9 +95,10 @@ def test_only_feasible_neighbors_are_asked_for(medium_space, constant):
 def test_random_ones_come_where_no_trial_has_neighbors(medium_space, constant):
     """Only the architectures of one digit are feasible."""
     algorithm = LocalSearch(
-        medium_space,
-        num_initial=2,
-        are_feasible=lambda choices: (choices == choices[:, :1]).all(axis=1),
+        SearchProblem(
+            medium_space, are_feasible=lambda choices: (choices == choices[:, :1]).all(axis=1)
+        ),
+        LocalSearchOptions(num_initial=2),
     )
     _tell(algorithm, constant[1:3], [1.0, 0.0])
     assert set(algorithm.ask(2)) == {constant[0], constant[3]}
@@ -103,7 +107,7 @@ def test_random_ones_come_where_no_trial_has_neighbors(medium_space, constant):
 def test_one_active_decision_changes(mobilenetv3_costs):
     """Blocks come and go with the depth of their stage, and with nothing else."""
     space = mobilenetv3_costs.space
-    algorithm = LocalSearch(space, num_initial=2)
+    algorithm = LocalSearch(SearchProblem(space), LocalSearchOptions(num_initial=2))
     _tell(algorithm, [space.sample(np.random.default_rng(i)) for i in (0, 1)], [2.0, 1.0])
     best = np.array(algorithm.trials[0].arch.choices)
     asked = np.array([arch.choices for arch in algorithm.ask(60)])

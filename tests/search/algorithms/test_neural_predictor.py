@@ -7,7 +7,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import RandomSearch, SpaceExhaustedError, Trial, TrialStore, run_search
+from search import (
+    NeuralPredictorOptions,
+    RandomSearch,
+    SearchProblem,
+    SpaceExhaustedError,
+    Trial,
+    TrialStore,
+    run_search,
+)
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.predictors.gcn import GCNPredictor
 from supernets.spaces import NASBench201Space
@@ -49,9 +57,12 @@ def _no_fits():
     OrderPredictor.rankings.clear()
 
 
-def _search(space, **settings):
+def _search(space, *, seed=0, make_predictor=OrderPredictor, make_classifier=None, **settings):
     return NeuralPredictorSearch(
-        space, **{"make_predictor": OrderPredictor, "num_initial": 8, **settings}
+        SearchProblem(space, seed=seed),
+        NeuralPredictorOptions(**{"num_initial": 8, **settings}),
+        make_predictor=make_predictor,
+        make_classifier=make_classifier,
     )
 
 
@@ -194,7 +205,7 @@ def test_beats_random_on_a_planted_landscape(
             num_initial=60,
             two_stage=two_stage,
         )
-        random = RandomSearch(medium_space, seed=seed)
+        random = RandomSearch(SearchProblem(medium_space, seed=seed))
         _run(algorithm, 70, 10, estimator.score)
         _run(random, 70, 10, estimator.score)
         found = max(trial.score for trial in algorithm.trials)

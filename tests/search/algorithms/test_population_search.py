@@ -7,21 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import RandomSearch, SpaceExhaustedError, Trial
-from search.algorithms.local_search import LocalSearch
+from search import AlgorithmOptions, RandomSearch, SearchProblem, SpaceExhaustedError, Trial
 from search.algorithms.population_search import PopulationSearch, best_first
-from search.algorithms.tpe import TPESearch
 from supernets.spaces import NASNetSpace
 
-ALGORITHMS = {
-    "local": partial(LocalSearch, num_initial=6),
-    "tpe": partial(TPESearch, num_initial=6),
-}
 
-
-@pytest.fixture(params=ALGORITHMS)
-def make_algorithm(request):
-    return ALGORITHMS[request.param]
+@pytest.fixture(params=["local-search", "tpe"])
+def make_algorithm(request, build_algorithm):
+    return partial(build_algorithm, request.param, num_initial=6)
 
 
 class FirstOnes(PopulationSearch):
@@ -29,8 +22,8 @@ class FirstOnes(PopulationSearch):
 
     given: list = []
 
-    def __init__(self, space, **settings):
-        super().__init__(space, **{"seed": 0, "are_feasible": None, "num_initial": 4, **settings})
+    def __init__(self, space):
+        super().__init__(SearchProblem(space), AlgorithmOptions(), num_initial=4)
 
     def _proposals(self, successful, num_archs, rng):
         self.given = successful
@@ -71,14 +64,14 @@ def test_random_at_first_and_while_too_few_succeed(large_space):
     assert algorithm.next_batch_size(5) == 5
     assert algorithm.ask(2) and [trial.score for trial in algorithm.given] == [1.0, 3.0, 1.0]
     one = _told(FirstOnes(large_space), archs[:1], [1.0])
-    _told(one, RandomSearch(large_space).ask(5), [None] * 5)
+    _told(one, RandomSearch(SearchProblem(large_space)).ask(5), [None] * 5)
     assert one.ask(2) and not one.given
 
 
 @pytest.mark.parametrize("num_options", [2, 4])  # of an enumerable space, and of a sampled one
 def test_random_ones_fill_what_proposals_leave(make_digit_space, num_options):
     space = make_digit_space(12, num_options)
-    algorithm = _told(FirstOnes(space), RandomSearch(space).ask(4), [1.0] * 4)
+    algorithm = _told(FirstOnes(space), RandomSearch(SearchProblem(space)).ask(4), [1.0] * 4)
     archs = algorithm.ask(8)
     assert archs[:3] == algorithm.ask(3) and not any(map(any, _choices(archs[:3])[:, :10]))
     assert len(set(archs) - {trial.arch for trial in algorithm.trials}) == 8
@@ -86,7 +79,7 @@ def test_random_ones_fill_what_proposals_leave(make_digit_space, num_options):
 
 def test_the_best_come_first_and_failed_ones_not_at_all(small_space):
     archs = list(small_space.enumerate())[:5]
-    algorithm = _told(RandomSearch(small_space), archs, [0.0, 2.0, None, -1.0, 2.0])
+    algorithm = _told(RandomSearch(SearchProblem(small_space)), archs, [0.0, 2.0, None, -1.0, 2.0])
     assert [trial.number for trial in best_first(algorithm.trials)] == [1, 4, 0, 3]
 
 
@@ -140,7 +133,11 @@ def test_too_small_a_part_of_a_large_space_starves(make_algorithm, large_space, 
         return (choices[:, :1] == choices).all(axis=1) & (choices[:, 0] < 3)
 
     algorithm = make_algorithm(large_space, are_feasible=are_feasible)
-    _told(algorithm, [*archs, *RandomSearch(large_space).ask(3)], [1.0, 2.0, *[None] * 4])
+    _told(
+        algorithm,
+        [*archs, *RandomSearch(SearchProblem(large_space)).ask(3)],
+        [1.0, 2.0, *[None] * 4],
+    )
     with pytest.raises(
         SpaceExhaustedError, match="Found 0 of 1 architectures in 2,000 random draws"
     ):
@@ -157,7 +154,7 @@ def test_beats_random_on_a_planted_landscape(
             max(t.score for t in _run(algorithm, 80, size, score).trials)
             for algorithm, size in (
                 (make_algorithm(space, seed=seed), batch_size),
-                (RandomSearch(space, seed=seed), 80),
+                (RandomSearch(SearchProblem(space, seed=seed)), 80),
             )
         )
         assert found > 1.1 * random

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from search.algorithms.base import SpaceExhaustedError
-from search.algorithms.proxybo import ProxyBO, concordance, weigh
+from search import BOOptions, ProxyBO, ProxyBOOptions, SearchProblem, SpaceExhaustedError
+from search.algorithms.proxybo import concordance, proxy_weights
 from search.predictors.forest import ProbabilisticForest
 
 
@@ -113,13 +113,15 @@ def test_concordance_without_ties_is_kendalls():
 
 
 def test_influences_sharpen_with_the_iteration_and_with_a_lower_temperature():
-    assert weigh(np.full(3, 0.7), iteration=9, tau0=0.05) == pytest.approx(np.full(3, 1 / 3))
+    assert proxy_weights(np.full(3, 0.7), iteration=9, tau0=0.05) == pytest.approx(
+        np.full(3, 1 / 3)
+    )
     concordances = np.array([0.6, 0.5])
-    first = weigh(concordances, iteration=1, tau0=0.05)
+    first = proxy_weights(concordances, iteration=1, tau0=0.05)
     assert first == pytest.approx([1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))])
-    later = weigh(concordances, iteration=round(math.e**3), tau0=0.05)  # 20
+    later = proxy_weights(concordances, iteration=round(math.e**3), tau0=0.05)  # 20
     assert later[0] == pytest.approx(1 / (1 + math.exp(-2 * (1 + math.log(20)))))
-    assert later[0] > first[0] > weigh(concordances, iteration=1, tau0=0.5)[0] > 0.5
+    assert later[0] > first[0] > proxy_weights(concordances, iteration=1, tau0=0.5)[0] > 0.5
 
 
 def test_combined_ranks_by_hand(make_digit_space, measure):
@@ -137,11 +139,13 @@ def test_combined_ranks_by_hand(make_digit_space, measure):
     nan = math.nan
     for seed in range(8):
         algorithm = ProxyBO(
-            space,
+            SearchProblem(
+                space,
+                zero_cost_features=_columns([0, 1, 2, nan, 9, 8, 8, 7], [0, 1, 2, 5, 6, 7, 9, 8]),
+                seed=seed,
+            ),
+            ProxyBOOptions(predictor_inputs=("macs",), num_initial=3),
             make_predictor=_table([-100, 0, 100, 500, 400, 300, 200, 150]),
-            proxies=_columns([0, 1, 2, nan, 9, 8, 8, 7], [0, 1, 2, 5, 6, 7, 9, 8]),
-            seed=seed,
-            num_initial=3,
         )
         algorithm.tell(measure(list(space.enumerate())[:3]))
         assert algorithm.influences(3) == pytest.approx(np.full(3, 1 / 3))
@@ -153,7 +157,11 @@ def test_equal_candidates_are_asked_for_in_random_order(make_digit_space, measur
     space = make_digit_space(1, 8)
     asked = set()
     for seed in range(12):
-        algorithm = ProxyBO(space, make_predictor=_table([0.0] * 8), num_initial=3, seed=seed)
+        algorithm = ProxyBO(
+            SearchProblem(space, seed=seed),
+            BOOptions(num_initial=3),
+            make_predictor=_table([0.0] * 8),
+        )
         algorithm.tell(measure(list(space.enumerate())[:3]))
         asked |= set(_digits(algorithm.ask(1)))
     assert len(asked) > 2
@@ -162,7 +170,9 @@ def test_equal_candidates_are_asked_for_in_random_order(make_digit_space, measur
 def test_without_proxies_it_is_expected_improvement(make_digit_space, measure):
     space = make_digit_space(1, 6)
     make_predictor = _table([0.0] * 6, stds=[0, 0, 0, 0.1, 3, 1])
-    algorithm = ProxyBO(space, make_predictor=make_predictor, num_initial=3)
+    algorithm = ProxyBO(
+        SearchProblem(space), BOOptions(num_initial=3), make_predictor=make_predictor
+    )
     algorithm.tell(measure(list(space.enumerate())[:3]))
     assert _digits(algorithm.ask(3)) == [4, 5, 3]
     assert len(TablePredictor.fits) == 1  # nothing is judged where there is nothing to weigh
@@ -170,7 +180,11 @@ def test_without_proxies_it_is_expected_improvement(make_digit_space, measure):
 
 
 def test_surrogate_is_judged_by_what_it_was_not_fitted_to(medium_space, measure):
-    algorithm = ProxyBO(medium_space, make_predictor=_table(np.arange(4)), proxies=_sum)
+    algorithm = ProxyBO(
+        SearchProblem(medium_space, zero_cost_features=_sum),
+        ProxyBOOptions(predictor_inputs=("macs",)),
+        make_predictor=_table(np.arange(4)),
+    )
     algorithm.tell(measure(algorithm.ask(13)))
     algorithm.influences(12)
     told = {trial.arch.choices for trial in algorithm.trials[:12]}
@@ -189,7 +203,9 @@ def test_influences_are_of_successful_trials(medium_space, measure, make_estimat
 
     estimator = make_estimator(fails=lambda arch: arch.choices[5] == 0)
     algorithm = ProxyBO(
-        medium_space, make_predictor=_table(np.arange(4)), proxies=proxies, tau0=0.3
+        SearchProblem(medium_space, zero_cost_features=proxies),
+        ProxyBOOptions(predictor_inputs=("macs",), tau0=0.3),
+        make_predictor=_table(np.arange(4)),
     )
     algorithm.tell(measure(algorithm.ask(20), estimator=estimator))
     told = [trial for trial in algorithm.trials if trial.score is not None]
@@ -213,7 +229,11 @@ def test_perfect_proxy_dominates_a_surrogate_that_knows_nothing(
         archs = medium_space.architectures(choices)
         return np.array([[estimator.score(arch)] for arch in archs])
 
-    algorithm = ProxyBO(medium_space, make_predictor=_table(np.zeros(4)), proxies=perfect)
+    algorithm = ProxyBO(
+        SearchProblem(medium_space, zero_cost_features=perfect),
+        ProxyBOOptions(predictor_inputs=("macs",)),
+        make_predictor=_table(np.zeros(4)),
+    )
     algorithm.tell(measure(algorithm.ask(5)))
     best = sorted(medium_space.enumerate(), key=estimator.score, reverse=True)
     unseen = [arch for arch in best if arch not in {trial.arch for trial in algorithm.trials}]
@@ -229,7 +249,11 @@ def test_shuffled_proxy_loses_its_influence_and_does_no_harm(
     best = {"none": [], "shuffled": []}
     for seed in range(4):
         for name, proxies in (("none", None), ("shuffled", _shuffled)):
-            algorithm = ProxyBO(space, make_predictor=make_predictor, proxies=proxies, seed=seed)
+            algorithm = ProxyBO(
+                SearchProblem(space, seed, zero_cost_features=proxies),
+                BOOptions() if proxies is None else ProxyBOOptions(predictor_inputs=("macs",)),
+                make_predictor=make_predictor,
+            )
             best[name].append(_best(_run(algorithm, estimator, measure, 25)))
         assert algorithm.influences(25)[1] < 1e-3
     assert np.mean(best["shuffled"]) > 0.98 * np.mean(best["none"])
@@ -242,26 +266,36 @@ def test_good_proxy_gets_further_than_none(make_digit_space, measure, make_estim
     best = {"none": [], "sum": []}
     for seed in range(4):
         for name, proxies in (("none", None), ("sum", _sum)):
-            algorithm = ProxyBO(space, make_predictor=make_predictor, proxies=proxies, seed=seed)
+            algorithm = ProxyBO(
+                SearchProblem(space, seed, zero_cost_features=proxies),
+                BOOptions() if proxies is None else ProxyBOOptions(predictor_inputs=("macs",)),
+                make_predictor=make_predictor,
+            )
             best[name].append(_best(_run(algorithm, estimator, measure, 15, batch_size=5)))
     assert np.mean(best["sum"]) > 1.1 * np.mean(best["none"])
 
 
 def test_pure_function_of_what_was_told(medium_space, measure, make_surrogate):
-    settings = {"make_predictor": partial(make_surrogate, medium_space), "proxies": _sum}
-    algorithm = ProxyBO(medium_space, seed=3, rand_prob=0.3, **settings)
+    def search(seed, rand_prob):
+        return ProxyBO(
+            SearchProblem(medium_space, seed, zero_cost_features=_sum),
+            ProxyBOOptions(predictor_inputs=("macs",), rand_prob=rand_prob),
+            make_predictor=partial(make_surrogate, medium_space),
+        )
+
+    algorithm = search(3, 0.3)
     influences = {}
     for num_archs in (5, 4, 1, 3):
         archs = algorithm.ask(num_archs)
         assert algorithm.ask(num_archs) == archs
         algorithm.tell(measure(archs, len(algorithm.trials)))
         influences[len(algorithm.trials)] = algorithm.influences(len(algorithm.trials))
-    again = ProxyBO(medium_space, seed=3, rand_prob=0.3, **settings)
+    again = search(3, 0.3)
     again.tell(algorithm.trials)
     assert again.ask(3) == algorithm.ask(3)
     for num_trials, expected in influences.items():
         assert np.array_equal(again.influences(num_trials), expected)
-    other = ProxyBO(medium_space, seed=4, **settings)
+    other = search(4, 0.0)
     other.tell(algorithm.trials)
     assert not np.array_equal(other.influences(13), influences[13])  # other folds
 
@@ -271,7 +305,9 @@ def test_some_are_drawn_at_random(medium_space, measure):
     shares = []
     for rand_prob in (0.0, 0.4, 1.0):
         algorithm = ProxyBO(
-            medium_space, make_predictor=_table(np.arange(10, 14)), rand_prob=rand_prob
+            SearchProblem(medium_space),
+            BOOptions(rand_prob=rand_prob),
+            make_predictor=_table(np.arange(10, 14)),
         )
         algorithm.tell(measure(algorithm.ask(5)))
         asked = algorithm.ask(400)
@@ -292,11 +328,13 @@ def test_constraint_holds_to_the_end(small_space, measure, make_surrogate):
         return _sum(choices)
 
     algorithm = ProxyBO(
-        small_space,
+        SearchProblem(
+            small_space,
+            zero_cost_features=proxies,
+            are_feasible=lambda choices: choices.sum(axis=1) % 2 == 0,
+        ),
+        ProxyBOOptions(predictor_inputs=("macs",), rand_prob=0.2),
         make_predictor=partial(make_surrogate, small_space),
-        proxies=proxies,
-        are_feasible=lambda choices: choices.sum(axis=1) % 2 == 0,
-        rand_prob=0.2,
     )
     while len(algorithm.trials) < 41:
         num_archs = min(6, 41 - len(algorithm.trials))
@@ -315,12 +353,9 @@ def test_large_space_is_ranked_by_a_pool(
 ):
     estimator = make_estimator()
     algorithm = ProxyBO(
-        large_space,
+        SearchProblem(large_space, zero_cost_features=_sum),
+        ProxyBOOptions(predictor_inputs=("macs",), pool=pool, pool_size=100, rand_prob=0.1),
         make_predictor=partial(make_surrogate, large_space),
-        proxies=_sum,
-        pool=pool,
-        pool_size=100,
-        rand_prob=0.1,
     )
     archs = algorithm.ask(5)
     algorithm.tell(measure(archs))
@@ -337,7 +372,11 @@ def test_large_space_is_ranked_by_a_pool(
 
 def test_nothing_is_fitted_to_one_success(medium_space, measure, make_estimator):
     make_predictor = _table(np.arange(4))
-    algorithm = ProxyBO(medium_space, make_predictor=make_predictor, proxies=_sum, num_initial=4)
+    algorithm = ProxyBO(
+        SearchProblem(medium_space, zero_cost_features=_sum),
+        ProxyBOOptions(predictor_inputs=("macs",), num_initial=4),
+        make_predictor=make_predictor,
+    )
     first = algorithm.ask(4)
     algorithm.tell(measure(first, estimator=make_estimator(fails=lambda arch: arch != first[0])))
     assert len(algorithm.ask(3)) == 3 and not TablePredictor.fits
@@ -348,7 +387,11 @@ def test_nothing_is_fitted_to_one_success(medium_space, measure, make_estimator)
 
 
 def test_equal_scores_are_fitted_as_zeros(medium_space, measure):
-    algorithm = ProxyBO(medium_space, make_predictor=_table(np.arange(4)), proxies=_sum)
+    algorithm = ProxyBO(
+        SearchProblem(medium_space, zero_cost_features=_sum),
+        ProxyBOOptions(predictor_inputs=("macs",)),
+        make_predictor=_table(np.arange(4)),
+    )
     trials = measure(algorithm.ask(5))
     algorithm.tell([type(t)(t.number, t.arch, 93.7, {}, 0.0, None) for t in trials])
     assert len(algorithm.ask(2)) == 2
@@ -357,9 +400,9 @@ def test_equal_scores_are_fitted_as_zeros(medium_space, measure):
 
 def test_proxies_must_be_a_table(small_space, measure):
     algorithm = ProxyBO(
-        small_space,
+        SearchProblem(small_space, zero_cost_features=lambda choices: choices.sum(axis=1)),
+        ProxyBOOptions(predictor_inputs=("macs",)),
         make_predictor=_table(np.arange(3)),
-        proxies=lambda choices: choices.sum(axis=1),
     )
     algorithm.tell(measure(algorithm.ask(5)))
     with pytest.raises(ValueError, match=r"proxies must give \(81, num_proxies\) .*, got \(81,\)"):
@@ -379,4 +422,6 @@ def test_proxies_must_be_a_table(small_space, measure):
 )
 def test_settings_are_checked(small_space, wrong, match):
     with pytest.raises(ValueError, match=match):
-        ProxyBO(small_space, make_predictor=_table(np.arange(3)), **wrong)
+        problem = SearchProblem(small_space, zero_cost_features=_sum)
+        options = ProxyBOOptions(predictor_inputs=("macs",), **wrong)
+        ProxyBO(problem, options, make_predictor=_table(np.arange(3)))

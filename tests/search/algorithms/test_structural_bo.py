@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators.trials.store import Trial
-from search import SpaceExhaustedError
+from search import SearchProblem, SpaceExhaustedError, StructuralBOOptions
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.structural_bo import StructuralBO, log_regrets
 from search.predictors.gaussian_process import Features, GaussianProcess
@@ -30,7 +30,7 @@ def told(algorithm: StructuralBO, archs: list[Architecture], score=value) -> Non
 
 def queries_until_best(seed: int, batch_size: int, score=value, limit: int = 60) -> int:
     """Queries until the best of all 15,625 cells was asked for; ``limit`` + 1 if never."""
-    algorithm = StructuralBO(CELLS, seed=seed)
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=seed))
     best = max(CELLS.enumerate(), key=score)
     while len(algorithm.trials) < limit:
         archs = algorithm.ask(algorithm.next_batch_size(batch_size))
@@ -54,7 +54,7 @@ def test_permuted_scores_are_not_found() -> None:
 
 
 def test_asks_for_the_highest_expected_improvement() -> None:
-    algorithm = StructuralBO(CELLS, seed=3)
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=3))
     told(algorithm, algorithm.ask(8))
     (asked,) = algorithm.ask(1)
     archs = [trial.arch for trial in algorithm.trials]
@@ -70,7 +70,7 @@ def test_asks_for_the_highest_expected_improvement() -> None:
 
 def test_of_a_batch_no_two_say_the_same() -> None:
     """What is asked for together is spread: as a batch, not as the best by themselves."""
-    algorithm = StructuralBO(CELLS, seed=1)
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=1))
     told(algorithm, algorithm.ask(10))
     asked = algorithm.ask(6)
     assert asked[:1] == StructuralBO.ask(algorithm, 1)
@@ -93,14 +93,14 @@ def test_equals_are_taken_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     asked = []
     for seed in range(3):
-        algorithm = StructuralBO(CELLS, seed=seed)
+        algorithm = StructuralBO(SearchProblem(CELLS, seed=seed))
         told(algorithm, [CELLS.architecture([i] * 6) for i in range(5)])
         asked += algorithm.ask(4)
     assert len(set(asked)) == 12
 
 
 def test_failures_are_left_out_and_never_asked_for_again() -> None:
-    algorithm = StructuralBO(CELLS, seed=0)
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=0))
     archs = algorithm.ask(8)
     algorithm.tell(
         [
@@ -121,7 +121,7 @@ def test_improves_a_space_too_large_to_rank_whole() -> None:
             op == "skip_connect" for op in ops
         )
 
-    algorithm = StructuralBO(space, seed=0, pool_size=500)
+    algorithm = StructuralBO(SearchProblem(space, seed=0), StructuralBOOptions(pool_size=500))
     while len(algorithm.trials) < 40:
         told(algorithm, algorithm.ask(algorithm.next_batch_size(5)), score)
     scores = [trial.score or 0.0 for trial in algorithm.trials]
@@ -133,7 +133,7 @@ def test_feasible_and_starved(monkeypatch: pytest.MonkeyPatch) -> None:
     def has_few_choices(choices: np.ndarray) -> np.ndarray:
         return np.asarray((choices[:, :4] == 0).all(axis=1))
 
-    algorithm = StructuralBO(CELLS, seed=0, are_feasible=has_few_choices)
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=0, are_feasible=has_few_choices))
     told(algorithm, algorithm.ask(10))
     archs = algorithm.ask(15)
     assert has_few_choices(np.array([arch.choices for arch in archs])).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search import Trial
+from search import SearchProblem, TPEOptions, Trial
 from search.algorithms.tpe import TPESearch
 from supernets.spaces import MobileNetV3Space
 
@@ -38,7 +38,11 @@ def told(large_space):
             for number, digit in enumerate(digits)
         ]
         scores = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, None, None, None]
-        return _tell(TPESearch(large_space, num_initial=8, **settings), archs, scores)
+        return _tell(
+            TPESearch(SearchProblem(large_space), TPEOptions(num_initial=8, **settings)),
+            archs,
+            scores,
+        )
 
     return tell
 
@@ -66,7 +70,9 @@ def test_share_of_good_trials_is_rounded_up(large_space):
     archs = [large_space.architecture([int(number < 3)] * 11 + [number % 4]) for number in range(4)]
     archs += [large_space.architecture([0] * 10 + [1 + i // 4, i % 4]) for i in range(5)]
     for gamma, num_ones in ((0.25, 3), (0.1, 1)):
-        algorithm = TPESearch(large_space, num_initial=9, gamma=gamma, num_candidates=1)
+        algorithm = TPESearch(
+            SearchProblem(large_space), TPEOptions(num_initial=9, gamma=gamma, num_candidates=1)
+        )
         _tell(algorithm, archs, [float(-number) for number in range(9)])
         drawn = _choices(algorithm.ask(2000))[:, :10]
         assert (drawn == 1).mean() == pytest.approx((num_ones + 1) / (num_ones + 4), abs=0.02)
@@ -80,7 +86,7 @@ def test_where_few_are_left_all_are_candidates(make_digit_space):
     """
     space = make_digit_space(3, 2)
     told = [(0, 0, 0), (1, 1, 1), (1, 1, 0), (0, 1, 1)]
-    algorithm = TPESearch(space, num_initial=4)
+    algorithm = TPESearch(SearchProblem(space), TPEOptions(num_initial=4))
     _tell(algorithm, [space.architecture(choices) for choices in told], [4.0, 3.0, 2.0, 1.0])
     left = [arch.choices for arch in algorithm.ask(4)]
     assert set(left[:2]) == {(0, 0, 1), (1, 0, 0)} and left[2:] == [(0, 1, 0), (1, 0, 1)]
@@ -94,7 +100,9 @@ def test_inactive_choices_are_no_observations():
     pool = space.architectures(space.sample_choices(4000, rng))
     shallow = [arch for arch in pool if arch.choices[0] == 0][:20]
     deep = [arch for arch in pool if arch.choices[0] == 2][:20]
-    algorithm = TPESearch(space, num_initial=40, gamma=0.5, num_candidates=1)
+    algorithm = TPESearch(
+        SearchProblem(space), TPEOptions(num_initial=40, gamma=0.5, num_candidates=1)
+    )
     _tell(algorithm, shallow + deep, [1.0] * 20 + [0.0] * 20)
     drawn = _choices(algorithm.ask(3000))
     assert (drawn[:, 0] == 0).mean() == pytest.approx(21 / 23, abs=0.02)
@@ -108,7 +116,7 @@ def test_inactive_choices_are_no_observations():
 def test_only_what_a_restricted_space_offers_is_drawn():
     """The first option is not offered, though inactive choices are written so."""
     space = MobileNetV3Space().restrict({"kernel": ("5", "7"), "depth.1": ("3", "4")})
-    algorithm = TPESearch(space, num_initial=10)
+    algorithm = TPESearch(SearchProblem(space), TPEOptions(num_initial=10))
     rng = np.random.default_rng(0)
     _tell(algorithm, space.architectures(space.sample_choices(10, rng)), map(float, range(10)))
     for arch in algorithm.ask(30):
@@ -128,7 +136,7 @@ def test_choices_that_make_no_architecture_are_left_out(make_digit_space):
             return choices
 
     space = OddSpace(12, 4)
-    algorithm = TPESearch(space, num_initial=10, num_candidates=8)
+    algorithm = TPESearch(SearchProblem(space), TPEOptions(num_initial=10, num_candidates=8))
     archs = algorithm.ask(10)
     _tell(algorithm, archs, map(float, range(10)))
     asked = algorithm.ask(20)
@@ -146,4 +154,4 @@ def test_choices_that_make_no_architecture_are_left_out(make_digit_space):
 )
 def test_settings_are_checked(small_space, wrong, match):
     with pytest.raises(ValueError, match=match):
-        TPESearch(small_space, **wrong)
+        TPESearch(SearchProblem(small_space), TPEOptions(**wrong))

@@ -15,9 +15,11 @@ from scipy.stats import norm
 
 from search import (
     RandomSearch,
+    SearchProblem,
     SpaceExhaustedError,
     Trial,
     WeakNAS,
+    WeakNASOptions,
     create_predictor,
     top_n_schedule,
 )
@@ -69,14 +71,18 @@ def _run(algorithm, num_trials, batch_size, score):
 )
 def test_number_of_predictors(medium_space, num_trials, num_predictors):
     """With 100 initial trials and batches of 10, the last predictor included."""
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=100)
+    algorithm = WeakNAS(
+        SearchProblem(medium_space), WeakNASOptions(num_initial=100), make_predictor=OrderPredictor
+    )
     _run(algorithm, num_trials, 10, lambda arch: float(sum(arch.choices)))
     algorithm.predict_best()
     assert len(OrderPredictor.fits) == num_predictors
 
 
 def test_batches_begin_with_the_initial_trials(medium_space, measure):
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=12)
+    algorithm = WeakNAS(
+        SearchProblem(medium_space), WeakNASOptions(num_initial=12), make_predictor=OrderPredictor
+    )
     assert algorithm.next_batch_size(5) == 12
     algorithm.tell(measure(algorithm.ask(7)))
     assert algorithm.next_batch_size(5) == 5  # what is left of the 12
@@ -112,11 +118,9 @@ def test_draws_from_the_top_before_or_after_the_seen(
     medium_space, measure, exclude_before_top, bound
 ):
     algorithm = WeakNAS(
-        medium_space,
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=8, top_n=20, exclude_before_top=exclude_before_top),
         make_predictor=OrderPredictor,
-        num_initial=8,
-        top_n=20,
-        exclude_before_top=exclude_before_top,
     )
     algorithm.tell(measure(_first(medium_space, 8)))
     positions = sorted(OrderPredictor.position(arch) for arch in algorithm.ask(12))
@@ -129,11 +133,13 @@ def test_draws_from_the_top_before_or_after_the_seen(
 def test_too_small_a_top_gives_way_to_the_best_of_all(medium_space, measure, exclude_before_top):
     """With 8 of the top 10 seen, 2 cannot serve 5: the 5 best unseen come instead, in order."""
     algorithm = WeakNAS(
-        medium_space,
+        SearchProblem(medium_space),
+        WeakNASOptions(
+            num_initial=8,
+            top_n=4 if exclude_before_top else 10,
+            exclude_before_top=exclude_before_top,
+        ),
         make_predictor=OrderPredictor,
-        num_initial=8,
-        top_n=4 if exclude_before_top else 10,
-        exclude_before_top=exclude_before_top,
     )
     algorithm.tell(measure(_first(medium_space, 8)))
     assert [OrderPredictor.position(arch) for arch in algorithm.ask(5)] == [8, 9, 10, 11, 12]
@@ -141,7 +147,9 @@ def test_too_small_a_top_gives_way_to_the_best_of_all(medium_space, measure, exc
 
 def test_top_n_per_iteration(medium_space, measure):
     algorithm = WeakNAS(
-        medium_space, make_predictor=OrderPredictor, num_initial=4, top_n=[1000, 40]
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=4, top_n=[1000, 40]),
+        make_predictor=OrderPredictor,
     )
     algorithm.tell(measure(_first(medium_space, 4, start=4000)))
     first = algorithm.ask(30)
@@ -155,7 +163,7 @@ def test_top_n_per_iteration(medium_space, measure):
 def test_fits_normalised_scores_of_what_succeeded(medium_space, make_estimator, measure):
     archs = _first(medium_space, 10)
     trials = measure(archs, estimator=make_estimator(fails=lambda arch: arch.choices[-1] == 3))
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, seed=5)
+    algorithm = WeakNAS(SearchProblem(medium_space, seed=5), make_predictor=OrderPredictor)
     algorithm.tell(trials)
     algorithm.ask(3)
     ((seed, fitted, scores),) = OrderPredictor.fits
@@ -169,14 +177,18 @@ def test_fits_normalised_scores_of_what_succeeded(medium_space, make_estimator, 
 
 
 def test_equal_scores_are_fitted_as_zeros(medium_space):
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=5)
+    algorithm = WeakNAS(
+        SearchProblem(medium_space), WeakNASOptions(num_initial=5), make_predictor=OrderPredictor
+    )
     _run(algorithm, 10, 5, lambda arch: 93.7)
     assert np.array_equal(OrderPredictor.fits[0][2], np.zeros(5))
     assert algorithm.predict_best()[0] == medium_space.architecture([0] * 6)
 
 
 def test_nothing_is_fitted_to_one_success(medium_space, measure, make_estimator):
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=4)
+    algorithm = WeakNAS(
+        SearchProblem(medium_space), WeakNASOptions(num_initial=4), make_predictor=OrderPredictor
+    )
     only = make_estimator(fails=lambda arch: arch.choices != (0,) * 6)
     algorithm.tell(measure(_first(medium_space, 4), estimator=only))
     assert len(algorithm.ask(5)) == 5 and not OrderPredictor.fits
@@ -189,7 +201,11 @@ def test_equal_predictions_are_not_ranked_in_the_order_of_the_space(medium_space
         def predict(self, choices):
             return np.zeros(len(choices))
 
-    algorithm = WeakNAS(medium_space, make_predictor=ConstantPredictor, num_initial=4, top_n=50)
+    algorithm = WeakNAS(
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=4, top_n=50),
+        make_predictor=ConstantPredictor,
+    )
     algorithm.tell(measure(_first(medium_space, 4)))
     assert np.mean([arch.choices[0] for arch in algorithm.ask(40)]) == pytest.approx(1.5, abs=0.6)
 
@@ -199,7 +215,7 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
 ):
     estimator = make_estimator()
     make_predictor = partial(make_linear_predictor, medium_space)
-    algorithm = WeakNAS(medium_space, make_predictor=make_predictor)
+    algorithm = WeakNAS(SearchProblem(medium_space), make_predictor=make_predictor)
     _run(algorithm, 60, 10, estimator.score)
     arch, score = algorithm.predict_best()
     assert arch == medium_space.architecture([3] * 6)
@@ -208,7 +224,11 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
 
 def _asked_by_seeds(space, measure, num_seeds, num_archs, **settings):
     """Ranks among the unseen of the top, of all asks; the best two of the space are told."""
-    algorithm = WeakNAS(space, make_predictor=OrderPredictor, num_initial=2, **settings)
+    algorithm = WeakNAS(
+        SearchProblem(space),
+        WeakNASOptions(num_initial=2, **settings),
+        make_predictor=OrderPredictor,
+    )
     algorithm.tell(measure(_first(space, 2)))
     ranks = {arch: rank for rank, arch in enumerate(space.enumerate(), start=-2)}
     for seed in range(num_seeds):
@@ -259,7 +279,11 @@ def _last_fit():
 
 
 def test_keeping_none_fits_to_the_newest_batch(medium_space, measure, make_estimator):
-    algorithm = WeakNAS(medium_space, make_predictor=OrderPredictor, num_initial=10, keep="none")
+    algorithm = WeakNAS(
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=10, keep="none"),
+        make_predictor=OrderPredictor,
+    )
     initial, second = _first(medium_space, 10), _first(medium_space, 4, start=100)
     algorithm.tell(measure(initial))
     algorithm.ask(4)
@@ -283,7 +307,9 @@ def test_keeping_none_fits_to_the_newest_batch(medium_space, measure, make_estim
 def test_keeping_the_top_fits_to_the_newest_and_what_was_in_the_top_before(medium_space, measure):
     """The top is what all old trials make it, by the predictor that chose the newest."""
     algorithm = WeakNAS(
-        medium_space, make_predictor=OrderPredictor, num_initial=8, top_n=3, keep="top"
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=8, top_n=3, keep="top"),
+        make_predictor=OrderPredictor,
     )
     good, poor = _first(medium_space, 4), _first(medium_space, 4, start=3000)
     second, third = _first(medium_space, 3, start=2000), _first(medium_space, 2, start=20)
@@ -306,7 +332,9 @@ def test_where_too_few_are_in_the_top_all_are_kept(medium_space, measure, make_e
     archs = _first(medium_space, 5, start=3000)
     failed = archs[:1] if old == "one that succeeded" else archs[2:4]
     algorithm = WeakNAS(
-        medium_space, make_predictor=OrderPredictor, num_initial=2, top_n=10, keep="top"
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=2, top_n=10, keep="top"),
+        make_predictor=OrderPredictor,
     )
     estimator = make_estimator(fails=lambda arch: arch in failed)
     algorithm.tell(measure(archs, estimator=estimator))
@@ -326,7 +354,9 @@ def test_expected_improvement_of_the_members_ranks(small_space, measure):
             return predictions[(len(OrderPredictor.fits) - 1) % 3]
 
     algorithm = WeakNAS(
-        small_space, make_predictor=Member, num_initial=8, acquisition="ei", num_members=3
+        SearchProblem(small_space),
+        WeakNASOptions(num_initial=8, acquisition="ei", num_members=3),
+        make_predictor=Member,
     )
     trials = measure(_first(small_space, 8, start=20))
     algorithm.tell(trials)
@@ -347,7 +377,9 @@ def test_expected_improvement_of_the_members_ranks(small_space, measure):
 
 def test_members_that_agree_rank_as_one(medium_space, measure):
     algorithm = WeakNAS(
-        medium_space, make_predictor=OrderPredictor, num_initial=8, acquisition="ei"
+        SearchProblem(medium_space),
+        WeakNASOptions(num_initial=8, acquisition="ei"),
+        make_predictor=OrderPredictor,
     )
     algorithm.tell(measure(_first(medium_space, 8)))
     assert [OrderPredictor.position(arch) for arch in algorithm.ask(5)] == [8, 9, 10, 11, 12]
@@ -373,7 +405,11 @@ def test_variants_are_pure_and_beat_random(
 
     def make():
         make_predictor = partial(make_linear_predictor, space)
-        return WeakNAS(space, make_predictor=make_predictor, seed=1, pool_size=300, **variant)
+        return WeakNAS(
+            SearchProblem(space, seed=1),
+            WeakNASOptions(pool_size=300, **variant),
+            make_predictor=make_predictor,
+        )
 
     algorithm = _run(make(), 50, 10, score)
     for num_told in (10, 20, 40):
@@ -381,7 +417,7 @@ def test_variants_are_pure_and_beat_random(
         told_at_once.tell(algorithm.trials[:num_told])
         expected = [trial.arch for trial in algorithm.trials[num_told : num_told + 10]]
         assert told_at_once.ask(10) == expected
-    random = _run(RandomSearch(space, seed=1), 50, 10, score)
+    random = _run(RandomSearch(SearchProblem(space, seed=1)), 50, 10, score)
     assert max(t.score for t in algorithm.trials) > 1.05 * max(t.score for t in random.trials)
 
 
@@ -392,7 +428,9 @@ def test_large_space_ranks_a_pool_around_the_best(
     make_predictor = partial(make_linear_predictor, large_space)
     for pool_size in (1, 500):
         algorithm = WeakNAS(
-            large_space, make_predictor=make_predictor, pool_size=pool_size, top_n=30
+            SearchProblem(large_space),
+            WeakNASOptions(pool_size=pool_size, top_n=30),
+            make_predictor=make_predictor,
         )
         if pool_size == 1:
             with pytest.raises(ValueError, match="raise pool_size"):
@@ -426,11 +464,9 @@ def test_fresh_pool_is_of_random_mutated_and_crossed_architectures(
     monkeypatch.setattr(RecordingPredictor, "rankings", [])
     space = mobilenetv3_costs.space
     algorithm = WeakNAS(
-        space,
+        SearchProblem(space, are_feasible=window),
+        WeakNASOptions(num_initial=20, pool_size=800),
         make_predictor=RecordingPredictor,
-        num_initial=20,
-        pool_size=800,
-        are_feasible=window,
     )
     algorithm.tell(measure(algorithm.ask(20)))
     algorithm.ask(10)
@@ -456,10 +492,9 @@ def test_random_part_of_a_pool_that_is_hard_to_find_is_replaced(
     monkeypatch.setattr(RecordingPredictor, "rankings", [])
     monkeypatch.setattr("search.algorithms.pool_search._MAX_RANDOM_DRAWS", 100)
     algorithm = WeakNAS(
-        mobilenetv3_costs.space,
+        SearchProblem(mobilenetv3_costs.space, are_feasible=window),
+        WeakNASOptions(pool_size=200),
         make_predictor=RecordingPredictor,
-        pool_size=200,
-        are_feasible=window,
     )
     algorithm.tell(measure(algorithm.ask(10)))
     algorithm.ask(10)
@@ -468,13 +503,15 @@ def test_random_part_of_a_pool_that_is_hard_to_find_is_replaced(
 
 def test_fixed_pool_is_where_all_trials_come_from(mobilenetv3_costs, window, measure, monkeypatch):
     monkeypatch.setattr(RecordingPredictor, "rankings", [])
-    settings = {
-        "make_predictor": RecordingPredictor,
-        "pool": "fixed",
-        "pool_size": 50,
-        "are_feasible": window,
-    }
-    algorithm = WeakNAS(mobilenetv3_costs.space, **settings)
+
+    def search(seed):
+        return WeakNAS(
+            SearchProblem(mobilenetv3_costs.space, seed, window),
+            WeakNASOptions(pool="fixed", pool_size=50),
+            make_predictor=RecordingPredictor,
+        )
+
+    algorithm = search(0)
     told = algorithm.ask(10)
     algorithm.tell(measure(told))
     for num_archs in (25, 15):
@@ -488,8 +525,7 @@ def test_fixed_pool_is_where_all_trials_come_from(mobilenetv3_costs, window, mea
         SpaceExhaustedError, match="Only 0 of 1 .* a fixed pool of 50 .* raise pool_size"
     ):
         algorithm.ask(1)
-    other = WeakNAS(mobilenetv3_costs.space, seed=1, **settings)
-    assert not set(other.ask(50)) & set(told)
+    assert not set(search(1).ask(50)) & set(told)
 
 
 def test_fresh_pools_get_further_than_a_fixed_one(
@@ -499,15 +535,13 @@ def test_fresh_pools_get_further_than_a_fixed_one(
     best = []
     for pool in ("fresh", "fixed"):
         algorithm = WeakNAS(
-            space,
+            SearchProblem(space),
+            WeakNASOptions(pool=pool, pool_size=300, top_n=20),
             make_predictor=partial(make_linear_predictor, space),
-            pool=pool,
-            pool_size=300,
-            top_n=20,
         )
         _run(algorithm, 100, 10, score)
         best.append(max(trial.score for trial in algorithm.trials))
-    random = _run(RandomSearch(space), 100, 10, score)
+    random = _run(RandomSearch(SearchProblem(space)), 100, 10, score)
     assert best[0] > 1.15 * best[1] > 1.15 * max(trial.score for trial in random.trials)
 
 
@@ -516,8 +550,12 @@ def test_beats_random_on_a_planted_landscape(medium_space, make_estimator, make_
     make_predictor = partial(make_linear_predictor, medium_space)
     best = estimator.score(medium_space.architecture([3] * 6))
     for seed in range(5):
-        weak = WeakNAS(medium_space, make_predictor=make_predictor, seed=seed, top_n=20)
-        random = RandomSearch(medium_space, seed=seed)
+        weak = WeakNAS(
+            SearchProblem(medium_space, seed=seed),
+            WeakNASOptions(top_n=20),
+            make_predictor=make_predictor,
+        )
+        random = RandomSearch(SearchProblem(medium_space, seed=seed))
         _run(weak, 60, 10, estimator.score)
         _run(random, 60, 10, estimator.score)
         weak_best = max(trial.score for trial in weak.trials)
@@ -530,8 +568,13 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
     space = make_digit_space(5, 4)
     estimator = make_estimator()
     make_predictor = partial(create_predictor, "mlp", space)
-    weak = _run(WeakNAS(space, make_predictor=make_predictor, top_n=20), 30, 10, estimator.score)
-    random = _run(RandomSearch(space), 30, 10, estimator.score)
+    weak = _run(
+        WeakNAS(SearchProblem(space), WeakNASOptions(top_n=20), make_predictor=make_predictor),
+        30,
+        10,
+        estimator.score,
+    )
+    random = _run(RandomSearch(SearchProblem(space)), 30, 10, estimator.score)
     assert max(t.score for t in weak.trials) > max(t.score for t in random.trials)
 
 
@@ -540,19 +583,19 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
     [
         ({"num_initial": 0}, "num_initial must be at least 1, got 0"),
         ({"top_n": 0}, "top_n must be at least 1, got 0"),
-        ({"top_n": []}, r"top_n must be at least 1, got \[\]"),
+        ({"top_n": []}, "top_n must be a number or several, got none"),
         ({"top_n": [5, 0]}, "top_n must be at least 1"),
         ({"pool_size": 0}, "pool_size must be at least 1, got 0"),
-        ({"pool": "x"}, "Unknown pool 'x'; choose from fresh, fixed."),
+        ({"pool": "x"}, "pool must be one of fresh, fixed, got 'x'"),
         ({"pool": "fixed"}, "small enough to be ranked whole; a fixed pool is for larger ones"),
         (
             {"sampling": "x"},
-            "Unknown sampling 'x'; choose from uniform, linear-decay, exponential-decay.",
+            "sampling must be one of uniform, linear-decay, exponential-decay, got 'x'",
         ),
-        ({"keep": "x"}, "Unknown keep 'x'; choose from all, none, top."),
-        ({"acquisition": "x"}, "Unknown acquisition 'x'; choose from mean, ei."),
+        ({"keep": "x"}, "keep must be one of all, none, top, got 'x'"),
+        ({"acquisition": "x"}, "acquisition must be one of mean, ei, got 'x'"),
         ({"acquisition": "ei", "num_members": 1}, "num_members must be at least 2, got 1"),
-        ({"num_members": 3}, "num_members is of acquisition 'ei', got 3 with 'mean'"),
+        ({"num_members": 3}, "num_members has no effect unless acquisition is ei"),
         ({"acquisition": "ei", "sampling": "linear-decay"}, "without drawing from a top"),
         ({"acquisition": "ei", "exclude_before_top": True}, "without drawing from a top"),
         ({"acquisition": "ei", "top_n": 50}, "without drawing from a top"),
@@ -561,7 +604,7 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
 )
 def test_settings_are_checked(small_space, wrong, match):
     with pytest.raises(ValueError, match=match):
-        WeakNAS(small_space, make_predictor=OrderPredictor, **wrong)
+        WeakNAS(SearchProblem(small_space), WeakNASOptions(**wrong), make_predictor=OrderPredictor)
 
 
 @pytest.mark.slow
@@ -575,6 +618,8 @@ def test_reaches_94_percent_on_nasbench201_in_150_queries():
             space.parse(row["arch_str"]): float(row["cifar10_test_acc_200ep"])
             for row in csv.DictReader(file)
         }
-    algorithm = WeakNAS(space, make_predictor=partial(create_predictor, "mlp", space))
+    algorithm = WeakNAS(
+        SearchProblem(space), make_predictor=partial(create_predictor, "mlp", space)
+    )
     _run(algorithm, 150, 10, accuracies.__getitem__)
     assert max(trial.score for trial in algorithm.trials) >= 94.0

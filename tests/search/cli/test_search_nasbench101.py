@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search import create_algorithm
+from search import SearchProblem, create_algorithm
 from search.cli.search import main
 from supernets import create_space
 from supernets.spaces import Architecture
@@ -29,7 +29,7 @@ Command = Callable[..., int]
 
 def listed() -> list[Architecture]:
     """The cells that the search begins with; others will not be found in the tables."""
-    return create_algorithm("weaknas", SPACE, **WEAKNAS).ask(NUM_INITIAL)
+    return create_algorithm("weaknas", SearchProblem(SPACE), **WEAKNAS).ask(NUM_INITIAL)
 
 
 def write_csv(path: Path, archs: Sequence[Architecture]) -> Path:

@@ -92,7 +92,7 @@ def test_measuring_a_candidate_as_expected_is_observing_it(features: Features) -
     belief = process.posterior.belief(table)
     before, index = belief.variance.copy(), int(belief.variance.argmax())
     p = process.posterior._parameters
-    belief.measure(index)
+    belief.condition_on_mean(index)
     both = np.concatenate([known, others[[index]]])
     covariance = p.kernel(features.of(both), features.of(both))
     covariance += (p.noise + 1e-8) * np.eye(len(both))

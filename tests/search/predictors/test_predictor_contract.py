@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils import shuffle as sklearn_shuffle
 
-from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor, mlp
+from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor, GraphSpace
+from search.predictors.sklearn_models import MODELS
 from supernets.spaces import NASBench201Space
 from supernets.spaces.factory import create_space
 
@@ -44,22 +44,19 @@ def space(name, small_space):
 def small_mlp(monkeypatch) -> tuple[int, ...]:
     """Where the MLP's size is not the point; ``test_ranks_a_linear_function`` has the real one."""
     hidden = (150,) * 4
-    monkeypatch.setattr("search.predictors.sklearn_models._MLP_HIDDEN", hidden)
+    kind, settings = MODELS["mlp"]
+    monkeypatch.setitem(MODELS, "mlp", (kind, {**settings, "hidden_layer_sizes": hidden}))
     return hidden
 
 
 @pytest.fixture
 def quick(small_mlp, monkeypatch) -> None:
     """Fits of a moment: as ``small_mlp``, few trees, and few steps of a small graph network."""
-    for model in (RandomForestRegressor, GradientBoostingRegressor):
-        few_trees = partial(_with_few_trees, model)
-        monkeypatch.setattr(f"sklearn.ensemble.{model.__name__}", few_trees)
+    for name in ("random_forest", "gradient_boosting"):
+        kind, settings = MODELS[name]
+        monkeypatch.setitem(MODELS, name, (kind, {**settings, "n_estimators": 50}))
     gcn = partial(GCNPredictor, width=16, learning_rate=1e-2, num_epochs=40)
     monkeypatch.setattr("search.predictors.gcn.GCNPredictor", gcn)
-
-
-def _with_few_trees(model, **settings):
-    return model(**{**settings, "n_estimators": 50})
 
 
 def _standardised(scores):
@@ -192,7 +189,7 @@ def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch, small
     space = NASBench201Space()
     choices, scores = _sample(space, 60)
     others, _ = _sample(space, 1000, seed=1)
-    predictor = mlp(space, seed=3)
+    predictor = create_predictor("mlp", space, seed=3)
     predictor.fit(choices, scores)
     double = MLPRegressor(hidden_layer_sizes=small_mlp, max_iter=100, random_state=3)
     with warnings.catch_warnings():
@@ -214,7 +211,7 @@ def test_ctrl_c_during_an_mlp_fit_is_not_swallowed(small_space, monkeypatch):
     monkeypatch.setattr("sklearn.neural_network._multilayer_perceptron.shuffle", interrupted)
     choices, scores = _sample(small_space, 10)
     with pytest.raises(KeyboardInterrupt):
-        mlp(small_space, seed=0).fit(choices, scores)
+        create_predictor("mlp", small_space, seed=0).fit(choices, scores)
 
 
 @pytest.mark.parametrize("name", EXTRA_INPUTS)

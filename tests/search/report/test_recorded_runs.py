@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from estimators.trials.store import Trial, TrialStore
-from search.algorithms.cheap_scores import CheapScores
-from search.algorithms.factory import algorithm_settings, create_algorithm
 from search.algorithms.log_regret_gp import LogRegretGP
 from search.algorithms.meta_supernets import meta_supernet
+from search.algorithms.problem import SearchProblem
+from search.algorithms.registry import algorithm_settings, create_algorithm
+from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.cli.options import build_parser
 from search.report.recorded_runs import RecordedRun, read_run, rounds_of
 from supernets.cli.command_line import write_args
@@ -185,7 +186,7 @@ def test_the_predictor_of_structural_bo_learns_regrets(write_run: WriteRun) -> N
 
 def test_rounds_are_those_of_the_algorithm() -> None:
     trials = [Trial(i, arch, 0.0, {}, 0.0, None) for i, arch in enumerate(archs_of(9))]
-    algorithm = create_algorithm("evolution", SPACE, num_initial=2)
+    algorithm = create_algorithm("evolution", SearchProblem(SPACE), num_initial=2)
     assert rounds_of(algorithm, trials, 4) == (range(0, 2), range(2, 6), range(6, 9))
     assert algorithm.trials == trials
 
@@ -196,7 +197,7 @@ def test_rounds_found_at_once_are_those_of_trials_told_one_round_after_the_other
 ) -> None:
     trials = [Trial(i, arch, 0.0, {}, 0.0, None) for i, arch in enumerate(archs_of(80))]
     for batch_size in (1, 3):
-        stepwise, at_once = (create_algorithm(name, SPACE) for _ in range(2))
+        stepwise, at_once = (create_algorithm(name, SearchProblem(SPACE)) for _ in range(2))
         rounds, start = [], 0
         while start < len(trials):
             stop = min(start + stepwise.next_batch_size(batch_size), len(trials))
@@ -209,7 +210,7 @@ def test_rounds_found_at_once_are_those_of_trials_told_one_round_after_the_other
 
 
 def test_rounds_are_found_with_one_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    algorithm = create_algorithm("regularized-evolution", SPACE, population_size=10)
+    algorithm = create_algorithm("regularized-evolution", SearchProblem(SPACE), population_size=10)
     tell, sizes = algorithm.tell, []
 
     def counted(trials: Sequence[Trial]) -> None:
@@ -262,7 +263,7 @@ def test_inputs_of_predictors_come_from_the_folder(write_run: WriteRun, tmp_path
     assert not (folder / "cheap_scores.db").exists()
 
     costs = CostModel(meta_supernet("nasbench201"))
-    scores = CheapScores(
+    scores = ZeroCostFeatures(
         ["macs", "snip"], SPACE, count=costs.measure_all, path=folder / "cheap_scores.db"
     )
     choices = SPACE.choices_of(archs_of(31))

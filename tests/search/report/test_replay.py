@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
-from search.algorithms.neural_predictor import NeuralPredictorSearch
+from search.algorithms.neural_predictor import NeuralPredictorOptions, NeuralPredictorSearch
+from search.algorithms.problem import SearchProblem
 from search.algorithms.weaknas import WeakNAS
 from search.report.replay import replay, rounds_to_judge
 from supernets.spaces import SearchSpace
@@ -58,7 +59,7 @@ def test_a_replay_fits_the_predictors_of_weaknas(
 
     archs = list(small_space.enumerate())
     trials = measure(archs[:10])
-    algorithm = WeakNAS(small_space, make_predictor=make, seed=7)
+    algorithm = WeakNAS(SearchProblem(small_space, seed=7), make_predictor=make)
     algorithm.tell(trials)
     best, predicted = algorithm.predict_best()
     assert best == archs[-1]  # all digits at their highest
@@ -83,7 +84,11 @@ def test_a_replay_fits_the_predictor_of_a_neural_predictor_once(
 
     archs = list(small_space.enumerate())
     trials = measure(archs[:12])
-    algorithm = NeuralPredictorSearch(small_space, make_predictor=make, seed=7, num_initial=9)
+    algorithm = NeuralPredictorSearch(
+        SearchProblem(small_space, seed=7),
+        NeuralPredictorOptions(num_initial=9),
+        make_predictor=make,
+    )
     algorithm.tell(trials)
     best, predicted = algorithm.predict_best()
     trials += measure([archs[20], best], start=12)

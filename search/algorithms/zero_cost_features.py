@@ -1,4 +1,4 @@
-"""Scores that cost next to nothing, as inputs of predictors, computed once per architecture."""
+"""Zero-cost features of architectures, as inputs of predictors, computed once per architecture."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.trials.settings import changes
 from estimators.trials.sqlite_errors import named_file
+from search.algorithms.options import ZERO_COST_FEATURES
 from search.algorithms.rows import unique_rows, unseen_rows
 from supernets.runtime.digests import unchecked_inputs
 from supernets.runtime.progress import hides_bars
@@ -24,20 +25,19 @@ from supernets.spaces import Architecture, SearchSpace
 
 _logger = logging.getLogger(__name__)
 
-CHEAP_SCORES = (*COST_SCORES, *PROXY_SCORES)
 #: Gives params and macs, by name, of choices (num_archs, num_decisions), each (num_archs,).
 Count = Callable[[NDArray[np.int64]], Mapping[Any, NDArray[Any]]]
 #: Gives zero-cost proxies of an architecture by name.
 MeasureProxies = Callable[[Architecture], Mapping[str, float]]
 
 
-class CheapScores:
-    """Gives some cheap scores of any architectures.
+class ZeroCostFeatures:
+    """Gives some zero-cost features of any architectures.
 
     Proxies are kept in a SQLite file, so that nothing is measured twice, whatever stops a search.
 
     Args:
-        names: Names of the scores, each one of ``CHEAP_SCORES``.
+        names: Names of the features, each one of ``ZERO_COST_FEATURES``.
         space: Notation of the architectures in the file.
         count: Function that counts the costs.
         path: SQLite file that keeps the proxies; its folder must exist once the first are measured.
@@ -49,10 +49,10 @@ class CheapScores:
     def __init__(
         self, names: Sequence[str], space: SearchSpace, *, count: Count, path: Path
     ) -> None:
-        unknown = [name for name in names if name not in CHEAP_SCORES]
+        unknown = [name for name in names if name not in ZERO_COST_FEATURES]
         if unknown or len(set(names)) < len(names):
             raise ValueError(
-                f"Predictor inputs must be distinct and of {', '.join(CHEAP_SCORES)}, got "
+                f"Predictor inputs must be distinct and of {', '.join(ZERO_COST_FEATURES)}, got "
                 f"{', '.join(names)}."
             )
         self.names = tuple(names)
@@ -137,7 +137,7 @@ class CheapScores:
         measured: list[list[float]] = []
         try:
             for arch in tqdm(
-                archs, desc="cheap scores", unit="arch", disable=not archs or hides_bars()
+                archs, desc="zero-cost features", unit="arch", disable=not archs or hides_bars()
             ):
                 found = measure(arch)
                 values = {name: float(found[name]) for name in self.proxies}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.algorithms.cheap_scores import CHEAP_SCORES, CheapScores
+from search.algorithms.zero_cost_features import ZERO_COST_FEATURES, ZeroCostFeatures
 from supernets.spaces import Architecture, NASBench201Space, SearchSpace
 
 
@@ -36,7 +36,7 @@ class Proxies:
 
 
 def test_costs_and_proxies_in_the_order_of_the_names(space: SearchSpace, tmp_path: Path) -> None:
-    scores = CheapScores(
+    scores = ZeroCostFeatures(
         ["naswot", "macs", "snip", "params"], space, count=count, path=tmp_path / "scores.db"
     )
     scores.measure_with(proxies := Proxies())
@@ -51,14 +51,14 @@ def test_nothing_is_measured_twice_not_even_by_another_process(
     choices = np.array([(0, 1), (1, 2), (0, 1), (2, 0)])
     path = tmp_path / "scores.db"
     proxies = Proxies()
-    scores = CheapScores(["snip"], space, count=count, path=path)
+    scores = ZeroCostFeatures(["snip"], space, count=count, path=path)
     scores.measure_with(proxies)
     first = scores(choices)
     np.testing.assert_array_equal(first, [[1.0], [3.0], [1.0], [math.nan]])
     assert proxies.measured == [(0, 1), (1, 2), (2, 0)]
     np.testing.assert_array_equal(scores(choices), first)
     assert len(proxies.measured) == 3
-    again = CheapScores(["snip"], space, count=count, path=path)
+    again = ZeroCostFeatures(["snip"], space, count=count, path=path)
     others = Proxies()
     again.measure_with(others)
     found = again(np.concatenate([[[1, 1]], choices]))
@@ -71,7 +71,7 @@ def test_what_is_known_is_found_without_a_loop(
 ) -> None:
     space = make_space(8, 8)
     choices = space.all_choices()
-    scores = CheapScores(["snip"], space, count=count, path=tmp_path / "scores.db")
+    scores = ZeroCostFeatures(["snip"], space, count=count, path=tmp_path / "scores.db")
     scores.measure_with(Proxies())
     assert lines_of(scores, choices) > 3 * 64
     assert lines_of(scores, choices) < 64
@@ -86,11 +86,11 @@ def test_what_was_measured_before_ctrl_c_is_kept(space: SearchSpace, tmp_path: P
             raise KeyboardInterrupt
         return {"snip": 1.0}
 
-    scores = CheapScores(["snip"], space, count=count, path=path)
+    scores = ZeroCostFeatures(["snip"], space, count=count, path=path)
     scores.measure_with(interrupted)
     with pytest.raises(KeyboardInterrupt):
         scores(choices)
-    another = CheapScores(["snip"], space, count=count, path=path)
+    another = ZeroCostFeatures(["snip"], space, count=count, path=path)
     for again, measured in ((scores, [(2, 0)]), (another, [])):
         again.measure_with(proxies := Proxies())
         assert again(choices)[:2].tolist() == [[1.0], [1.0]]
@@ -114,7 +114,7 @@ def test_cells_of_one_function_are_measured_once(tmp_path: Path) -> None:
 
     path = tmp_path / "scores.db"
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
-        scores = CheapScores(["snip"], cells, count=count, path=path)
+        scores = ZeroCostFeatures(["snip"], cells, count=count, path=path)
         scores.measure_with(measure)
         assert scores(choices[order])[:, 0].tolist() == [[1, 1, 1, 2][i] for i in order]
     assert len(measured) == 2
@@ -122,7 +122,7 @@ def test_cells_of_one_function_are_measured_once(tmp_path: Path) -> None:
 
 def test_costs_need_no_file(space: SearchSpace, tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "scores.db"
-    scores = CheapScores(["macs"], space, count=count, path=path)
+    scores = ZeroCostFeatures(["macs"], space, count=count, path=path)
     assert scores.proxies == ()
     assert scores(np.array([[0, 2]])).tolist() == [[20.0]]
 
@@ -131,15 +131,15 @@ def test_costs_need_no_file(space: SearchSpace, tmp_path: Path) -> None:
 def test_names_that_are_unknown_or_twice_are_refused(
     names: list[str], space: SearchSpace, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=f"distinct and of {', '.join(CHEAP_SCORES)}, got "):
-        CheapScores(names, space, count=count, path=tmp_path / "scores.db")
+    with pytest.raises(ValueError, match=f"distinct and of {', '.join(ZERO_COST_FEATURES)}, got "):
+        ZeroCostFeatures(names, space, count=count, path=tmp_path / "scores.db")
 
 
 def test_scores_of_another_supernet_are_not_mixed_in(
     space: SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def scores(**inputs: Any) -> CheapScores:
-        found = CheapScores(["snip"], space, count=count, path=tmp_path / "scores.db")
+    def scores(**inputs: Any) -> ZeroCostFeatures:
+        found = ZeroCostFeatures(["snip"], space, count=count, path=tmp_path / "scores.db")
         found.measure_with(Proxies())
         if inputs:
             found.check_inputs(inputs)
