@@ -1364,7 +1364,10 @@ def test_proxies_need_a_supernet(
     assert search_table(tmp_path / "run", *flags) == 2
     assert "--predictor-inputs snip need images and so --supernet" in error_line(capsys)
     assert search_table(tmp_path / "run", "--predictor-inputs", "macs") == 2
-    assert "Algorithm 'random' has no option predictor_inputs" in error_line(capsys)
+    assert (
+        "--predictor-inputs is for --algorithm weaknas, neural-predictor or proxybo, not random."
+        in error_line(capsys)
+    )
 
 
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(

@@ -111,7 +111,10 @@ def test_a_table_is_searched_without_networks(
         ("--latency-table x.json --max-latency 5", "--max-latency needs networks"),
         ("--resolution 32", "--resolution 32 does not apply: Space 'nasbench101' is restricted by"),
         ("--estimator tse", "--estimator tse needs --supernet."),
-        ("--algorithm proxybo", "'proxybo' has no option predictor"),
+        (
+            "--algorithm proxybo",
+            "--predictor is for --algorithm weaknas or neural-predictor, not proxybo",
+        ),
         ("--arch-column cell", "has no column 'cell'"),
         ("--table-column test", "has no column 'test'"),
     ],
