@@ -91,6 +91,8 @@ def test_python_blocks_define_all_names_they_use(block: str) -> None:
         names = [node for node in nodes if isinstance(node, ast.Name)]
         known |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
         known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        known |= {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
         used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
         assert used <= known, f"{used - known} in {ast.unparse(statement)!r}"
 

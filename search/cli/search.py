@@ -110,6 +110,8 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     if batch_size is None:
         batch_size = ALGORITHMS[args.algorithm].batch_size
     measuring = check_args(args, given)
+    family = {name: entry.options for name, entry in ALGORITHMS.items()}
+    check_family(family, args.algorithm, args, by="--algorithm")
     constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)
@@ -233,9 +235,7 @@ def _name_outputs(args: argparse.Namespace, outputs: Outputs) -> None:
 
 def _algorithm_options(args: argparse.Namespace) -> AlgorithmOptions:
     """Returns the algorithm's options, with few enough random trials to leave room for others."""
-    family = {name: entry.options for name, entry in ALGORITHMS.items()}
-    check_family(family, args.algorithm, args, by="--algorithm")
-    options = given_options(family[args.algorithm], args)
+    options = given_options(ALGORITHMS[args.algorithm].options, args)
     path = args.output / "trials.db" if args.output is not None else None
     stored = None
     if path is not None and path.is_file():

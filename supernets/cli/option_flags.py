@@ -56,13 +56,17 @@ def add_family_options(
             if flag in known:
                 continue
             known.add(flag)
-            defaults = _defaults_of(family, flag)
-            texts = dict.fromkeys(defaults.values())
-            said = ", ".join(defaults) if len(defaults) < len(family) else ""
-            if len(texts) == 1:
-                said = "; ".join([said, next(iter(texts))][not said :])
+            users: dict[str, list[str]] = {}
+            for key, text in _defaults_of(family, flag).items():
+                users.setdefault(text, []).append(key)
+            if len(users) == 1:
+                ((text, keys),) = users.items()
+                said = f"{', '.join(keys)}; {text}" if len(keys) < len(family) else text
             else:
-                said = ", ".join(f"{text} of {key}" for key, text in defaults.items())
+                each = (
+                    f"{t.removeprefix('default: ')} of {', '.join(k)}" for t, k in users.items()
+                )
+                said = f"default: {'; '.join(each)}"
             _add_flag(group, flag, declared, f"{declared.help} ({said})".strip())
 
 

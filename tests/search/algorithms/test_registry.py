@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from search import (
     ALGORITHMS,
+    AlgorithmEntry,
     ProxyBO,
     RandomSearch,
     RegularizedEvolution,
@@ -16,12 +19,15 @@ from search import (
     SPOSEvolution,
     SPOSEvolutionOptions,
     TPEOptions,
+    TrialStore,
     WeakNAS,
     algorithm_settings,
     create_algorithm,
     create_predictor,
+    run_search,
 )
 from search.algorithms.registry import num_random_trials
+from search.cli.options import build_parser
 from search.predictors.gcn import GCNPredictor
 from supernets.spaces import MobileNetV3Space, NASNetSpace
 
@@ -104,6 +110,26 @@ def test_settings_are_the_defaults_of_the_algorithm():
     assert settings == {**DEFAULTS["weaknas"], "top_n": 50}
     sizes = {name: entry.batch_size for name, entry in ALGORITHMS.items() if entry.batch_size > 1}
     assert sizes == {"random": 10, "weaknas": 10, "neural-predictor": 10, "evolution": 50}
+
+
+def test_the_example_of_contributing_is_a_file_and_a_line(
+    tmp_path, monkeypatch, small_space, make_estimator
+):
+    """It is found by name, its settings are flags, and a search by it gets to the best."""
+    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = guide.split("## Add a search algorithm")[1].split("```python\n")[1].split("```")[0]
+    assert 20 < len(example.splitlines()) < 45
+    (tmp_path / "best_mutants.py").write_text(example, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("best_mutants")
+    entry = AlgorithmEntry(module.BestMutants, module.BestMutantsOptions)
+    monkeypatch.setitem(ALGORITHMS, "best-mutants", entry)
+    algorithm = create_algorithm("best-mutants", SearchProblem(small_space), num_best=5)
+    with TrialStore.open(tmp_path / "trials.db", {}, small_space) as store:
+        best = run_search(algorithm, make_estimator(), store, num_trials=40, batch_size=1)
+    assert best.arch.choices == (2, 2, 2, 2)
+    args = build_parser().parse_args(["--algorithm", "best-mutants", "--num-best", "5"])
+    assert args.num_best == 5
 
 
 def test_options_are_of_the_algorithm(small_space):

@@ -997,7 +997,7 @@ def test_a_file_that_is_no_store_is_refused(
         ),
         (
             "--num-initial 5",
-            "--num-initial is for --algorithm weaknas, structural-bo, .* or tpe, not random.",
+            "--num-initial is for --algorithm weaknas, structural-bo, neural-predictor, bo, ",
         ),
         ("--top-n 5", "--top-n is for --algorithm weaknas, not random."),
         ("--exclude-before-top", "--exclude-before-top is for --algorithm weaknas, not random."),
@@ -1034,9 +1034,12 @@ def test_a_file_that_is_no_store_is_refused(
         ("--algorithm tpe --num-initial 30", "tpe begins with 30 random trials, which would be a"),
         (
             "--encoding integers",
-            "--encoding is for --algorithm weaknas, .* or proxybo, not random.",
+            "--encoding is for --algorithm weaknas, neural-predictor, bo or proxybo, n",
         ),
-        ("--pool fresh", "--pool is for --algorithm weaknas, .* or proxybo, not random."),
+        (
+            "--pool fresh",
+            "--pool is for --algorithm weaknas, neural-predictor, bo or proxybo, not random.",
+        ),
         (
             "--resolution 160",
             "--resolution 160 does not apply: Space 'nasbench201' has no decision 'resolution'",

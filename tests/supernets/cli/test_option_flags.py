@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import pytest
 
 import supernets.runtime.option_types as kinds
-from supernets.cli.option_flags import add_options, check_family, from_args, given_options
+from supernets.cli.option_flags import (
+    add_family_options,
+    add_options,
+    check_family,
+    from_args,
+    given_options,
+)
 from supernets.runtime.options import Options, option
 
 
@@ -42,6 +48,22 @@ def test_help_has_words_and_defaults(parser: argparse.ArgumentParser) -> None:
     assert "stem (default: by size)" in text
     assert "sides (default: 2 1)" in text
     assert "--transform, --no-transform transform kernels (default: yes)" in text
+
+
+def test_help_of_a_family_says_whose_an_option_and_a_default_are() -> None:
+    @dataclass(frozen=True)
+    class Wide(Cells):
+        channels: int = option(64, "width of the first cells", kinds.CHANNELS, metavar="C")
+
+    parser = argparse.ArgumentParser()
+    add_family_options(parser, {"cells": Cells, "wide": Wide, "elastic": Elastic, "deep": Cells})
+    text = " ".join(parser.format_help().split())
+    assert "width of the first cells (default: 16 of cells, deep; 64 of wide)" in text
+    assert "stem (cells, wide, deep; default: by size)" in text
+    assert "sides (elastic; default: 2 1)" in text
+    parser = argparse.ArgumentParser()
+    add_family_options(parser, {"cells": Cells})
+    assert "stem (default: by size)" in " ".join(parser.format_help().split())
 
 
 def test_what_was_not_given_is_the_dataclass_own_default(parser: argparse.ArgumentParser) -> None:
