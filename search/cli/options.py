@@ -20,7 +20,13 @@ from supernets.cli.command_line import (
     parse_args,
 )
 from supernets.cli.command_parser import command_parser
-from supernets.cli.option_flags import add_family_options, add_options, check_family, flag, from_args
+from supernets.cli.option_flags import (
+    add_family_options,
+    add_options,
+    check_family,
+    flag,
+    from_args,
+)
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.wording import plural
 from supernets.spaces.factory import SPACES, TABLE_SPACES
@@ -195,6 +201,8 @@ def check_args(args: argparse.Namespace, given: Sequence[str]) -> EstimatorSetti
             f"--export-choice predicted needs a predictor, which --algorithm {args.algorithm} does "
             f"not fit to the end; use {' or '.join(PREDICTING)}, or measured."
         )
+    family = {name: entry.options for name, entry in ALGORITHMS.items()}
+    check_family(family, args.algorithm, args, by="--algorithm")
     if args.race_for is not None and from_args(ExecutorSettings, args).is_elsewhere:
         raise ValueError(
             "--race-for compares a candidate with all finished before it, and workers do not see "

@@ -60,7 +60,7 @@ from supernets.cli.command_line import (
     set_threads,
     write_args,
 )
-from supernets.cli.option_flags import check_family, from_args, given_options
+from supernets.cli.option_flags import from_args, given_options
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
 from supernets.cost.latency import LatencyTable
 from supernets.export.files import check_export_target
@@ -110,8 +110,6 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
     if batch_size is None:
         batch_size = ALGORITHMS[args.algorithm].batch_size
     measuring = check_args(args, given)
-    family = {name: entry.options for name, entry in ALGORITHMS.items()}
-    check_family(family, args.algorithm, args, by="--algorithm")
     constraints = constraints_of(args)
     set_threads(args.threads)
     device = resolve_device(args.device)

@@ -1085,7 +1085,7 @@ def test_bad_options_are_one_line_and_write_nothing(
             "--export-choice predicted needs a predictor, which --algorithm random does not",
         ),
         ("--table x.csv", "--table is for --estimator table, not tse"),
-        ("--estimator val_acc", "--tse-batches is for --estimator tse"),
+        ("--estimator val_acc", "--tse-batch-size is for --estimator tse"),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
         ("--device tpu", "Unknown device 'tpu'"),
     ],
