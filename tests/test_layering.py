@@ -85,11 +85,20 @@ TORCH_FREE = (
     "search.predictors.gaussian_process",
     "search.algorithms.evolution",
     "search.predictors.base",
+    "search.predictors.mlp",
     "search.predictors.sklearn_models",
 )
 #: They import what they build once they are asked to.
 REGISTRIES = ("search.predictors.registry",)
 HEAVY = ("torch", "torchvision", "timm")
+#: What takes a second or more to load, which a command does once it has something to compute.
+SLOW = (*HEAVY, "sklearn", "scipy", "matplotlib")
+#: The commands whose --help waits for none of it.
+QUICK_TO_START = (
+    "supernets.cli.export",
+    "supernets.cli.latency",
+    "estimators.cli.rank_options",
+)
 
 
 def room(module: str) -> str:
@@ -135,6 +144,30 @@ def imports(module: str, *, when_run: bool = False) -> set[str]:
             # `from package import module` names a module too
             found |= {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
     return found
+
+
+class WithoutFunctions(WithoutTyping):
+    """Drops what is imported where it is used."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        return None
+
+
+def loads(module: str) -> list[str]:
+    """Dotted names of what importing ``module`` imports, packages before what is in them."""
+    found: list[str] = []
+    tree = WithoutFunctions().visit(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            found += [".".join(parts[: i + 1]) for i in range(len(parts))]
+    return list(dict.fromkeys(found))
 
 
 def own(names: set[str]) -> set[str]:
@@ -195,6 +228,18 @@ def test_names_that_timm_does_not_offer_are_imported_in_one_place() -> None:
                 if node.module not in public or any(name.startswith("_") for name in names):
                     users.add(module)
     assert users == {"supernets.runtime.private_names", "supernets.export.load_with_timm"}
+
+
+@pytest.mark.parametrize("module", QUICK_TO_START)
+def test_commands_load_what_they_compute_with_once_they_compute(module: str) -> None:
+    chains, new = {module: [module]}, [module]
+    while new:
+        module = new.pop()
+        for name in loads(module):
+            assert name not in SLOW, " -> ".join([*chains[module], name])
+            if name in MODULES and name not in chains:
+                chains[name] = [*chains[module], name]
+                new.append(name)
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)

@@ -1,4 +1,4 @@
-"""scikit-learn regressors on a space's encoding, with WeakNAS's settings.
+"""Regressors of scikit-learn, or to the bit like them, on a space's encoding; as WeakNAS's.
 
 Paper: Stronger NAS with Weaker Predictors, https://arxiv.org/abs/2102.10490
 
@@ -12,7 +12,6 @@ Differs from the authors' setting in:
 
 from __future__ import annotations
 
-import warnings
 from pkgutil import resolve_name
 from typing import Any
 
@@ -24,28 +23,17 @@ from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
-#: Each model's class, which takes a second to load, and settings. Those of an MLP's optimizer are
-#: in its own precision: numpy's doubles would drag every step of a float32 fit into float64.
+#: Each model's class, which takes a second to load if it is scikit-learn's, and settings.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     # WeakNAS's default, and the epochs it trains for
     "mlp": (
-        "sklearn.neural_network:MLPRegressor",
-        {
-            "hidden_layer_sizes": (1000,) * 4,
-            "learning_rate_init": np.float32(1e-3),
-            "beta_2": np.float32(0.999),
-            "max_iter": 100,
-        },
+        "search.predictors.mlp:MLPRegressor",
+        {"hidden_layer_sizes": (1000,) * 4, "learning_rate_init": 1e-3, "max_iter": 100},
     ),
     # for ensembles: a hundredth of the time of "mlp", at a rate for which 200 epochs are enough
     "small_mlp": (
-        "sklearn.neural_network:MLPRegressor",
-        {
-            "hidden_layer_sizes": (64,) * 2,
-            "learning_rate_init": np.float32(1e-2),
-            "beta_2": np.float32(0.999),
-            "max_iter": 200,
-        },
+        "search.predictors.mlp:MLPRegressor",
+        {"hidden_layer_sizes": (64,) * 2, "learning_rate_init": 1e-2, "max_iter": 200},
     ),
     # One job: with more, trees are summed in the order they finish and ties break at random. For
     # a few hundred trials it is also the fastest.
@@ -61,7 +49,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class SklearnPredictor:
-    """A scikit-learn regressor over ``space.encode_choices``, in float32.
+    """A regressor as scikit-learn has them over ``space.encode_choices``, in float32.
 
     Args:
         space: Space that encodes the architectures.
@@ -96,19 +84,9 @@ class SklearnPredictor:
                 "A fit needs at least one architecture and one score for each, got "
                 f"{len(choices)} architectures and scores of shape {scores.shape}."
             )
-        from sklearn.exceptions import ConvergenceWarning
-
-        with warnings.catch_warnings():
-            # A hundred epochs are the setting, converged or not.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            # MLPRegressor turns Ctrl-C into this warning and a half-fitted model.
-            warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
-            if self._extra_inputs is not None:
-                self._standardise = Standardised(self._extra_inputs(choices))
-            try:
-                self._model.fit(self._encode(choices), scores.astype(np.float32))
-            except UserWarning as warning:
-                raise KeyboardInterrupt from warning
+        if self._extra_inputs is not None:
+            self._standardise = Standardised(self._extra_inputs(choices))
+        self._model.fit(self._encode(choices), scores.astype(np.float32))
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Predicts scores, shape (num_archs,), on the scale of those fitted."""
