@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
 
 from estimators.html.svg import FAINT, INK, RAMP, SERIES
 from supernets.runtime.atomic_write import atomic_write
@@ -43,7 +45,7 @@ def environment_of(folder: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (fixed, significant, amount, with_unit, duration, flattened, in_words, plural)
+    filters = (fixed, significant, amount, with_unit, duration, flattened, code, in_words, plural)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals |= {"INK": INK, "FAINT": FAINT, "RAMP": RAMP, "SERIES": SERIES}
     return environment
@@ -137,7 +139,12 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def in_words(items: list[str]) -> str:
-    """Joins texts as ``a, b and c``."""
+def code(text: str) -> Markup:
+    """Sets a text in the letters of programs."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def in_words(items: Iterable[str]) -> Markup:
+    """Joins texts, or HTML, as ``a, b and c``."""
     *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last
+    return Markup("{} and {}").format(Markup(", ").join(first), last) if first else escape(last)

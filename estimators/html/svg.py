@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -93,7 +96,6 @@ def draw(
 
 def draw_figure(build: Callable[[], Figure], identifier: str, label: str) -> Markup:
     """Draws a whole figure, which ``build`` makes in the style of the page, as ``draw`` does."""
-    from markupsafe import Markup
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -110,6 +112,35 @@ def draw_figure(build: Callable[[], Figure], identifier: str, label: str) -> Mar
         body = body.replace(colour, variable)
     tag = Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view, label)
     return tag + Markup(body.strip())
+
+
+def draw_curve(axes: Axes, series: int, x: Any, y: Any, band: Any = (), **style: Any) -> None:
+    """Draws a curve in the colour, marker and line of its series, and a band between its ends.
+
+    Args:
+        axes: Axes to draw into.
+        series: Number of the series.
+        x: Positions, (num_points,).
+        y: Values, (num_points,); None and nan are left out.
+        band: Lower and upper ends of the band, (num_points,) each; none by default.
+        style: Settings of the line for matplotlib; "drawstyle" may be "steps-post".
+    """
+    colour, _, marker, _ = SERIES[series % len(SERIES)]
+    line = LINES[series // len(SERIES) % len(LINES)]
+    values = np.array(y, dtype=float)
+    axes.plot(x, values, line, color=colour, marker=marker, ms=4.5, lw=1.6, **style)
+    if len(band):
+        low, high = np.array(band, dtype=float)
+        is_stepped = "drawstyle" in style
+        axes.fill_between(
+            x, low, high, color=colour, alpha=0.13, lw=0, step="post" if is_stepped else None
+        )
+
+
+def lowest_shown(values: NDArray[np.float64]) -> float:
+    """Returns the least value, unless a few bad ones would leave no room for the others."""
+    low, tenth, high = values.min(), np.quantile(values, 0.1), values.max()
+    return float(tenth - 0.1 * (high - tenth) if low < tenth - 2 * (high - tenth) else low)
 
 
 def _shortened(attribute: re.Match[str]) -> str:

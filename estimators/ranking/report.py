@@ -16,8 +16,8 @@ from estimators.ranking.report_facts import (
     MIN_ARCHS,
     MIN_STEPS,
     REFERENCES,
+    RankingFacts,
     difference,
-    ranking_facts,
     scores_of,
     spearman_axis,
     top_archs,
@@ -55,7 +55,7 @@ def findings_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns all that ``findings.html.j2`` names."""
     return {
         "result": result,
-        "facts": ranking_facts(result),
+        "facts": RankingFacts(result),
         "difference": difference,
         "BASELINES": BASELINES,
         "MIN_ARCHS": MIN_ARCHS,
@@ -100,7 +100,7 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a reader of the terminal wants to know, as plain values."""
-    facts, ceiling = ranking_facts(result), result["noise_ceiling"]
+    facts, ceiling = RankingFacts(result), result["noise_ceiling"]
     return {
         "space": result["space"],
         "num_archs": result["num_archs"],

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,87 +29,100 @@ METRICS = {
     "top_k_regret": "Top-{k} regret",
     "top_k_mean": "Mean truth of top {k}",
 }
-Estimator = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
 class RankingFacts:
-    """What follows from a ranking; estimators are as ``ranking.json`` has them.
+    """What follows from a ranking; estimators are as it has them.
 
     Args:
-        ranked: The estimators that have a correlation, best first.
-        is_ordered: Whether the best order is clearly better than chance.
-        winner: Name of the best score if its lead over the next and over all that is free is clear.
-        lead: Lead of the best over the next; None where it is not known.
-        against: Lead of the best over others that a reader asks for, by their names.
-        equals: Estimators that are not clearly worse than the best.
-        are_others_worse: Whether all others are clearly worse and it is not said otherwise.
-        gains: What the combined score adds to each of its parts, by their names.
-        best_part: Name of the best of these that has a correlation.
-        best_top: The estimator whose top is the best by its mean truth, if not that of the best.
-        is_tse_ordered: Whether the order by tse is clearly better than chance.
-        settled_num_steps: B from which on the order by tse hardly changes, if it was reached early.
-        inherits: Whether some scores depend on inherited weights.
-        effective_budget: Epoch after which losses of trainings from scratch say less; None if none.
-        diverged: Names of scores by the architectures that diverged of them.
+        result: The ranking as ``ranking.json`` holds it.
     """
 
-    ranked: Sequence[Estimator]
-    is_ordered: bool = False
-    winner: str | None = None
-    lead: Difference | None = None
-    against: Sequence[tuple[str, Difference]] = ()
-    equals: Sequence[Estimator] = ()
-    are_others_worse: bool = False
-    gains: Mapping[str, Difference | None] = field(default_factory=dict)
-    best_part: str | None = None
-    best_top: Estimator | None = None
-    is_tse_ordered: bool = False
-    settled_num_steps: int | None = None
-    inherits: bool = False
-    effective_budget: int | None = None
-    diverged: Mapping[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
+    def __init__(self, result: Mapping[str, Any]) -> None:
+        estimators, combined, self._result = result["estimators"], result["combined"], result
+        #: The estimators that have a correlation, best first.
+        self.ranked = [e for e in estimators if e["metrics"]["spearman"]["mean"] is not None]
+        best = self.ranked[0] if self.ranked else None
+        #: Names of all of them but the best.
+        self.others: list[str] = [estimator["name"] for estimator in self.ranked[1:]]
+        #: Lead of the best over each other, None where it is not known.
+        self.leads = {o: difference(result, self.ranked[0]["name"], o) for o in self.others}
+        #: Whether the best order is clearly better than chance.
+        self.is_ordered = best is not None and self._is_ordered(best)
+        #: Name of the best if its lead over the next and over all that is free is clear.
+        self.winner: str | None = None
+        rivals = [*self.others[:1], *(name for name in self.others if name in BASELINES)]
+        if best is not None and rivals and self.is_ordered and all(map(self._is_clear, rivals)):
+            self.winner = best["name"]
+        known = [name for name, lead in self.leads.items() if lead is not None]
+        #: Estimators that are not clearly worse than the best.
+        self.equals = [
+            e for e in self.ranked[1:] if e["name"] in known and not self._is_clear(e["name"])
+        ]
+        #: Whether all of several others are clearly worse.
+        self.are_others_worse = len(self.others) > 1 and all(map(self._is_clear, self.others))
+        parts = [] if combined is None else combined["parts"]
+        #: What the combined score adds to each of its parts, None where it is not known.
+        self.gains = {p["name"]: _difference(p, p["difference"]) for p in parts}
+        ranked_parts = [p for p in parts if any(p["name"] == e["name"] for e in self.ranked)]
+        #: The best of these that has a correlation, None without one.
+        self.best_part = max(ranked_parts, key=lambda p: float(p["mean"]), default=None)
+        #: Whether the order by tse is clearly better than chance.
+        self.is_tse_ordered = any(e["name"] == "tse" and self._is_ordered(e) for e in self.ranked)
+        #: Whether some scores depend on inherited weights.
+        self.inherits = bool({e["name"] for e in estimators} - {*BASELINES, *PROXY_SCORES})
+        #: Names of scores by the architectures that diverged of them.
+        self.diverged: dict[tuple[str, ...], list[str]] = {}
+        for estimator in estimators:
+            if estimator["diverged"]:
+                self.diverged.setdefault(tuple(estimator["diverged"]), []).append(estimator["name"])
 
+    def _is_ordered(self, estimator: Mapping[str, Any]) -> bool:
+        """Whether an order is better than chance; of a handful of architectures none is."""
+        low = estimator["metrics"]["spearman"]["low"]
+        return self._result["num_archs"] >= MIN_ARCHS and low is not None and low > 0
 
-def ranking_facts(result: Mapping[str, Any]) -> RankingFacts:
-    """Finds what a ranking, as ``ranking.json`` holds it, says of its scores."""
-    ranked = [e for e in result["estimators"] if e["metrics"]["spearman"]["mean"] is not None]
-    always: dict[str, Any] = {
-        "gains": _gains(result["combined"]),
-        "effective_budget": _effective_budget(result["early"]),
-        "diverged": _diverged(result),
-    }
-    if not ranked:
-        return RankingFacts(ranked, **always)
-    best, others = ranked[0], [estimator["name"] for estimator in ranked[1:]]
-    leads = {name: difference(result, best["name"], name) for name in others}
-    is_ordered = _is_ordered(result, best)
-    rivals = [*others[:1], *(name for name in others if name in BASELINES)]
-    is_won = is_ordered and bool(others) and all(_is_clear(leads[name]) for name in rivals)
-    asked = others[:1] if is_won else []
-    if best["name"] in BASELINES:
-        asked += [name for name in others if name not in BASELINES][:1]
-    asked += [name for name in ("val_acc", *BASELINES) if name in others]
-    said = [] if is_won else others[:1]
-    known = {name: lead for name, lead in leads.items() if lead is not None}
-    equals = [e for e in ranked[1:] if e["name"] in known and not _is_clear(known[e["name"]])]
-    is_tse_ordered = any(e["name"] == "tse" and _is_ordered(result, e) for e in ranked)
-    names = {estimator["name"] for estimator in result["estimators"]}
-    return RankingFacts(
-        ranked,
-        is_ordered=is_ordered,
-        winner=best["name"] if is_won else None,
-        lead=leads[others[0]] if others else None,
-        against=[(n, known[n]) for n in dict.fromkeys(asked) if n in known and n not in said],
-        equals=equals,
-        are_others_worse=len(others) > 1 and len(known) == len(others) and not equals,
-        best_part=_best_part(result["combined"], [estimator["name"] for estimator in ranked]),
-        best_top=_best_top(ranked),
-        is_tse_ordered=is_tse_ordered,
-        settled_num_steps=_settled_num_steps(result) if is_tse_ordered else None,
-        inherits=bool(names - {*BASELINES, *PROXY_SCORES}),
-        **always,
-    )
+    def _is_clear(self, other: str) -> bool:
+        lead = self.leads[other]
+        return lead is not None and lead.verdict == "clear"
+
+    @property
+    def asked(self) -> list[str]:
+        """Names of others that the best is set against one by one."""
+        names = self.others[:1] if self.winner is not None else []
+        if self.ranked[0]["name"] in BASELINES:
+            names += [name for name in self.others if name not in BASELINES][:1]
+        names += [name for name in ("val_acc", *BASELINES) if name in self.others]
+        said = [] if self.winner is not None else self.others[:1]
+        return [n for n in dict.fromkeys(names) if n not in said and self.leads[n] is not None]
+
+    @property
+    def best_top(self) -> Mapping[str, Any] | None:
+        """The estimator whose top has the best mean truth, None if that is the best one's."""
+        means = [estimator["metrics"]["top_k_mean"]["mean"] for estimator in self.ranked]
+        highest = max((mean for mean in means if mean is not None), default=None)
+        return None if means[0] in (None, highest) else self.ranked[means.index(highest)]
+
+    @property
+    def settled_num_steps(self) -> int | None:
+        """B from which on the order by tse hardly changes, if that says anything.
+
+        Sums of more than half of the losses are much the same in any case.
+        """
+        found = self._result["suggested_num_steps"]
+        if found is None or not self.is_tse_ordered or found["largest"] < MIN_STEPS:
+            return None
+        num_steps: int = found["num_steps"]
+        return num_steps if 2 * num_steps <= found["largest"] else None
+
+    @property
+    def effective_budget(self) -> int | None:
+        """Epoch after which losses of trainings from scratch say less; None if there is none."""
+        early = self._result["early"]
+        if early is None or early["first_overfit"] is None:
+            return None
+        effective: int = early["effective_budget"]
+        return effective if effective < len(early["epochs"]) else None
 
 
 def difference(
@@ -123,75 +135,24 @@ def difference(
     """
     is_judged = result["num_archs"] >= MIN_ARCHS
     for pair in result["differences"]:
-        if pair["metric"] != metric or pair["value"] is None or pair["low"] is None:
-            continue
-        if (pair["a"], pair["b"]) == (first, second):
-            return Difference(pair["value"], pair["low"], pair["high"], is_judged=is_judged)
-        if (pair["a"], pair["b"]) == (second, first):
-            return Difference(-pair["value"], -pair["high"], -pair["low"], is_judged=is_judged)
+        if pair["metric"] == metric and {pair["a"], pair["b"]} == {first, second}:
+            found = _difference(pair, pair["value"], is_judged)
+            if found is None or pair["a"] == first:
+                return found
+            return Difference(-found.value, -found.high, -found.low, is_judged=is_judged)
     return None
 
 
-def _is_clear(found: Difference | None) -> bool:
-    return found is not None and found.verdict == "clear"
-
-
-def _is_ordered(result: Mapping[str, Any], estimator: Estimator) -> bool:
-    """Whether its order is clearly better than chance; of a handful of architectures none is."""
-    low = estimator["metrics"]["spearman"]["low"]
-    return result["num_archs"] >= MIN_ARCHS and low is not None and low > 0
-
-
-def _gains(combined: Mapping[str, Any] | None) -> dict[str, Difference | None]:
-    return {
-        part["name"]: None
-        if part["difference"] is None or part["low"] is None
-        else Difference(part["difference"], part["low"], part["high"])
-        for part in ([] if combined is None else combined["parts"])
-    }
-
-
-def _best_part(combined: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
-    parts = [] if combined is None else [p for p in combined["parts"] if p["name"] in names]
-    return max(parts, key=lambda part: float(part["mean"]))["name"] if parts else None
-
-
-def _best_top(ranked: Sequence[Estimator]) -> Estimator | None:
-    tops = [e for e in ranked if e["metrics"]["top_k_mean"]["mean"] is not None]
-    if not tops or tops[0] is not ranked[0]:
+def _difference(
+    found: Mapping[str, Any], value: float | None, is_judged: bool = True
+) -> Difference | None:
+    if value is None or found["low"] is None:
         return None
-    found = max(tops, key=lambda e: e["metrics"]["top_k_mean"]["mean"])
-    means = {e["metrics"]["top_k_mean"]["mean"] for e in (found, ranked[0])}
-    return found if len(means) == 2 else None
+    return Difference(value, found["low"], found["high"], is_judged=is_judged)
 
 
-def _settled_num_steps(result: Mapping[str, Any]) -> int | None:
-    """Sums of more than half of the losses are much the same in any case."""
-    found = result["suggested_num_steps"]
-    if found is None or found["largest"] < MIN_STEPS or 2 * found["num_steps"] > found["largest"]:
-        return None
-    num_steps: int = found["num_steps"]
-    return num_steps
-
-
-def _effective_budget(early: Mapping[str, Any] | None) -> int | None:
-    if early is None or early["first_overfit"] is None:
-        return None
-    effective: int = early["effective_budget"]
-    return effective if effective < len(early["epochs"]) else None
-
-
-def _diverged(result: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
-    found: dict[tuple[str, ...], list[str]] = {}
-    for estimator in result["estimators"]:
-        if estimator["diverged"]:
-            found.setdefault(tuple(estimator["diverged"]), []).append(estimator["name"])
-    return found
-
-
-@dataclass(frozen=True)
-class SpearmanAxis:
-    """The axis of the small pictures of Spearman beside the table of scores.
+class SpearmanAxis(NamedTuple):
+    """The axis of the small pictures of Spearman, whose ends are tenths.
 
     Args:
         low: Its left end.
@@ -208,25 +169,24 @@ class SpearmanAxis:
         return f"{5 + 130 * (value - self.low) / (self.high - self.low):.1f}"
 
 
-def spearman_axis(estimators: Sequence[Estimator]) -> SpearmanAxis:
-    """Finds an axis from tenth to tenth that holds all intervals."""
+def spearman_axis(estimators: Iterable[Mapping[str, Any]]) -> SpearmanAxis:
+    """Finds an axis that holds all intervals."""
     spearmans = {e["name"]: e["metrics"]["spearman"] for e in estimators}
     ends = [s[key] for s in spearmans.values() for key in ("low", "mean", "high")]
     known = [end for end in ends if end is not None] or [0.0, 1.0]
     low, high = math.floor(10 * min(known)) / 10, math.ceil(10 * max(known)) / 10
-    if low == high:
-        low, high = low - 0.1, high + 0.1
+    margin = 0.1 if low == high else 0.0
     means = [spearmans[name]["mean"] for name in BASELINES if name in spearmans]
-    return SpearmanAxis(low, high, max((m for m in means if m is not None), default=None))
+    baseline = max((mean for mean in means if mean is not None), default=None)
+    return SpearmanAxis(low - margin, high + margin, baseline)
 
 
-@dataclass(frozen=True)
-class TopArch:
-    """An architecture of the top.
+class TopArch(NamedTuple):
+    """An architecture as ``ranking.json`` has it, and its places, from 1.
 
     Args:
-        arch: The architecture as ``ranking.json`` has it.
-        true_place: Its place by truth, from 1.
+        arch: The architecture.
+        true_place: Its place by truth.
         places: Its mean place over supernets by each score, None where that diverged.
     """
 
@@ -237,19 +197,19 @@ class TopArch:
 
 def top_archs(result: Mapping[str, Any]) -> tuple[list[TopArch], list[TopArch]]:
     """Lists the best by truth, and the best by the best score on the first supernet."""
-    truth, archs = truth_of(result), result["archs"]
-    names = [estimator["name"] for estimator in result["estimators"]]
-    num_supernets = len(result["supernets"])
+    truth, names = truth_of(result), [estimator["name"] for estimator in result["estimators"]]
+    true_places = places_of(truth)
     places = {
-        name: np.mean([places_of(scores_of(result, name, i)) for i in range(num_supernets)], axis=0)
+        name: np.mean(
+            [places_of(scores_of(result, name, i)) for i in range(len(result["supernets"]))], axis=0
+        )
         for name in names
     }
-    true_places = places_of(truth)
 
     def top(i: int) -> TopArch:
-        scores = archs[i]["scores"]
-        found = {n: None if None in scores[n] else float(places[n][i]) for n in names}
-        return TopArch(archs[i], int(true_places[i]), found)
+        arch = result["archs"][i]
+        found = {n: None if None in arch["scores"][n] else float(places[n][i]) for n in names}
+        return TopArch(arch, int(true_places[i]), found)
 
     orders = best_first(truth), best_first(scores_of(result, names[0]))
     by_truth, by_score = ([top(int(i)) for i in order[: result["top_k"]]] for order in orders)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from estimators.html.svg import FAINT, INK, LINES, SERIES, draw
+from estimators.html.svg import FAINT, INK, SERIES, draw, draw_curve, lowest_shown
 from estimators.rank_metrics import best_first
 from estimators.ranking.report_facts import BASELINES, RankingFacts, places_of, scores_of, truth_of
 from supernets.runtime.wording import plural
@@ -25,76 +24,65 @@ Floats = NDArray[np.float64]
 def ranking_plots(result: Mapping[str, Any], facts: RankingFacts) -> dict[str, Markup]:
     """Draws "costs", and "budgets" and "early" where there is something to draw."""
     curves, early = result["curves"], result["early"]
-    plots = {"costs": _plot_costs(result["estimators"], curves)}
-    if curves:
-        plots["budgets"] = _plot_budgets(curves, facts.settled_num_steps)
-    if early is not None:
-        plots["early"] = _plot_early(early["epochs"], early["spearman"], facts.effective_budget)
-    return plots
 
-
-def _plot_budgets(curves: Mapping[str, Mapping[str, Any]], suggested: int | None) -> Markup:
-    """Plots correlation against B, with bands, and marks the suggested B."""
-
-    def paint(axes: Axes) -> None:
+    def paint_budgets(axes: Axes) -> None:
         for i, curve in enumerate(curves.values()):
-            _line(axes, i, curve["num_steps"], curve["spearman"])
-            low, high = (np.array(curve[key], dtype=float) for key in ("low", "high"))
-            colour = SERIES[i % len(SERIES)][0]
-            axes.fill_between(curve["num_steps"], low, high, color=colour, alpha=0.13, lw=0)
-        if suggested is not None:
-            _mark(axes, suggested, f"B = {suggested}")
+            band = curve["low"], curve["high"]
+            draw_curve(axes, i, curve["num_steps"], curve["spearman"], band)
+        if facts.settled_num_steps is not None:
+            _mark(axes, facts.settled_num_steps, f"B = {facts.settled_num_steps}")
         _log(axes, [step for curve in curves.values() for step in curve["num_steps"]])
         axes.set(xlabel="B, extra training steps", ylabel="Spearman")
 
-    return draw(paint, "budgets", f"Spearman against B of {', '.join(curves)}")
-
-
-def _plot_costs(
-    estimators: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Any]]
-) -> Markup:
-    """Plots correlation against seconds: lines of scores of curves, a point for every other."""
-
-    def paint(axes: Axes) -> None:
-        points: list[tuple[float, float, str]] = []
-        for i, curve in enumerate(curves.values()):
-            _line(axes, i, np.maximum(curve["seconds"], MIN_SECONDS), curve["spearman"])
-        for place, estimator in enumerate(estimators, 1):
-            name, spearman = estimator["name"], estimator["metrics"]["spearman"]["mean"]
-            if spearman is None:
-                continue
-            x = max(estimator["seconds"], MIN_SECONDS)
-            points.append((x, spearman, str(place)))
-            if name not in curves:
-                marker, fill = ("s", "none") if name in BASELINES else ("o", INK[0])
-                axes.plot(x, spearman, marker, ms=5, mfc=fill, mec=INK[0], clip_on=False)
-        seconds = [estimator["seconds"] for estimator in estimators]
-        seconds += [x for curve in curves.values() for x in curve["seconds"]]
-        _log(axes, np.maximum(seconds, MIN_SECONDS).tolist())
-        axes.set(xlabel="seconds per architecture", ylabel="Spearman")
-        _label(axes, points)
-
-    return draw(paint, "costs", "Spearman against seconds per architecture, all estimators")
-
-
-def _plot_early(
-    epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]], effective: int | None
-) -> Markup:
-    """Plots correlation of what trainings from scratch show early, and marks an epoch."""
-
-    def paint(axes: Axes) -> None:
-        for i, values in enumerate(curves.values()):
-            _line(axes, i, epochs, values)
-        if effective is not None:
-            _mark(axes, effective, plural(effective, "epoch"))
+    def paint_early(axes: Axes) -> None:
+        for i, values in enumerate(early["spearman"].values()):
+            draw_curve(axes, i, early["epochs"], values)
+        if facts.effective_budget is not None:
+            _mark(axes, facts.effective_budget, plural(facts.effective_budget, "epoch"))
         axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="epochs of training from scratch", ylabel="Spearman")
 
-    return draw(paint, "early", f"Spearman against epochs of {', '.join(curves)}")
+    def paint_costs(axes: Axes) -> None:
+        _paint_costs(axes, result["estimators"], curves)
+
+    plots = {
+        "costs": draw(
+            paint_costs, "costs", "Spearman against seconds per architecture, all estimators"
+        )
+    }
+    if curves:
+        label = f"Spearman against B of {', '.join(curves)}"
+        plots["budgets"] = draw(paint_budgets, "budgets", label)
+    if early is not None:
+        label = f"Spearman against epochs of {', '.join(early['spearman'])}"
+        plots["early"] = draw(paint_early, "early", label)
+    return plots
 
 
-@dataclass(frozen=True)
-class Panels:
+def _paint_costs(
+    axes: Axes, estimators: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Lines of scores of curves, and a point for every other, with its place beside it."""
+    points: list[tuple[float, float, str]] = []
+    for i, curve in enumerate(curves.values()):
+        draw_curve(axes, i, np.maximum(curve["seconds"], MIN_SECONDS), curve["spearman"])
+    for place, estimator in enumerate(estimators, 1):
+        name, spearman = estimator["name"], estimator["metrics"]["spearman"]["mean"]
+        if spearman is None:
+            continue
+        x = max(estimator["seconds"], MIN_SECONDS)
+        points.append((x, spearman, str(place)))
+        if name not in curves:
+            marker, fill = ("s", "none") if name in BASELINES else ("o", INK[0])
+            axes.plot(x, spearman, marker, ms=5, mfc=fill, mec=INK[0], clip_on=False)
+    seconds = [estimator["seconds"] for estimator in estimators]
+    seconds += [x for curve in curves.values() for x in curve["seconds"]]
+    _log(axes, np.maximum(seconds, MIN_SECONDS).tolist())
+    axes.set(xlabel="seconds per architecture", ylabel="Spearman")
+    _label(axes, points)
+
+
+class Panels(NamedTuple):
     """Plots of the truth against the place by each score.
 
     Args:
@@ -113,24 +101,19 @@ def ranking_panels(result: Mapping[str, Any]) -> Panels:
     truth = truth_of(result)
     is_top = np.isin(np.arange(len(truth)), best_first(truth)[: result["top_k"]])
     known = truth[np.isfinite(truth)]
-    lowest, tenth, high = float(known.min()), float(np.quantile(known, 0.1)), float(known.max())
-    if lowest < tenth - 2 * (high - tenth):  # a few bad ones would leave no room for the others
-        lowest = tenth - 0.1 * (high - tenth)
+    lowest = lowest_shown(known)
     plots = []
     for i, estimator in enumerate(result["estimators"]):
-        name = estimator["name"]
-        scores = scores_of(result, name)
-        places, is_diverged = places_of(scores), np.isnan(scores)
-        plots.append(plot_scatter(name, truth, places, is_top, is_diverged, lowest, f"places-{i}"))
+        name, scores = estimator["name"], scores_of(result, estimator["name"])
+        plots.append(plot_scatter(name, truth, scores, is_top, lowest, f"places-{i}"))
     return Panels(plots, lowest, int((known < lowest).sum()))
 
 
 def plot_scatter(
     name: str,
     truth: Floats,
-    places: NDArray[np.int64],
+    scores: Floats,
     is_top: NDArray[np.bool_],
-    is_diverged: NDArray[np.bool_],
     lowest: float,
     identifier: str,
 ) -> Markup:
@@ -139,15 +122,13 @@ def plot_scatter(
     Args:
         name: Name of the score.
         truth: True values, (num_archs,).
-        places: Place of each architecture by the score, from 1, (num_archs,).
+        scores: Scores, nan where it diverged, which is drawn as a cross in the last place.
         is_top: Which to draw as diamonds, the best by truth; (num_archs,).
-        is_diverged: Which to draw as crosses, in the last place; (num_archs,).
         lowest: Truths below are drawn at this value, as open triangles.
         identifier: Name of this panel, unique in its page.
     """
-    count = len(truth)
-    is_below = truth < lowest
-    x, y = np.maximum(truth, lowest), np.where(is_diverged, count, places)
+    count, is_below, is_diverged = len(truth), truth < lowest, np.isnan(scores)
+    x, y = np.maximum(truth, lowest), np.where(is_diverged, count, places_of(scores))
     kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
         (~(is_top | is_diverged | is_below), {"marker": "o", "color": SERIES[0][0], "alpha": 0.5}),
         (is_below & ~is_diverged, {"marker": "<", "mec": SERIES[0][0], "mfc": "none"}),
@@ -159,8 +140,7 @@ def plot_scatter(
         for chosen, kind in kinds:
             axes.plot(x[chosen], y[chosen], ls="none", clip_on=False, **{"ms": 3.2, **kind})
         axes.axhline(is_top.sum() + 0.5, color=FAINT[0], lw=1)
-        margin = 0.04 * count
-        axes.set_ylim(count + margin, 1 - margin)
+        axes.set_ylim(1.04 * count, 1 - 0.04 * count)
         axes.set_yticks([1, count])
         axes.locator_params(axis="x", nbins=3)
         axes.tick_params(labelsize=10.5, length=2)
@@ -169,19 +149,10 @@ def plot_scatter(
     return draw(paint, identifier, label, width=170, height=170, left=30, bottom=24)
 
 
-def _line(axes: Axes, series: int, x: Any, values: Sequence[float | None]) -> None:
-    colour, _, marker, _ = SERIES[series % len(SERIES)]
-    y = np.array(values, dtype=float)  # None is nan
-    line = LINES[series // len(SERIES) % len(LINES)]
-    axes.plot(x, y, line, color=colour, marker=marker, ms=4.5, lw=1.6)
-
-
 def _mark(axes: Axes, x: float, text: str) -> None:
     axes.axvline(x, color=INK[0], lw=1, ls=":")
-    axes.annotate(
-        text, (x, 0), (-4, 5), xycoords=("data", "axes fraction"), textcoords="offset points",
-        ha="right",
-    )  # fmt: skip
+    at = ("data", "axes fraction")
+    axes.annotate(text, (x, 0), (-4, 5), xycoords=at, textcoords="offset points", ha="right")
 
 
 def _log(axes: Axes, values: Sequence[float]) -> None:
@@ -201,12 +172,9 @@ def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     taken = list(at)
     for (x, y, text), centre in zip(points, at, strict=True):
         reach = 5 + 3 * len(text)
-        around = ((0, 10), (0, -10), (reach, 0), (-reach, 0), (reach, 8), (-reach, -8))
-        offsets = [(scale * dx, scale * dy) for scale in (1, 2) for dx, dy in around]
-        free = [
-            min(max(abs(place - centre - offset) / (12, 10)) for place in taken)
-            for offset in np.array(offsets)
-        ]
+        around = np.array([(0, 10), (0, -10), (reach, 0), (-reach, 0), (reach, 8), (-reach, -8)])
+        offsets = np.concatenate([around, 2 * around])
+        free = [min(max(abs(p - centre - o) / (12, 10)) for p in taken) for o in offsets]
         best = next((i for i, space in enumerate(free) if space >= 1), int(np.argmax(free)))
         taken.append(centre + offsets[best])
         axes.annotate(

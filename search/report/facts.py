@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,17 +33,8 @@ from supernets.spaces import Architecture
 _NOT_SET = ("null", "[]")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A trial that succeeded, and where it is from.
-
-    Args:
-        trial: The trial.
-        score: Its score.
-        group: Group of the run.
-        run: The run.
-        num_finders: Number of runs that found the architecture.
-    """
+class Found(NamedTuple):
+    """A trial that succeeded, its score, where it is from, and how many runs found the same."""
 
     trial: Trial
     score: float
@@ -70,10 +62,10 @@ class Found:
         """Seconds that its run had measured when it was found."""
         return sum(trial.seconds for trial in self.run.trials[: self.query])
 
-    def metrics(self, names: Sequence[str]) -> dict[str, float | None]:
-        """Returns the values of metrics by name, None where one is not finite or not known."""
-        values = {name: self.trial.metrics.get(name, math.nan) for name in names}
-        return {name: each if math.isfinite(each) else None for name, each in values.items()}
+    def metric(self, name: str) -> float | None:
+        """Returns the value of a metric, None where it is not finite or not known."""
+        value = self.trial.metrics.get(name, math.nan)
+        return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -149,21 +141,6 @@ class ComparisonFacts:
                 best[arch] = Found(*found, finders[arch])
         return list(best.values())
 
-    @property
-    def num_tied(self) -> int:
-        """Number of architectures that share the best score."""
-        return sum(found.score == self.best[0].score for found in self.best)
-
-    @property
-    def num_trials(self) -> int:
-        """Number of trials of all runs."""
-        return sum(len(run.trials) for run in self.comparison.runs)
-
-    @property
-    def num_failed(self) -> int:
-        """Number of trials without a score."""
-        return sum(trial.score is None for run in self.comparison.runs for trial in run.trials)
-
     @cached_property
     def digits(self) -> int:
         """Number of digits of scores after the point."""
@@ -195,11 +172,11 @@ class ComparisonFacts:
             return -float(result.bests.mean()) if result.is_known else np.inf
 
         results = [GroupResult(each, bests_at(each, budget)) for each in self.comparison.groups]
-        first, *others = sorted(results, key=key)
-        leads = [difference_of_means(first.bests, each.bests, self.digits) for each in others]
-        return [
-            first,
-            *(GroupResult(e.group, e.bests, lead) for e, lead in zip(others, leads, strict=True)),
+        results.sort(key=key)
+        best = results[0].bests
+        return results[:1] + [
+            replace(each, lead=difference_of_means(best, each.bests, self.digits))
+            for each in results[1:]
         ]
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -11,7 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from estimators.html.svg import FAINT, INK, LINES, RAMP, SERIES, draw, draw_figure
+from estimators.html.svg import (
+    FAINT,
+    INK,
+    RAMP,
+    SERIES,
+    draw,
+    draw_curve,
+    draw_figure,
+    lowest_shown,
+)
 from search.report.facts import ComparisonFacts, Found
 from search.report.groups import Comparison
 from search.report.recorded_runs import RecordedRun
@@ -28,6 +38,8 @@ from supernets.export.cell_drawing import cells_figure
 from supernets.spaces import CellSpace
 
 Floats = NDArray[np.float64]
+#: CSS variable of a colour, sign, and what both stand for.
+Key = tuple[str, str, str]
 
 #: Runs measured in less say nothing about seconds.
 MIN_SECONDS = 1.0
@@ -43,16 +55,11 @@ MAX_POINTS = 2000
 _LEFT = 62
 
 
-@dataclass(frozen=True)
-class ProgressFigure:
-    """Best scores so far against what was spent.
+class ProgressFigure(NamedTuple):
+    """Best scores so far against "queries" or "seconds", of the groups with these labels.
 
-    Args:
-        plot: The plot.
-        unit: Unit of what was spent, "queries" or "seconds".
-        labels: Labels of the groups that are drawn.
-        cut_below: Score below which curves leave the plot; None if none does.
-        is_thinned: Whether not all queries are drawn.
+    Curves leave the plot below ``cut_below``, None if none does; ``is_thinned`` where not all
+    queries are drawn.
     """
 
     plot: Markup
@@ -62,34 +69,10 @@ class ProgressFigure:
     is_thinned: bool
 
 
-@dataclass(frozen=True)
-class PredictionsFigure:
-    """Measured against predicted scores of one group.
+class FrontFigure(NamedTuple):
+    """Scores against MACs, and the architectures of the Pareto front, by MACs.
 
-    Args:
-        plot: The plot.
-        label: Label of the group.
-        late: Step of the ramp, sign and text of each of the last rounds.
-        has_earlier: Whether there are earlier rounds.
-    """
-
-    plot: Markup
-    label: str
-    late: Sequence[tuple[int, str, str]]
-    has_earlier: bool
-
-
-@dataclass(frozen=True)
-class FrontFigure:
-    """Scores against MACs.
-
-    Args:
-        plot: The plot.
-        labels: Labels of the groups.
-        found: The architectures of the Pareto front, by MACs.
-        lowest: Least score that is drawn; what is lower stands there.
-        num_below: Number of trials that are lower.
-        is_thinned: Whether not all trials are drawn.
+    The ``num_below`` trials below ``lowest`` stand there; ``is_thinned`` where not all are drawn.
     """
 
     plot: Markup
@@ -100,36 +83,27 @@ class FrontFigure:
     is_thinned: bool
 
 
-@dataclass(frozen=True)
-class MapFigure:
-    """Where one run searched.
-
-    Args:
-        plot: The plot.
-        label: Label of the group of the run.
-        run: The run.
-        num_shown: Number of its trials that are drawn.
-        keys: Step of the ramp, sign and queries of the trials of each colour.
-    """
+class MapFigure(NamedTuple):
+    """Where one run of a group searched: so many of its trials, coloured by the keys."""
 
     plot: Markup
     label: str
     run: RecordedRun
     num_shown: int
-    keys: Sequence[tuple[int, str, str]]
+    keys: Sequence[Key]
 
 
 def cell_plots(facts: ComparisonFacts, suffix: str) -> list[Markup]:
     """Draws the cells of the best architectures; the page has to give them a white ground."""
-    plots = []
-    for i, found in enumerate(facts.best[:NUM_DRAWN]):
-        space, arch = found.run.space, found.trial.arch
-        if isinstance(space, CellSpace):
-            figure = lambda s=space, a=arch: cells_figure(s, a)  # noqa: E731
-            plots.append(
-                draw_figure(figure, f"cells{suffix}-{i}", f"Cells of {found.architecture}")
-            )
-    return plots
+    return [
+        draw_figure(
+            partial(cells_figure, found.run.space, found.trial.arch),
+            f"cells{suffix}-{i}",
+            f"Cells of {found.architecture}",
+        )
+        for i, found in enumerate(facts.best[:NUM_DRAWN])
+        if isinstance(found.run.space, CellSpace)
+    ]
 
 
 def progress_figures(comparison: Comparison, suffix: str) -> list[ProgressFigure]:
@@ -153,7 +127,11 @@ def _progress_figure(
 
     def paint(axes: Axes) -> None:
         for label, curve in curves.items():
-            _line(axes, comparison.series[label], curve, steps=True)
+            every = max(len(curve.x) // 6, 1)
+            draw_curve(
+                axes, comparison.series[label], curve.x, curve.mean, _band(curve),
+                markevery=every, drawstyle="steps-post",
+            )  # fmt: skip
         axes.set_ylim(low, high)
         axes.set_xlim(left=0)
         if unit == "queries":
@@ -190,7 +168,7 @@ def quality_plot(comparison: Comparison, curves: Mapping[str, Curve], suffix: st
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=FAINT[0], lw=1)
         for label, curve in curves.items():
-            _line(axes, comparison.series[label], curve, steps=False)
+            draw_curve(axes, comparison.series[label], curve.x, curve.mean, _band(curve))
         lowest = min(curve.mean.min() for curve in curves.values())
         axes.set_ylim(min(-0.25, lowest - 0.1), 1.02)
         axes.set_xlim(left=0)
@@ -201,10 +179,10 @@ def quality_plot(comparison: Comparison, curves: Mapping[str, Curve], suffix: st
     )
 
 
-def predictions_figure(
+def predictions_plot(
     rounds: Sequence[Sequence[RoundQuality]], label: str, identifier: str
-) -> PredictionsFigure:
-    """Draws measured against predicted scores.
+) -> tuple[Markup, list[Key]]:
+    """Draws measured against predicted scores, and says what the colours stand for.
 
     Args:
         rounds: The rounds of all runs, grouped by the time they were predicted at and in its order;
@@ -229,12 +207,12 @@ def predictions_figure(
         axes.set(xlim=ends[0], ylim=ends[1], xlabel="predicted score", ylabel="measured score")
         axes.locator_params(nbins=5)
 
-    late = [
-        (step, sign, f"after {judged[0].num_before} trials")
-        for step, (*_, sign), judged in zip(LATE_STEPS, SERIES, rounds[num_faint:], strict=False)
-    ]
     plot = draw(paint, identifier, f"Measured against predicted scores of {label}", left=_LEFT)
-    return PredictionsFigure(plot, label, late, num_faint > 0)
+    late = zip(LATE_STEPS, SERIES, rounds[num_faint:], strict=False)
+    return plot, [
+        (f"ramp-{step}", sign, f"after {judged[0].num_before} trials")
+        for step, (*_, sign), judged in late
+    ]
 
 
 def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
@@ -258,7 +236,7 @@ def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
     scores = np.array([found.score for found in best])
     chosen = np.flatnonzero(is_on_front(macs, scores))
     chosen = chosen[np.lexsort((-scores[chosen], macs[chosen]))]
-    lowest = _lowest_shown(np.concatenate([each for _, each in points.values()]))
+    lowest = lowest_shown(np.concatenate([each for _, each in points.values()]))
 
     def paint(axes: Axes) -> None:
         for label, (x, y) in points.items():
@@ -288,12 +266,6 @@ def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
     )
 
 
-def _lowest_shown(scores: Floats) -> float:
-    """The least score, unless a few bad ones would leave no room for the others."""
-    low, tenth, high = scores.min(), np.quantile(scores, 0.1), scores.max()
-    return float(tenth - 0.1 * (high - tenth) if low < tenth - 2 * (high - tenth) else low)
-
-
 def map_figures(comparison: Comparison, suffix: str) -> list[MapFigure]:
     """Draws where the first run of each group searched, on one map that all share."""
     groups = [each for each in comparison.groups if len(each.runs[0].trials) >= MIN_MAPPED]
@@ -319,7 +291,7 @@ def map_figures(comparison: Comparison, suffix: str) -> list[MapFigure]:
         best = max(range(len(chosen)), key=lambda j: -np.inf if scores[j] is None else scores[j])
         of_run = np.array([places[run.trials[j].arch] for j in chosen])
         plot = _plot_map(of_run, steps, best, group.label, f"map{suffix}-{i}")
-        keys = [(step, "●", f"{part.start + 1}–{part.stop}") for step, part in parts]
+        keys = [(f"ramp-{step}", "●", f"{part.start + 1}–{part.stop}") for step, part in parts]
         figures.append(MapFigure(plot, group.label, run, len(chosen), keys))
     return figures
 
@@ -337,15 +309,7 @@ def _steps(rounds: Sequence[range]) -> list[tuple[int, range]]:
 def _plot_map(
     places: Floats, steps: NDArray[np.int64], best: int, name: str, identifier: str
 ) -> Markup:
-    """Draws a map of architectures, coloured by when they were asked for.
-
-    Args:
-        places: Position of each architecture on the map, (num_archs, 2).
-        steps: Step of each architecture on the colour ramp, (num_archs,).
-        best: Index of the architecture to mark.
-        name: Label of the group whose architectures these are.
-        identifier: Name of this plot, unique in its page.
-    """
+    """Draws places (num_archs, 2) in the colours of steps (num_archs,), and marks the best."""
 
     def paint(axes: Axes) -> None:
         for step in np.unique(steps):
@@ -359,16 +323,6 @@ def _plot_map(
     return draw(paint, identifier, label, width=290, height=240, left=8, bottom=8)
 
 
-def _line(axes: Axes, series: int, curve: Curve, *, steps: bool) -> None:
-    colour, _, marker, _ = SERIES[series % len(SERIES)]
-    line = LINES[series // len(SERIES) % len(LINES)]
-    axes.plot(
-        curve.x, curve.mean, line, color=colour, lw=1.6, marker=marker, ms=4.5,
-        markevery=max(len(curve.x) // 6, 1) if steps else None,
-        drawstyle="steps-post" if steps else "default",
-    )  # fmt: skip
-    if np.isfinite(curve.low).all():
-        axes.fill_between(
-            curve.x, curve.low, curve.high, color=colour, alpha=0.13, lw=0,
-            step="post" if steps else None,
-        )  # fmt: skip
+def _band(curve: Curve) -> Sequence[Floats]:
+    """The ends of the interval; none of a single run."""
+    return (curve.low, curve.high) if np.isfinite(curve.low).all() else ()

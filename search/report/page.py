@@ -68,7 +68,7 @@ def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:
         cell_plots,
         front_figure,
         map_figures,
-        predictions_figure,
+        predictions_plot,
         progress_figures,
         quality_plot,
     )
@@ -82,10 +82,10 @@ def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:
         "cells": cell_plots(facts, suffix),
         "progress": progress_figures(comparison, suffix),
         "quality": quality_plot(comparison, quality, suffix) if quality else None,
-        "predictions": [
-            predictions_figure(rounds, label, f"predictions{suffix}-{i}")
+        "predictions": {
+            label: (*predictions_plot(rounds, label, f"predictions{suffix}-{i}"), len(rounds))
             for i, (label, rounds) in enumerate(judged.items())
-        ],
+        },
         "front": front_figure(facts, suffix),
         "is_of_tables": comparison.runs[0].space.name in TABLE_SPACES,
         "maps": map_figures(comparison, suffix),

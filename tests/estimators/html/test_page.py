@@ -18,7 +18,7 @@ ENVIRONMENT = environment_of(Path(estimators.html.page.__file__).parent)
 
 def rendered(source: str, **facts: object) -> str:
     """The text of a template with the macros of pages."""
-    imports = '{% from "macros.html.j2" import difference_cell, listed, notation, table %}'
+    imports = '{% from "macros.html.j2" import difference_cell, notation %}'
     return " ".join(ENVIRONMENT.from_string(imports + source).render(facts).split())
 
 
@@ -52,7 +52,7 @@ def test_lists_and_units_in_words() -> None:
         "a and b",
         "a, b and c",
     ]
-    assert rendered("{{ listed(names) }}", names=["a", "<"]) == (
+    assert rendered("{{ names|map('code')|in_words }}", names=["a", "<"]) == (
         "<code>a</code> and <code>&lt;</code>"
     )
     assert [with_unit(v, u) for v, u in ((93.116, "%"), (0.5, ""), (None, "%"))] == [

@@ -17,7 +17,7 @@ import pytest
 import estimators.ranking.report
 from estimators.html.page import Difference, duration, environment_of, fixed
 from estimators.ranking.report import findings_facts, summary, write_csv, write_report
-from estimators.ranking.report_facts import METRICS, difference, ranking_facts
+from estimators.ranking.report_facts import METRICS, RankingFacts, difference
 from estimators.ranking.report_plots import plot_scatter
 from estimators.scores.names import BENCHMARK_SCORES
 from estimators.scores.names import SCORES as ALL_SCORES
@@ -294,8 +294,8 @@ def test_the_page_reads_on_a_narrow_screen(
 def test_a_panel_has_the_best_on_top_and_to_the_right() -> None:
     truth = np.array([60.0, 70, 81, 82, 83, 84, 85, 86, 87])
     places = np.array([7, 6, 9, 5, 4, 2, 3, 8, 1])
-    is_top, is_diverged = truth > 85, np.isin(places, (8, 9))
-    svg = plot_scatter("tse", truth, places, is_top, is_diverged, 80.0, "p")
+    scores = np.where(places > 7, np.nan, -places)
+    svg = plot_scatter("tse", truth, scores, truth > 85, 80.0, "p")
     groups = [group.findall("use") for group in ElementTree.fromstring(svg).iter("g")]
     plain, low, crosses = (
         np.array([[float(use.get(axis, "")) for axis in ("x", "y")] for use in group])
@@ -323,7 +323,7 @@ def plain(result: dict[str, Any]) -> list[str]:
 
 
 def clear_winner(result: dict[str, Any]) -> str | None:
-    return ranking_facts(result).winner
+    return RankingFacts(result).winner
 
 
 SUPERNETS = (
