@@ -24,7 +24,8 @@ from supernets.cli.option_flags import add_options, flag
 from supernets.cli.training_run import add_run_options, check_run_options
 from supernets.networks.names import BN_MODES, STEMS
 from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES
-from supernets.training.supernet_config import SCHEDULES, TrainConfig
+from supernets.training.recipe import SCHEDULES
+from supernets.training.supernet_config import TrainConfig
 
 PROGRAM = "supernet-search"
 VAL_FRACTION = 0.5

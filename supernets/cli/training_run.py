@@ -30,7 +30,7 @@ from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.outputs import saying_what_is_safe
 from supernets.runtime.ranks import ProcessInfo
 from supernets.training.loop import TrainingError, TrainResult
-from supernets.training.supernet_config import SCHEDULES
+from supernets.training.recipe import SCHEDULES
 
 
 def add_recipe_options(

@@ -40,6 +40,7 @@ from supernets.training.loop import (
     TrainResult,
     seeded_draws,
 )
+from supernets.training.optimizers import create_optimizer, create_scheduler
 from supernets.training.standalone_config import RetrainConfig
 
 FORMAT = "paceline-network-training"
@@ -91,12 +92,12 @@ def train_standalone(
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
-    optimizer = config.create_optimizer(network)
+    optimizer = create_optimizer(network, config)
     loop = TrainingLoop(
         _NetworkTask(network, loaders, config, device, ranks, run_settings or {}),
         loaders.train,
         optimizer,
-        config.create_scheduler(optimizer, len(loaders.train)),
+        create_scheduler(optimizer, config, len(loaders.train)),
         epochs=config.stop_after or config.epochs,
         output=output,
         device=device,

@@ -8,7 +8,8 @@ import torch
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.runtime.private_names import Scheduler
 from supernets.training.optimizers import create_optimizer, create_scheduler
-from supernets.training.supernet_config import SCHEDULES, TrainConfig
+from supernets.training.recipe import SCHEDULES
+from supernets.training.supernet_config import TrainConfig
 
 STEPS_PER_EPOCH = 3
 

@@ -34,7 +34,7 @@ from supernets.training.supernet_config import TrainConfig
         ({"epochs": 0, "warmup_epochs": 1}, "warmup_epochs must be from 0 to less than epochs"),
         ({"warmup_epochs": 100}, "warmup_epochs must be from 0 to less than epochs, got 100"),
         ({"num_probes": -1}, "num_probes must not be negative, got -1"),
-        ({"inactive_grads": "x"}, "inactive_grads must be zero or skip, got 'x'"),
+        ({"inactive_grads": "x"}, "inactive_grads must be one of zero, skip, got 'x'"),
         ({"sched": "x"}, "sched must be one of cosine, tanh, poly, step, multistep, got 'x'"),
         ({"opt": "x"}, "Optimizer 'x' cannot be used: .*not found"),
         ({"momentum": 0.0}, "Optimizer 'sgd' cannot be used: Nesterov momentum requires"),
