@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ import supernets.cli.export
 import supernets.cli.retrain
 import supernets.cli.train
 from search.cli.differentiable_options import is_asked_for
-from supernets.cli import train_options
 from supernets.cli.command_line import parse_args
 from supernets.cost.analytic import CostModel
 from supernets.networks.factory import create_supernet
+from supernets.training.job import PROGRESSIVE
 from supernets.training.path_sampling import create_path_sampler
 from supernets.training.progressive_shrinking import phases_for
 
@@ -274,24 +275,21 @@ def test_there_are_recipes_for_every_command_that_trains_or_searches() -> None:
 def test_what_recipes_of_supernets_say_goes_together(recipe: Path) -> None:
     flags = ["--config", str(recipe), "--output", "x"]
     args = parse_args(supernets.cli.train.build_parser(), flags)
-    train_options.check_options(args)
-    config = train_options.train_config(args, amp=False)
-    size = args.image_size or 32
+    args.data_dir = None if args.dataset in (None, "digits") else Path("data")
+    job = supernets.cli.train.train_job(args, amp=False)
+    config, size = job.recipe, job.data.image_size or 32
+    assert job.settings is not None
     with torch.device("meta"):
         supernet = create_supernet(
-            args.space,
+            job.space,
             num_classes=10,
             input_size=(3, size, size),
-            **train_options.supernet_settings(args),
+            **job.settings.arguments,
+            **({"auxiliary": True} if config.aux_weight > 0 else {}),
         )
-    if args.paths == train_options.PROGRESSIVE:
-        lists = {
-            "epochs": args.phase_epochs,
-            "warmup_epochs": args.phase_warmup_epochs,
-            "lrs": args.phase_lrs,
-        }
-        phases = phases_for(supernet.space, **lists)
+    if job.sampler == PROGRESSIVE:
+        phases = phases_for(supernet.space, **asdict(job.phases))
         assert [phase.config(config).lr for phase in phases] == args.phase_lrs
     else:
-        create_path_sampler(args.paths, supernet.space, CostModel(supernet), args.num_paths)
+        create_path_sampler(job.sampler, supernet.space, CostModel(supernet), job.paths.num_paths)
         assert config.epochs == args.epochs

@@ -19,10 +19,9 @@ import pytest
 import yaml
 
 import search.cli.options
-import supernets.cli.train_options
+import supernets.cli.train
 from search.cli.options import check_args, given_options
 from supernets.cli.command_line import parse_args
-from supernets.cli.train_options import check_options
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "recipes" / "clusters"
@@ -41,8 +40,8 @@ def example(name: str) -> list[str]:
 
 
 def check_training(arguments: list[str]) -> None:
-    args = parse_args(supernets.cli.train_options.build_parser(), arguments)
-    check_options(args)
+    args = parse_args(supernets.cli.train.build_parser(), arguments)
+    supernets.cli.train.train_job(args, amp=False)
     assert args.auto_resume and args.output is not None
 
 

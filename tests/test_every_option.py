@@ -21,13 +21,12 @@ import supernets.cli.latency
 import supernets.cli.retrain
 import supernets.cli.retrain_options
 import supernets.cli.train
-import supernets.cli.train_options
 from estimators.scores.windows import window_argument
 from supernets.cli.command_line import parse_args
 from supernets.runtime import option_types as kinds
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "train": supernets.cli.train_options.build_parser,
+    "train": supernets.cli.train.build_parser,
     "retrain": supernets.cli.retrain_options.build_parser,
     "export": supernets.cli.export.build_parser,
     "latency": supernets.cli.latency.build_parser,

@@ -19,7 +19,7 @@ import search.cli.options
 import supernets.cli.export
 import supernets.cli.latency
 import supernets.cli.retrain_options
-import supernets.cli.train_options
+import supernets.cli.train
 from search import TrialStore
 from supernets import create_space
 
@@ -31,7 +31,7 @@ TEXTS = (
     *sorted((ROOT / "docs").glob("**/*.md")),
 )
 PARSERS = {
-    "train_supernet.py": supernets.cli.train_options.build_parser,
+    "train_supernet.py": supernets.cli.train.build_parser,
     "search.py": search.cli.options.build_parser,
     "supernet-export": supernets.cli.export.build_parser,
     "supernet-rank": estimators.cli.rank_options.build_parser,

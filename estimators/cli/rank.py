@@ -44,7 +44,6 @@ from supernets.cli.command_line import (
     print_result,
     run_command,
     set_threads,
-    write_args,
 )
 from supernets.cli.option_flags import from_args
 from supernets.cost.analytic import CostModel
@@ -55,6 +54,7 @@ from supernets.networks.factory import chosen_amp
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.device import resolve_device
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
+from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
 from supernets.training.checkpoint import (

@@ -58,7 +58,6 @@ from supernets.cli.command_line import (
     print_result,
     run_command,
     set_threads,
-    write_args,
 )
 from supernets.cli.option_flags import from_args, given_options
 from supernets.cost.analytic import Constraint, CostModel, feasibility_check
@@ -69,6 +68,7 @@ from supernets.networks.factory import chosen_amp
 from supernets.runtime.device import resolve_device
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
+from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.factory import create_space

@@ -20,11 +20,9 @@ from supernets.cli.command_parser import (
     did_you_mean,
 )
 from supernets.cli.config_file import read_boolean, read_config
-from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.outputs import OutputError, Outputs, WorkError, one_line
 from supernets.runtime.progress import without_bars
 from supernets.runtime.signals import signals_as_interrupt
-from supernets.runtime.versions import git_commit, versions
 
 _logger = logging.getLogger(__name__)
 
@@ -283,18 +281,6 @@ def fail(program: str, error: Exception) -> int:
     _logger.debug("Where the error comes from:", exc_info=error)
     print(f"{program}: error: {error}", file=sys.stderr)
     return USAGE_ERROR
-
-
-def write_args(output: Path, args: Mapping[str, Any]) -> None:
-    """Writes ``args.json``: the resolved options, versions, and the git commit if there is one.
-
-    Args:
-        output: Folder of the run.
-        args: The options, see ``option_flags.resolved``.
-    """
-    record = {"args": dict(args), "versions": versions(), "git_commit": git_commit()}
-    with atomic_write(output / "args.json") as file:
-        file.write(json.dumps(record, indent=2, default=str) + "\n")
 
 
 def print_result(result: Mapping[str, Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from supernets.runtime.options import REQUIRED, Option, Options, options_of
+from supernets.runtime.wording import one_of
 
 Made = TypeVar("Made", bound=Options)
 
@@ -27,15 +28,17 @@ def add_options(
         group: The parser, or a group of it.
         kind: The dataclass.
         without: Names of fields to leave out.
-        defaults: Defaults other than those of the dataclass, for the help.
+        defaults: Defaults other than those of the dataclass, for the help; may be words.
     """
     known = group._option_string_actions
-    shown = {**{f.name: f.default for f in fields(kind)}, **(defaults or {})}
+    shown = {f.name: f.default for f in fields(kind)}
     for name, declared in options_of(kind).items():
         flag = declared.flag_of(name)
         if name not in without and flag not in known:
-            words = f"{declared.help} ({_default_text(declared, shown[name])})".strip()
-            _add_flag(group, flag, declared, words)
+            text = _default_text(declared, shown[name])
+            if defaults is not None and name in defaults:
+                text = _default_text(replace(declared, default_text=None), defaults[name])
+            _add_flag(group, flag, declared, f"{declared.help} ({text})".strip())
 
 
 def add_family_options(
@@ -121,18 +124,24 @@ def given_options(kind: type[Options], args: argparse.Namespace) -> dict[str, An
     }
 
 
-def from_args(kind: type[Made], args: argparse.Namespace, **others: Any) -> Made:
+def from_args(
+    kind: type[Made],
+    args: argparse.Namespace,
+    defaults: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Made:
     """Makes a dataclass of what was given, with its own defaults for the rest.
 
     Args:
         kind: The dataclass.
         args: As of ``given_options``.
+        defaults: Values of fields that are not given, instead of the dataclass's own.
         **others: Fields that do not come from the command line.
 
     Raises:
         ValueError: If a value is out of range, or some do not go together.
     """
-    return kind(**{**given_options(kind, args), **others})
+    return kind(**{**(defaults or {}), **given_options(kind, args), **others})
 
 
 def check_family(
@@ -168,9 +177,7 @@ def check_family(
                     for key, other in family.items()
                     if flag in {d.flag_of(n) for n, d in options_of(other).items()}
                 ]
-                *rest, last = users
-                listed = f"{', '.join(rest)} or {last}" if rest else last
-                raise ValueError(f"{flag} is for {by} {listed}, not {', '.join(chosen)}.")
+                raise ValueError(f"{flag} is for {by} {one_of(users)}, not {', '.join(chosen)}.")
 
 
 def _default_text(declared: Option, default: Any) -> str:

@@ -76,7 +76,7 @@ class RunOptions(Options):
         ValueError: If a value is out of range, missing, or they do not go together.
     """
 
-    output: Path | None = option(
+    output: Path = option(
         None, "folder for all files of the run", kinds.path, metavar="DIR", default_text=REQUIRED
     )
     resume: bool = option(False, "continue the run in --output")
@@ -95,7 +95,6 @@ class RunOptions(Options):
             raise ValueError("--resume wants a run to continue, --auto-resume does not; give one.")
 
     @property
-    def folder(self) -> Path:
-        """The folder for all files."""
-        assert self.output is not None
-        return self.output
+    def resumes(self) -> bool | None:
+        """Whether the run continues another; None if there is one."""
+        return None if self.auto_resume else self.resume

@@ -3,261 +3,177 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-from timm.utils import random_seed
-
-from supernets.cli.command_line import (
-    parse_args,
-    run_command,
-    set_threads,
+import supernets.runtime.option_types as kinds
+from supernets.cli.command_line import command, parse_args
+from supernets.cli.command_parser import command_parser
+from supernets.cli.data_options import add_data_options, data_config
+from supernets.cli.option_flags import (
+    add_options,
+    check_family,
+    from_args,
+    given_options,
+    resolved,
 )
-from supernets.cli.train_options import (
-    PROGRAM,
+from supernets.cli.run_options import MachineOptions, RunOptions
+from supernets.networks.settings import SETTINGS
+from supernets.runtime.options import Options, option
+from supernets.runtime.ranks import ranks_from_environment
+from supernets.spaces.factory import SPACES
+from supernets.training.job import (
+    DEFAULT_PATHS,
+    INACTIVE_GRADS,
+    PATHS,
     PROGRESSIVE,
-    build_parser,
-    check_options,
-    supernet_settings,
-    train_config,
+    PathOptions,
+    ReleasedWeights,
+    TrainJob,
 )
-from supernets.cli.training_run import (
-    check_same_settings,
-    is_resumed,
-    open_data,
-    run_training,
-)
-from supernets.cost.analytic import CostModel
-from supernets.data.loaders import Loaders
-from supernets.networks.base import Supernet
-from supernets.networks.factory import chosen_amp, create_supernet
-from supernets.networks.mobilenetv3 import MobileNetV3Supernet
-from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
-from supernets.runtime.device import device_of_rank
-from supernets.runtime.foreign_fields import check_dict
-from supernets.runtime.outputs import Outputs
-from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
-from supernets.runtime.versions import versions
-from supernets.training.checkpoint import read_training_checkpoint, supernet_from_checkpoint
-from supernets.training.checkpoint_fields import steps_done
-from supernets.training.loop import TrainResult
-from supernets.training.ofa_checkpoints import Released, read_released, released_supernet
-from supernets.training.path_sampling import create_path_sampler
-from supernets.training.phases import EPOCHS, LRS, WARMUP_EPOCHS
-from supernets.training.progressive_shrinking import phase_dir, phases_for, train_progressively
-from supernets.training.supernet import train_supernet
+from supernets.training.phases import PHASES, PhaseOptions
 from supernets.training.supernet_config import TrainConfig
+
+PROGRAM = "supernet-train"
+#: What progressive shrinking sets per phase, and the field of ``PhaseOptions`` that does.
+_BY_PHASE = {
+    "epochs": "epochs",
+    "warmup_epochs": "warmup_epochs",
+    "lr": "lrs",
+    "min_lr": None,
+    "num_paths": None,
+}
+
+
+@dataclass(frozen=True)
+class _Job(Options):
+    """What is trained, and in which minibatches.
+
+    Args:
+        space: Name of the search space.
+        batch_size: Images per minibatch and process.
+    """
+
+    space: str = option("nasbench201", "", choices=SPACES)
+    batch_size: int = option(64, "per process", kinds.BATCH, metavar="N")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of ``supernet-train``."""
+    parser = command_parser(
+        PROGRAM,
+        "Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
+    )
+    group = parser.add_argument_group("supernet")
+    add_options(group, _Job, without=["batch_size"])
+    for kind in (*SETTINGS.values(), ReleasedWeights):
+        add_options(group, kind)
+    add_data_options(parser)
+    group, run = parser.add_argument_group("training"), parser.add_argument_group("run")
+    add_options(group, PathOptions)
+    add_options(group, _Job)
+    of_run = ("amp", "channels_last", "sync_bn")
+    add_options(group, TrainConfig, without=of_run)
+    phases = parser.add_argument_group(
+        "progressive shrinking", f"one value for each of the phases {', '.join(PHASES)}"
+    )
+    add_options(phases, PhaseOptions)
+    for kind in (RunOptions, MachineOptions, TrainConfig):
+        add_options(run, kind)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-train`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
-    return run_command(
-        PROGRAM, lambda outputs: _prepare(args, outputs), quiet=args.quiet, verbose=args.verbose
+    # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
+    from supernets.cli.training_run import finish_training, saying_how_to_go_on
+    from supernets.networks.factory import chosen_amp
+    from supernets.training.train import train
+
+    with command(PROGRAM, args) as run:
+        options, machine = from_args(RunOptions, args), from_args(MachineOptions, args)
+        space = from_args(_Job, args).space
+        job = train_job(args, chosen_amp(args.amp, space, machine.set_up(ranks_from_environment())))
+        with saying_how_to_go_on(options.output):
+            result = train(
+                job,
+                options.output,
+                device=machine.device,
+                num_workers=machine.num_workers,
+                resume=options.resumes,
+                checkpoint_minutes=options.checkpoint_minutes,
+                outputs=run.outputs,
+                args=_record(args, job, options, machine),
+            )
+        run.status = finish_training(result)
+    return run.status
+
+
+def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
+    """Builds what the options ask for.
+
+    Args:
+        args: Parsed by the parser of ``build_parser``.
+        amp: Whether to compute in bfloat16 autocast.
+
+    Raises:
+        ValueError: If an option is out of range, or would have no effect.
+    """
+    basics = from_args(_Job, args)
+    space = basics.space
+    check_family(SETTINGS, space, args, by="--space")
+    weights = {name: ReleasedWeights if name == "mobilenetv3" else Options for name in SPACES}
+    check_family(weights, space, args, by="--space")
+    paths = from_args(PathOptions, args, {"paths": DEFAULT_PATHS[space]})
+    _check_phases(paths, args)
+    settings = from_args(SETTINGS[space], args)
+    resolutions = settings.arguments.get("resolutions")
+    return TrainJob(
+        space=space,
+        settings=settings,
+        released=from_args(ReleasedWeights, args),
+        data=data_config(args, {"image_size": max(resolutions)} if resolutions else None),
+        batch_size=basics.batch_size,
+        paths=paths,
+        config=from_args(TrainConfig, args, {"inactive_grads": INACTIVE_GRADS[space]}, amp=amp),
+        phases=from_args(PhaseOptions, args),
     )
 
 
-def _prepare(args: argparse.Namespace, outputs: Outputs) -> Callable[[], int]:
-    check_options(args)
-    set_threads(args.threads)
-    ranks = ranks_from_environment()
-    device = device_of_rank(args.device, ranks)
-    config = train_config(args, chosen_amp(args.amp, args.space, device))
-    if config.sync_bn and ranks.world_size == 1:
-        raise ValueError("--sync-bn needs several processes; start them with torchrun.")
-    outputs.own(args.output, ranks=ranks)
-    loaders = open_data(args, seed=args.seed, device=device, ranks=ranks)
-    random_seed(args.seed)
-    released = None
-    if args.from_ofa is not None:
-        released = read_released(args.from_ofa, args.ofa_weights or "ema")
-    supernet = _create_supernet(args, loaders, released)
-    if args.epochs != 0:
-        check_supernet_single_images(
-            supernet,
-            smallest_minibatch(loaders.train, ranks.world_size),
-            auxiliary=args.aux_weight > 0,
-        )
-    settings: dict[str, Any] = {
-        "data": {**loaders.settings, "batch_size": args.batch_size},
-        "paths": {
-            "paths": args.paths,
-            "num_paths": args.num_paths,
-            "macs_bins": args.macs_bins,
-        },
-        "world_size": ranks.world_size,
-        "data_dir": None if args.data_dir is None else str(args.data_dir.resolve()),
-        "given_data_dir": None if args.data_dir is None else str(args.data_dir),
-        "skip_bad_images": loaders.skip_bad_images,
-        **({} if released is None else {"released": released.provenance}),
-    }
-    run = _Run(ranks, supernet, loaders, config, device, settings)
-    if args.paths == PROGRESSIVE:
-        return _prepare_progressive(args, run)
-    checkpoint = None
-    if is_resumed(args, [args.output / "last.pt"]):
-        checkpoint = read_training_checkpoint(args.output / "last.pt")
-    paths = create_path_sampler(
-        args.paths,
-        supernet.space,
-        CostModel(supernet),
-        args.num_paths,
-        macs_bins=args.macs_bins,
-    )
-    if checkpoint is not None:
-        _check_same_run(args.output / "last.pt", checkpoint, supernet, config, settings)
-        supernet = supernet_from_checkpoint(checkpoint, args.output / "last.pt")
-
-    def train() -> TrainResult:
-        return train_supernet(
-            supernet,
-            loaders,
-            paths,
-            config,
-            args.output,
-            device=device,
-            ranks=ranks,
-            resume_from=checkpoint,
-            checkpoint_minutes=args.checkpoint_minutes,
-            run_settings={**settings, "versions": versions()},
-        )
-
-    resumed_at = [] if checkpoint is None else [steps_done(args.output / "last.pt", checkpoint)]
-    return lambda: _work(args, run, train, resumed_at)
+def _record(args: argparse.Namespace, job: TrainJob, *others: Options) -> dict[str, Any]:
+    """All options with what they came to; None for those that have no effect."""
+    assert job.settings is not None and job.config is not None
+    timm = (job.data.augmentation, job.data.timm_options)
+    used = (job.settings, job.released, job.data, job.paths, job.config, *filter(None, timm))
+    record = resolved(args, from_args(_Job, args), *others, *used)
+    if job.sampler == PROGRESSIVE:
+        record |= dict.fromkeys(("epochs", "warmup_epochs", "lr", "min_lr"))
+        record |= {f"phase_{name}": values for name, values in asdict(job.phases).items()}
+    return record
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What a run is made of, whatever its schedule."""
+def _check_phases(paths: PathOptions, args: argparse.Namespace) -> None:
+    """Refuses what progressive shrinking sets by phase, and what it alone has.
 
-    ranks: ProcessInfo
-    supernet: Supernet
-    loaders: Loaders
-    config: TrainConfig
-    device: torch.device
-    settings: dict[str, Any]
-
-
-def _prepare_progressive(args: argparse.Namespace, run: _Run) -> Callable[[], int]:
-    plan: dict[str, Sequence[Any]] = {
-        "epochs": args.phase_epochs or EPOCHS,
-        "warmup_epochs": args.phase_warmup_epochs or WARMUP_EPOCHS,
-        "lrs": args.phase_lrs or LRS,
-    }
-    phases = phases_for(run.supernet.space, **plan)
-    configs = [phase.config(run.config) for phase in phases]  # checks the recipes of all phases
-    lists = {f"phase_{name}": list(values) for name, values in plan.items()}
-    settings = {**run.settings, "paths": {**run.settings["paths"], **lists}}
-    files = [phase_dir(args.output, phases, i) / "last.pt" for i in range(len(phases))]
-    resume, resumed_at = is_resumed(args, [args.output / "last.pt", *files]), []
-    if resume:
-        reached = [i for i, file in enumerate(files) if file.exists()]
-        for i in range(max(reached, default=0) + 1):
-            checkpoint = read_training_checkpoint(files[i])
-            _check_same_run(files[i], checkpoint, run.supernet, configs[i], settings)
-            resumed_at.append(steps_done(files[i], checkpoint))
-    supernet = run.supernet
-    assert isinstance(supernet, MobileNetV3Supernet)
-
-    def train() -> TrainResult:
-        return train_progressively(
-            supernet,
-            run.loaders,
-            phases,
-            run.config,
-            args.output,
-            device=run.device,
-            ranks=run.ranks,
-            resume=resume,
-            checkpoint_minutes=args.checkpoint_minutes,
-            run_settings={**settings, "versions": versions()},
-        )
-
-    return lambda: _work(args, run, train, resumed_at)
-
-
-def _create_supernet(
-    args: argparse.Namespace, loaders: Loaders, released: Released | None
-) -> Supernet:
-    if released is None:
-        return create_supernet(
-            args.space,
-            num_classes=loaders.num_classes,
-            input_size=loaders.input_size,
-            **supernet_settings(args),
-        )
-    for name in ("strides", "kernel_transform"):
-        if getattr(args, name) is not None:
-            raise ValueError(f"Released weights have a --{name.replace('_', '-')} of their own.")
-    supernet = released_supernet(
-        released,
-        width=args.width,
-        # training can learn other classes; stored as they are, such weights would be of no use
-        num_classes=None if args.epochs == 0 else loaders.num_classes,
-        input_size=loaders.input_size,
-        resolutions=args.resolutions or (),
-    )
-    if supernet.num_classes != loaders.num_classes:
-        raise ValueError(
-            f"{args.from_ofa} has {supernet.num_classes} classes, the data has "
-            f"{loaders.num_classes}; use data with the same classes, or train with --epochs."
-        )
-    return supernet
-
-
-def _check_same_run(
-    path: Path,
-    checkpoint: dict[str, Any],
-    supernet: Supernet,
-    config: TrainConfig,
-    settings: dict[str, Any],
-) -> None:
-    if checkpoint["space"] != supernet.space.name:
-        raise ValueError(
-            f"{path} holds a supernet of space {checkpoint['space']!r}, "
-            f"this run trains {supernet.space.name!r}; use a new --output."
-        )
-    check_dict(path, checkpoint, "paths")
-    # what a checkpoint of an earlier version does not name was as it is by default
-    stored_config = asdict(TrainConfig()) | checkpoint["train_config"]
-    stored = _flatten(checkpoint["supernet_settings"], stored_config, checkpoint)
-    given = _flatten(supernet.settings, asdict(config), settings)
-    if "released" in settings:  # of before, checkpoints did not say
-        given["weights of --from-ofa"] = settings["released"]["field"]
-        released = checkpoint.get("released", settings["released"])
-        stored["weights of --from-ofa"] = check_dict(
-            path, {"released": released}, "released", ("field",)
-        )["field"]
-    check_same_settings(path.parent, stored, given)
-
-
-def _flatten(
-    supernet: Mapping[str, Any], config: Mapping[str, Any], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All that decides the result of a training, in one level."""
-    world_size = settings["world_size"]
-    return {**supernet, **config, **settings["data"], **settings["paths"], "world_size": world_size}
-
-
-def _work(
-    args: argparse.Namespace,
-    run: _Run,
-    train: Callable[[], TrainResult],
-    resumed_at: Sequence[int],
-) -> int:
-    return run_training(
-        PROGRAM,
-        args.output,
-        vars(args),
-        run.loaders.splits,
-        train,
-        ranks=run.ranks,
-        device=run.device,
-        resumed_at=resumed_at,
-    )
+    Raises:
+        ValueError: If such an option was given.
+    """
+    assert paths.paths is not None
+    is_progressive = paths.paths == PROGRESSIVE
+    plans = {name: Options for name in PATHS} | {PROGRESSIVE: PhaseOptions}
+    check_family(plans, paths.paths, args, by="--paths")
+    if not is_progressive and "kd_ratio" in given_options(TrainConfig, args):
+        raise ValueError("--kd-ratio is for --paths progressive, which has a teacher.")
+    given = given_options(TrainConfig, args) | given_options(PathOptions, args)
+    for name, by_phase in _BY_PHASE.items():
+        if is_progressive and name in given:
+            flag = "--" + name.replace("_", "-")
+            instead = "leave it out" if by_phase is None else f"use --phase-{by_phase}"
+            raise ValueError(
+                f"{flag} differs by phase with --paths progressive; {instead.replace('_', '-')}."
+            )
 
 
 if __name__ == "__main__":

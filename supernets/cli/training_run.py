@@ -19,7 +19,6 @@ from supernets.cli.command_line import (
     add_machine_options,
     fail,
     print_result,
-    write_args,
 )
 from supernets.cli.data_options import data_config
 from supernets.data.loaders import Loaders, create_loaders
@@ -28,9 +27,46 @@ from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.distributed import all_ranks_have, start_process_group, stop_process_group
 from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.outputs import saying_what_is_safe
-from supernets.runtime.ranks import ProcessInfo
+from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
+from supernets.runtime.run_record import write_args
 from supernets.training.loop import TrainingError, TrainResult
 from supernets.training.recipe import SCHEDULES
+
+#: What continues a run that was asked to stop.
+WITH_RESUME = "the same command with --resume"
+
+
+def finish_training(result: TrainResult, **found: Any) -> int:
+    """Prints how a training ended, on the main process, and returns the exit status.
+
+    Args:
+        result: How it ended.
+        **found: What else to print of a finished one.
+    """
+    if ranks_from_environment().is_main:
+        block: dict[str, Any] = {
+            "status": "finished" if result.is_finished else "interrupted",
+            "checkpoint": result.checkpoint,
+            "epochs": result.epochs,
+            "steps": result.steps,
+            **({"last_epoch": result.history[-1]} if result.history else {}),
+        }
+        how = {} if result.is_finished else {"continue": WITH_RESUME}
+        print_result({**block, **found, **how})
+    return 0 if result.is_finished else INTERRUPTED
+
+
+@contextmanager
+def saying_how_to_go_on(output: Path, how_to_continue: str = WITH_RESUME) -> Iterator[None]:
+    """Adds to the error of a file what continues the run once that is mended."""
+
+    def describe() -> str:
+        has_begun = any(output.glob("last.pt")) or any(output.glob("*/last.pt"))
+        command = how_to_continue if has_begun else "the same command again"
+        return f"Free space, or mend what is wrong there, and go on with {command}."
+
+    with saying_what_is_safe(describe):
+        yield
 
 
 def add_recipe_options(
@@ -284,7 +320,7 @@ def run_training(
         The exit status.
     """
     if ranks.is_main:
-        with _saying_how_to_go_on(output, how_to_continue):
+        with saying_how_to_go_on(output, how_to_continue):
             write_args(output, args)
             with atomic_write(output / "splits.npz", "wb") as file:
                 np.savez_compressed(file, **splits)  # type: ignore[arg-type]
@@ -298,7 +334,7 @@ def run_training(
                     "one folder that all machines share."
                 ),
             )
-        with _saying_how_to_go_on(output, how_to_continue):
+        with saying_how_to_go_on(output, how_to_continue):
             result = train()
     except (ForeignFileError, TrainingError) as error:
         return fail(program, error)
@@ -316,22 +352,9 @@ def run_training(
             block["continue"] = how_to_continue
         elif on_finished is not None:
             with (
-                _saying_how_to_go_on(output, how_to_continue),
+                saying_how_to_go_on(output, how_to_continue),
                 saying_what_is_safe(lambda: f"The training is finished: {result.checkpoint}."),
             ):
                 block.update(on_finished())
         print_result(block)
     return 0 if result.is_finished else INTERRUPTED
-
-
-@contextmanager
-def _saying_how_to_go_on(output: Path, how_to_continue: str) -> Iterator[None]:
-    """Adds to the error of a file what continues the run once that is mended."""
-
-    def describe() -> str:
-        has_begun = any(output.glob("last.pt")) or any(output.glob("*/last.pt"))
-        command = how_to_continue if has_begun else "the same command again"
-        return f"Free space, or mend what is wrong there, and go on with {command}."
-
-    with saying_what_is_safe(describe):
-        yield

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
 from supernets.networks.names import BN_MODES, BNMode
+from supernets.networks.settings import NASBench201Settings
 from supernets.spaces import Architecture, NASBench201Space
 from supernets.spaces.nasbench201 import (
     AVG_POOL,
@@ -244,8 +245,8 @@ class NASBench201Subnet(nn.Module):
         arch: Architecture,
         *,
         num_classes: int,
-        channels: int = 16,
-        cells_per_stage: int = 5,
+        channels: int = NASBench201Settings.channels,
+        cells_per_stage: int = NASBench201Settings.cells_per_stage,
         input_size: tuple[int, int, int] = (3, 32, 32),
         bn_mode: BNMode = "affine",
     ) -> None:
@@ -322,10 +323,10 @@ class NASBench201Supernet(Supernet):
         self,
         *,
         num_classes: int,
-        channels: int = 16,
-        cells_per_stage: int = 5,
+        channels: int = NASBench201Settings.channels,
+        cells_per_stage: int = NASBench201Settings.cells_per_stage,
         input_size: tuple[int, int, int] = (3, 32, 32),
-        bn_mode: BNMode = "ref",
+        bn_mode: BNMode = NASBench201Settings.bn_mode,
     ) -> None:
         super().__init__()
         for name, value, minimum in (

@@ -35,6 +35,7 @@ from supernets.networks.nasbench201 import (
     Skeleton,
 )
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
+from supernets.networks.settings import NASBench201Settings
 from supernets.spaces import Architecture
 from supernets.spaces.nasbench201 import AVG_POOL, EDGES, OPS, SKIP
 
@@ -68,10 +69,10 @@ class RelaxedNASBench201(RelaxedNetwork):
         self,
         *,
         num_classes: int,
-        channels: int = 16,
-        cells_per_stage: int = 5,
+        channels: int = NASBench201Settings.channels,
+        cells_per_stage: int = NASBench201Settings.cells_per_stage,
         input_size: tuple[int, int, int] = (3, 32, 32),
-        bn_mode: BNMode = "ref",
+        bn_mode: BNMode = NASBench201Settings.bn_mode,
         op_mask: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
     ) -> None:

@@ -38,6 +38,7 @@ from supernets.networks.nasnet_subnet import (
     stride_of,
 )
 from supernets.networks.ops import DILATED, SEPARABLE, SKIP, create_op
+from supernets.networks.settings import NASNetSettings
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.nasnet import CELLS, NUM_INPUTS, NUM_STATES, OPS
 
@@ -72,8 +73,8 @@ class NASNetSupernet(Supernet):
         *,
         num_classes: int,
         distinct_inputs: bool = False,
-        channels: int = 16,
-        layers: int = 8,
+        channels: int = NASNetSettings.channels,
+        layers: int = NASNetSettings.layers,
         input_size: tuple[int, int, int] = (3, 32, 32),
         stem: Stem | None = None,
         auxiliary: bool = False,

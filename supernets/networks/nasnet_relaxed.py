@@ -27,6 +27,7 @@ from supernets.networks.nasnet import NASNetSupernet, edge_name
 from supernets.networks.nasnet_subnet import Cell, CellShape, Skeleton, default_stem, stride_of
 from supernets.networks.ops import DILATED, SEPARABLE, SKIP, create_op
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
+from supernets.networks.settings import NASNetSettings
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.nasnet import CELLS, NUM_INPUTS, NUM_STATES, OPS
 
@@ -68,8 +69,8 @@ class RelaxedNASNet(RelaxedNetwork):
         *,
         num_classes: int,
         distinct_inputs: bool = True,
-        channels: int = 16,
-        layers: int = 8,
+        channels: int = NASNetSettings.channels,
+        layers: int = NASNetSettings.layers,
         input_size: tuple[int, int, int] = (3, 32, 32),
         stem: Stem | None = None,
         op_mask: NDArray[np.bool_] | None = None,

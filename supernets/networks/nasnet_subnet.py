@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from supernets.networks.batchnorm import BatchNorm2d
 from supernets.networks.names import IMAGENET_SIDE, Stem
 from supernets.networks.ops import FactorizedReduce, ReLUConvBN, create_op
+from supernets.networks.settings import NASNetSettings
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.nasnet import NUM_INPUTS, NUM_STATES
 
@@ -241,8 +242,8 @@ class NASNetSubnet(nn.Module):
         arch: Architecture,
         *,
         num_classes: int,
-        channels: int = 16,
-        layers: int = 8,
+        channels: int = NASNetSettings.channels,
+        layers: int = NASNetSettings.layers,
         input_size: tuple[int, int, int] = (3, 32, 32),
         stem: Stem | None = None,
         auxiliary: bool = False,

@@ -52,7 +52,7 @@ class Option:
 
     help: str
     kind: Kind | None
-    metavar: str | None
+    metavar: str | tuple[str, ...] | None
     choices: tuple[Any, ...] | None
     nargs: int | str | None
     flag: str | None
@@ -95,7 +95,7 @@ def option(
     help: str = "",
     kind: Kind | None = None,
     *,
-    metavar: str | None = None,
+    metavar: str | tuple[str, ...] | None = None,
     choices: Iterable[Any] | None = None,
     nargs: int | str | None = None,
     flag: str | None = None,

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from supernets.cost.analytic import CostModel
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
+from supernets.training.job import PATHS
 
 _logger = logging.getLogger(__name__)
 
-PATHS = ("uniform", "macs-bins", "fair", "multi", "sandwich", "best-up", "worst-up")
 #: Architectures whose cost sets the strata of a space too large to enumerate, and shows which bins
 #: of macs-bins are empty.
 NUM_STRATA_SAMPLES = 10_000

@@ -22,9 +22,9 @@ from search.algorithms.registry import algorithm_settings, create_algorithm
 from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.cli.options import build_parser
 from search.report.recorded_runs import RecordedRun, read_run, rounds_of
-from supernets.cli.command_line import write_args
 from supernets.cost.analytic import CostModel
 from supernets.networks.factory import create_supernet
+from supernets.runtime.run_record import write_args
 from supernets.spaces import Architecture
 from supernets.spaces.factory import create_space
 from supernets.training.checkpoint import save_supernet, weights_digest

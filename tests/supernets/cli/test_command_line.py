@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import supernets
-from supernets.cli.command_line import command, parse_args, print_result, set_threads, write_args
+from supernets.cli.command_line import command, parse_args, print_result, set_threads
 from supernets.cli.command_parser import CommandParser, add_config_option, command_parser
 from supernets.data.image_loader import UnreadableImage
 from supernets.export.files import ExportError
@@ -24,6 +24,7 @@ from supernets.runtime.device import resolve_device
 from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.outputs import OutputError, Outputs
 from supernets.runtime.progress import hides_bars
+from supernets.runtime.run_record import write_args
 from supernets.runtime.versions import versions
 from supernets.training.loop import TrainingError
 

@@ -27,7 +27,9 @@ def test_a_machine_is_set_up_with_its_threads(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_run_needs_a_folder_and_one_way_to_resume() -> None:
-    assert RunOptions(output=Path("x"), resume=True).folder == Path("x")
+    assert RunOptions(output=Path("x")).resumes is False
+    assert RunOptions(output=Path("x"), resume=True).resumes is True
+    assert RunOptions(output=Path("x"), auto_resume=True).resumes is None
     with pytest.raises(ValueError, match="--output is required: folder for all files of the run."):
         RunOptions()
     with pytest.raises(ValueError, match="--auto-resume does not; give one"):

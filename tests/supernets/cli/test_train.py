@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 from supernets.cli import train as cli
-from supernets.cli import training_run as training_command
 from supernets.cli.train import main
 from supernets.data import loaders as data
 from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.training import supernet as training
+from supernets.training import train as training_job
 
 TINY = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 1 --paths uniform".split()
 Folder = Callable[..., Path]
@@ -417,7 +417,7 @@ def test_a_signal_before_the_training_ends_it_with_130(
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal was lost")
 
-    monkeypatch.setattr(training_command, "create_loaders", open_slowly)
+    monkeypatch.setattr(training_job, "create_loaders", open_slowly)
     assert train(tmp_path / "run") == 130
     assert json.loads(capsys.readouterr().out) == {"status": "interrupted"}
     assert files_below(tmp_path) == []

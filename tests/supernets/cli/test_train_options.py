@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from supernets.cli.train import main
-from supernets.cli.train_options import build_parser, check_options, supernet_settings, train_config
+from supernets.cli.train import build_parser, main, train_job
 from supernets.networks import mobilenetv3
 from supernets.networks.factory import create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.training.checkpoint import load_supernet, read_checkpoint
+from supernets.training.job import TrainJob
 from supernets.training.ofa_checkpoints import to_ofa_state_dict
 
 CELLS = "--channels 4 --cells-per-stage 1 --batch-size 600 --num-probes 0".split()
@@ -33,6 +33,10 @@ SHRINKING = (
 
 def train(output: Path, *flags: str) -> int:
     return main([*flags, "--output", str(output)])
+
+
+def job_of(*flags: str) -> TrainJob:
+    return train_job(build_parser().parse_args(flags), amp=False)
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -69,9 +73,9 @@ def files_below(folder: Path) -> list[Path]:
         ("--paths macs-bins --macs-bins 1 2 3", "No architecture of space 'nasbench201' has from"),
         ("--paths progressive", "--paths progressive is for --space mobilenetv3."),
         ("--paths sandwich", "Space 'nasbench201' has no smallest and largest architecture"),
-        ("--phase-epochs 1 1 1 1 1 1", "--phase-epochs is for --paths progressive."),
-        ("--phase-warmup-epochs 0", "--phase-warmup-epochs is for --paths progressive."),
-        ("--phase-lrs 1", "--phase-lrs is for --paths progressive."),
+        ("--phase-epochs 1 1 1 1 1 1", "--phase-epochs is for --paths progressive, not fair."),
+        ("--phase-warmup-epochs 0", "--phase-warmup-epochs is for --paths progressive, not fair."),
+        ("--phase-lrs 1", "--phase-lrs is for --paths progressive, not fair."),
         ("--kd-ratio 1", "--kd-ratio is for --paths progressive, which has a teacher."),
     ],
 )
@@ -220,16 +224,12 @@ def test_a_missing_phase_is_named(
     ],
 )
 def test_every_space_has_paths_of_its_own(space: str, paths: str, inactive_grads: str) -> None:
-    flags = ["--space", space, "--output", "x"]
-    args = build_parser().parse_args(flags)
-    check_options(args)
-    assert args.paths == paths
-    assert supernet_settings(args) == {}
-    assert train_config(args, amp=False).inactive_grads == inactive_grads
+    job = job_of("--space", space)
+    assert (job.sampler, job.recipe.inactive_grads) == (paths, inactive_grads)
+    assert TrainJob(space).sampler == paths and TrainJob(space).recipe == job.recipe
     for given in ("zero", "skip"):
-        args = build_parser().parse_args([*flags, "--inactive-grads", given])
-        check_options(args)
-        assert train_config(args, amp=False).inactive_grads == given
+        job = job_of("--space", space, "--inactive-grads", given)
+        assert job.recipe.inactive_grads == given
 
 
 @pytest.mark.parametrize(
@@ -244,27 +244,28 @@ def test_every_space_has_paths_of_its_own(space: str, paths: str, inactive_grads
 def test_options_of_cells_are_those_of_the_supernet(
     space: str, flags: str, side: int, expected: dict[str, Any]
 ) -> None:
-    args = build_parser().parse_args(["--space", space, "--output", "x", *flags.split()])
-    check_options(args)
+    job = job_of("--space", space, *flags.split())
+    assert job.settings is not None
     settings: dict[str, Any] = {"num_classes": 10, "input_size": (3, side, side)}
     with torch.device("meta"):
-        supernet = create_supernet(space, **settings, **supernet_settings(args))
+        supernet = create_supernet(
+            space, **settings, **job.settings.arguments, auxiliary=job.recipe.aux_weight > 0
+        )
     assert expected.items() <= supernet.settings.items()
     assert supernet.space.name == space
     assert supernet.has_auxiliary_head == ("--aux-weight 0.4" in flags)
-    assert train_config(args, amp=False).aux_weight == (0.4 if supernet.has_auxiliary_head else 0)
+    assert job.recipe.aux_weight == (0.4 if supernet.has_auxiliary_head else 0)
 
 
 def test_only_what_was_given_is_set() -> None:
-    flags = "--space mobilenetv3 --width 0.5 --no-kernel-transform --resolutions 32 24 --output x"
-    args = build_parser().parse_args([*flags.split(), "--lr", "0.5", "--ema-decay", "0.9"])
-    check_options(args)
-    given = {"width": 0.5, "kernel_transform": False, "resolutions": [32, 24]}
-    assert supernet_settings(args) == given
-    assert args.image_size == 32
-    config = train_config(args, amp=True)
+    flags = "--space mobilenetv3 --width 0.5 --no-kernel-transform --resolutions 32 24".split()
+    job = job_of(*flags, "--lr", "0.5", "--ema-decay", "0.9")
+    given = {"width": 0.5, "kernel_transform": False, "resolutions": (32, 24)}
+    assert job.settings is not None and job.settings.arguments == given
+    assert job.data.image_size == 32
+    config = job.recipe
     assert (config.lr, config.min_lr, config.epochs) == (0.5, 0.001, 100)
-    assert (config.ema_decay, config.clip_value, config.amp) == (0.9, None, True)
+    assert (config.ema_decay, config.clip_value, config.amp) == (0.9, None, False)
 
 
 def test_paths_are_trained_at_resolutions_of_their_own(
@@ -351,10 +352,3 @@ def test_released_weights_can_be_trained_further(
     assert torch.equal(starts[0], released["weights"]["conv_head.weight"])
     trained = load_supernet(tmp_path / "last.pt").state_dict()["conv_head.weight"]
     assert not torch.equal(trained, starts[0])
-
-
-def test_a_space_without_paths_of_its_own_is_trained_by_uniform_ones() -> None:
-    args = build_parser().parse_args(["--output", "run"])
-    args.space = "third-party"
-    check_options(args)
-    assert args.paths == "uniform"

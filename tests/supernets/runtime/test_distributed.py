@@ -68,7 +68,9 @@ import torch
 import torch.distributed as dist
 from supernets.cli import train as cli
 from supernets.training import supernet as training
-from supernets.cli import training_run as training_command
+from supernets.runtime.ranks import ranks_from_environment
+from supernets.training import run as training_run
+from supernets.training import train as training_job
 from supernets.training import loop as training_loop
 from supernets.networks.batchnorm import BatchNorm2d, synchronise_batchnorm
 from supernets.training.checkpoint import weights_digest
@@ -78,7 +80,7 @@ from supernets.networks.factory import create_supernet
 rank = int(os.environ["RANK"])
 output, elastic, flags = sys.argv[1], sys.argv[2].split(), sys.argv[4:]
 real_training, real_step, real_average = (
-    cli.train_supernet, training.train_step, training_loop.ModelEmaV3
+    training_job.train_supernet, training.train_step, training_loop.ModelEmaV3
 )
 runs = {}
 
@@ -101,12 +103,12 @@ def spy(supernet, *args, **settings):
     return result
 
 
-cli.train_supernet = spy
+training_job.train_supernet = spy
 # One group for all runs: torchrun's store keeps the addresses of the first.
-training_command.start_process_group(cli.ranks_from_environment(), torch.device("cpu"))
-stop_process_group = training_command.stop_process_group
-training_command.start_process_group = lambda *args: None
-training_command.stop_process_group = lambda: None
+training_run.start_process_group(ranks_from_environment(), torch.device("cpu"))
+stop_process_group = training_run.stop_process_group
+training_run.start_process_group = lambda *args: None
+training_run.stop_process_group = lambda: None
 
 
 def run(run_name, *more, flags=flags):

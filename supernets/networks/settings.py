@@ -1,0 +1,127 @@
+"""What the supernet of each space can be told, as options of the commands that build one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import supernets.runtime.option_types as kinds
+from supernets.networks.names import BN_MODES, IMAGENET_SIDE, STEMS, BNMode, Stem
+from supernets.runtime.options import Options, option
+from supernets.spaces.factory import NASNET_SPACES
+
+
+@dataclass(frozen=True)
+class SupernetSettings(Options):
+    """Base of the settings of all spaces."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``create_supernet``; those that are None are for it to decide."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class CellSettings(SupernetSettings):
+    """Settings of spaces of cells.
+
+    Args:
+        channels: Width of the first cells.
+    """
+
+    channels: int = option(
+        16, "nasbench201, nasnet, darts: width of the first cells", kinds.CHANNELS, metavar="C"
+    )
+
+
+@dataclass(frozen=True)
+class NASBench201Settings(CellSettings):
+    """Settings of ``NASBench201Supernet``.
+
+    Args:
+        channels: Width of the first stage.
+        cells_per_stage: Cells per stage.
+        bn_mode: BatchNorm policy.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    cells_per_stage: int = option(5, "nasbench201", kinds.CELLS, metavar="N")
+    bn_mode: BNMode = option("ref", "nasbench201: BatchNorm policy", choices=BN_MODES)
+
+
+@dataclass(frozen=True)
+class NASNetSettings(CellSettings):
+    """Settings of ``NASNetSupernet``.
+
+    Args:
+        channels: Width of the first cells.
+        layers: Number of cells.
+        stem: One convolution, or three that divide the sides by 8; None is decided by the images.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    layers: int = option(8, "nasnet, darts: number of cells", kinds.CELLS, metavar="N")
+    stem: Stem | None = option(
+        None,
+        "nasnet, darts: one convolution, or three that divide the sides by 8",
+        choices=STEMS,
+        default_text=f"imagenet for images of {IMAGENET_SIDE} pixels and more, else cifar",
+    )
+
+
+@dataclass(frozen=True)
+class MobileNetV3Settings(SupernetSettings):
+    """Settings of ``MobileNetV3Supernet``.
+
+    Args:
+        width: Multiplier on all widths; None for 1.0, or that of released weights.
+        resolutions: Sides to search and train at; empty for that of the images only.
+        strides: Strides of the stem and the five stages; None for those of ImageNet.
+        kernel_transform: Whether smaller kernels are transformed centres of larger ones; None for
+            yes, or as released weights have it.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    width: float | None = option(
+        None,
+        "mobilenetv3: width multiplier",
+        kinds.WIDTH,
+        metavar="M",
+        default_text="1.0, or that of released weights",
+    )
+    resolutions: tuple[int, ...] = option(
+        (),
+        "mobilenetv3: sides of the images to train and search",
+        kinds.PIXELS,
+        nargs="+",
+        metavar="PX",
+        default_text="the images'",
+    )
+    strides: tuple[int, ...] | None = option(
+        None,
+        "mobilenetv3: of the stem and the five stages",
+        kinds.Whole(1, 2),
+        nargs="+",
+        metavar="S",
+        default_text="2 2 2 2 1 2; for 32 pixels 2 1 2 2 1 1",
+    )
+    kernel_transform: bool | None = option(
+        None,
+        "mobilenetv3: smaller kernels are transformed centres of larger ones",
+        is_switch=True,
+        default_text="yes",
+    )
+
+
+#: The settings of each space.
+SETTINGS: dict[str, type[SupernetSettings]] = {
+    "nasbench201": NASBench201Settings,
+    "mobilenetv3": MobileNetV3Settings,
+    **dict.fromkeys(NASNET_SPACES, NASNetSettings),
+}

@@ -1,0 +1,186 @@
+"""Which supernet is trained, on what, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import supernets.runtime.option_types as kinds
+from supernets.data.config import DataConfig
+from supernets.networks.names import OFA_WEIGHTS
+from supernets.networks.settings import SETTINGS, SupernetSettings
+from supernets.runtime.options import Options, option
+from supernets.runtime.wording import one_of
+from supernets.spaces.factory import NASNET_SPACES, SPACES
+from supernets.training.phases import PhaseOptions
+from supernets.training.supernet_config import TrainConfig
+
+PATHS = ("uniform", "macs-bins", "fair", "multi", "sandwich", "best-up", "worst-up")
+#: Phase by phase, from the largest network to all of them.
+PROGRESSIVE = "progressive"
+#: The paths of each space where none are asked for, and what becomes of gradients off them.
+DEFAULT_PATHS = {
+    "nasbench201": "fair",
+    "mobilenetv3": "sandwich",
+    **dict.fromkeys(NASNET_SPACES, "uniform"),
+}
+INACTIVE_GRADS: dict[str, Literal["zero", "skip"]] = {
+    **dict.fromkeys(SPACES, "zero"),
+    **dict.fromkeys(NASNET_SPACES, "skip"),
+}
+
+
+@dataclass(frozen=True)
+class PathOptions(Options):
+    """Which paths a step of a supernet's training runs.
+
+    Args:
+        paths: One of ``PATHS``, or ``PROGRESSIVE``; None for those of the space.
+        macs_bins: Minimum, maximum and number of the bins of ``"macs-bins"``; None for others.
+        num_paths: Paths per step; None for the sampler's own.
+
+    Raises:
+        ValueError: If a value is out of range, or they do not go together.
+    """
+
+    paths: str | None = option(
+        None,
+        "paths of a step",
+        choices=(*PATHS, PROGRESSIVE),
+        default_text="fair for nasbench201, sandwich for mobilenetv3, uniform for others",
+    )
+    macs_bins: tuple[float, float, int] | None = option(
+        None,
+        "of --paths macs-bins: NUM bins of equal width from MIN to MAX MACs",
+        kinds.NON_NEGATIVE,
+        nargs=3,
+        metavar=("MIN", "MAX", "NUM"),
+    )
+    num_paths: int | None = option(
+        None, "paths per step", kinds.BATCH, metavar="K", default_text="the sampler's"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.paths == "macs-bins") != (self.macs_bins is not None):
+            raise ValueError(
+                "--paths macs-bins and --macs-bins MIN MAX NUM go together; give both or neither."
+            )
+        if self.macs_bins is not None:
+            minimum, maximum, num_bins = self.macs_bins
+            if not float(num_bins).is_integer():
+                raise ValueError(
+                    f"The third value of --macs-bins is a number of bins, got {num_bins:g}."
+                )
+            object.__setattr__(self, "macs_bins", (minimum, maximum, int(num_bins)))
+
+
+@dataclass(frozen=True)
+class ReleasedWeights(Options):
+    """Released weights of OFA's that a supernet starts from.
+
+    Args:
+        from_ofa: Their file; None for fresh weights.
+        ofa_weights: Which of its weights, one of ``OFA_WEIGHTS``; None for averaged ones.
+
+    Raises:
+        ValueError: If there is no file to choose from.
+    """
+
+    from_ofa: Path | None = option(
+        None,
+        "mobilenetv3: start from released OFA weights",
+        kinds.path,
+        metavar="FILE",
+        default_text="fresh weights",
+    )
+    ofa_weights: str | None = option(
+        None,
+        "averaged or raw ones, where such a file has both",
+        choices=OFA_WEIGHTS,
+        default_text="ema",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ofa_weights is not None and self.from_ofa is None:
+            raise ValueError(
+                "--ofa-weights says which of the weights of --from-ofa to take; give it."
+            )
+
+
+#: What the supernets of some spaces alone can do.
+_SPACES_OF_RATE = {
+    "drop_path": ("mobilenetv3", *NASNET_SPACES),
+    "aux_weight": NASNET_SPACES,
+}
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Which supernet is trained, on what, and how.
+
+    Args:
+        space: One of ``SPACES``.
+        settings: Settings of the supernet, of the class of the space in ``SETTINGS``; None for its
+            defaults.
+        released: Released weights to start from.
+        data: Which data.
+        batch_size: Images per minibatch and process.
+        paths: Which paths a step runs.
+        config: The recipe; None for its defaults, in which the gradients off the path are those
+            of ``INACTIVE_GRADS``. With progressive paths ``phases`` replace its ``epochs``,
+            ``warmup_epochs`` and ``lr``, and ``min_lr`` is 0.
+        phases: The plan of progressive shrinking, for ``paths="progressive"``.
+
+    Raises:
+        ValueError: If the space is unknown, or has not what is asked for.
+    """
+
+    space: str = "nasbench201"
+    settings: SupernetSettings | None = None
+    released: ReleasedWeights = ReleasedWeights()
+    data: DataConfig = DataConfig()
+    batch_size: int = 64
+    paths: PathOptions = PathOptions()
+    config: TrainConfig | None = None
+    phases: PhaseOptions = PhaseOptions()
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ValueError(f"Unknown space {self.space!r}; choose from {', '.join(SPACES)}.")
+        expected = SETTINGS[self.space]
+        if not isinstance(self.settings, expected | None):
+            raise ValueError(
+                f"The settings of space {self.space!r} must be {expected.__name__}, got "
+                f"{type(self.settings).__name__}."
+            )
+        for name, spaces in _SPACES_OF_RATE.items():
+            if getattr(self.recipe, name) > 0 and self.space not in spaces:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} is for --space {one_of(spaces)}, not {self.space}.")
+        if self.sampler == PROGRESSIVE and self.space != "mobilenetv3":
+            raise ValueError("--paths progressive is for --space mobilenetv3.")
+        if self.released.from_ofa is None:
+            if self.recipe.epochs == 0:
+                raise ValueError(
+                    "--epochs 0 stores released weights as they are; it needs --from-ofa."
+                )
+        elif self.space != "mobilenetv3":
+            raise ValueError(f"--from-ofa is for --space mobilenetv3, not {self.space}.")
+        elif self.sampler == PROGRESSIVE:
+            raise ValueError(
+                "--paths progressive trains all phases itself; leave --from-ofa out, or choose "
+                "other --paths to go on from released weights."
+            )
+
+    @property
+    def sampler(self) -> str:
+        """The paths of a step, or those of the space."""
+        return self.paths.paths or DEFAULT_PATHS[self.space]
+
+    @property
+    def recipe(self) -> TrainConfig:
+        """The recipe, or that of the space."""
+        return self.config or TrainConfig(inactive_grads=INACTIVE_GRADS[self.space])
