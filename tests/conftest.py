@@ -11,10 +11,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import copy
 import math
+import multiprocessing
 import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from estimators.executors import local_processes
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
 from supernets.spaces import Architecture, Decision, SearchSpace
@@ -91,6 +95,26 @@ def one_thread() -> None:
 def ctrl_c_interrupts() -> None:
     """A shell starts background jobs with SIGINT ignored, and Python then leaves it so."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def server_of_workers() -> BaseContext:
+    """Forks workers from a process that has loaded PyTorch once and computed nothing."""
+    forkserver.set_forkserver_preload(["estimators.factory", "search.cli.search"])
+    # Ctrl-C is not for workers, which inherit that it is blocked
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return multiprocessing.get_context("forkserver")
+
+
+@pytest.fixture
+def forked_workers(server_of_workers: BaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts the workers of ``LocalProcesses`` at a hundredth of the cost.
+
+    For tests of what workers do; some others start them as users do, for seconds each.
+    """
+    monkeypatch.setattr(local_processes, "CONTEXT", server_of_workers)
 
 
 @pytest.fixture

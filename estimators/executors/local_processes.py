@@ -10,6 +10,7 @@ import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from estimators.executors import worker
@@ -27,6 +28,9 @@ from estimators.executors.payload import Payload
 from estimators.trials.store import Trial
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
+
+#: How workers are started: anew, as forks of a process that has used a GPU cannot use it.
+CONTEXT: BaseContext = multiprocessing.get_context("spawn")
 
 _logger = logging.getLogger(__name__)
 
@@ -157,7 +161,7 @@ class _Worker:
     def _start(self) -> None:
         self._pool = ProcessPoolExecutor(
             1,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=CONTEXT,
             initializer=worker.start,
             initargs=self._settings,
         )

@@ -200,6 +200,7 @@ def test_what_depends_on_the_order_is_said(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_one_two_and_four_processes_give_the_same_trials(
     search: Callable[..., list[Trial]],
 ) -> None:

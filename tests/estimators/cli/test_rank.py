@@ -527,6 +527,7 @@ def test_a_reference_of_another_supernet_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_measure_and_train_what_one_process_does(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

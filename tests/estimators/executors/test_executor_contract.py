@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,16 +33,28 @@ def make(name: str, request: pytest.FixtureRequest) -> MakeExecutor:
         return InProcess
     if name == "local-processes":
         return partial(LocalProcesses, num_workers=2)
-    return partial(RayCluster, address=request.getfixturevalue("ray_cluster").address)
+    return partial(RayCluster, address=request.getfixturevalue("ray_connection"))
+
+
+@pytest.fixture(scope="module")
+def ray_connection(ray_cluster: Any) -> Iterator[str]:
+    """One for all tests here, whose workers Ray then keeps; tests of Ray alone connect each."""
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.init(address=ray_cluster.address, logging_level=logging.WARNING, log_to_driver=False)
+    signal.signal(signal.SIGTERM, handler)
+    yield ray_cluster.address
+    ray.shutdown()
 
 
 @pytest.fixture(params=["in-process", *ELSEWHERE])
-def make_executor(request: pytest.FixtureRequest) -> MakeExecutor:
+def make_executor(request: pytest.FixtureRequest, forked_workers: None) -> MakeExecutor:
     return make(request.param, request)
 
 
 @pytest.fixture(params=ELSEWHERE)
-def make_workers(request: pytest.FixtureRequest) -> MakeExecutor:
+def make_workers(request: pytest.FixtureRequest, forked_workers: None) -> MakeExecutor:
     return make(request.param, request)
 
 

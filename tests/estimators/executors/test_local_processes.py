@@ -34,6 +34,7 @@ def test_at_least_one_worker(planned: Callable[..., Measure]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_all_workers_measure(
     planned: Callable[..., Measure], make_candidates: MakeCandidates
 ) -> None:
@@ -45,6 +46,7 @@ def test_all_workers_measure(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_one_that_ends_while_it_has_nothing_to_do(
     planned: Callable[..., Measure], make_candidates: MakeCandidates
 ) -> None:
@@ -61,6 +63,7 @@ def test_one_that_ends_while_it_has_nothing_to_do(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_that_cannot_start(
     monkeypatch: pytest.MonkeyPatch, make_candidates: MakeCandidates
 ) -> None:

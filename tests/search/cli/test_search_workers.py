@@ -66,7 +66,7 @@ def test_workers_find_what_one_process_finds(
     assert run(tmp_path / "here", BATCHES) == 0
     here = json.loads(capsys.readouterr().out)
     assert "lost_workers" not in here
-    assert run(tmp_path / "workers", f"{BATCHES} --workers 2 --trial-timeout 60") == 0
+    assert run(tmp_path / "workers", f"{BATCHES} --workers 2 --trial-timeout 600") == 0
     workers = json.loads(capsys.readouterr().out)
     assert workers["lost_workers"] == 0
     assert rows(tmp_path / "workers") == rows(tmp_path / "here")
@@ -74,6 +74,7 @@ def test_workers_find_what_one_process_finds(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_a_candidate_that_takes_too_long_is_a_failed_trial(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_candidate_that_takes_too_long_is_a_failed_trial(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_train_from_scratch_and_keep_the_results(
     run: Callable[..., int], tmp_path: Path
 ) -> None:
