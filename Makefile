@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: demo test quick lint docs clean
+.PHONY: demo test quick lint wheel-check docs clean
 
 # As many processes as cores, each with one thread.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
@@ -24,6 +24,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The wheel holds what it should, and its commands run outside of this checkout.
+wheel-check: .venv/installed
+	$(BIN)/python .ci/wheel_check.py
 
 docs: .venv/docs-installed
 	$(BIN)/python -m mkdocs build --strict
