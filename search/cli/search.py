@@ -60,7 +60,7 @@ from supernets.cli.command_line import (
     set_threads,
 )
 from supernets.cli.option_flags import from_args, given_options
-from supernets.cost.analytic import Constraint, CostModel, feasibility_check
+from supernets.cost.analytic import Constraint, CostModel, Counting, feasibility_check
 from supernets.cost.latency import LatencyTable
 from supernets.export.files import check_export_target
 from supernets.networks.base import Supernet
@@ -138,7 +138,7 @@ def _prepare(args: argparse.Namespace, outputs: Outputs, given: Sequence[str]) -
         check_search(algorithm, num_trials=args.num_trials, batch_size=batch_size)
     _name_outputs(args, outputs)
     trained = None
-    if supernet is not None and checkpoint is not None:
+    if isinstance(supernet, Supernet) and checkpoint is not None:
         loaders = reopen_data(
             checkpoint,
             args.supernet,
@@ -291,7 +291,7 @@ def _prepare_report(
 
 def _open_supernet(
     args: argparse.Namespace, device: torch.device
-) -> tuple[Supernet | None, dict[str, Any] | None]:
+) -> tuple[Counting | None, dict[str, Any] | None]:
     """The supernet with its checkpoint; without one, what stands for its space, if anything."""
     if args.supernet is None:
         return meta_supernet(args.space), None

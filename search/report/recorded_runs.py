@@ -25,7 +25,7 @@ from search.algorithms.structural_bo import StructuralBO
 from search.algorithms.weaknas import WeakNAS
 from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.predictors.base import ExtraInputs, Predictor
-from supernets.cost.analytic import Cost, CostModel
+from supernets.cost.analytic import Cost, CostModel, Counting
 from supernets.networks.base import Supernet
 from supernets.runtime.foreign_fields import ForeignFileError, check_dict, naming_field, read_json
 from supernets.spaces import Architecture, SearchSpace
@@ -181,7 +181,7 @@ def _verdict(folder: Path, num_trials: int) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Supernet | None:
+def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Counting | None:
     """Returns the supernet of the run or what stands for it.
 
     None if its file is gone or has other weights, or there are only tables of the space.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
-
-if TYPE_CHECKING:
-    from supernets.networks.base import Supernet
 
 Metric = Literal["params", "macs", "latency"]
 METRICS: tuple[Metric, ...] = ("params", "macs", "latency")
@@ -21,6 +18,25 @@ FeasibilityCheck = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 #: Architectures drawn to find a feasible one in a space too large to enumerate.
 NUM_RANGE_SAMPLES = 500_000
 _CHUNK_SIZE = 20_000
+
+
+class Counting(Protocol):
+    """Counts what architectures of a space cost: a supernet, or what knows as much without one."""
+
+    #: Whether tables of the space count costs in another way.
+    has_benchmark_count: bool
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space."""
+
+    def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Counts params and macs, (num_archs,), of choices (num_archs, num_decisions)."""
+
+    def benchmark_count(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Counts as ``count`` does, in the convention of the space's tables if they have one."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,7 @@ class CostModel:
     ``params`` and ``macs`` are exactly those of the network one gets: see ``Supernet.count``.
 
     Args:
-        supernet: Any supernet; its weights are not looked at.
+        counting: Any supernet, whose weights are not looked at, or what counts without one.
         space: Space that a check of feasibility draws from; None for the whole space of the
             supernet.
         latency: Predicts the seconds of architectures (num_archs, num_decisions) as (num_archs,),
@@ -95,15 +111,15 @@ class CostModel:
 
     def __init__(
         self,
-        supernet: Supernet,
+        counting: Counting,
         *,
         space: SearchSpace | None = None,
         latency: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None = None,
     ) -> None:
-        self.space = supernet.space if space is None else space
-        self._count, self._benchmark_count = supernet.count, supernet.benchmark_count
+        self.space = counting.space if space is None else space
+        self._count, self._benchmark_count = counting.count, counting.benchmark_count
         #: Whether tables of the space count in another way.
-        self.has_benchmark_costs = supernet.has_benchmark_count
+        self.has_benchmark_costs = counting.has_benchmark_count
         self._latency = latency
 
     @property

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import supernets.runtime.option_types as kinds
+from supernets.cost.analytic import Counting
 from supernets.cost.latency_options import LatencyOptions
 from supernets.cost.timing import CLOCKS, measurement_conditions, time_calls
 from supernets.networks.base import Supernet
@@ -114,7 +115,7 @@ class LatencyTable:
             file.write(json.dumps(content, indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: str | Path, supernet: Supernet) -> LatencyTable:
+    def load(cls, path: str | Path, supernet: Counting) -> LatencyTable:
         """Reads a table of the subnets of ``supernet``.
 
         Raises:
@@ -270,7 +271,7 @@ def fit_correction(
     return held_out, float(scale), float(offset)
 
 
-def latency_settings(supernet: Supernet) -> dict[str, Any]:
+def latency_settings(supernet: Counting) -> dict[str, Any]:
     """Returns the settings that a table of ``supernet`` is for, as they are read back from JSON.
 
     Raises:

@@ -28,22 +28,17 @@ from torch import Tensor, nn
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
 from supernets.networks.names import BN_MODES, BNMode
+from supernets.networks.nasbench201_counts import KERNELS, NUM_STAGES, NASBench201Counts
 from supernets.networks.settings import NASBench201Settings
 from supernets.spaces import Architecture, NASBench201Space
 from supernets.spaces.nasbench201 import (
     AVG_POOL,
-    CONV_1X1,
-    CONV_3X3,
     EDGES,
     NUM_NODES,
     SKIP,
     live_edges,
-    only_live,
     useful_edges,
 )
-
-NUM_STAGES = 3
-KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
 
 
 class BNSettings(NamedTuple):
@@ -352,6 +347,7 @@ class NASBench201Supernet(Supernet):
             "input_size": self.input_size,
         }
         self.settings = {**self._network_settings, "bn_mode": bn_mode}
+        self._counts = NASBench201Counts(**self._network_settings)
         policy = BN_POLICIES[bn_mode]
         self.skeleton = Skeleton(
             lambda width: Cell(width, [tuple(KERNELS)] * len(EDGES), policy.cell),
@@ -397,39 +393,11 @@ class NASBench201Supernet(Supernet):
         return standalone.train(subnet.training)
 
     def count(self, choices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Counts the exact params and macs of architectures' stand-alone networks.
-
-        ``params`` are all parameters, with affine BatchNorm whatever ``bn_mode`` is. ``macs`` are
-        the multiply-accumulates of convolutions and the classifier, one more per logit for its
-        bias; BatchNorm, activations, pooling and sums are free.
-        """
-        return self.benchmark_count(only_live(choices))
+        """Counts as ``NASBench201Counts.count``, with affine BatchNorm whatever ``bn_mode`` is."""
+        return self._counts.count(choices)
 
     def benchmark_count(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Counts as ``count`` does, but every edge of the cells, as the benchmark's tables do.
-
-        Edges that the output never reads and convolutions that see only zeros count as all others.
-        """
-        channels, cells = (
-            self._network_settings["channels"],
-            self._network_settings["cells_per_stage"],
-        )
-        in_channels, height, width = self.input_size
-        num_convs = np.isin(choices, list(KERNELS)).sum(axis=1)  # (num_archs,)
-        kernel_areas = sum((choices == op).sum(axis=1) * size**2 for op, size in KERNELS.items())
-        params = 9 * in_channels * channels + 2 * channels
-        macs = 9 * in_channels * channels * height * width
-        for stage in range(NUM_STAGES):
-            c = channels * 2**stage
-            if stage > 0:
-                height, width = -(-height // 2), -(-width // 2)
-                weights = 9 * (c // 2) * c + 9 * c * c + (c // 2) * c
-                params += weights + 4 * c
-                macs += weights * height * width
-            weights = cells * c * c * kernel_areas
-            params = params + weights + cells * 2 * c * num_convs
-            macs = macs + weights * height * width
-        head = c * self.num_classes + self.num_classes
-        return params + 2 * c + head, macs + head
+        """Counts as ``count`` does, but every edge of the cells, as the benchmark's tables do."""
+        return self._counts.benchmark_count(choices)

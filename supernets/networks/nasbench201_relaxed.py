@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from supernets.networks.names import BNMode
 from supernets.networks.nasbench201 import (
     BN_POLICIES,
-    KERNELS,
     BNSettings,
     ConvBN,
     NASBench201Supernet,
     Skeleton,
 )
+from supernets.networks.nasbench201_counts import KERNELS
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
 from supernets.networks.settings import NASBench201Settings
 from supernets.spaces import Architecture

@@ -300,10 +300,10 @@ def test_folders_without_a_search_are_refused(write_run: WriteRun, tmp_path: Pat
         read_run(tmp_path)
     folder = write_run()
     (folder / "args.json").write_text("{")
-    with pytest.raises(ValueError, match=r"args\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"args\.json is not the record of how a search"):
         read_run(folder)
     (folder / "args.json").unlink()
-    with pytest.raises(ValueError, match=r"args\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"args\.json is not the record of how a search"):
         read_run(folder)
 
 
