@@ -45,6 +45,10 @@ class NASBench201Settings(CellSettings):
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+        >>> NASBench201Settings(channels=8).arguments
+        {'channels': 8, 'cells_per_stage': 5, 'bn_mode': 'ref'}
     """
 
     cells_per_stage: int = option(5, "nasbench201", kinds.CELLS, metavar="N")
@@ -62,6 +66,10 @@ class NASNetSettings(CellSettings):
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+        >>> NASNetSettings(layers=14).arguments
+        {'channels': 16, 'layers': 14}
     """
 
     layers: int = option(8, "nasnet, darts: number of cells", kinds.CELLS, metavar="N")
@@ -86,6 +94,10 @@ class MobileNetV3Settings(SupernetSettings):
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+        >>> MobileNetV3Settings(width=1.2, resolutions=(160, 192)).arguments
+        {'width': 1.2, 'resolutions': (160, 192)}
     """
 
     width: float | None = option(

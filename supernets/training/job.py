@@ -42,6 +42,10 @@ class PathOptions(Options):
 
     Raises:
         ValueError: If a value is out of range, or they do not go together.
+
+    Example:
+        >>> PathOptions("macs-bins", macs_bins=(1e7, 2e8, 10)).macs_bins
+        (10000000.0, 200000000.0, 10)
     """
 
     paths: str | None = option(
@@ -86,6 +90,12 @@ class ReleasedWeights(Options):
 
     Raises:
         ValueError: If there is no file to choose from.
+
+    Example:
+        >>> ReleasedWeights(ofa_weights="raw")
+        Traceback (most recent call last):
+            ...
+        ValueError: --ofa-weights says which of the weights of --from-ofa to take; give it.
     """
 
     from_ofa: Path | None = option(
@@ -136,6 +146,11 @@ class TrainJob:
 
     Raises:
         ValueError: If the space is unknown, or has not what is asked for.
+
+    Example:
+        >>> job = TrainJob("nasnet", data=DataConfig("digits"), batch_size=128)
+        >>> job.sampler, job.recipe.inactive_grads
+        ('uniform', 'skip')
     """
 
     space: str = "nasbench201"

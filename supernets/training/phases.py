@@ -29,6 +29,10 @@ class PhaseOptions(Options):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> sum(PhaseOptions().epochs)
+        590
     """
 
     epochs: tuple[int, ...] = option(
