@@ -132,3 +132,28 @@ def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
         for row in history
     )
     check_field(is_table, path, "progress['history']", "a list of rows of numbers", history)
+
+
+def check_place(path: Path, progress: Mapping[str, Any], epochs: int, steps_per_epoch: int) -> None:
+    """Makes sure that there is such a place in a training.
+
+    Args:
+        path: The checkpoint, for messages.
+        progress: As of ``check_progress``.
+        epochs: Epochs of the training.
+        steps_per_epoch: Steps of each.
+
+    Raises:
+        ForeignFileError: If there is not.
+    """
+    step = progress["step"]
+    num_epochs, num_steps = divmod(step, steps_per_epoch)
+    most = epochs * steps_per_epoch
+    history, num_losses = len(progress["history"]), progress["num_losses"]
+    begun = f"the {num_steps} steps of the epoch that has begun"
+    for name, is_right, expected, found in (
+        ("step", step <= most, f"at most the {most} steps of {epochs} epochs", step),
+        ("history", history == num_epochs, f"the {num_epochs} epochs of {step} steps", history),
+        ("num_losses", num_losses == num_steps, begun, num_losses),
+    ):
+        check_field(is_right, path, f"progress[{name!r}]", expected, found)

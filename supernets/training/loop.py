@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -26,13 +26,13 @@ from tqdm import tqdm
 from supernets.data.image_loader import Loader
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.distributed import all_reduce_gradients, average_buffers, broadcast_weights
-from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights
+from supernets.runtime.foreign_fields import check_dict, check_shapes, check_weights
 from supernets.runtime.outputs import WorkError, saying_what_is_safe
 from supernets.runtime.private_names import Scheduler
 from supernets.runtime.progress import hides_bars
 from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
-from supernets.training.checkpoint_fields import check_progress
+from supernets.training.checkpoint_fields import check_place, check_progress
 from supernets.training.log import TrainingLog
 from supernets.training.optimizer_state import restore_optimizer
 
@@ -199,34 +199,9 @@ class TrainingLoop:
         restore_optimizer(path, self.optimizer, check_dict(path, checkpoint, "optimizer"))
         progress = check_dict(path, checkpoint, "progress")
         check_progress(path, progress)
-        self._check_place(path, Progress(**progress))
+        check_place(path, progress, self.epochs, len(self.loader))
         self.progress = Progress(**progress)
         self._saved_step = self.progress.step
-
-    def _check_place(self, path: Path, progress: Progress) -> None:
-        """Makes sure that there is such a place in this training."""
-        num_epochs, num_steps = divmod(progress.step, len(self.loader))
-        check_field(
-            progress.step <= self.epochs * len(self.loader),
-            path,
-            "progress['step']",
-            f"at most the {self.epochs * len(self.loader)} steps of {self.epochs} epochs",
-            progress.step,
-        )
-        check_field(
-            len(progress.history) == num_epochs,
-            path,
-            "progress['history']",
-            f"the {num_epochs} epochs of {progress.step} steps",
-            len(progress.history),
-        )
-        check_field(
-            progress.num_losses == num_steps,
-            path,
-            "progress['num_losses']",
-            f"the {num_steps} steps of the epoch that has begun",
-            progress.num_losses,
-        )
 
     def run(self, checkpoint_minutes: float, stop: StopRequest | None = None) -> TrainResult:
         """Trains to the end or to a requested stop.
@@ -247,48 +222,48 @@ class TrainingLoop:
             StopRequest() if stop is None else nullcontext(stop) as request,
             TrainingLog(self.output) if self.ranks.is_main else nullcontext() as log,
         ):
-            is_finished = self._run(request, checkpoint_minutes, log)
-        history = self.progress.history
+            progress, steps_per_epoch = self.progress, len(self.loader)
+            saved_at, must_stop = time.monotonic(), False
+            if self.epochs == 0:
+                self._save()
+            while progress.step < self.epochs * steps_per_epoch and not must_stop:
+                epoch, start = divmod(progress.step, steps_per_epoch)
+                self.task.module.train()
+                started = time.monotonic()
+                with self._bar(epoch, start) as bar:
+                    for x, y in self.loader.epoch(self.first_epoch + epoch, start):
+                        is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
+                        must_stop, must_save = self._step(x, y, request, is_due)
+                        bar.update()
+                        if (must_stop or must_save) and progress.step % steps_per_epoch:
+                            progress.seconds += time.monotonic() - started
+                            self._sync_and_check_finite()
+                            self._save()
+                            started = saved_at = time.monotonic()
+                            if must_stop:
+                                return self._result()
+                    progress.seconds += time.monotonic() - started
+                self._end_epoch(epoch, log)
+                saved_at = time.monotonic()
+        return self._result()
+
+    def _result(self) -> TrainResult:
+        progress = self.progress
+        is_finished = progress.step == self.epochs * len(self.loader)
+        last = self.output / "last.pt"
         return TrainResult(
-            is_finished, len(history), self.progress.step, history, self.output / "last.pt"
+            is_finished, len(progress.history), progress.step, progress.history, last
         )
 
-    def _run(self, stop: StopRequest, checkpoint_minutes: float, log: TrainingLog | None) -> bool:
-        progress, steps_per_epoch = self.progress, len(self.loader)
-        saved_at = time.monotonic()
-        if self.epochs == 0:
-            self._save()
-        while progress.step < self.epochs * steps_per_epoch:
-            epoch, start = divmod(progress.step, steps_per_epoch)
-            bar = tqdm(
-                total=steps_per_epoch,
-                initial=start,
-                desc=f"epoch {epoch + 1}/{self.epochs}",
-                unit="step",
-                disable=None if self.ranks.is_main and not hides_bars() else True,
-                leave=epoch + 1 == self.epochs,
-            )
-            self.task.module.train()
-            started = time.monotonic()
-            for x, y in self.loader.epoch(self.first_epoch + epoch, start):
-                is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
-                must_stop, must_save = self._step(x, y, stop, is_due)
-                bar.update()
-                if (must_stop or must_save) and progress.step % steps_per_epoch:
-                    progress.seconds += time.monotonic() - started
-                    self._sync_and_check_finite()
-                    self._save()
-                    started = saved_at = time.monotonic()
-                    if must_stop:
-                        bar.close()
-                        return False
-            progress.seconds += time.monotonic() - started
-            bar.close()
-            self._end_epoch(epoch, log)
-            saved_at = time.monotonic()
-            if must_stop:
-                break
-        return progress.step == self.epochs * steps_per_epoch
+    def _bar(self, epoch: int, start: int) -> tqdm[NoReturn]:
+        return tqdm(
+            total=len(self.loader),
+            initial=start,
+            desc=f"epoch {epoch + 1}/{self.epochs}",
+            unit="step",
+            disable=None if self.ranks.is_main and not hides_bars() else True,
+            leave=epoch + 1 == self.epochs,
+        )
 
     def _step(self, x: Tensor, y: Tensor, stop: StopRequest, must_save: bool) -> tuple[bool, bool]:
         """Does one optimizer step; returns whether all ranks then stop, and whether they save."""

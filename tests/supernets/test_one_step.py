@@ -1,0 +1,74 @@
+"""From a command to the network it is a few calls, and a step of a training is three files."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import supernets.cli.train
+from supernets.networks.nasbench201 import NASBench201Supernet
+from supernets.training import supernet as training
+
+ROOT = Path(supernets.cli.train.__file__).resolve().parents[2]
+FLAGS = "--channels 2 --cells-per-stage 1 --batch-size 600 --epochs 1 --num-probes 0".split()
+STEP = {
+    "supernets/networks/nasbench201.py",
+    "supernets/training/path_sampling.py",
+    "supernets/training/supernet.py",
+}
+#: Autocast, architectures, and a layer.
+PARTS = {
+    "supernets/networks/batchnorm.py",
+    "supernets/runtime/device.py",
+    "supernets/spaces/base.py",
+}
+
+
+def own_file(name: str) -> str | None:
+    path = Path(name)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT / "supernets") else None
+
+
+def test_from_the_command_to_the_network_there_are_at_most_eight_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks: list[list[traceback.FrameSummary]] = []
+    real = NASBench201Supernet.forward
+
+    def forward(self: NASBench201Supernet, *args: Tensor, **settings: float) -> Tensor:
+        if torch.is_grad_enabled() and self.training:
+            stacks.append([f for f in traceback.extract_stack()[:-1] if own_file(f.filename)])
+        return real(self, *args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(NASBench201Supernet, "forward", forward)
+    assert supernets.cli.train.main([*FLAGS, "--output", str(tmp_path / "run")]) == 0
+    assert len(stacks) == 2 * 5  # two steps of five fair paths
+    for stack in stacks:
+        assert stack[0].name == "main"
+        assert len(stack) + 1 <= 8, [f"{f.filename}: {f.name}" for f in stack]  # with forward
+
+
+def test_a_step_is_three_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is called from the draw of paths to their gradients, but for what others use as well."""
+    files: set[str] = set()
+    real = training._SupernetTask.add_gradients
+
+    def add_gradients(self: training._SupernetTask, *args: object) -> object:
+        def note(frame: object, event: str, arg: object) -> None:
+            if event == "call":
+                files.add(own_file(frame.f_code.co_filename) or "")  # type: ignore[attr-defined]
+
+        sys.setprofile(note)
+        try:
+            return real(self, *args)  # type: ignore[arg-type]
+        finally:
+            sys.setprofile(None)
+
+    monkeypatch.setattr(training._SupernetTask, "add_gradients", add_gradients)
+    assert supernets.cli.train.main([*FLAGS, "--output", str(tmp_path / "run")]) == 0
+    assert files - {"", *PARTS} == STEP
