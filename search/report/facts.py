@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -116,6 +116,13 @@ class ComparisonFacts:
     comparison: Comparison
     quality: Mapping[str, Curve]
 
+    @property
+    def _trials(self) -> Iterator[tuple[Trial, RunGroup, RecordedRun]]:
+        for group in self.comparison.groups:
+            for run in group.runs:
+                for trial in run.trials:
+                    yield trial, group, run
+
     @cached_property
     def best(self) -> list[Found]:
         """All architectures that succeeded, best first, each by its best trial.
@@ -123,17 +130,9 @@ class ComparisonFacts:
         Among equal accuracies the one with the lower loss comes first, otherwise the earlier one.
         """
         breaker = tie_breaker(self.comparison.runs[0].header["estimator"])
-        scored = [
-            (trial, trial.score, group, run)
-            for group in self.comparison.groups
-            for run in group.runs
-            for trial in run.trials
-            if trial.score is not None
-        ]
-        finders = Counter[Architecture]()
-        for run in self.comparison.runs:
-            finders.update({trial.arch for trial in run.trials if trial.score is not None})
+        scored = [(t, t.score, g, run) for t, g, run in self._trials if t.score is not None]
         scored.sort(key=lambda found: (*place(found[0], breaker), found[0].number))
+        finders = Counter(arch for run in self.comparison.runs for arch in _found_by(run))
         best: dict[Architecture, Found] = {}
         for found in scored:
             arch = found[0].arch
@@ -149,14 +148,13 @@ class ComparisonFacts:
     @cached_property
     def score_meaning(self) -> tuple[bool, str]:
         """Whether the score is negated, and the metric that it is; the estimator if it is none."""
-        runs = self.comparison.runs
-        trials = [trial for run in runs for trial in run.trials if trial.score is not None]
+        trials = [trial for trial, *_ in self._trials if trial.score is not None]
         for name in trials[0].metrics:
             values = [(trial.metrics.get(name), trial.score) for trial in trials]
             for sign in (1, -1):
                 if all(value is not None and sign * value == score for value, score in values):
                     return sign < 0, name
-        return False, str(runs[0].header["estimator"]["name"])
+        return False, str(self.comparison.runs[0].header["estimator"]["name"])
 
     def other_metrics(self, found: Sequence[Found]) -> list[str]:
         """Returns the names of metrics that the score does not mean already."""
@@ -189,15 +187,17 @@ class ComparisonFacts:
         return [e.group.label for e in self.ranked if e.is_known and e.bests.mean() == highest]
 
     @property
-    def failures(self) -> dict[str, list[tuple[RunGroup, RecordedRun, Trial]]]:
+    def failures(self) -> dict[str, list[tuple[Trial, RunGroup, RecordedRun]]]:
         """The failed trials by their error."""
-        by_error: dict[str, list[tuple[RunGroup, RecordedRun, Trial]]] = {}
-        for group in self.comparison.groups:
-            for run in group.runs:
-                for trial in run.trials:
-                    if trial.error is not None:
-                        by_error.setdefault(trial.error, []).append((group, run, trial))
+        by_error: dict[str, list[tuple[Trial, RunGroup, RecordedRun]]] = {}
+        for trial, group, run in self._trials:
+            if trial.error is not None:
+                by_error.setdefault(trial.error, []).append((trial, group, run))
         return by_error
+
+
+def _found_by(run: RecordedRun) -> set[Architecture]:
+    return {trial.arch for trial in run.trials if trial.score is not None}
 
 
 def settings_of(group: RunGroup) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -12,18 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from estimators.html.svg import (
-    FAINT,
-    INK,
-    RAMP,
-    SERIES,
-    draw,
-    draw_curve,
-    draw_figure,
-    lowest_shown,
-)
+from estimators.html import svg
+from estimators.html.svg import FAINT, INK, RAMP, SERIES
 from search.report.facts import ComparisonFacts, Found
-from search.report.groups import Comparison
+from search.report.groups import Comparison, RunGroup
 from search.report.recorded_runs import RecordedRun
 from search.report.replay import RoundQuality
 from search.report.statistics import (
@@ -35,7 +27,7 @@ from search.report.statistics import (
     tsne,
 )
 from supernets.export.cell_drawing import cells_figure
-from supernets.spaces import CellSpace
+from supernets.spaces import Architecture, CellSpace
 
 Floats = NDArray[np.float64]
 #: CSS variable of a colour, sign, and what both stand for.
@@ -96,7 +88,7 @@ class MapFigure(NamedTuple):
 def cell_plots(facts: ComparisonFacts, suffix: str) -> list[Markup]:
     """Draws the cells of the best architectures; the page has to give them a white ground."""
     return [
-        draw_figure(
+        svg.draw_figure(
             partial(cells_figure, found.run.space, found.trial.arch),
             f"cells{suffix}-{i}",
             f"Cells of {found.architecture}",
@@ -108,30 +100,26 @@ def cell_plots(facts: ComparisonFacts, suffix: str) -> list[Markup]:
 
 def progress_figures(comparison: Comparison, suffix: str) -> list[ProgressFigure]:
     """Draws the best so far against queries, and against seconds if there are any to speak of."""
-    groups = comparison.groups
-    over_queries = {group.label: curve_over_queries(group) for group in groups}
-    figures = [_progress_figure(comparison, over_queries, "queries", suffix)]
-    if max(sum(trial.seconds for trial in run.trials) for run in comparison.runs) >= MIN_SECONDS:
-        over_seconds = {group.label: curve_over_seconds(group) for group in groups}
-        figures.append(_progress_figure(comparison, over_seconds, "seconds", suffix))
+    seconds = max(sum(trial.seconds for trial in run.trials) for run in comparison.runs)
+    units = ("queries", "seconds") if seconds >= MIN_SECONDS else ("queries",)
+    figures = [_progress_figure(comparison, unit, suffix) for unit in units]
     return [figure for figure in figures if figure is not None]
 
 
-def _progress_figure(
-    comparison: Comparison, every: Mapping[str, Curve], unit: str, suffix: str
-) -> ProgressFigure | None:
-    curves = {label: curve for label, curve in every.items() if len(curve.x)}
+def _progress_figure(comparison: Comparison, unit: str, suffix: str) -> ProgressFigure | None:
+    curve_of = curve_over_queries if unit == "queries" else curve_over_seconds
+    curves = {g.label: curve for g in comparison.groups if len((curve := curve_of(g)).x)}
     if not curves:
         return None
     low, high = _progress_range(list(curves.values()))
 
     def paint(axes: Axes) -> None:
         for label, curve in curves.items():
-            every = max(len(curve.x) // 6, 1)
-            draw_curve(
-                axes, comparison.series[label], curve.x, curve.mean, _band(curve),
-                markevery=every, drawstyle="steps-post",
-            )  # fmt: skip
+            steps: dict[str, Any] = {
+                "markevery": max(len(curve.x) // 6, 1),
+                "drawstyle": "steps-post",
+            }
+            _curve(axes, comparison.series[label], curve, **steps)
         axes.set_ylim(low, high)
         axes.set_xlim(left=0)
         if unit == "queries":
@@ -141,7 +129,7 @@ def _progress_figure(
     title = f"Best score so far against {unit} of {', '.join(curves)}"
     is_cut = min(curve.mean.min() for curve in curves.values()) < low
     return ProgressFigure(
-        plot=draw(paint, f"progress-{unit}{suffix}", title, left=_LEFT),
+        plot=svg.draw(paint, f"progress-{unit}{suffix}", title, left=_LEFT),
         unit=unit,
         labels=list(curves),
         cut_below=low if is_cut else None,
@@ -168,15 +156,14 @@ def quality_plot(comparison: Comparison, curves: Mapping[str, Curve], suffix: st
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=FAINT[0], lw=1)
         for label, curve in curves.items():
-            draw_curve(axes, comparison.series[label], curve.x, curve.mean, _band(curve))
+            _curve(axes, comparison.series[label], curve)
         lowest = min(curve.mean.min() for curve in curves.values())
         axes.set_ylim(min(-0.25, lowest - 0.1), 1.02)
         axes.set_xlim(left=0)
         axes.set(xlabel="trials before the round", ylabel="Kendall τ")
 
-    return draw(
-        paint, f"quality{suffix}", f"Kendall τ of predictions by round of {', '.join(curves)}"
-    )
+    label = f"Kendall τ of predictions by round of {', '.join(curves)}"
+    return svg.draw(paint, f"quality{suffix}", label)
 
 
 def predictions_plot(
@@ -207,7 +194,7 @@ def predictions_plot(
         axes.set(xlim=ends[0], ylim=ends[1], xlabel="predicted score", ylabel="measured score")
         axes.locator_params(nbins=5)
 
-    plot = draw(paint, identifier, f"Measured against predicted scores of {label}", left=_LEFT)
+    plot = svg.draw(paint, identifier, f"Measured against predicted scores of {label}", left=_LEFT)
     late = zip(LATE_STEPS, SERIES, rounds[num_faint:], strict=False)
     return plot, [
         (f"ramp-{step}", sign, f"after {judged[0].num_before} trials")
@@ -236,19 +223,15 @@ def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
     scores = np.array([found.score for found in best])
     chosen = np.flatnonzero(is_on_front(macs, scores))
     chosen = chosen[np.lexsort((-scores[chosen], macs[chosen]))]
-    lowest = lowest_shown(np.concatenate([each for _, each in points.values()]))
+    lowest = svg.lowest_shown(np.concatenate([each for _, each in points.values()]))
 
     def paint(axes: Axes) -> None:
         for label, (x, y) in points.items():
             colour, _, marker, _ = SERIES[comparison.series[label] % len(SERIES)]
-            low = x[y < lowest]
-            axes.plot(
-                x[y >= lowest], y[y >= lowest], marker, ms=3.5, color=colour, alpha=0.45,
-                clip_on=False,
-            )  # fmt: skip
-            axes.plot(
-                low, np.full(len(low), lowest), "v", ms=3.5, mec=colour, mfc="none", clip_on=False
-            )
+            low, high = x[y < lowest], y >= lowest
+            rest: dict[str, Any] = {"ms": 3.5, "clip_on": False}
+            axes.plot(x[high], y[high], marker, color=colour, alpha=0.45, **rest)
+            axes.plot(low, np.full(len(low), lowest), "v", mec=colour, mfc="none", **rest)
         x, y = macs[chosen], scores[chosen]
         axes.plot(x, np.maximum(y, lowest), color=INK[0], lw=1.2, drawstyle="steps-post")
         x, y = x[y >= lowest], y[y >= lowest]
@@ -257,7 +240,7 @@ def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
 
     title = f"Scores against MACs of {', '.join(points)}, with the Pareto front"
     return FrontFigure(
-        plot=draw(paint, f"front{suffix}", title, left=_LEFT),
+        plot=svg.draw(paint, f"front{suffix}", title, left=_LEFT),
         labels=list(points),
         found=[best[i] for i in chosen],
         lowest=lowest,
@@ -273,27 +256,37 @@ def map_figures(comparison: Comparison, suffix: str) -> list[MapFigure]:
         return []
     runs = [group.runs[0] for group in groups]
     each = max(MAX_MAPPED // len(runs), MIN_MAPPED)
-    shown = [
-        np.unique(np.linspace(0, len(run.trials) - 1, each).round().astype(int)) for run in runs
-    ]
-    archs = list(
-        dict.fromkeys(
-            run.trials[i].arch for run, chosen in zip(runs, shown, strict=True) for i in chosen
-        )
-    )
+    shown = [np.unique(np.linspace(0, len(r.trials) - 1, each).round()).astype(int) for r in runs]
+    archs = [r.trials[i].arch for r, chosen in zip(runs, shown, strict=True) for i in chosen]
+    archs = list(dict.fromkeys(archs))
     places = dict(zip(archs, tsne(runs[0].space, archs), strict=True))
-    figures = []
-    for i, (group, run, chosen) in enumerate(zip(groups, runs, shown, strict=True)):
-        parts = _steps(run.rounds)
-        stops = [part.stop for _, part in parts]
-        steps = np.array([step for step, _ in parts])[np.searchsorted(stops, chosen, "right")]
-        scores = [run.trials[j].score for j in chosen]
-        best = max(range(len(chosen)), key=lambda j: -np.inf if scores[j] is None else scores[j])
-        of_run = np.array([places[run.trials[j].arch] for j in chosen])
-        plot = _plot_map(of_run, steps, best, group.label, f"map{suffix}-{i}")
-        keys = [(f"ramp-{step}", "●", f"{part.start + 1}–{part.stop}") for step, part in parts]
-        figures.append(MapFigure(plot, group.label, run, len(chosen), keys))
-    return figures
+    return [
+        _map_figure(group, chosen.tolist(), places, f"map{suffix}-{i}")
+        for i, (group, chosen) in enumerate(zip(groups, shown, strict=True))
+    ]
+
+
+def _map_figure(
+    group: RunGroup, chosen: list[int], places: Mapping[Architecture, Floats], identifier: str
+) -> MapFigure:
+    run = group.runs[0]
+    trials, parts = run.trials, _steps(run.rounds)
+    best = max(chosen, key=lambda i: -np.inf if (score := trials[i].score) is None else score)
+
+    def paint(axes: Axes) -> None:
+        for step, part in parts:
+            at = [places[trials[i].arch] for i in chosen if i in part]
+            if at:
+                axes.plot(*np.transpose(at), "o", ms=4.5, color=RAMP[step][0], clip_on=False)
+        x, y = places[trials[best].arch]
+        axes.plot(x, y, "D", ms=9, mfc="none", mec=SERIES[1][0], mew=2, clip_on=False)
+        axes.set(xticks=[], yticks=[])
+        axes.margins(0.08)
+
+    label = f"t-SNE map of the trials of {group.label} by round"
+    plot = svg.draw(paint, identifier, label, width=290, height=240, left=8, bottom=8)
+    keys = [(f"ramp-{step}", "●", f"{part.start + 1}–{part.stop}") for step, part in parts]
+    return MapFigure(plot, group.label, run, len(chosen), keys)
 
 
 def _steps(rounds: Sequence[range]) -> list[tuple[int, range]]:
@@ -306,23 +299,6 @@ def _steps(rounds: Sequence[range]) -> list[tuple[int, range]]:
     ]
 
 
-def _plot_map(
-    places: Floats, steps: NDArray[np.int64], best: int, name: str, identifier: str
-) -> Markup:
-    """Draws places (num_archs, 2) in the colours of steps (num_archs,), and marks the best."""
-
-    def paint(axes: Axes) -> None:
-        for step in np.unique(steps):
-            x, y = places[steps == step].T
-            axes.plot(x, y, "o", ms=4.5, color=RAMP[step][0], clip_on=False)
-        axes.plot(*places[best], "D", ms=9, mfc="none", mec=SERIES[1][0], mew=2, clip_on=False)
-        axes.set(xticks=[], yticks=[])
-        axes.margins(0.08)
-
-    label = f"t-SNE map of the trials of {name} by round"
-    return draw(paint, identifier, label, width=290, height=240, left=8, bottom=8)
-
-
-def _band(curve: Curve) -> Sequence[Floats]:
-    """The ends of the interval; none of a single run."""
-    return (curve.low, curve.high) if np.isfinite(curve.low).all() else ()
+def _curve(axes: Axes, series: int, curve: Curve, **style: Any) -> None:
+    band = (curve.low, curve.high) if np.isfinite(curve.low).all() else ()
+    svg.draw_curve(axes, series, curve.x, curve.mean, band, **style)
