@@ -10,6 +10,10 @@ from .rank_metrics import Comparison as Comparison
 from .rank_metrics import compare as compare
 from .ranking.learning_curves import LcSVR as LcSVR
 from .ranking.learning_curves import effective_budget as effective_budget
+from .ranking.ranking import rank_scores as rank_scores
+from .ranking.result import Ranking as Ranking
+from .ranking.settings import ComparisonSettings as ComparisonSettings
+from .ranking.supernets import RankedSupernet as RankedSupernet
 from .scores.combined import CombinedScore as CombinedScore
 from .scores.extra_steps import ExtraSteps as ExtraSteps
 from .scores.from_scratch import FromScratchEstimator as FromScratchEstimator

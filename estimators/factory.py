@@ -18,9 +18,16 @@ from estimators.scores.combined_estimator import CombinedEstimator, Reference
 from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.inherited import ValAccuracyEstimator
-from estimators.scores.minibatches import TRAINS, Minibatches, draw_minibatches, rebatched
+from estimators.scores.minibatches import (
+    TRAINS,
+    Minibatches,
+    check_batch_size,
+    draw_minibatches,
+    rebatched,
+)
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
+from estimators.scores.proxy_images import check_minibatch
 from estimators.scores.settings import (
     ESTIMATORS,
     CombinedSettings,
@@ -32,7 +39,6 @@ from estimators.scores.settings import (
 )
 from estimators.scores.tse import TSEEstimator
 from estimators.scores.windows import window_in_batches, window_in_epochs
-from estimators.scores.zero_cost import check_minibatch
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
@@ -124,7 +130,7 @@ def create_described_estimator(
     device = torch.device(device)
     machine = {"device": device.type, "amp": amp}
     if isinstance(data, Loaders) and {"train", "loaders"} & set(kind.needs):
-        _check_batch_size(settings.train_batch_size, data)
+        check_batch_size(settings.train_batch_size, data)
     if isinstance(settings, FromScratchSettings | CombinedSettings):
         assert isinstance(data, Loaders)
         create: Any = _from_scratch if isinstance(settings, FromScratchSettings) else _combined
@@ -206,8 +212,6 @@ def create_multi_score(
             f"Tables of space {supernet.space.name!r} count as we do; use macs or params instead "
             f"of {', '.join(sorted(chosen & set(BENCHMARK_SCORES)))}."
         )
-    if isinstance(data, Loaders) and chosen & {*TRAINS, *PROXY_SCORES}:
-        _check_batch_size(settings.batch_size, data)
     minibatches, _ = _minibatches(names, settings, supernet, data)
     num_batches = settings.num_batches
     train = list(islice(minibatches.train, num_batches))
@@ -291,15 +295,6 @@ def _check_needs(
         raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
 
 
-def _check_batch_size(wanted: int, loaders: Loaders) -> None:
-    found = loaders.train.batch_size
-    if found != wanted:
-        raise ValueError(
-            f"The train minibatches of the data have {found} images, those of the settings "
-            f"{wanted}; create the data with batch_size={wanted}, or set it to {found}."
-        )
-
-
 def _minibatches(
     names: Sequence[str],
     settings: MultiScoreSettings,
@@ -308,6 +303,8 @@ def _minibatches(
 ) -> tuple[Minibatches, dict[str, Any]]:
     """The minibatches to measure on, and what is recorded of those that were drawn."""
     if isinstance(data, Loaders):
+        if {*names} & {*TRAINS, *PROXY_SCORES}:
+            check_batch_size(settings.batch_size, data)
         return draw_minibatches(names, settings, supernet, data)
     return Minibatches() if data is None else data, {}
 

@@ -21,7 +21,6 @@ import torch
 import yaml
 
 import estimators.cli.rank
-import estimators.cli.rank_options
 import search.cli.differentiable_options
 import search.cli.options
 import search.cli.search
@@ -46,7 +45,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
 COMMANDS = {
     **PARSERS,
     "supernet-train": supernets.cli.train.build_parser,
-    "supernet-rank": estimators.cli.rank_options.build_parser,
+    "supernet-rank": estimators.cli.rank.build_parser,
     "supernet-retrain": supernets.cli.retrain.build_parser,
 }
 

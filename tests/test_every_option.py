@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import estimators.cli.rank
-import estimators.cli.rank_options
 import search.cli.differentiable_options
 import search.cli.options
 import search.cli.search
@@ -30,7 +29,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "retrain": supernets.cli.retrain_options.build_parser,
     "export": supernets.cli.export.build_parser,
     "latency": supernets.cli.latency.build_parser,
-    "rank": estimators.cli.rank_options.build_parser,
+    "rank": estimators.cli.rank.build_parser,
     "search": search.cli.options.build_parser,
     "darts": search.cli.differentiable_options.build_parser,
 }

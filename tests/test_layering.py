@@ -97,7 +97,7 @@ SLOW = (*HEAVY, "sklearn", "scipy", "matplotlib")
 QUICK_TO_START = (
     "supernets.cli.export",
     "supernets.cli.latency",
-    "estimators.cli.rank_options",
+    "estimators.cli.rank",
 )
 
 

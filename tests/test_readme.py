@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import estimators.cli.rank_options
+import estimators.cli.rank
 import search.cli.differentiable_options
 import search.cli.options
 import supernets.cli.export
@@ -34,7 +34,7 @@ PARSERS = {
     "train_supernet.py": supernets.cli.train.build_parser,
     "search.py": search.cli.options.build_parser,
     "supernet-export": supernets.cli.export.build_parser,
-    "supernet-rank": estimators.cli.rank_options.build_parser,
+    "supernet-rank": estimators.cli.rank.build_parser,
     "supernet-latency": supernets.cli.latency.build_parser,
     "supernet-retrain": supernets.cli.retrain_options.build_parser,
 }

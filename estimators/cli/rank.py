@@ -3,191 +3,243 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+import supernets.runtime.option_types as kinds
+from estimators.executors.settings import ExecutorSettings
+from estimators.ranking.settings import TRUTHS, ComparisonSettings, TableTruthSettings
+from estimators.scores.names import BENCHMARK_SCORES, SCORES
+from estimators.scores.settings import RANKED, MultiScoreSettings
+from supernets.cli.command_line import INTERRUPTED, command, parse_args, print_result
+from supernets.cli.command_parser import command_parser
+from supernets.cli.option_flags import add_options, check_family, from_args, resolved
+from supernets.cli.run_options import AmpOptions
+from supernets.runtime.options import REQUIRED, Options, option
 
-from estimators.cli.rank_options import PROGRAM, build_parser, check_args
-from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
-from estimators.executors.measure import measure_all, train_all, trial_of_scores
-from estimators.factory import create_multi_score
-from estimators.ranking.architectures import sample_evaluation_set
-from estimators.ranking.comparison import compare_epochs, compare_scores, not_measured
-from estimators.ranking.facts import noise_ceiling, supernet_facts
-from estimators.ranking.report import summary, write_csv, write_report
-from estimators.ranking.scores import common_scores, score_units
-from estimators.ranking.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
-from estimators.scores.combined import MIN_NUM_KNOWN
-from estimators.scores.combined_estimator import Reference
-from estimators.scores.from_scratch import own_folder
-from estimators.scores.minibatches import draw_minibatches
-from estimators.scores.multi_score import MultiScoreEstimator
-from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, Score
-from estimators.scores.revisions import revisions
-from estimators.scores.score_tables import check_measured, combined_features
-from estimators.scores.settings import FromScratchSettings, MultiScoreSettings
-from estimators.trials.store import Trial, TrialStore
-from supernets.cli.command_line import (
-    INTERRUPTED,
-    fail,
-    parse_args,
-    print_result,
-    run_command,
-    set_threads,
-)
-from supernets.cli.option_flags import from_args
-from supernets.cost.analytic import CostModel
-from supernets.data.loaders import Loaders
-from supernets.data.names import NOT_DECISIVE
-from supernets.networks.base import Supernet
-from supernets.networks.factory import chosen_amp
-from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.device import resolve_device
-from supernets.runtime.outputs import Outputs, saying_what_is_safe
-from supernets.runtime.run_record import write_args
-from supernets.runtime.wording import plural
-from supernets.spaces import Architecture
-from supernets.training.checkpoint import (
-    read_training_checkpoint,
-    reopen_data,
-    trained_supernet,
-    weights_digest,
-)
-from supernets.training.evaluation import chance_top1
+if TYPE_CHECKING:
+    import torch
+
+    from estimators.ranking.supernets import RankedSupernet
+    from supernets.data.loaders import Loaders
+
+PROGRAM = "supernet-rank"
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """A supernet whose subnets are measured."""
+class _Ranked(Options):
+    """What the command ranks.
 
-    name: str
-    path: Path
-    digest: str
-    multi_score: MultiScoreEstimator
-    store: TrialStore
-    settings: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
-    loaders: Loaders
+    Args:
+        supernet: Checkpoints of ``supernet-train``, of one space.
+        data_dir: Where the data is; None for where it was in training.
+        num_archs: Number of random architectures; None for 200, or as many as there are.
+        archs: Text file of architectures, in place of random ones.
 
-    @property
-    def num_val_images(self) -> int:
-        """Number of images behind each validation accuracy."""
-        num_images: int = self.loaders.val.num_images
-        num_batches: int | None = self.settings.get("val_batches")
-        if num_batches is None:
-            return num_images
-        return min(num_images, num_batches * self.loaders.val.batch_size)
+    Raises:
+        ValueError: If a file is named twice, or options do not go together.
+    """
+
+    supernet: tuple[Path, ...] = option(
+        None,
+        "checkpoints of supernet-train, such as those of several seeds",
+        kinds.path,
+        nargs="+",
+        metavar="FILE",
+        default_text=REQUIRED,
+    )
+    data_dir: Path | None = option(
+        None, "where the data is", kinds.path, metavar="DIR", default_text="as in training"
+    )
+    num_archs: int | None = option(
+        None,
+        "random architectures",
+        kinds.Whole(3, kinds.POOL.most),
+        metavar="N",
+        default_text="200",
+    )
+    archs: Path | None = option(
+        None,
+        "text file of architectures, one a line, in place of random ones",
+        kinds.path,
+        metavar="FILE",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.supernet)) < len(self.supernet):
+            raise ValueError("--supernet names a file twice; give each once.")
+        if self.archs is not None and self.num_archs is not None:
+            raise ValueError("--archs says which architectures; leave --num-archs out.")
+
+
+@dataclass(frozen=True)
+class _Scores(Options):
+    """Which scores the command compares.
+
+    Args:
+        estimators: Their names.
+    """
+
+    estimators: tuple[str, ...] = option(
+        SCORES,
+        f"which to compare, of {', '.join(SCORES)}, and {', '.join(BENCHMARK_SCORES)}, costs as "
+        "the tables of NAS-Bench-201 have them",
+        choices=RANKED,
+        nargs="+",
+        metavar="NAME",
+        default_text=f"all but {' and '.join(BENCHMARK_SCORES)}",
+    )
+
+
+@dataclass(frozen=True)
+class _Files(Options):
+    """What the command writes.
+
+    Args:
+        output: Folder for all files of the run.
+    """
+
+    output: Path = option(
+        None, "folder for all files of the run", kinds.path, metavar="DIR", default_text=REQUIRED
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of ``supernet-rank``."""
+    parser = command_parser(
+        PROGRAM,
+        "Compare cheap scores of subnets with what the subnets are truly worth. "
+        "Ctrl-C stops; the same command again continues.",
+    )
+    for title, groups in (
+        ("what to rank", (_Ranked,)),
+        ("scores", (_Scores, MultiScoreSettings)),
+        ("truth", tuple(TRUTHS.values())),
+        ("comparison", (ComparisonSettings,)),
+        ("run", (_Files, AmpOptions)),
+        ("workers", (ExecutorSettings,)),
+    ):
+        group = parser.add_argument_group(title)
+        for kind in groups:
+            add_options(group, kind)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-rank`` and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parse_args(build_parser(), arguments)
-    command = shlex.join([PROGRAM, *arguments])
-    return run_command(
-        PROGRAM,
-        lambda outputs: _prepare(args, outputs, command),
-        quiet=args.quiet,
-        verbose=args.verbose,
-    )
+    # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
+    from estimators.executors import ExecutorFactory
+    from estimators.ranking.architectures import sample_evaluation_set
+    from estimators.ranking.ranking import rank_scores
+    from estimators.ranking.report import summary
+    from estimators.ranking.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
+    from estimators.scores.from_scratch import own_folder
+    from supernets.networks.factory import chosen_amp
 
-
-def _prepare(args: argparse.Namespace, outputs: Outputs, command: str) -> Callable[[], int]:
-    measuring = check_args(args)
-    set_threads(args.threads)
-    device = resolve_device(args.device)
-    executors = ExecutorFactory(from_args(ExecutorSettings, args), device, args.threads)
-    checkpoints = [read_training_checkpoint(path) for path in args.supernet]
-    supernets = [
-        trained_supernet(checkpoint, path, device)
-        for checkpoint, path in zip(checkpoints, args.supernet, strict=True)
-    ]
-    _check_alike(supernets, args.supernet)
-    space = supernets[0].space
-    truth = None if args.table is None else truth_of_table(args, space)
-    table = None if truth is None else truth.table
-    archs = sample_evaluation_set(
-        space, table, path=args.archs, num_archs=args.num_archs, seed=args.seed
-    )
-    if args.top_k >= len(archs):
-        raise ValueError(
-            f"--top-k must be less than the {len(archs)} architectures, got {args.top_k}."
+    with command(PROGRAM, args) as run:
+        ranked, output = from_args(_Ranked, args), from_args(_Files, args).output
+        scores = from_args(_Scores, args).estimators
+        check_family(RANKED, scores, args, by="--estimators")
+        settings, comparison = (
+            from_args(MultiScoreSettings, args),
+            from_args(ComparisonSettings, args),
         )
-    if truth is not None:
-        truth = checked_truth(truth, archs, is_asked_for=args.truth_test_size is not None)
-    outputs.own(args.output)
-    data = _Data(args, checkpoints, device)
-    amp = chosen_amp(args.amp, space.name, device)
-    loaders = [data.open(i, measuring.batch_size) for i in range(len(supernets))]
-    epochs = [len(each.train) for each in loaders]
-    scores = common_scores(args.estimators, measuring, epochs)
-    if truth is None:
-        own_folder(outputs, args.truth_dir or args.output / "truth", option="--truth-dir")
-        batch_size = args.truth_batch_size or FromScratchSettings.batch_size
-        truth = truth_of_trainings(args, supernets[0], data.open(0, batch_size), device)
-    outputs.create()
-    subjects = [
-        _subject(
-            args,
-            outputs,
-            i,
-            supernet,
-            checkpoints[i],
-            loaders[i],
-            archs,
-            measuring,
-            device,
-            amp,
+        truth_settings = _truth_settings(args)
+        machine = from_args(AmpOptions, args)
+        device = machine.set_up()
+        executors = ExecutorFactory(from_args(ExecutorSettings, args), device, machine.threads)
+        data = _Data(ranked, device, machine.num_workers)
+        space = data.supernets[0].space
+        of_table = isinstance(truth_settings, TableTruthSettings)
+        truth = truth_of_table(truth_settings, space) if of_table else Truth("", "%")
+        archs = sample_evaluation_set(
+            space, truth.table, path=ranked.archs, num_archs=ranked.num_archs, seed=comparison.seed
         )
-        for i, supernet in enumerate(supernets)
-    ]
-    cost_model = CostModel(supernets[0])
-
-    def work() -> int:
-        with saying_what_is_safe(partial(_what_is_safe, args, subjects)):
-            return _rank(args, command, archs, truth, subjects, scores, cost_model, executors)
-
-    return work
-
-
-def _what_is_safe(args: argparse.Namespace, subjects: Sequence[_Subject]) -> str:
-    num_measured = sum(subject.store.num_told for subject in subjects)
-    return (
-        f"{plural(num_measured, 'measurement')} and all finished trainings are safe in "
-        f"{args.output}. Free space, or mend what is wrong there, and run the same command again."
-    )
-
-
-def _check_alike(supernets: Sequence[Supernet], paths: Sequence[Path]) -> None:
-    """Makes sure that the subnets of all supernets can be told by one notation."""
-    for supernet, path in zip(supernets, paths, strict=True):
-        if supernet.space.name != supernets[0].space.name:
-            raise ValueError(
-                f"{path} is of space {supernet.space.name!r}, {paths[0]} of "
-                f"{supernets[0].space.name!r}; compare supernets of one space."
+        comparison.check_top_k(len(archs))
+        if of_table:
+            truth = checked_truth(truth, archs, is_asked_for=truth_settings.test_images is not None)
+        run.outputs.own(output)
+        subjects = [data.ranked(i, settings.batch_size) for i in range(len(data.supernets))]
+        if not of_table:
+            folder = truth_settings.folder or output / "truth"
+            own_folder(run.outputs, folder, option="--truth-dir")
+            loaders = data.open(0, truth_settings.batch_size)
+            truth = truth_of_trainings(truth_settings, folder, data.supernets[0], loaders, device)
+        try:
+            ranking = rank_scores(
+                subjects,
+                archs,
+                truth,
+                scores,
+                output=output,
+                settings=settings,
+                comparison=comparison,
+                device=device,
+                amp=chosen_amp(machine.amp, space.name, device),
+                make_executor=executors.create,
+                outputs=run.outputs,
+                args=resolved(args, from_args(_Scores, args), comparison, machine),
+                command=shlex.join([PROGRAM, *arguments]),
             )
-    if len(set(paths)) < len(paths):
-        raise ValueError("--supernet names a file twice; give each once.")
+        except KeyboardInterrupt:
+            if not run.outputs.has_begun:
+                raise
+            print_result({"status": "interrupted", "continue": "the same command again"})
+            run.status = INTERRUPTED
+        else:
+            found = {**summary(ranking.result), **executors.lost_workers}
+            print_result({"status": "finished", **found, "files": output})
+    return run.status
+
+
+def _truth_settings(args: argparse.Namespace) -> Any:
+    """What the truth is: a table, or trainings."""
+    if (args.table is None) == (args.truth_epochs is None):
+        raise ValueError(
+            "The truth is either in a --table or trained for --truth-epochs; give one of them."
+        )
+    chosen = "--table" if args.table is not None else "--truth-epochs"
+    check_family(TRUTHS, chosen, args, by="a truth of")
+    return from_args(TRUTHS[chosen], args)
 
 
 class _Data:
-    """The data of the supernets; what several were trained on is read once."""
+    """The supernets and their data; what several were trained on is read once.
 
-    def __init__(
-        self, args: argparse.Namespace, checkpoints: Sequence[dict[str, Any]], device: torch.device
-    ) -> None:
-        self._args, self._checkpoints, self._device = args, checkpoints, device
+    Raises:
+        ValueError: If a checkpoint cannot be read, or the supernets are not of one space.
+    """
+
+    def __init__(self, ranked: _Ranked, device: torch.device, num_workers: int) -> None:
+        from estimators.ranking.supernets import check_alike
+        from supernets.training.checkpoint import read_training_checkpoint, trained_supernet
+
+        self._ranked, self._device, self._num_workers = ranked, device, num_workers
+        self._checkpoints = [read_training_checkpoint(path) for path in ranked.supernet]
+        self.supernets = [
+            trained_supernet(checkpoint, path, device)
+            for checkpoint, path in zip(self._checkpoints, ranked.supernet, strict=True)
+        ]
+        check_alike(self.supernets, ranked.supernet)
         self._opened: list[tuple[Any, Loaders]] = []
+
+    def ranked(self, i: int, batch_size: int) -> RankedSupernet:
+        """Returns the i-th supernet with its data, see ``open``."""
+        from estimators.ranking.supernets import RankedSupernet
+
+        path = self._ranked.supernet[i]
+        history = self._checkpoints[i].get("progress", {}).get("history", [])
+        loaders = self.open(i, batch_size)
+        return RankedSupernet(
+            self.supernets[i], loaders, path.parent.name or path.stem, path, history
+        )
 
     def open(self, i: int, batch_size: int) -> Loaders:
         """The loaders of the i-th supernet's data.
@@ -195,6 +247,9 @@ class _Data:
         Raises:
             ValueError: As ``reopen_data``.
         """
+        from supernets.data.names import NOT_DECISIVE
+        from supernets.training.checkpoint import reopen_data
+
         checkpoint = self._checkpoints[i]
         decisive = {k: v for k, v in checkpoint["data"].items() if k not in NOT_DECISIVE}
         key = (decisive, checkpoint["data_dir"], batch_size)
@@ -203,214 +258,14 @@ class _Data:
                 return loaders
         loaders = reopen_data(
             checkpoint,
-            self._args.supernet[i],
-            data_dir=self._args.data_dir,
+            self._ranked.supernet[i],
+            data_dir=self._ranked.data_dir,
             batch_size=batch_size,
             device=self._device,
-            num_workers=self._args.num_workers,
+            num_workers=self._num_workers,
         )
         self._opened.append((key, loaders))
         return loaders
-
-
-def _subject(
-    args: argparse.Namespace,
-    outputs: Outputs,
-    i: int,
-    supernet: Supernet,
-    checkpoint: Mapping[str, Any],
-    loaders: Loaders,
-    archs: Sequence[Architecture],
-    measuring: MultiScoreSettings,
-    device: torch.device,
-    amp: bool,
-) -> _Subject:
-    """What one supernet is measured with, and where that is kept."""
-    minibatches, settings = draw_minibatches(args.estimators, measuring, supernet, loaders)
-    multi_score = create_multi_score(
-        args.estimators, measuring, supernet=supernet, data=minibatches, device=device, amp=amp
-    )
-    digest = weights_digest(supernet)
-    settings |= {"device": device.type, "amp": amp}
-    header = {
-        "space": supernet.space.name,
-        "supernet": digest,
-        "estimators": sorted(args.estimators),
-        "settings": settings,
-        "archs": [supernet.space.format(arch) for arch in archs],
-        **revisions(supernet.space.name, args.estimators),
-    }
-    path = args.output / f"measurements-{digest[:12]}.db"
-    outputs.new_file(path)
-    store = TrialStore.open(path, header, supernet.space)
-    outputs.close_on_failure(store.close)
-    check_measured(path, store.trials, _stored(args.estimators))
-    source = args.supernet[i]
-    name = source.parent.name or source.stem
-    history = checkpoint.get("progress", {}).get("history", [])
-    return _Subject(name, source, digest, multi_score, store, settings, history, loaders)
-
-
-def _stored(names: Sequence[str]) -> list[str]:
-    """The scores that follow from measurements alone; costs are counted anew."""
-    return [name for name in names if name not in (*COST_SCORES, *BENCHMARK_SCORES)]
-
-
-def _rank(
-    args: argparse.Namespace,
-    command: str,
-    archs: Sequence[Architecture],
-    truth: Truth,
-    subjects: Sequence[_Subject],
-    scores: Sequence[Score],
-    cost_model: CostModel,
-    executors: ExecutorFactory,
-) -> int:
-    try:
-        write_args(args.output, vars(args))
-        trainer, create = truth.trainer, executors.create
-        trained = () if trainer is None else train_all(archs, trainer, make_executor=create)
-        measured = [_measure(subject, archs, executors) for subject in subjects]
-    except KeyboardInterrupt:
-        print_result({"status": "interrupted", "continue": "the same command again"})
-        return INTERRUPTED
-    except ExecutorError as error:
-        return fail(PROGRAM, error)
-    finally:
-        for subject in subjects:
-            subject.store.close()
-    values = truth.table
-    if values is None:
-        values = {trial.arch: trial.score for trial in trained if trial.score is not None}
-    lost = not_measured(measured)
-    known = [i for i, arch in enumerate(archs) if arch in values and i not in lost]
-    if len(known) <= args.top_k:
-        num_trained = sum(arch in values for arch in archs)
-        return fail(
-            PROGRAM,
-            ValueError(
-                f"Of {len(archs)} architectures {num_trained} have a truth and "
-                f"{len(archs) - len(lost)} could be measured, too few for a top {args.top_k}; "
-                "where trainings from scratch diverged, lower --truth-lr."
-            ),
-        )
-    true = np.array([values[archs[i]] for i in known])
-    # costs do not depend on when or where something was measured, so they are those of now
-    measured = [
-        [
-            replace(trials[i], metrics={**trials[i].metrics, **cost_model.metrics(archs[i])})
-            for i in known
-        ]
-        for trials in measured
-    ]
-    notations = [cost_model.space.format(archs[i]) for i in known]
-    num_known = _num_known(args, len(known))
-    found = compare_scores(
-        scores,
-        measured,
-        true,
-        notations=notations,
-        top_k=args.top_k,
-        num_bootstrap=args.num_bootstrap,
-        num_known=num_known,
-        stability=args.stability,
-        seed=args.seed,
-    )
-    early = None
-    if trained:
-        costs = np.array([[each["params"], each["macs"]] for each in found["archs"]], np.float64)
-        trainings = [trained[i] for i in known]
-        early = compare_epochs(trainings, costs, true, num_known=num_known, seed=args.seed)
-    result: dict[str, Any] = {
-        "space": cost_model.space.name,
-        "num_archs": len(known),
-        "top_k": args.top_k,
-        "num_bootstrap": args.num_bootstrap,
-        "date": date.today().isoformat(),
-        "command": command,
-        "truth": {
-            "source": truth.source,
-            "unit": truth.unit,
-            "mean": float(true.mean()),
-            "sd": float(true.std()),
-            "best": float(true.max()),
-            "test_images": truth.test_images,
-            "failed": [cost_model.space.format(t.arch) for t in trained if t.score is None],
-        },
-        "noise_ceiling": noise_ceiling(
-            true,
-            test_images=truth.test_images,
-            repeats=[np.array([each[archs[i]] for i in known]) for each in truth.repeats],
-            seed=args.seed,
-        ),
-        "supernets": [
-            {
-                "name": subject.name,
-                "path": str(subject.path),
-                "digest": subject.digest,
-                **supernet_facts(
-                    trials,
-                    subject.history,
-                    chance=chance_top1(subject.loaders),
-                    num_val_images=subject.num_val_images,
-                ),
-            }
-            for subject, trials in zip(subjects, measured, strict=True)
-        ],
-        "settings": {**subjects[0].settings, **score_units(scores, len(subjects[0].loaders.train))},
-        "not_measured": {cost_model.space.format(archs[i]): lost[i] for i in lost},
-        **found,
-        "early": early,
-    }
-    _write(args.output, result, scores, measured[0], true, subjects[0])
-    counted = executors.lost_workers
-    print_result({"status": "finished", **summary(result), **counted, "files": args.output})
-    return 0
-
-
-def _write(
-    output: Path,
-    result: Mapping[str, Any],
-    scores: Sequence[Score],
-    trials: Sequence[Trial],
-    truth: NDArray[np.float64],
-    subject: _Subject,
-) -> None:
-    """All files of a finished ranking."""
-    Reference(
-        digest=subject.digest,
-        settings=subject.settings,
-        scores=scores,
-        features=combined_features(scores, trials),
-        truth=truth,
-        **revisions(result["space"], [score.name for score in scores]),
-    ).write(output / "reference.json")
-    with atomic_write(output / "ranking.json") as file:
-        file.write(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    write_csv(result, output / "ranking.csv")
-    write_report(result, output / "report.html")
-
-
-def _measure(
-    subject: _Subject, archs: Sequence[Architecture], executors: ExecutorFactory
-) -> Sequence[Trial]:
-    trials = measure_all(
-        archs,
-        subject.store,
-        partial(trial_of_scores, subject.multi_score),
-        description=subject.name,
-        make_executor=executors.create,
-    )
-    by_arch = {trial.arch: trial for trial in trials}
-    return [by_arch[arch] for arch in archs]
-
-
-def _num_known(args: argparse.Namespace, num_archs: int) -> int:
-    """Returns how many truths a combined score is fitted to: those asked for, or a fifth."""
-    if args.num_known is not None:
-        num_known: int = args.num_known
-        return num_known
-    return max(MIN_NUM_KNOWN, num_archs // 5)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from estimators.trials.store import Trial
+from supernets.runtime.outputs import WorkError
 from supernets.spaces import Architecture
 
 #: Measures the architecture of a number. Sent to workers, and so to be pickled.
@@ -22,7 +23,7 @@ GRACE = 20.0
 _logger = logging.getLogger(__name__)
 
 
-class ExecutorError(RuntimeError):
+class ExecutorError(WorkError):
     """The workers themselves are of no use, whatever the candidate."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import starmap
 
 from estimators.executors.base import Executor, Measure
 from estimators.trials.store import Trial
@@ -33,6 +35,10 @@ class InProcess(Executor):
     def poll(self, *, wait: bool) -> Trial | None:
         """Measures the first candidate of the queue if ``wait`` is set, and otherwise none."""
         return self._measure(*self._waiting.popleft()) if wait else None
+
+    def measure(self, candidates: Iterable[tuple[int, Architecture]]) -> Iterator[Trial]:
+        """Measures candidates one after another, each when its trial is asked for."""
+        return starmap(self._measure, candidates)
 
     def close(self) -> None:
         """Forgets what waits."""

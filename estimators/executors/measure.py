@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -52,8 +53,14 @@ def measure_all(
         store.ask(archs)
     elif set(known) != set(archs):
         raise ValueError(f"{store.path} holds other architectures; use a new --output.")
-    _measure_missing(store.pending, measure, store.tell, len(archs), description, make_executor)
-    return store.trials
+    missing = store.pending
+    with _progress(len(archs), missing, description) as progress, ExitStack() as stack:
+        if missing:  # otherwise no worker is started
+            for trial in stack.enter_context(make_executor(measure)).measure(missing):
+                store.tell(trial)
+                progress.update()
+    by_arch = {trial.arch: trial for trial in store.trials}
+    return tuple(by_arch[arch] for arch in archs)
 
 
 def train_all(
@@ -76,32 +83,23 @@ def train_all(
     candidates = list(enumerate(archs))
     missing = [(i, arch) for i, arch in candidates if not trainer.is_finished(arch)]
     trials = [measure(i, arch) for i, arch in candidates if (i, arch) not in missing]
-    description = "training from scratch"
-    _measure_missing(missing, measure, trials.append, len(archs), description, make_executor)
+    with _progress(len(archs), missing, "training from scratch") as progress, ExitStack() as stack:
+        if missing:
+            for trial in stack.enter_context(make_executor(measure)).measure(missing):
+                trials.append(trial)
+                progress.update()
     return tuple(sorted(trials, key=lambda trial: trial.number))
 
 
-def _measure_missing(
-    missing: Sequence[tuple[int, Architecture]],
-    measure: Measure,
-    receive: Callable[[Trial], None],
-    total: int,
-    description: str,
-    make_executor: Callable[[Measure], Executor],
-) -> None:
-    """Measures what is missing of ``total``; no worker is started where nothing is."""
-    if not missing:
-        return
-    done = total - len(missing)
-    with (
-        tqdm(
-            total=total, initial=done, unit="arch", desc=description, disable=hides_bars()
-        ) as progress,
-        make_executor(measure) as executor,
-    ):
-        for trial in executor.measure(missing):
-            receive(trial)
-            progress.update()
+def _progress(total: int, missing: Sequence[object], description: str) -> Any:
+    """A bar of architectures, which is not shown where none is missing."""
+    return tqdm(
+        total=total,
+        initial=total - len(missing),
+        unit="arch",
+        desc=description,
+        disable=hides_bars() or not missing,
+    )
 
 
 def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:

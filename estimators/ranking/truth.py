@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 
 from estimators.benchmarks.tabular import TabularEstimator
+from estimators.ranking.settings import TableTruthSettings, TrainedTruthSettings
 from estimators.scores.from_scratch import FromScratchEstimator
-from estimators.scores.settings import FromScratchSettings
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.runtime.wording import plural
@@ -39,56 +38,74 @@ class Truth:
 
     source: str
     unit: str
-    table: Mapping[Architecture, float] | None
-    trainer: FromScratchEstimator | None
+    table: Mapping[Architecture, float] | None = None
+    trainer: FromScratchEstimator | None = None
     test_images: int | None = None
     repeats: tuple[Mapping[Architecture, float], ...] = ()
 
 
-def truth_of_table(args: argparse.Namespace, space: SearchSpace) -> Truth:
-    """Opens ``--table``, with the columns of single seeds.
+def truth_of_table(settings: TableTruthSettings, space: SearchSpace) -> Truth:
+    """Opens a table, with the columns of single seeds.
+
+    Args:
+        settings: The table and its columns.
+        space: Parses the architectures of the table.
 
     Raises:
-        ValueError: If it cannot be read, or a test set's size is given for what is no accuracy.
+        ValueError: If it cannot be read.
     """
+    table, column = settings.table, settings.column
+    assert table is not None and column is not None
 
     def opened(column: str) -> TabularEstimator:
         return TabularEstimator.open(
-            args.table,
+            table,
             space,
-            arch_column=args.arch_column,
+            arch_column=settings.arch_column,
             value_column=column,
             split="test",
-            trust_pickle=bool(args.trust_pickle),
+            trust_pickle=settings.trust_pickle,
         )
 
-    found = opened(args.table_column)
-    test_images: int | None = args.truth_test_size
+    found = opened(column)
+    test_images = settings.test_images
     if test_images is None:
-        test_images = known_test_size(args.table, found.column)
+        test_images = known_test_size(table, found.column)
     return Truth(
-        f"table {args.table}, column {found.column}",
+        f"table {table}, column {found.column}",
         "" if test_images is None else "%",
         found.values,
-        None,
-        test_images,
-        tuple(opened(column).values for column in args.truth_seed_columns or ()),
+        test_images=test_images,
+        repeats=tuple(opened(column).values for column in settings.seed_columns or ()),
     )
 
 
 def truth_of_trainings(
-    args: argparse.Namespace, supernet: Supernet, loaders: Loaders, device: torch.device
+    settings: TrainedTruthSettings,
+    folder: Path,
+    supernet: Supernet,
+    loaders: Loaders,
+    device: torch.device,
 ) -> Truth:
-    """Sets up trainings from scratch, which go on from what their folder holds; it exists."""
-    folder = args.truth_dir or args.output / "truth"
-    lr = FromScratchSettings.lr if args.truth_lr is None else args.truth_lr
-    recipe = RetrainConfig(epochs=args.truth_epochs, lr=lr)
+    """Sets up trainings from scratch, which go on from what their folder holds.
+
+    Args:
+        settings: The recipe.
+        folder: Existing folder in which the trainings are kept.
+        supernet: Says which networks to build; its weights are not used.
+        loaders: The data, with train minibatches of the size that the settings say.
+        device: Device to train on.
+
+    Raises:
+        ValueError: If the folder holds trainings with other settings.
+    """
+    recipe = RetrainConfig(epochs=settings.epochs, lr=settings.lr)
     trainer = FromScratchEstimator(supernet, loaders, recipe, folder, device=device)
     source = (
-        f"trained from scratch for {plural(args.truth_epochs, 'epoch')} (learning rate {lr:g}, "
-        f"batch size {loaders.train.batch_size}, one seed)"
+        f"trained from scratch for {plural(settings.epochs, 'epoch')} (learning rate "
+        f"{settings.lr:g}, batch size {loaders.train.batch_size}, one seed)"
     )
-    return Truth(source, "%", None, trainer, loaders.test.num_images)
+    return Truth(source, "%", trainer=trainer, test_images=loaders.test.num_images)
 
 
 def known_test_size(table: Path, column: str) -> int | None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from estimators.scores.names import PROXY_SCORES, VAL_SCORES
+from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
 from estimators.scores.settings import ExtraStepsSettings, MultiScoreSettings, names_with
-from estimators.scores.zero_cost import COMPARES_IMAGES, distinct_images
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.networks.single_images import check_supernet_single_images
@@ -88,6 +88,20 @@ def draw_minibatches(
         smallest = min(len(y) for _, y in trained_on)
         check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
     return Minibatches(train, val, recalibrate), facts
+
+
+def check_batch_size(wanted: int, loaders: Loaders) -> None:
+    """Makes sure that loaders are of the minibatches that settings speak of.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    found = loaders.train.batch_size
+    if found != wanted:
+        raise ValueError(
+            f"The train minibatches of the data have {found} images, those of the settings "
+            f"{wanted}; create the data with batch_size={wanted}, or set it to {found}."
+        )
 
 
 def _recalibration(

@@ -7,7 +7,8 @@ Layers are convolutions and linear layers, and their weights alone count, not th
 is the cross-entropy, in nats, mean per image. A score is NaN where it is not finite; otherwise
 higher is better. The same network, images and labels get the same score on a CPU.
 
-A minibatch is needed by all but ``synflow``, and ``check_minibatch`` refuses what says nothing.
+A minibatch is needed by all but ``synflow``, and ``check_minibatch`` of
+``estimators.scores.proxy_images`` refuses what says nothing.
 Gradients of the loss can be taken of any: some equal images, a single class, a single image where
 no BatchNorm sees maps of 1x1; but of nothing else than single colours, or one image again and
 again, they are zeros or rounding. ``jacob_cov`` and ``naswot`` compare the images with each other,
@@ -23,9 +24,9 @@ Differs from the authors' code:
    ends at 709. A network whose output depends on no weight gets NaN, theirs 0.
 3. Their NAS-Bench-201 networks have biases in the cells' convolutions, which ``synflow`` counts as
    further inputs; ours have none. Other scores cannot see them: BatchNorm takes them out.
-4. Images equal to ``SAME_IMAGE`` make the matrices of ``jacob_cov`` and ``naswot`` singular, whose
-   determinants are then rounding errors; here they count once. Images that differ and switch all
-   activations alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0.
+4. Images equal to its ``SAME_IMAGE`` make the matrices of ``jacob_cov`` and ``naswot`` singular,
+   whose determinants are then rounding errors; here they count once. Images that differ and switch
+   all activations alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0.
 5. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
    several operations share counts once; theirs has one for each of them.
 """
@@ -35,7 +36,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,17 +46,13 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from estimators.scores.proxy_images import distinct_images
 from supernets.networks.nasbench201 import ReductionBlock
 from supernets.runtime.device import device_with_float64
 
 #: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.
 Proxy = Callable[[nn.Module, Tensor, Tensor], float]
 
-#: The scores that compare the images of the minibatch with each other.
-COMPARES_IMAGES = ("jacob_cov", "naswot")
-#: How far apart values of two images may be and they still count as one, of the minibatch's range:
-#: two of 255 grey levels.
-SAME_IMAGE = 2.5 / 255
 #: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
 EIGENVALUE_OFFSET = 1e-5
 #: Whose inputs make up the codes of ``naswot``.
@@ -168,76 +166,6 @@ def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
     return _total([torch.linalg.slogdet(counts).logabsdet])
 
 
-def distinct_images(x: Tensor) -> Tensor:
-    """Returns the images (N, ...) that differ from all before them, in order; ``x`` if all do.
-
-    Two images differ where a value of theirs does by more than ``SAME_IMAGE`` of the whole range of
-    the minibatch: scans of one page and frames of a still scene switch as equal ones do.
-
-    Raises:
-        ValueError: If there are not two.
-    """
-    kept = _first_of_each(x)
-    if len(kept) < 2:
-        raise ValueError(
-            f"{' and '.join(COMPARES_IMAGES)} compare images and need two that differ, got "
-            f"{len(x)} of which {len(kept)} {'differs' if len(kept) == 1 else 'differ'}; give a "
-            "larger minibatch (--tse-batch-size) or other images."
-        )
-    return x if len(kept) == len(x) else x[kept]
-
-
-def _first_of_each(x: Tensor) -> list[int]:
-    """Indices of the images (N, ...) that differ from all that were kept before them."""
-    if not len(x):
-        return []
-    rows = x.detach().flatten(1).cpu().float()  # (N, C * H * W)
-    limit = SAME_IMAGE * float(rows.max() - rows.min())
-    some = rows[:, :: max(1, rows.shape[1] // 64)]  # enough to tell most pairs apart
-    near = torch.cdist(some, some, p=torch.inf) <= limit
-    kept: list[int] = []
-    for i, row in enumerate(rows):
-        suspects = [j for j in kept if near[i, j]]
-        if not any(float((rows[j] - row).abs().max()) <= limit for j in suspects):
-            kept.append(i)
-    return kept
-
-
-def check_minibatch(names: Iterable[str], x: Tensor) -> None:
-    """Makes sure that a minibatch says something of a network.
-
-    Args:
-        names: Keys of ``PROXIES`` that it is for.
-        x: Images (N, C, H, W).
-
-    Raises:
-        ValueError: If there is none, or none that the proxies can tell networks apart by: all are
-            of a single colour, or several are one and the same.
-    """
-    chosen = set(names) - {"synflow"}  # which looks at no image
-    if not chosen:
-        return
-    if not len(x):
-        raise ValueError("Zero-cost proxies need a minibatch of train images, got none.")
-    compares = chosen & set(COMPARES_IMAGES)
-    if compares:
-        distinct_images(x)
-    chosen -= compares
-    if not chosen:
-        return
-    shown = ", ".join(name for name in PROXIES if name in chosen)
-    if x[0, 0].numel() > 1 and (x == x[..., :1, :1]).all():
-        raise ValueError(
-            f"{shown} cannot tell networks apart by images of a single colour each, as all "
-            f"{len(x)} of the minibatch are; give other images, or use synflow."
-        )
-    if len(x) > 1 and not compares and len(_first_of_each(x)) == 1:
-        raise ValueError(
-            f"{shown} cannot tell networks apart by a minibatch whose {len(x)} images are all the "
-            "same; give other images, or use synflow."
-        )
-
-
 PROXIES: Mapping[str, Proxy] = {
     "grad_norm": grad_norm,
     "snip": snip,
@@ -327,8 +255,8 @@ class _LossGradients:
                 layer.register_forward_hook(keep)
         if not len(x):
             raise ValueError("Gradients of the loss need one image or more, got none.")
-        with _HardSigmoidByReLU6():
-            loss = F.cross_entropy(_logits_of(network, x), y)
+        with _HardSigmoidByReLU6(), _explaining_single_images(x):
+            loss = F.cross_entropy(network(x), y)
             found = _gradients(loss, [*self.weights, *self.outputs], create_graph=twice)
         self.of_weights = found[: len(self.weights)]
         self.of_outputs = found[len(self.weights) :]
@@ -377,10 +305,11 @@ def _prepare(network: nn.Module) -> nn.Module:
     return network
 
 
-def _logits_of(network: nn.Module, x: Tensor) -> Tensor:
-    """The logits, or an error in plain words where BatchNorm refuses a single image."""
+@contextmanager
+def _explaining_single_images(x: Tensor) -> Iterator[None]:
+    """Says in plain words where BatchNorm refuses a single image."""
     try:
-        logits: Tensor = network(x)
+        yield
     except ValueError as error:
         if len(x) > 1 or "more than 1 value per channel" not in str(error):
             raise
@@ -388,7 +317,6 @@ def _logits_of(network: nn.Module, x: Tensor) -> Tensor:
             "BatchNorm sees maps of 1x1 in this network, which a single image has no statistics "
             "of; give a minibatch of two images or more."
         ) from error
-    return logits
 
 
 def _layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:

@@ -310,7 +310,7 @@ def test_a_candidate_that_diverges_is_last_and_named(
             curves={"train_loss": losses},
         )
 
-    monkeypatch.setattr("estimators.cli.rank.trial_of_scores", diverge)
+    monkeypatch.setattr("estimators.ranking.ranking.trial_of_scores", diverge)
     assert rank(tmp_path / "run") == 0
     result = read(tmp_path / "run")
     by_name = {each["name"]: each for each in result["estimators"]}
@@ -396,12 +396,11 @@ def test_unfit_files_of_architectures_are_refused(
     ("flags", "message"),
     [
         ("--truth-epochs 2", "either in a --table or trained for --truth-epochs; give one"),
-        ("--truth-lr 0.1", "--truth-lr needs --truth-epochs; leave it out."),
-        ("--truth-test-size 0", "--truth-test-size must be at least 1, got 0."),
+        ("--truth-lr 0.1", "--truth-lr is for a truth of --truth-epochs, not --table."),
         ("--truth-seed-columns a", "must be two or more different columns, got a."),
         ("--truth-seed-columns a a", "must be two or more different columns, got a a."),
         ("--truth-seed-columns a b", "has no column 'a'"),
-        ("--truth-dir x", "--truth-dir needs --truth-epochs; leave it out."),
+        ("--truth-dir x", "--truth-dir is for a truth of --truth-epochs, not --table."),
         ("--num-archs 99", "--num-archs is 99, but the table lists 60."),
         ("--top-k 14", "--top-k must be less than the 14 architectures, got 14."),
         ("--num-archs 5 --archs x", "--archs says which architectures; leave --num-archs out."),

@@ -15,10 +15,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from estimators.scores import zero_cost
+from estimators.scores.proxy_images import check_minibatch, distinct_images
 from estimators.scores.zero_cost import (
     PROXIES,
-    check_minibatch,
-    distinct_images,
     fisher,
     grad_norm,
     grasp,

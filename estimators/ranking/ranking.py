@@ -1,0 +1,157 @@
+"""How well cheap scores of subnets rank them: measured, compared, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from estimators.executors import Executor, InProcess, Measure
+from estimators.executors.measure import measure_all, train_all, trial_of_scores
+from estimators.ranking.result import Ranking, compare_measurements
+from estimators.ranking.scores import common_scores
+from estimators.ranking.settings import ComparisonSettings
+from estimators.ranking.supernets import (
+    MeasuredSupernet,
+    RankedSupernet,
+    check_alike,
+    open_measurements,
+)
+from estimators.ranking.truth import Truth
+from estimators.scores.names import SCORES
+from estimators.scores.settings import MultiScoreSettings
+from estimators.trials.store import Trial
+from supernets.runtime.outputs import Outputs, saying_what_is_safe
+from supernets.runtime.run_record import write_args
+from supernets.runtime.wording import plural
+from supernets.spaces import Architecture
+
+
+def rank_scores(
+    supernets: Sequence[RankedSupernet],
+    archs: Sequence[Architecture],
+    truth: Truth | Mapping[Architecture, float],
+    scores: Sequence[str] = SCORES,
+    *,
+    output: str | Path,
+    settings: MultiScoreSettings | None = None,
+    comparison: ComparisonSettings | None = None,
+    device: torch.device | str = "cpu",
+    amp: bool = False,
+    make_executor: Callable[[Measure], Executor] = InProcess,
+    outputs: Outputs | None = None,
+    args: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> Ranking:
+    """Measures scores of subnets, and compares them with what the subnets are truly worth.
+
+    What was measured is kept in ``output``: the same call with the same folder goes on from there.
+
+    Args:
+        supernets: One supernet, or several of one space, such as those of several seeds.
+        archs: The architectures, each only once.
+        truth: What they are worth, higher is better: values of all, or a ``Truth``.
+        scores: Names of the scores, of ``SCORES`` and ``BENCHMARK_SCORES``.
+        output: Folder of the measurements and of what ``Ranking.write`` writes; may be missing.
+        settings: Settings of the scores; None for the defaults.
+        comparison: How they are compared; None for the defaults.
+        device: Device of the supernets and their data.
+        amp: Whether to compute in bfloat16 autocast.
+        make_executor: Builds the executor that measures.
+        outputs: What a command writes, ``output`` included; None outside of one.
+        args: The resolved options of a command, for ``args.json``; None for no such file.
+        command: The command line, for the report.
+
+    Returns:
+        The ranking, which is written as well.
+
+    Raises:
+        ValueError: If arguments do not go together, or the folder holds other measurements; then
+            nothing is written.
+        RankingError: If too few architectures could be measured or have a truth.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from supernets import create_loaders, create_supernet
+        >>> loaders = create_loaders("digits", batch_size=64, seed=0)
+        >>> supernet = create_supernet(
+        ...     "nasbench201", num_classes=10, input_size=(1, 8, 8), channels=2, cells_per_stage=1
+        ... )
+        >>> archs = [supernet.space.sample(np.random.default_rng(seed)) for seed in range(6)]
+        >>> truth = {arch: float(sum(arch.choices)) for arch in archs}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ranking = rank_scores(
+        ...         [RankedSupernet(supernet, loaders)],
+        ...         archs,
+        ...         truth,
+        ...         ["macs", "params"],
+        ...         comparison=ComparisonSettings(top_k=2, num_bootstrap=10),
+        ...         output=folder,
+        ...     )
+        >>> sorted(ranking.spearman)
+        ['macs', 'params']
+    """
+    output, device = Path(output), torch.device(device)
+    settings = MultiScoreSettings() if settings is None else settings
+    comparison = ComparisonSettings() if comparison is None else comparison
+    if not isinstance(truth, Truth):
+        truth = Truth("given values", "", truth)
+    check_alike(
+        [each.supernet for each in supernets], [each.path or each.name for each in supernets]
+    )
+    comparison.check_top_k(len(archs))
+    _check_archs(archs, truth)
+    chosen = common_scores(scores, settings, [len(each.loaders.train) for each in supernets])
+    with nullcontext(outputs) if outputs is not None else Outputs() as written, ExitStack() as end:
+        if outputs is None:
+            written.own(output)
+        written.create()
+        subjects = [
+            open_measurements(each, archs, scores, settings, output, written, device, amp)
+            for each in supernets
+        ]
+        for subject in subjects:
+            end.callback(subject.store.close)
+        written.begin()
+        with saying_what_is_safe(partial(_what_is_safe, output, subjects)):
+            if args is not None:
+                write_args(output, args)
+            trained: Sequence[Trial] = ()
+            if truth.trainer is not None:
+                trained = train_all(archs, truth.trainer, make_executor=make_executor)
+            measured = []
+            for subject in subjects:
+                trials = measure_all(
+                    archs,
+                    subject.store,
+                    partial(trial_of_scores, subject.multi_score),
+                    description=subject.given.name,
+                    make_executor=make_executor,
+                )
+                measured.append(trials)
+            found = compare_measurements(
+                archs, truth, trained, measured, chosen, subjects, comparison, command=command
+            )
+            found.write(output)
+    return found
+
+
+def _check_archs(archs: Sequence[Architecture], truth: Truth) -> None:
+    if len(set(archs)) < len(archs):
+        raise ValueError("An architecture is given twice; give each once.")
+    missing = 0 if truth.table is None else sum(arch not in truth.table for arch in archs)
+    if missing:
+        raise ValueError(f"The truth lacks {missing} of {len(archs)} architectures.")
+
+
+def _what_is_safe(output: Path, subjects: Sequence[MeasuredSupernet]) -> str:
+    num_measured = sum(subject.store.num_told for subject in subjects)
+    return (
+        f"{plural(num_measured, 'measurement')} and all finished trainings are safe in {output}. "
+        "Free space, or mend what is wrong there, and run the same command again."
+    )

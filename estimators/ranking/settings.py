@@ -1,0 +1,141 @@
+"""What a ranking may be asked for: how scores are compared, and where the truth is from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import supernets.runtime.option_types as kinds
+from estimators.scores.settings import BATCH_SIZE, TableSettings
+from supernets.runtime.options import Options, option
+
+
+@dataclass(frozen=True)
+class ComparisonSettings(Options):
+    """How scores are compared with the truth.
+
+    Args:
+        seed: Seed of everything that is drawn, random architectures included.
+        top_k: Number of architectures that count as the top.
+        num_bootstrap: Number of resamples behind the 95% intervals.
+        num_known: Number of architectures whose truth a combined score is fitted to; None for a
+            fifth.
+        stability: Rank correlation with the largest B at which a smaller one is enough.
+
+    Example:
+        >>> ComparisonSettings(top_k=5).num_bootstrap
+        1000
+    """
+
+    seed: int = option(0, "of architectures", kinds.SEED, metavar="N")
+    top_k: int = option(10, "how many are the top", kinds.POSITIVE_INT, metavar="K")
+    num_bootstrap: int = option(
+        1000, "resamples behind the 95%% intervals", kinds.BATCH, metavar="N"
+    )
+    num_known: int | None = option(
+        None,
+        "architectures whose truth a combined score is fitted to",
+        kinds.AT_LEAST_TWO,
+        metavar="N",
+        default_text="a fifth",
+    )
+    stability: float = option(
+        0.98,
+        "rank correlation with the largest B at which a smaller one is enough",
+        kinds.SHARE,
+        metavar="R",
+    )
+
+    def check_top_k(self, num_archs: int) -> None:
+        """Makes sure that not all architectures are the top.
+
+        Raises:
+            ValueError: If they are.
+        """
+        if self.top_k >= num_archs:
+            raise ValueError(
+                f"--top-k must be less than the {num_archs} architectures, got {self.top_k}."
+            )
+
+
+@dataclass(frozen=True)
+class TableTruthSettings(TableSettings):
+    """The truth as a table has it.
+
+    Args:
+        test_images: Number of test images behind each accuracy; None where the table's name says,
+            or nothing does.
+        seed_columns: Columns with the truths of single seeds; None for none.
+
+    Raises:
+        ValueError: If the table or its column is missing, or the columns of seeds are not two or
+            more different ones.
+    """
+
+    test_images: int | None = option(
+        None,
+        "test images behind each accuracy of the table, for the noise ceiling",
+        kinds.POSITIVE_INT,
+        metavar="N",
+        flag="--truth-test-size",
+        default_text="that of NAS-Bench-101 and of columns named after CIFAR-10's test set, "
+        "otherwise unknown",
+    )
+    seed_columns: tuple[str, ...] | None = option(
+        None,
+        "columns of the table with the truths of single seeds, for the noise ceiling",
+        kinds.name,
+        nargs="+",
+        metavar="NAME",
+        flag="--truth-seed-columns",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        columns = self.seed_columns
+        if columns is not None and (len(columns) < 2 or len(set(columns)) < len(columns)):
+            raise ValueError(
+                "--truth-seed-columns must be two or more different columns, got "
+                f"{' '.join(columns)}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainedTruthSettings(Options):
+    """The truth of trainings from scratch.
+
+    Args:
+        epochs: Epochs that every architecture is trained for.
+        lr: Peak of the learning rate.
+        batch_size: Images in each train minibatch.
+        folder: Folder in which the trainings are kept; None for one in that of the ranking.
+    """
+
+    epochs: int = option(
+        None,
+        "instead of a table, train every architecture from scratch for N epochs",
+        kinds.POSITIVE_INT,
+        metavar="N",
+        flag="--truth-epochs",
+        default_text="a table",
+    )
+    lr: float = option(0.1, "of these trainings", kinds.POSITIVE, metavar="LR", flag="--truth-lr")
+    batch_size: int = option(
+        BATCH_SIZE, "of these trainings", kinds.BATCH, metavar="N", flag="--truth-batch-size"
+    )
+    folder: Path | None = option(
+        None,
+        "where these trainings are kept for later comparisons",
+        kinds.path,
+        metavar="DIR",
+        flag="--truth-dir",
+        default_text="in --output",
+    )
+
+
+#: Where the truth may be from, by the flag that says so.
+TRUTHS: Mapping[str, type[Options]] = {
+    "--table": TableTruthSettings,
+    "--truth-epochs": TrainedTruthSettings,
+}

@@ -1,0 +1,140 @@
+"""Rankings in Python: what they find, that they go on, and what they refuse before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estimators.benchmarks.tabular import TabularEstimator
+from estimators.ranking.ranking import rank_scores
+from estimators.ranking.result import Ranking, RankingError
+from estimators.ranking.settings import ComparisonSettings, TableTruthSettings
+from estimators.ranking.supernets import RankedSupernet
+from estimators.ranking.truth import Truth
+from estimators.scores.combined_estimator import Reference
+from estimators.scores.multi_score import MultiScoreEstimator
+from estimators.scores.settings import MultiScoreSettings
+from supernets.cost.analytic import CostModel
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
+from supernets.spaces import Architecture
+
+SETTINGS = MultiScoreSettings(batch_size=10, num_batches=2)
+COMPARISON = ComparisonSettings(top_k=2, num_bootstrap=20)
+
+
+@pytest.fixture
+def ranked(
+    make_supernet: Callable[..., Supernet], make_loaders: Callable[..., Loaders]
+) -> RankedSupernet:
+    return RankedSupernet(make_supernet(), make_loaders(seed=0), "seed 0")
+
+
+@pytest.fixture
+def archs(ranked: RankedSupernet) -> list[Architecture]:
+    """Six of distinct MACs."""
+    rng, space, costs = np.random.default_rng(0), ranked.supernet.space, CostModel(ranked.supernet)
+    drawn = {costs.measure(arch).macs: arch for arch in (space.sample(rng) for _ in range(40))}
+    return list(drawn.values())[:6]
+
+
+@pytest.fixture
+def rank(
+    ranked: RankedSupernet, archs: list[Architecture], tmp_path: Path
+) -> Callable[..., Ranking]:
+    """Ranks by MACs, against the truth that more of them are better."""
+    costs = CostModel(ranked.supernet)
+    truth = {arch: float(costs.measure(arch).macs) for arch in archs}
+
+    def run(scores: Any = ("tse", "macs"), **others: Any) -> Ranking:
+        given: dict[str, Any] = {
+            "supernets": [ranked],
+            "archs": archs,
+            "truth": truth,
+            "output": tmp_path / "run",
+            "settings": SETTINGS,
+            "comparison": COMPARISON,
+        }
+        return rank_scores(scores=scores, **{**given, **others})
+
+    return run
+
+
+def test_what_is_ranked_by_its_truth_is_ranked_perfectly(
+    rank: Callable[..., Ranking], archs: list[Architecture], tmp_path: Path
+) -> None:
+    ranking = rank(command="in Python")
+    assert ranking.spearman["macs"] == pytest.approx(1)
+    assert list(ranking.spearman)[0] == "macs" and set(ranking.spearman) == {"macs", "tse"}
+    assert ranking.result["truth"]["source"] == "given values"
+    assert [each["name"] for each in ranking.result["supernets"]] == ["seed 0"]
+    run = tmp_path / "run"
+    assert json.loads((run / "ranking.json").read_text()) == ranking.result
+    assert Reference.read(run / "reference.json").truth.tolist() == ranking.reference.truth.tolist()
+    assert "in Python" in (run / "report.html").read_text()
+    assert (run / "ranking.csv").exists() and not (run / "args.json").exists()
+
+
+def test_measurements_are_kept_and_not_made_again(
+    rank: Callable[..., Ranking], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = rank(args={"top_k": 2})
+    assert json.loads((tmp_path / "run" / "args.json").read_text())["args"] == {"top_k": 2}
+    monkeypatch.setattr(MultiScoreEstimator, "measure", lambda *_: pytest.fail("measured again"))
+    again = rank()
+    assert again.result["archs"] == first.result["archs"]
+    with pytest.raises(ValueError, match="was written with other settings: .*estimators was"):
+        rank(("tse",))
+
+
+def test_what_does_not_go_together_is_refused_and_nothing_is_written(
+    rank: Callable[..., Ranking],
+    ranked: RankedSupernet,
+    archs: list[Architecture],
+    make_supernet: Callable[..., Supernet],
+    tmp_path: Path,
+) -> None:
+    other = dataclasses.replace(ranked, supernet=make_supernet("nasnet"), name="other")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"supernets": []}, "no supernet to rank"),
+        ({"supernets": [ranked, other]}, "other is of space 'nasnet', seed 0 of 'nasbench201'"),
+        ({"comparison": ComparisonSettings(top_k=6)}, "--top-k must be less than the 6 arch"),
+        ({"archs": [*archs, archs[0]]}, "An architecture is given twice"),
+        ({"truth": {archs[0]: 1.0}}, "The truth lacks 5 of 6 architectures"),
+        ({"scores": ["flops"]}, "Unknown score 'flops'"),
+        ({"settings": MultiScoreSettings()}, "have 10 images, those of the settings 64"),
+    ]
+    for given, message in cases:
+        with pytest.raises(ValueError, match=message):
+            rank(**given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_that_could_be_measured_are_no_ranking(
+    rank: Callable[..., Ranking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(self: MultiScoreEstimator, arch: Architecture) -> Any:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(MultiScoreEstimator, "measure", too_large)
+    with pytest.raises(RankingError, match="6 have a truth and 0 could be measured, too few"):
+        rank()
+
+
+def test_a_truth_says_where_it_is_from(rank: Callable[..., Ranking], archs: Any) -> None:
+    table = TabularEstimator({arch: 20.0 + 10 * i for i, arch in enumerate(archs)}, "top1").values
+    ranking = rank(truth=Truth("a table", "%", table, test_images=100))
+    assert ranking.result["truth"]["source"] == "a table"
+    assert 0 < ranking.result["noise_ceiling"]["by_test_set"] <= 1
+
+
+def test_columns_of_seeds_are_two_or_more() -> None:
+    for columns in (("a",), ("a", "a")):
+        with pytest.raises(ValueError, match="must be two or more different columns, got a"):
+            TableTruthSettings(Path("t.csv"), "c", seed_columns=columns)
