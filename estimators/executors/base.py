@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 
 from estimators.trials.store import Trial
 from supernets.runtime.outputs import WorkError
@@ -91,12 +90,7 @@ class Executor(abc.ABC):
     def __enter__(self) -> Executor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.close()
 
     def _lose(self, number: int, arch: Architecture, reason: str) -> Trial | None:

@@ -138,41 +138,20 @@ def resize(x: Tensor, resolution: int | None) -> Tensor:
 
 
 def mobilenetv3_subnet(
-    arch: Architecture,
-    *,
-    num_classes: int,
-    width: float = 1.0,
-    input_size: tuple[int, int, int] = (3, 224, 224),
-    resolutions: Sequence[int] = (),
-    strides: Sequence[int] = STRIDES,
-    dropout: float = 0.0,
-    drop_path: float = 0.0,
+    arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0, **settings: Any
 ) -> nn.Module:
     """Builds the stand-alone network of ``arch`` with fresh weights.
 
-    The arguments but the last two are those of ``MobileNetV3Supernet``.
-
     Args:
         arch: The architecture.
-        num_classes: Number of logits.
-        width: Multiplier on all widths.
-        input_size: Images as (channels, height, width).
-        resolutions: Resolutions of the space.
-        strides: Strides of the stem and the five stages.
         dropout: Rate before the classifier.
         drop_path: Rate of the last block.
+        **settings: Arguments of ``MobileNetV3Supernet``, as of ``timm_definition``.
 
     Returns:
         timm's ``MobileNetV3``; within a ``ResizingNetwork`` where the resolution is a decision.
     """
-    definition = timm_definition(
-        arch,
-        num_classes=num_classes,
-        width=width,
-        input_size=input_size,
-        resolutions=resolutions,
-        strides=strides,
-    )
+    definition = timm_definition(arch, **settings)
     network = timm_network(definition, drop_rate=dropout, drop_path_rate=drop_path)
-    resolution = MobileNetV3Space(resolutions).resolution(arch)
+    resolution = MobileNetV3Space(settings.get("resolutions", ())).resolution(arch)
     return network if resolution is None else ResizingNetwork(network, resolution)

@@ -17,7 +17,7 @@ leaves edges unreached, its own MACs are fewer.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from supernets.networks.nasbench201 import (
 )
 from supernets.networks.nasbench201_counts import KERNELS
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
-from supernets.networks.settings import NASBench201Settings
 from supernets.spaces import Architecture
 from supernets.spaces.nasbench201 import AVG_POOL, EDGES, OPS, SKIP
 
@@ -47,14 +46,11 @@ class RelaxedNASBench201(RelaxedNetwork):
     of those of ``NASBench201Supernet``.
 
     Args:
-        num_classes: Number of logits.
-        channels: Width of the first stage, C.
-        cells_per_stage: Cells per stage, N.
-        input_size: Images as (channels, height, width).
-        bn_mode: BatchNorm policy of ``NASBench201Supernet``; cells must not be affine.
         op_mask: Which operations there are, as for ``RelaxedNetwork``.
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``; has to divide ``channels``.
+        **settings: Arguments of ``NASBench201Supernet``; its ``bn_mode`` must leave cells without
+            an affine BatchNorm.
 
     Raises:
         ValueError: As ``NASBench201Supernet``; or if cells are affine, the channels cannot be
@@ -68,23 +64,14 @@ class RelaxedNASBench201(RelaxedNetwork):
     def __init__(
         self,
         *,
-        num_classes: int,
-        channels: int = NASBench201Settings.channels,
-        cells_per_stage: int = NASBench201Settings.cells_per_stage,
-        input_size: tuple[int, int, int] = (3, 32, 32),
-        bn_mode: BNMode = NASBench201Settings.bn_mode,
         op_mask: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
+        **settings: Any,
     ) -> None:
         with torch.device("meta"):  # its weights are not needed
-            supernet = NASBench201Supernet(
-                num_classes=num_classes,
-                channels=channels,
-                cells_per_stage=cells_per_stage,
-                input_size=input_size,
-                bn_mode=bn_mode,
-            )
+            supernet = NASBench201Supernet(**settings)
         super().__init__(supernet, op_mask, partial_channels)
+        bn_mode: BNMode = supernet.settings["bn_mode"]
         policy = BN_POLICIES[bn_mode]
         if policy.cell.affine:
             raise ValueError(
@@ -93,10 +80,10 @@ class RelaxedNASBench201(RelaxedNetwork):
             )
         self.skeleton = Skeleton(
             lambda width: RelaxedCell(width, self.op_mask[0], policy.cell, partial_channels),
-            num_classes=num_classes,
-            channels=channels,
-            cells_per_stage=cells_per_stage,
-            in_channels=input_size[0],
+            num_classes=supernet.num_classes,
+            channels=supernet.settings["channels"],
+            cells_per_stage=supernet.settings["cells_per_stage"],
+            in_channels=supernet.input_size[0],
             bn_policy=policy,
         )
 

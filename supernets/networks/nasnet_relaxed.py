@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.networks.batchnorm import BatchNorm2d
-from supernets.networks.names import Stem
 from supernets.networks.nasnet import NASNetSupernet, edge_name
-from supernets.networks.nasnet_subnet import Cell, CellShape, Skeleton, default_stem, stride_of
+from supernets.networks.nasnet_subnet import Cell, CellShape, Skeleton, stride_of
 from supernets.networks.ops import DILATED, SEPARABLE, SKIP, create_op
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
-from supernets.networks.settings import NASNetSettings
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.nasnet import CELLS, NUM_INPUTS, NUM_STATES, OPS
 
@@ -43,16 +41,12 @@ class RelaxedNASNet(RelaxedNetwork):
     """All DARTS genotypes as one mixture; ``none`` takes part in it and is never derived.
 
     Args:
-        num_classes: Number of logits.
         distinct_inputs: Whether the space is ``"darts"`` instead of ``"nasnet"``; derived genotypes
             are in both.
-        channels: Width of the first cells, C.
-        layers: Number of cells.
-        input_size: Images as (channels, height, width).
-        stem: Name of the stem, as for ``NASNetSupernet``.
         op_mask: Which operations there are, as for ``RelaxedNetwork``.
         partial_channels: One over the share of channels that operations see, as for
             ``RelaxedNetwork``; has to divide ``channels``.
+        **settings: Arguments of ``NASNetSupernet``; there is no auxiliary head.
 
     Raises:
         ValueError: As ``NASNetSupernet``; or if the channels cannot be parted, or ``op_mask`` is of
@@ -67,22 +61,11 @@ class RelaxedNASNet(RelaxedNetwork):
     def __init__(
         self,
         *,
-        num_classes: int,
         distinct_inputs: bool = True,
-        channels: int = NASNetSettings.channels,
-        layers: int = NASNetSettings.layers,
-        input_size: tuple[int, int, int] = (3, 32, 32),
-        stem: Stem | None = None,
         op_mask: NDArray[np.bool_] | None = None,
         partial_channels: int = 1,
+        **settings: Any,
     ) -> None:
-        settings: dict[str, Any] = {
-            "num_classes": num_classes,
-            "channels": channels,
-            "layers": layers,
-            "input_size": input_size,
-            "stem": default_stem(input_size) if stem is None else stem,
-        }
         with torch.device("meta"):  # its weights are not needed
             supernet = NASNetSupernet(distinct_inputs=distinct_inputs, **settings)
         super().__init__(supernet, op_mask, partial_channels)
@@ -90,8 +73,7 @@ class RelaxedNASNet(RelaxedNetwork):
             lambda shape: RelaxedCell(
                 shape, self.op_mask[CELLS.index(shape.kind)], partial_channels=partial_channels
             ),
-            **settings,
-            auxiliary=False,
+            **{**supernet.settings, "auxiliary": False},
         )
 
     def forward(self, x: Tensor, op_weights: Tensor) -> Tensor:

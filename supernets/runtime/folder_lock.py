@@ -16,7 +16,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 
 _logger = logging.getLogger(__name__)
 
@@ -114,12 +113,7 @@ class FolderLock:
     def __enter__(self) -> FolderLock:
         return self if self._descriptor is not None else self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.release()
 
     def _try(self) -> int | None:

@@ -6,6 +6,7 @@ number that is not finite, out of range, or too large for what computes with it 
 
 from __future__ import annotations
 
+import abc
 import argparse
 import math
 import numbers
@@ -13,6 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 #: The most an integer of an option may be, so that no library overflows a C int.
 MAX_INT = 2**31 - 1
@@ -21,30 +23,23 @@ MAX_FLOAT = 1e18
 _MAX_PATH = 4000  # bytes; Linux has 4,096
 
 
-@dataclass(frozen=True)
-class Whole:
-    """Whole numbers of a range, as type of an option and as check of a setting.
+class _Number(abc.ABC):
+    """Numbers of a range, as type of an option and as check of a setting."""
 
-    Args:
-        least: The smallest one.
-        most: The largest one.
-    """
+    #: Words for such a number, and what of Python's it has to be.
+    noun: ClassVar[str]
+    python: ClassVar[type]
 
-    least: int
-    most: int = MAX_INT
-
-    def __call__(self, text: str) -> int:
+    def __call__(self, text: str) -> Any:
         """Reads the number from what a user wrote.
 
         Raises:
-            argparse.ArgumentTypeError: If it is none, or out of range.
+            argparse.ArgumentTypeError: If it is none, not finite, or out of range.
         """
         try:
-            value = int(text)
+            value = self._read(text)
         except ValueError as error:  # also of more digits than Python reads
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number, got {shown(text)}"
-            ) from error
+            raise argparse.ArgumentTypeError(f"must be {self.noun}, got {shown(text)}") from error
         expected = self._broken(value)
         if expected is not None:
             raise argparse.ArgumentTypeError(f"{expected}, got {shown(text, quotes='')}")
@@ -60,20 +55,48 @@ class Whole:
         Raises:
             ValueError: If it is not.
         """
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
-        expected = self._broken(int(value))
+        if isinstance(value, bool) or not isinstance(value, self.python):
+            raise ValueError(f"{name} must be {self.noun}, got {shown(value)}.")
+        expected = self._broken(value)
         if expected is not None:
             raise ValueError(f"{name} {expected}, got {shown(value)}.")
 
-    def _broken(self, value: int) -> str | None:
+    @abc.abstractmethod
+    def _read(self, text: str) -> Any:
+        """Python's number, or a ``ValueError``."""
+
+    @abc.abstractmethod
+    def _broken(self, value: Any) -> str | None:
+        """What the number should be, if it is not that."""
+
+
+@dataclass(frozen=True)
+class Whole(_Number):
+    """Whole numbers of a range, as type of an option and as check of a setting.
+
+    Args:
+        least: The smallest one.
+        most: The largest one.
+    """
+
+    least: int
+    most: int = MAX_INT
+
+    noun = "a whole number"
+    python = numbers.Integral
+
+    def _read(self, text: str) -> int:
+        return int(text)
+
+    def _broken(self, value: Any) -> str | None:
+        value = int(value)
         if value < self.least:
             return f"must be at least {self.least}" if self.least else "must not be negative"
         return f"must be at most {self.most}" if value > self.most else None
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(_Number):
     """Finite real numbers of a range, as type of an option and as check of a setting.
 
     Args:
@@ -90,41 +113,17 @@ class Real:
     open_below: bool = False
     open_above: bool = False
 
-    def __call__(self, text: str) -> float:
-        """Reads the number from what a user wrote.
+    noun = "a number"
+    python = numbers.Real
 
-        Raises:
-            argparse.ArgumentTypeError: If it is none, not finite, or out of range.
-        """
+    def _read(self, text: str) -> float:
+        return float(text)
+
+    def _broken(self, value: Any) -> str | None:
         try:
-            value = float(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"must be a number, got {shown(text)}") from error
-        expected = self._broken(value)
-        if expected is not None:
-            raise argparse.ArgumentTypeError(f"{expected}, got {shown(text, quotes='')}")
-        return value
-
-    def check(self, name: str, value: object) -> None:
-        """Makes sure that a setting is such a number.
-
-        Args:
-            name: Name of the setting, for the error message.
-            value: Value of the setting.
-
-        Raises:
-            ValueError: If it is not.
-        """
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ValueError(f"{name} must be a number, got {shown(value)}.")
-        try:
-            expected = self._broken(float(value))
+            value = float(value)
         except OverflowError:  # a whole number that no float holds
-            expected = f"must be at most {self.most:g}"
-        if expected is not None:
-            raise ValueError(f"{name} {expected}, got {shown(value)}.")
-
-    def _broken(self, value: float) -> str | None:
+            return f"must be at most {self.most:g}"
         if math.isinf(value) and self.most >= MAX_FLOAT:
             return "must be a finite number"
         if math.isnan(value) or value < self.least or (self.open_below and value == self.least):

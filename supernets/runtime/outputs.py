@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock, holder_of
@@ -158,12 +157,7 @@ class Outputs:
     def __enter__(self) -> Outputs:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if not self.has_begun:
             self._closing.close()
             for path in reversed(self._made):

@@ -40,9 +40,9 @@ def integers(
     """Encodes choices in a column per decision: the option as a number, 0 where it is inactive.
 
     Args:
-        decisions: Decisions of the space.
-        choices: Option index of every decision, (num_archs, num_decisions).
-        active: Which of the choices have an effect, of the same shape.
+        decisions: As of ``one_hot``.
+        choices: As of ``one_hot``.
+        active: As of ``one_hot``.
 
     Returns:
         (num_archs, num_decisions).

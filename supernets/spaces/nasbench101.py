@@ -194,15 +194,10 @@ class NASBench101Space(SearchSpace):
     def to_graphs(
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Returns cells as graphs with operations on the vertices, for graph predictors.
+        """Returns cells as graphs with operations on the vertices; see ``CellSpace.to_graphs``.
 
-        Args:
-            choices: Choices of architectures, (num_archs, num_decisions).
-
-        Returns:
-            Adjacency of shape (num_archs, 7, 7), entry [:, i, j] is 1 where i feeds j; and
-            operation ids of shape (num_archs, 7): 0 to 2 as in ``OPS``, 3 for the input, 4 for the
-            output, and -1 after it in smaller cells.
+        There are 7 vertices. Operations are 0 to 2 as in ``OPS``, 3 for the input, 4 for the
+        output, and -1 after it in smaller cells.
         """
         adjacency, ids = graphs(choices)
         return adjacency.astype(np.float32), ids
@@ -228,32 +223,14 @@ class NASBench101Space(SearchSpace):
     def redraw_choices(
         self, choices: NDArray[np.int64], prob: float, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Takes every choice from a uniform architecture with probability ``prob``.
-
-        Args:
-            choices: Choices of architectures of this space, (num_archs, num_decisions).
-            prob: Probability that a choice is replaced, from 0 to 1.
-            rng: Generator of the random numbers.
-
-        Returns:
-            The same shape.
-        """
+        """Takes every choice from a uniform architecture with probability ``prob``."""
         redraw = super().redraw_choices
         return self._until_valid(len(choices), lambda rows: redraw(choices[rows], prob, rng))
 
     def crossover_choices(
         self, first: NDArray[np.int64], second: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Takes each decision from either parent with equal probability, as every space does.
-
-        Args:
-            first: Choices of architectures of this space, (num_archs, num_decisions).
-            second: Choices of the other parent of each, of the same shape.
-            rng: Generator of the random numbers.
-
-        Returns:
-            The same shape.
-        """
+        """Takes each decision from either parent with equal probability, as every space does."""
         cross = super().crossover_choices
         return self._until_valid(len(first), lambda rows: cross(first[rows], second[rows], rng))
 

@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from supernets.runtime.atomic_write import atomic_write
@@ -48,12 +47,7 @@ class TrainingLog:
     def __enter__(self) -> TrainingLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Closes what TensorBoard holds open; its own errors do not hide an earlier one."""
         if self._board is not None:
             with nullcontext() if error is None else suppress(OSError):

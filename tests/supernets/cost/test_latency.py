@@ -349,21 +349,28 @@ def checkpoint(supernet: MobileNetV3Supernet, tmp_path_factory: pytest.TempPathF
     return path
 
 
-def run(checkpoint: Path, output: Path, *flags: str) -> int:
-    return latency_cli.main([f"--supernet={checkpoint}", f"--output={output}", *flags])
+def run(checkpoint: Path, *flags: str) -> int:
+    return latency_cli.main([f"--supernet={checkpoint}", *flags])
+
+
+@pytest.fixture
+def measure(
+    checkpoint: Path, supernet: MobileNetV3Supernet, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Runs the command in one thread, with seconds that are made up."""
+    monkeypatch.setattr(latency, "time_calls", partial(made_up, supernet=supernet))
+    return partial(run, checkpoint, "--device=cpu", "--threads=1")
 
 
 def test_the_command_writes_a_table_and_replaces_it(
-    checkpoint: Path,
+    measure: Callable[..., int],
     supernet: MobileNetV3Supernet,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(latency, "time_calls", partial(made_up, supernet=supernet))
     path = tmp_path / "deep" / "table.json"
     for flags in (["--batch-size", "2"], ["--repeats", "7", "--amp", "--channels-last"]):
-        assert run(checkpoint, path, "--device", "cpu", "--threads", "1", *flags) == 0
+        assert measure(f"--output={path}", *flags) == 0
     table = LatencyTable.load(path, supernet)
     conditions = {"batch_size": 1, "repeats": 7, "amp": True, "channels_last": True}
     assert {name: table.conditions[name] for name in conditions} == conditions
@@ -390,7 +397,7 @@ def test_bad_options_are_one_line_and_write_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(checkpoint, tmp_path / "table.json", *flags) == 2
+    assert run(checkpoint, f"--output={tmp_path / 'table.json'}", *flags) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("supernet-latency: error: ") and message in line
     assert list(tmp_path.iterdir()) == []
@@ -398,19 +405,16 @@ def test_bad_options_are_one_line_and_write_nothing(
 
 def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
     disk_of: Callable[[int], AbstractContextManager[None]],
-    checkpoint: Path,
-    supernet: MobileNetV3Supernet,
+    measure: Callable[..., int],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(latency, "time_calls", partial(made_up, supernet=supernet))
-    path, flags = tmp_path / "table.json", ["--device", "cpu", "--threads", "1"]
-    assert run(checkpoint, path, *flags) == 0
+    path = tmp_path / "table.json"
+    assert measure(f"--output={path}") == 0
     before = path.read_bytes()
     capsys.readouterr()
     with disk_of(300):
-        assert run(checkpoint, path, *flags, "--repeats", "7") == 2
+        assert measure(f"--output={path}", "--repeats=7") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
     assert f"{path}: File too large. {path} was not written; run the command again." in line
     assert path.read_bytes() == before
@@ -418,7 +422,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
 
 
 def test_a_folder_that_vanishes_meanwhile_is_one_line(
-    checkpoint: Path,
+    measure: Callable[..., int],
     supernet: MobileNetV3Supernet,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -432,7 +436,7 @@ def test_a_folder_that_vanishes_meanwhile_is_one_line(
         return made_up(*args, **settings, supernet=supernet)
 
     monkeypatch.setattr(latency, "time_calls", vanish)
-    assert run(checkpoint, folder / "table.json", "--device", "cpu", "--threads", "1") == 2
+    assert measure(f"--output={folder / 'table.json'}") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
     assert "No such file or directory. " in line and "was not written; run the command" in line
 
@@ -447,7 +451,7 @@ def test_a_table_that_another_process_measures_is_refused(
     path = tmp_path / "table.json"
     path.write_text("{}")
     with FolderLock.beside(path):
-        assert run(checkpoint, path, "--device", "cpu") == 2
+        assert run(checkpoint, f"--output={path}", "--device=cpu") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert path.read_text() == "{}"
 
@@ -467,10 +471,10 @@ def test_other_files_and_spaces_are_refused(
 ) -> None:
     precious = tmp_path / "thesis.json"
     precious.write_text('{"chapter": 1}')
-    assert run(checkpoint, precious) == 2
+    assert run(checkpoint, f"--output={precious}") == 2
     assert "exists and is no latency table; choose another file" in capsys.readouterr().err
     assert precious.read_text() == '{"chapter": 1}'
     save_supernet(tmp_path / "other.pt", make_supernet("nasbench201"))
-    assert run(tmp_path / "other.pt", tmp_path / "table.json") == 2
+    assert run(tmp_path / "other.pt", f"--output={tmp_path / 'table.json'}") == 2
     assert "Latency tables are for space 'mobilenetv3'" in capsys.readouterr().err
     assert not (tmp_path / "table.json").exists()

@@ -238,6 +238,16 @@ def test_timm_is_not_given_weights_that_are_not_finite(exported: Path, tmp_path:
     assert "blocks.1.0.bn1.running_var has values that are NaN or infinite" in line
 
 
+def record_of(supernet: Supernet, arch: Architecture, loaders: Loaders) -> dict[str, Any]:
+    """What ``write_subnet_folder`` has to know."""
+    return {
+        "space": supernet.space.name,
+        "architecture": supernet.space.format(arch),
+        "settings": supernet.settings,
+        "data": loaders.settings,
+    }
+
+
 @pytest.mark.slow
 def test_with_a_strided_stem_timm_needs_no_attribute_set(
     loaders: Loaders, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -245,12 +255,7 @@ def test_with_a_strided_stem_timm_needs_no_attribute_set(
     supernet = create_supernet("mobilenetv3", num_classes=10, width=0.25, input_size=(1, 32, 32))
     arch = supernet.space.parse(NOTATION)
     subnet = supernet.extract(arch).eval()
-    record = {
-        "space": "mobilenetv3",
-        "architecture": supernet.space.format(arch),
-        "settings": supernet.settings,
-        "data": loaders.settings,
-    }
+    record = record_of(supernet, arch, loaders)
     write_subnet_folder(tmp_path / "subnet", subnet, record, (1, 32, 32), formats=["timm"])
     assert "conv_stem.stride" not in caplog.text
     arguments = json.loads((tmp_path / "subnet" / "config.json").read_text())["model_args"]
@@ -310,12 +315,7 @@ def test_timm_is_told_how_images_are_prepared(
 def write(supernet: Supernet, arch: Architecture, loaders: Loaders, tmp_path: Path) -> Any:
     """Writes ``arch`` in one format."""
     subnet = supernet.extract(arch).eval()
-    record = {
-        "space": "mobilenetv3",
-        "architecture": supernet.space.format(arch),
-        "settings": supernet.settings,
-        "data": loaders.settings,
-    }
+    record = record_of(supernet, arch, loaders)
 
     def write(name: str) -> nn.Module:
         write_subnet_folder(tmp_path / "subnet", subnet, record, (1, 16, 16), formats=[name])

@@ -21,25 +21,13 @@ from supernets.networks.nasnet_subnet import (
     cell_shapes,
 )
 from supernets.spaces import Architecture, Edge, NASNetSpace
+from tests.supernets.genotypes import cell
 
 NASNET = NASNetSpace(distinct_inputs=False)
-SHORT = {
-    "max": "max_pool_3x3",
-    "avg": "avg_pool_3x3",
-    "skip": "skip_connect",
-    "sep3": "sep_conv_3x3",
-    "sep5": "sep_conv_5x5",
-    "dil3": "dil_conv_3x3",
-    "dil5": "dil_conv_5x5",
-}
 
 
 def genotype(normal: str, reduce: str) -> str:
-    cells = []
-    for text in (normal, reduce):
-        words = text.split()
-        pairs = zip(words[::2], words[1::2], strict=True)
-        cells.append([(SHORT[op], int(state)) for op, state in pairs])
+    cells = [cell(text) for text in (normal, reduce)]
     return (
         f"Genotype(normal={cells[0]}, normal_concat=range(2, 6), "
         f"reduce={cells[1]}, reduce_concat=range(2, 6))"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.factory import create_space
 from supernets.spaces.nasnet import OPS
+from tests.supernets.genotypes import SHORT, cell
 
 Pair = tuple[str, int]  # an operation and the state it reads
 Cell = list[Pair]  # two pairs for each of the nodes 2 to 5
@@ -21,22 +22,7 @@ Nodes = tuple[tuple[Pair, ...], ...]  # the sorted pairs of each
 
 NASNET, DARTS = NASNetSpace(distinct_inputs=False), NASNetSpace(distinct_inputs=True)
 SPACES = {"nasnet": NASNET, "darts": DARTS}
-SHORT = {
-    "max": "max_pool_3x3",
-    "avg": "avg_pool_3x3",
-    "skip": "skip_connect",
-    "sep3": "sep_conv_3x3",
-    "sep5": "sep_conv_5x5",
-    "dil3": "dil_conv_3x3",
-    "dil5": "dil_conv_5x5",
-}
 ORDERS = list(itertools.permutations(range(4)))
-
-
-def cell(text: str) -> Cell:
-    """Reads ``"sep3 0 skip 1 …"``."""
-    words = text.split()
-    return [(SHORT[op], int(state)) for op, state in zip(words[::2], words[1::2], strict=True)]
 
 
 PUBLISHED = {
