@@ -13,7 +13,7 @@ from estimators.html.page import write_page
 from search.report.facts import ComparisonFacts, settings_of
 from search.report.groups import Comparison, RunGroup, group_runs
 from search.report.recorded_runs import RecordedRun
-from search.report.replay import RoundQuality, replay, rounds_to_judge
+from search.report.replay import RoundQuality, predictor_rank_correlation, rounds_to_judge
 from search.report.statistics import MAX_QUERIES, Curve, mean_curve, queries_to_best, scores_of
 from supernets.runtime.progress import hides_bars
 from supernets.spaces.factory import TABLE_SPACES
@@ -103,7 +103,7 @@ def _judged(group: RunGroup) -> list[list[RoundQuality]]:
         bar = tqdm(
             rounds, f"predictor of {run.name}", unit="round", leave=False, disable=hides_bars()
         )
-        found = replay(
+        found = predictor_rank_correlation(
             run.make_predictor, run.trials, bar, seed=run.seed, num_fitted=run.num_fitted
         )
         of_runs.append({each.num_before: each for each in found})

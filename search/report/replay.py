@@ -39,7 +39,7 @@ class RoundQuality(NamedTuple):
         return kendall_tau_b(self.predicted, self.measured)
 
 
-def replay(
+def predictor_rank_correlation(
     make_predictor: Callable[[int], Predictor],
     trials: Sequence[Trial],
     rounds: Iterable[range],

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
-from sklearn.manifold import TSNE
 
 from estimators.html.page import Difference
 from estimators.trials.store import Trial
@@ -150,6 +149,8 @@ def is_on_front(costs: Floats, scores: Floats) -> NDArray[np.bool_]:
 
 def tsne(space: SearchSpace, archs: Sequence[Architecture]) -> Floats:
     """Maps one-hot encodings by t-SNE, (num_archs, 2); the same for the same architectures."""
+    from sklearn.manifold import TSNE  # takes a second to load
+
     features = space.encode(archs).astype(np.float64)
     perplexity = min(_MAX_PERPLEXITY, (len(archs) - 1) / 3)
     # The exact method, as threads of the other may add up in any order.

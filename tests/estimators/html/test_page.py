@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -77,3 +79,10 @@ def test_a_wheel_holds_all_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     templates = {path for package in PACKAGES for path in Path(package).rglob("*.j2")}
     assert len(templates) > 5 and templates <= packed
+
+
+def test_what_writes_pages_is_loaded_with_the_first_page() -> None:
+    code = "import sys, estimators.ranking.report, search.report.page; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert not {"jinja2", "matplotlib", "sklearn.manifold"} & set(done.stdout.split())
+    assert "search.report.page" in done.stdout.split()

@@ -13,7 +13,7 @@ from estimators.trials.store import Trial
 from search.algorithms.neural_predictor import NeuralPredictorOptions, NeuralPredictorSearch
 from search.algorithms.problem import SearchProblem
 from search.algorithms.weaknas import WeakNAS
-from search.report.replay import replay, rounds_to_judge
+from search.report.replay import predictor_rank_correlation, rounds_to_judge
 from supernets.spaces import SearchSpace
 
 
@@ -65,11 +65,11 @@ def test_a_replay_fits_the_predictors_of_weaknas(
     assert best == archs[-1]  # all digits at their highest
     trials += measure([archs[20], best], start=10)
 
-    (judged,) = replay(make, trials, [range(10, 12)], seed=7)
+    (judged,) = predictor_rank_correlation(make, trials, [range(10, 12)], seed=7)
     assert judged.num_before == 10
     assert judged.predicted[1] == pytest.approx(predicted, rel=1e-12)
     assert judged.measured.tolist() == [trials[10].score, trials[11].score]
-    (other,) = replay(make, trials, [range(10, 12)], seed=8)
+    (other,) = predictor_rank_correlation(make, trials, [range(10, 12)], seed=8)
     assert other.predicted[1] != judged.predicted[1]
 
 
@@ -94,7 +94,9 @@ def test_a_replay_fits_the_predictor_of_a_neural_predictor_once(
     trials += measure([archs[20], best], start=12)
     made.clear()
 
-    early, late = replay(make, trials, [range(9, 12), range(12, 14)], seed=7, num_fitted=9)
+    early, late = predictor_rank_correlation(
+        make, trials, [range(9, 12), range(12, 14)], seed=7, num_fitted=9
+    )
     assert (early.num_before, late.num_before) == (9, 12)
     assert late.predicted[1] == pytest.approx(predicted, rel=1e-12)
     (predictor,) = made
@@ -110,7 +112,7 @@ def test_predictions_are_on_the_scale_of_scores(
         for i, arch in enumerate(archs)
     ]
     make = lambda seed: make_linear_predictor(small_space, seed)  # noqa: E731
-    (judged,) = replay(make, trials, [range(60, 81)], seed=0)
+    (judged,) = predictor_rank_correlation(make, trials, [range(60, 81)], seed=0)
     assert judged.predicted == pytest.approx(judged.measured, abs=0.1)
     assert judged.kendall_tau > 0.9
 
@@ -123,7 +125,9 @@ def test_kendalls_tau_by_hand(small_space: SearchSpace) -> None:
         Trial(i, arch, score, {}, 0.0, None)
         for i, (arch, score) in enumerate(zip(told + archs, scores, strict=True))
     ]
-    (judged,) = replay(lambda seed: SumPredictor(small_space, seed), trials, [range(2, 6)], seed=0)
+    (judged,) = predictor_rank_correlation(
+        lambda seed: SumPredictor(small_space, seed), trials, [range(2, 6)], seed=0
+    )
     assert judged.kendall_tau == pytest.approx((4 - 2) / 6)
 
 
@@ -140,7 +144,7 @@ def test_failed_trials_are_neither_known_nor_judged(
         return made[-1]
 
     rounds = [range(2, 6), range(6, 8), range(8, 12)]
-    judged = replay(make, trials, rounds, seed=0)
+    judged = predictor_rank_correlation(make, trials, rounds, seed=0)
     # before 2 one succeeded, of 6 and 7 one; before 8 three: 1, 5 and 7
     assert [each.num_before for each in judged] == [8]
     assert judged[0].measured.tolist() == [trials[10].score, trials[11].score]
