@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from estimators.html.page import write_page
+from estimators.rank_metrics import best_first
 from estimators.ranking.report_facts import (
     BASELINES,
     METRICS,
@@ -18,9 +19,11 @@ from estimators.ranking.report_facts import (
     REFERENCES,
     RankingFacts,
     difference,
+    mean_places,
+    places_of,
     scores_of,
     spearman_axis,
-    top_archs,
+    truth_of,
 )
 from supernets.runtime.atomic_write import atomic_write
 
@@ -38,15 +41,17 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
 
     names = [estimator["name"] for estimator in result["estimators"]]
     found = findings_facts(result)
-    by_truth, by_score = top_archs(result)
+    truth, top_k = truth_of(result), result["top_k"]
     found |= {
         "METRICS": METRICS,
         "axis": spearman_axis(result["estimators"]),
         "plots": ranking_plots(result, found["facts"]),
         "panels": ranking_panels(result),
         "references": dict.fromkeys([names[0], *(name for name in REFERENCES if name in names)]),
-        "best_by_truth": by_truth,
-        "best_by_score": by_score,
+        "best_by_truth": best_first(truth)[:top_k].tolist(),
+        "best_by_score": best_first(scores_of(result, names[0]))[:top_k].tolist(),
+        "true_places": places_of(truth).tolist(),
+        "mean_places": {name: mean_places(result, name).tolist() for name in names},
     }
     write_page(path, Path(__file__).with_name("report.html.j2"), found)
 

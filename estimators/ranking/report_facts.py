@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,26 +151,8 @@ def _difference(
     return Difference(value, found["low"], found["high"], is_judged=is_judged)
 
 
-class SpearmanAxis(NamedTuple):
-    """The axis of the small pictures of Spearman, whose ends are tenths.
-
-    Args:
-        low: Its left end.
-        high: Its right end.
-        baseline: Spearman of the best baseline; None without one.
-    """
-
-    low: float
-    high: float
-    baseline: float | None
-
-    def x(self, value: float) -> str:
-        """Returns where a value lies in a picture of 140 pixels."""
-        return f"{5 + 130 * (value - self.low) / (self.high - self.low):.1f}"
-
-
-def spearman_axis(estimators: Iterable[Mapping[str, Any]]) -> SpearmanAxis:
-    """Finds an axis that holds all intervals."""
+def spearman_axis(estimators: Iterable[Mapping[str, Any]]) -> tuple[float, float, float | None]:
+    """Finds two tenths that hold all intervals between them, and the best baseline's Spearman."""
     spearmans = {e["name"]: e["metrics"]["spearman"] for e in estimators}
     ends = [s[key] for s in spearmans.values() for key in ("low", "mean", "high")]
     known = [end for end in ends if end is not None] or [0.0, 1.0]
@@ -178,42 +160,14 @@ def spearman_axis(estimators: Iterable[Mapping[str, Any]]) -> SpearmanAxis:
     margin = 0.1 if low == high else 0.0
     means = [spearmans[name]["mean"] for name in BASELINES if name in spearmans]
     baseline = max((mean for mean in means if mean is not None), default=None)
-    return SpearmanAxis(low - margin, high + margin, baseline)
+    return low - margin, high + margin, baseline
 
 
-class TopArch(NamedTuple):
-    """An architecture as ``ranking.json`` has it, and its places, from 1.
-
-    Args:
-        arch: The architecture.
-        true_place: Its place by truth.
-        places: Its mean place over supernets by each score, None where that diverged.
-    """
-
-    arch: Mapping[str, Any]
-    true_place: int
-    places: Mapping[str, float | None]
-
-
-def top_archs(result: Mapping[str, Any]) -> tuple[list[TopArch], list[TopArch]]:
-    """Lists the best by truth, and the best by the best score on the first supernet."""
-    truth, names = truth_of(result), [estimator["name"] for estimator in result["estimators"]]
-    true_places = places_of(truth)
-    places = {
-        name: np.mean(
-            [places_of(scores_of(result, name, i)) for i in range(len(result["supernets"]))], axis=0
-        )
-        for name in names
-    }
-
-    def top(i: int) -> TopArch:
-        arch = result["archs"][i]
-        found = {n: None if None in arch["scores"][n] else float(places[n][i]) for n in names}
-        return TopArch(arch, int(true_places[i]), found)
-
-    orders = best_first(truth), best_first(scores_of(result, names[0]))
-    by_truth, by_score = ([top(int(i)) for i in order[: result["top_k"]]] for order in orders)
-    return by_truth, by_score
+def mean_places(result: Mapping[str, Any], name: str) -> NDArray[np.float64]:
+    """Returns the mean place over supernets of each architecture by a score, (num_archs,)."""
+    supernets = range(len(result["supernets"]))
+    places = [places_of(scores_of(result, name, i)) for i in supernets]
+    return np.asarray(np.mean(places, axis=0), np.float64)
 
 
 def truth_of(result: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -82,22 +82,12 @@ def _paint_costs(
     _label(axes, points)
 
 
-class Panels(NamedTuple):
-    """Plots of the truth against the place by each score.
+def ranking_panels(result: Mapping[str, Any]) -> tuple[list[Markup], float, int]:
+    """Draws a panel for each estimator, of its scores on the first supernet.
 
-    Args:
-        plots: The plot of each estimator.
-        lowest: The least truth that is drawn; what is worth less stands there.
-        num_below: Number of architectures that are worth less.
+    Returns:
+        The panels, the least truth that is drawn, and how many are worth less, which stand there.
     """
-
-    plots: Sequence[Markup]
-    lowest: float
-    num_below: int
-
-
-def ranking_panels(result: Mapping[str, Any]) -> Panels:
-    """Draws a panel for each estimator, of its scores on the first supernet."""
     truth = truth_of(result)
     is_top = np.isin(np.arange(len(truth)), best_first(truth)[: result["top_k"]])
     known = truth[np.isfinite(truth)]
@@ -106,7 +96,7 @@ def ranking_panels(result: Mapping[str, Any]) -> Panels:
     for i, estimator in enumerate(result["estimators"]):
         name, scores = estimator["name"], scores_of(result, estimator["name"])
         plots.append(plot_scatter(name, truth, scores, is_top, lowest, f"places-{i}"))
-    return Panels(plots, lowest, int((known < lowest).sum()))
+    return plots, lowest, int((known < lowest).sum())
 
 
 def plot_scatter(

@@ -68,7 +68,6 @@ class FrontFigure(NamedTuple):
     """
 
     plot: Markup
-    labels: Sequence[str]
     found: Sequence[Found]
     lowest: float
     num_below: int
@@ -241,7 +240,6 @@ def front_figure(facts: ComparisonFacts, suffix: str) -> FrontFigure | None:
     title = f"Scores against MACs of {', '.join(points)}, with the Pareto front"
     return FrontFigure(
         plot=svg.draw(paint, f"front{suffix}", title, left=_LEFT),
-        labels=list(points),
         found=[best[i] for i in chosen],
         lowest=lowest,
         num_below=sum(int((y < lowest).sum()) for _, y in points.values()),
