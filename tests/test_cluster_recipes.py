@@ -178,7 +178,7 @@ def test_the_search_script_starts_a_cluster_and_searches(
     pytest.importorskip("ray")
     output = tmp_path / "run"
     trained = [*TINY.split(), "--epochs", "1", "--output", str(tmp_path / "supernet")]
-    subprocess.run([sys.executable, "train_supernet.py", *trained], cwd=ROOT, check=True)
+    assert supernets.cli.train.main(trained) == 0
     flags = "--algorithm random --num-trials 3 --tse-batches 2 --threads 1 --supernet"
     arguments = [*flags.split(), str(tmp_path / "supernet" / "last.pt"), "--output", str(output)]
     status, out, err = run("slurm_search.sh", arguments, slurm)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from estimators.ranking import comparison
 from estimators.ranking.comparison import PARTS, compare_epochs, compare_scores
 from estimators.scores.names import BENCHMARK_SCORES, SCORES, Score
 from estimators.scores.score_tables import combined_features
@@ -153,7 +155,9 @@ def test_curves_are_features_whole_and_other_sums_of_them_are_none() -> None:
     np.testing.assert_array_equal(alone["tlmini"], [-t.curves["train_loss"][-1] for t in trials])
 
 
-def test_epochs_of_trainings_from_scratch() -> None:
+def test_epochs_of_trainings_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_draws = partial(comparison.lc_svr_correlations, num_draws=20)  # of 1000, for seconds each
+    monkeypatch.setattr(comparison, "lc_svr_correlations", few_draws)
     rng = np.random.default_rng(1)
     trials = [
         Trial(
