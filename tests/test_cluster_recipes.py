@@ -20,7 +20,7 @@ import yaml
 
 import search.cli.options
 import supernets.cli.train
-from search.cli.options import check_args, given_options
+from search.cli.options import check_args, given_names
 from supernets.cli.command_line import parse_args
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def check_training(arguments: list[str]) -> None:
 
 def check_search(arguments: list[str]) -> None:
     args = parse_args(search.cli.options.build_parser(), arguments)
-    check_args(args, given_options(arguments))
+    check_args(args, given_names(arguments))
     assert args.ray is not None
 
 
