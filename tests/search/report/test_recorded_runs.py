@@ -23,7 +23,9 @@ from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.cli.options import build_parser
 from search.report.recorded_runs import RecordedRun, read_run, rounds_of
 from supernets.cost.analytic import CostModel
+from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
+from supernets.networks.nasbench201_counts import NASBench201Counts
 from supernets.runtime.run_record import write_args
 from supernets.spaces import Architecture
 from supernets.spaces.factory import create_space
@@ -336,8 +338,10 @@ def test_runs_of_others_are_refused(write_run: WriteRun, tmp_path: Path) -> None
 
 
 def test_a_stand_in_has_no_weights() -> None:
-    supernet = meta_supernet("nasbench201")
+    supernet = meta_supernet("nasnet")
+    assert isinstance(supernet, Supernet)
     assert {weight.device.type for weight in supernet.parameters()} == {"meta"}
+    assert isinstance(meta_supernet("nasbench201"), NASBench201Counts)  # no network at all
     assert meta_supernet("nasbench101") is None  # there are tables only
     with pytest.raises(ValueError, match="Unknown space 'mazes'; choose from nasbench201"):
         meta_supernet("mazes")
