@@ -11,6 +11,9 @@ from .data.config import DataConfig as DataConfig
 from .data.loaders import create_loaders as create_loaders
 from .export.folder import load_subnet as load_subnet
 from .export.options import ExportOptions as ExportOptions
+from .export.retrain import retrain as retrain
+from .export.retrain_job import RetrainJob as RetrainJob
+from .export.retrain_source import RetrainSource as RetrainSource
 from .export.subnet import export_checkpoint as export_checkpoint
 from .export.subnet import export_subnet as export_subnet
 from .networks.base import Supernet as Supernet
@@ -25,11 +28,14 @@ from .spaces.factory import SPACES as SPACES
 from .spaces.factory import create_space as create_space
 from .training.checkpoint import load_supernet as load_supernet
 from .training.checkpoint import save_supernet as save_supernet
+from .training.evaluation import evaluate as evaluate
 from .training.job import PathOptions as PathOptions
 from .training.job import ReleasedWeights as ReleasedWeights
 from .training.job import TrainJob as TrainJob
 from .training.ofa_checkpoints import load_ofa_checkpoint as load_ofa_checkpoint
 from .training.phases import PhaseOptions as PhaseOptions
+from .training.standalone_config import RetrainConfig as RetrainConfig
+from .training.supernet_config import DropRates as DropRates
 from .training.supernet_config import TrainConfig as TrainConfig
 from .training.train import train as train
 from .version import __version__ as __version__

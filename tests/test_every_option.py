@@ -18,7 +18,6 @@ import search.cli.search
 import supernets.cli.export
 import supernets.cli.latency
 import supernets.cli.retrain
-import supernets.cli.retrain_options
 import supernets.cli.train
 from estimators.scores.windows import window_argument
 from supernets.cli.command_line import parse_args
@@ -26,7 +25,7 @@ from supernets.runtime import option_types as kinds
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train": supernets.cli.train.build_parser,
-    "retrain": supernets.cli.retrain_options.build_parser,
+    "retrain": supernets.cli.retrain.build_parser,
     "export": supernets.cli.export.build_parser,
     "latency": supernets.cli.latency.build_parser,
     "rank": estimators.cli.rank.build_parser,

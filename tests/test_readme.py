@@ -18,7 +18,7 @@ import search.cli.differentiable_options
 import search.cli.options
 import supernets.cli.export
 import supernets.cli.latency
-import supernets.cli.retrain_options
+import supernets.cli.retrain
 import supernets.cli.train
 from search import TrialStore
 from supernets import create_space
@@ -36,7 +36,7 @@ PARSERS = {
     "supernet-export": supernets.cli.export.build_parser,
     "supernet-rank": estimators.cli.rank.build_parser,
     "supernet-latency": supernets.cli.latency.build_parser,
-    "supernet-retrain": supernets.cli.retrain_options.build_parser,
+    "supernet-retrain": supernets.cli.retrain.build_parser,
 }
 
 

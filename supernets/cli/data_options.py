@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from supernets.cli.option_flags import add_options, given_options
@@ -39,8 +40,7 @@ def data_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = N
 
     Args:
         args: Parsed options, among them those of ``add_data_options``.
-        defaults: Fields of options that are not given, instead of the defaults; those of timm as a
-            mapping of their own.
+        defaults: Fields of options that are not given, instead of the defaults.
 
     Raises:
         ValueError: If one is out of range, or does not apply to the data set.
@@ -52,7 +52,6 @@ def data_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = N
         if given and not is_timm_dataset(dataset):
             flags = ", ".join(options_of(kind)[name].flag_of(name) for name in given)
             raise ValueError(f"{flags} is for data that timm reads; {dataset} is none of these.")
-        recorded = settings.pop(key, None) or {}
-        if given or recorded:
-            settings[key] = kind(**{**recorded, **given})
+        if given:
+            settings[key] = replace(settings.get(key) or kind(), **given)
     return DataConfig(**settings)

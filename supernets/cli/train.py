@@ -25,7 +25,6 @@ from supernets.runtime.ranks import ranks_from_environment
 from supernets.spaces.factory import SPACES
 from supernets.training.job import (
     DEFAULT_PATHS,
-    INACTIVE_GRADS,
     PATHS,
     PROGRESSIVE,
     PathOptions,
@@ -137,16 +136,16 @@ def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
         data=data_config(args, {"image_size": max(resolutions)} if resolutions else None),
         batch_size=basics.batch_size,
         paths=paths,
-        config=from_args(TrainConfig, args, {"inactive_grads": INACTIVE_GRADS[space]}, amp=amp),
+        config=from_args(TrainConfig, args, amp=amp),
         phases=from_args(PhaseOptions, args),
     )
 
 
 def _record(args: argparse.Namespace, job: TrainJob, *others: Options) -> dict[str, Any]:
     """All options with what they came to; None for those that have no effect."""
-    assert job.settings is not None and job.config is not None
+    assert job.settings is not None
     timm = (job.data.augmentation, job.data.timm_options)
-    used = (job.settings, job.released, job.data, job.paths, job.config, *filter(None, timm))
+    used = (job.settings, job.released, job.data, job.paths, job.recipe, *filter(None, timm))
     record = resolved(args, from_args(_Job, args), *others, *used)
     if job.sampler == PROGRESSIVE:
         record |= dict.fromkeys(("epochs", "warmup_epochs", "lr", "min_lr"))

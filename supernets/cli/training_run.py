@@ -30,7 +30,6 @@ from supernets.runtime.outputs import saying_what_is_safe
 from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.run_record import write_args
 from supernets.training.loop import TrainingError, TrainResult
-from supernets.training.recipe import SCHEDULES
 
 #: What continues a run that was asked to stop.
 WITH_RESUME = "the same command with --resume"
@@ -67,95 +66,6 @@ def saying_how_to_go_on(output: Path, how_to_continue: str = WITH_RESUME) -> Ite
 
     with saying_what_is_safe(describe):
         yield
-
-
-def add_recipe_options(
-    group: argparse._ArgumentGroup, *, weight_decay: float, warmup_lr: float
-) -> None:
-    """Adds the options of a recipe that mean the same to both commands.
-
-    Args:
-        group: Group that the options are added to.
-        weight_decay: Default of ``--weight-decay``.
-        warmup_lr: Default of ``--warmup-lr``.
-    """
-    add = group.add_argument
-    add(
-        "--opt",
-        type=kinds.name,
-        default="sgd",
-        metavar="NAME",
-        help="timm optimizer (default: sgd)",
-    )
-    add(
-        "--weight-decay",
-        type=kinds.NON_NEGATIVE,
-        default=weight_decay,
-        metavar="WD",
-        help=f"(default: {weight_decay:g})",
-    )
-    add(
-        "--decay-bn-bias",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="weight decay on BatchNorm and biases too (default: yes)",
-    )
-    add("--sched", choices=SCHEDULES, default="cosine", help="schedule (default: cosine)")
-    add(
-        "--warmup-lr",
-        type=kinds.NON_NEGATIVE,
-        default=warmup_lr,
-        metavar="LR",
-        help=f"where the warm-up starts (default: {warmup_lr:g})",
-    )
-    add("--label-smoothing", type=kinds.RATE, default=0.0, metavar="S", help="(default: 0)")
-    add(
-        "--mixup",
-        type=kinds.ALPHA,
-        default=0.0,
-        metavar="A",
-        help="alpha of mixup (default: 0, off)",
-    )
-    add(
-        "--cutmix",
-        type=kinds.ALPHA,
-        default=0.0,
-        metavar="A",
-        help="alpha of CutMix (default: 0, off)",
-    )
-    add(
-        "--dropout",
-        type=kinds.RATE,
-        default=0.0,
-        metavar="P",
-        help="before the classifier; in a sandwich of the largest path only (default: 0)",
-    )
-    add(
-        "--drop-path",
-        type=kinds.RATE,
-        default=0.0,
-        metavar="P",
-        help="of the last block, less in earlier ones, likewise; of all operations in nasnet and "
-        "darts (default: 0)",
-    )
-    add(
-        "--clip-grad",
-        type=kinds.POSITIVE,
-        metavar="NORM",
-        help="largest gradient norm (default: none)",
-    )
-    add(
-        "--clip-value",
-        type=kinds.POSITIVE,
-        metavar="V",
-        help="largest gradient value (default: none)",
-    )
-    add(
-        "--ema-decay",
-        type=kinds.FRACTION,
-        metavar="D",
-        help="average the weights (default: no average)",
-    )
 
 
 def add_run_options(
@@ -237,30 +147,6 @@ def open_data(
         num_workers=args.num_workers,
         rank=ranks.rank,
         world_size=ranks.world_size,
-    )
-
-
-def is_resumed(args: argparse.Namespace, checkpoints: Sequence[Path]) -> bool:
-    """Returns whether the run continues another, as ``--resume`` and ``--auto-resume`` say.
-
-    Args:
-        args: Parsed options, among them those of ``add_run_options``.
-        checkpoints: Files of which a run that has begun has at least one.
-
-    Raises:
-        ValueError: If there is one that is not to be continued.
-    """
-    has_begun = any(file.exists() for file in checkpoints)
-    if has_begun and not args.resume and not args.auto_resume:
-        raise already_trained(args.output)
-    return has_begun or bool(args.resume)
-
-
-def already_trained(output: Path) -> ValueError:
-    """Builds the error for an output folder with a training that is not to be resumed."""
-    return ValueError(
-        f"{output} already holds a training; add --resume to continue it, "
-        "or choose another --output."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -139,8 +139,7 @@ class TrainJob:
         data: Which data.
         batch_size: Images per minibatch and process.
         paths: Which paths a step runs.
-        config: The recipe; None for its defaults, in which the gradients off the path are those
-            of ``INACTIVE_GRADS``. With progressive paths ``phases`` replace its ``epochs``,
+        config: The recipe. With progressive paths ``phases`` replace its ``epochs``,
             ``warmup_epochs`` and ``lr``, and ``min_lr`` is 0.
         phases: The plan of progressive shrinking, for ``paths="progressive"``.
 
@@ -159,7 +158,7 @@ class TrainJob:
     data: DataConfig = DataConfig()
     batch_size: int = 64
     paths: PathOptions = PathOptions()
-    config: TrainConfig | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)  # which imports PyTorch
     phases: PhaseOptions = PhaseOptions()
 
     def __post_init__(self) -> None:
@@ -197,5 +196,7 @@ class TrainJob:
 
     @property
     def recipe(self) -> TrainConfig:
-        """The recipe, or that of the space."""
-        return self.config or TrainConfig(inactive_grads=INACTIVE_GRADS[self.space])
+        """The recipe, with what suits the space where it leaves that open."""
+        if self.config.inactive_grads is not None:
+            return self.config
+        return replace(self.config, inactive_grads=INACTIVE_GRADS[self.space])

@@ -149,7 +149,7 @@ def train_supernet(
         ranks=ranks,
         clip_grad=config.clip_grad,
         clip_value=config.clip_value,
-        zero_gradients=config.inactive_grads == "zero",
+        zero_gradients=config.inactive_grads != "skip",
         ema_decay=config.ema_decay,
     )
     if resume_from is not None:

@@ -22,6 +22,13 @@ class DropRates(Options):
         dropout: Rate before the classifier; with paths that distill, of the first path only.
         drop_path: Rate of the last block, likewise, or of every operation of NASNet cells; for
             networks that have it.
+
+    Raises:
+        ValueError: If a rate is out of range.
+
+    Example:
+        >>> DropRates(drop_path=0.2)
+        DropRates(dropout=0.0, drop_path=0.2)
     """
 
     dropout: float = option(
@@ -49,7 +56,8 @@ class TrainConfig(DropRates, Recipe):
         momentum: Momentum, of the optimizers that have it.
         kd_ratio: Weight of the teacher's soft labels beside the labels, where there is a teacher.
         inactive_grads: What is done to the gradients of operations off the path: ``"zero"`` lets
-            weight decay and momentum move their weights, ``"skip"`` does not.
+            weight decay and momentum move their weights, ``"skip"`` does not. None is what suits
+            the space where a ``TrainJob`` says which it is, else as ``"zero"``.
         sync_bn: Whether BatchNorm takes its batch statistics over all processes.
         num_probes: Architectures whose validation accuracy is logged after every epoch. May be 0.
 
@@ -72,8 +80,8 @@ class TrainConfig(DropRates, Recipe):
         kinds.NON_NEGATIVE,
         metavar="R",
     )
-    inactive_grads: Literal["zero", "skip"] = option(
-        "zero",
+    inactive_grads: Literal["zero", "skip"] | None = option(
+        None,
         "gradients of operations off the path; with zero, weight decay and momentum move them",
         choices=("zero", "skip"),
         default_text="zero; skip for nasnet and darts",

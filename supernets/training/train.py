@@ -234,7 +234,7 @@ def _check_same_run(
         )
     check_dict(path, checkpoint, "paths")
     # what a checkpoint of an earlier version does not name was as it is by default
-    stored_config = asdict(TrainConfig()) | checkpoint["train_config"]
+    stored_config = asdict(TrainConfig(inactive_grads="zero")) | checkpoint["train_config"]
     stored = _flatten(checkpoint["supernet_settings"], stored_config, checkpoint)
     given = _flatten(supernet.settings, asdict(config), settings)
     if "released" in settings:  # of before, checkpoints did not say

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import supernets.cli.retrain
@@ -19,12 +18,11 @@ from search.algorithms.meta_supernets import meta_supernet
 from search.report.verdict import Verdict, judge_alphas, judge_search, next_commands
 from supernets import create_space
 from supernets.cli.command_line import parse_args
-from supernets.cli.retrain_options import build_parser
-from supernets.cli.training_run import open_data
+from supernets.cli.data_options import data_config
+from supernets.cli.retrain import build_parser
 from supernets.cost.analytic import CostModel
 from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.runtime.ranks import ProcessInfo
 from supernets.training.evaluation import chance_top1
 
 SPACE = create_space("nasbench201")
@@ -190,14 +188,11 @@ def test_what_to_do_next_opens_the_data_that_were_searched_on(
         loaders = create_loaders(
             DataConfig("folder", data_dir=data_dir, num_val=3), num_workers=0, seed=5
         )
-        loaders = replace(loaders, data_dir=data_dir)  # as commands do
         (retrain,) = next_commands(Path("run"), "nasbench201", loaders=loaders)
         program, *arguments = shlex.split(retrain)
         args = parse_args(build_parser(), arguments)
         assert (program, args.data_dir) == ("supernet-retrain", data_dir)
-        reopened = open_data(
-            args, seed=args.split_seed, device=torch.device("cpu"), ranks=ProcessInfo()
-        )
+        reopened = create_loaders(data_config(args), seed=args.split_seed)
         assert reopened.settings["split_digest"] == loaders.settings["split_digest"]
         (retrain,) = next_commands(
             Path("run"), "nasbench201", exported=Path("best"), loaders=loaders

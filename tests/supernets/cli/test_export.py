@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from supernets import create_space, load_subnet, load_supernet
 from supernets.cli import train as cli
 from supernets.cli.export import main
-from supernets.cli.retrain_source import RetrainSpec
 from supernets.data.loaders import Loaders
 from supernets.export import files as export_files
 from supernets.export import folder as subnet_folder
 from supernets.export.architecture_file import read_architecture
 from supernets.export.folder import read_subnet_record
+from supernets.export.retrain_source import RetrainSource
 from supernets.export.subnet import export_subnet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.runtime.versions import versions
@@ -379,7 +379,7 @@ def test_any_value_of_a_record_is_read_or_refused_in_a_line(
     for at, edited in edits(whole, every=6):
         path.write_text(json.dumps(edited))
         is_light = at[0] in ("cost", "data", "files", "formats", "metrics", "versions")
-        read = read_subnet_record if is_light else RetrainSpec.of_subnet
+        read = read_subnet_record if is_light else RetrainSource.of_subnet
         num_refused += is_refused(copy, partial(read, copy))
     assert num_refused > 50
 

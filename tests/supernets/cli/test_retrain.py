@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -22,18 +21,17 @@ from timm.models import MobileNetV3
 from torch import Tensor, nn
 
 from supernets import load_subnet
-from supernets.cli import export, retrain
+from supernets.cli import export
 from supernets.cli import train as cli
-from supernets.cli import training_run as training_command
 from supernets.cli.command_line import parse_args
-from supernets.cli.retrain import main
-from supernets.cli.retrain_options import build_parser, retrain_config
-from supernets.cli.training_run import check_same_settings
+from supernets.cli.option_flags import from_args
+from supernets.cli.retrain import build_parser, main
 from supernets.data.config import DataConfig
 from supernets.data.image_loader import ImageLoader
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.export import files as export_files
 from supernets.export import folder as subnet_folder
+from supernets.export import retrain
 from supernets.export.folder import read_subnet_record
 from supernets.export.subnet import data_record
 from supernets.networks import inherited_weights
@@ -42,6 +40,7 @@ from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
 from supernets.training.evaluation import evaluate
+from supernets.training.run import check_same_settings
 from supernets.training.standalone import training_loss
 from supernets.training.standalone_config import RetrainConfig
 
@@ -236,7 +235,7 @@ def test_the_test_split_is_read_once_and_after_the_training(
             passes.append((tmp_path / "last.pt").exists() and len(history(tmp_path)) == 2)
         return real_epoch(self, *args)
 
-    monkeypatch.setattr(training_command, "create_loaders", create)
+    monkeypatch.setattr(retrain, "create_loaders", create)
     monkeypatch.setattr(ImageLoader, "epoch", epoch)
     assert run(exported, tmp_path) == 0
     assert passes == [True]
@@ -749,7 +748,7 @@ def test_recipes_train_the_networks_of_darts(
 ) -> None:
     path = ROOT / "recipes" / f"{recipe}_nasnet_retrain.yaml"
     args = parse_args(build_parser(), ["--config", str(path)])
-    config = retrain_config(args, amp=False)  # is valid
+    config = from_args(RetrainConfig, args)  # is valid
     assert (config.aux_weight, config.clip_grad) == (0.4, 5.0)
     sizes = {name: getattr(args, name) for name in ("channels", "layers", "stem")}
     with torch.device("meta"):
@@ -884,10 +883,9 @@ def test_any_value_of_the_record_in_a_checkpoint_is_read_or_refused_in_a_line(
 ) -> None:
     path, num_refused = tmp_path / "last.pt", 0
     whole = torch.load(trained / "last.pt", weights_only=True)
-    asked = argparse.Namespace(output=tmp_path, resume=True, auto_resume=False)
 
     def read() -> None:
-        stored = retrain._find_checkpoint(asked)
+        stored = retrain._find_checkpoint(tmp_path, resume=True)
         assert stored is not None
         check_same_settings(
             tmp_path, retrain._flatten(stored["record"]), retrain._flatten(whole["record"])

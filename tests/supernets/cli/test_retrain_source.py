@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 import search.cli.search
 from supernets import load_subnet
-from supernets.cli import retrain
 from supernets.cli.retrain import main
-from supernets.cli.retrain_source import RetrainSpec
 from supernets.data.loaders import create_loaders
+from supernets.export import retrain
 from supernets.export.folder import read_subnet_record
+from supernets.export.retrain_source import RetrainSource
 from supernets.export.subnet import data_record
 from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
@@ -192,7 +192,7 @@ def test_what_is_no_best_json_of_this_space_is_refused(
 def test_what_is_not_asked_for_is_as_the_space_has_it(
     space: str, arch: str, sizes: dict[str, Any], side: int, expected: dict[str, Any]
 ) -> None:
-    source = RetrainSpec.of_architecture(arch, space)
+    source = RetrainSource.of_architecture(arch, space)
     assert (source.data, source.weights, source.weights_sha256) == (None, None, None)
     settings = source.network_settings(7, (3, side, side), sizes, keep_weights=False)
     assert settings == {"num_classes": 7, "input_size": (3, side, side), **expected}

@@ -23,7 +23,7 @@ from supernets.spaces.factory import SPACES, create_space
 
 
 @dataclass(frozen=True)
-class RetrainSpec:
+class RetrainSource:
     """An architecture, and what is known of a network of it.
 
     Args:
@@ -35,6 +35,13 @@ class RetrainSpec:
         data: What the record of an export says of its data; None of an architecture alone.
         weights: The exported network, with its weights; None of an architecture alone.
         weights_sha256: Checksum of their file, as the record of the export has it.
+
+    Example:
+        >>> source = RetrainSource.of_architecture(
+        ...     "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", "nasbench201"
+        ... )
+        >>> source.settings["cells_per_stage"], source.weights
+        (5, None)
     """
 
     name: str
@@ -47,7 +54,7 @@ class RetrainSpec:
     weights_sha256: str | None = None
 
     @classmethod
-    def of_subnet(cls, folder: Path, space: str | None = None) -> RetrainSpec:
+    def of_subnet(cls, folder: Path, space: str | None = None) -> RetrainSource:
         """Reads an exported subnet.
 
         Args:
@@ -75,7 +82,7 @@ class RetrainSpec:
         )
 
     @classmethod
-    def of_architecture(cls, text: str, space: str | None = None) -> RetrainSpec:
+    def of_architecture(cls, text: str, space: str | None = None) -> RetrainSource:
         """Reads an architecture from its notation or from the ``best.json`` of a search.
 
         Args:
@@ -155,38 +162,39 @@ class RetrainSpec:
                 )
         return settings
 
+    def data_fields(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns fields of ``DataConfig`` that open the data of the export again.
 
-def recorded_options(
-    subnet: Path, stored: Mapping[str, Any], *, by_fraction: bool
-) -> dict[str, Any]:
-    """Returns the data options that open the data of a record again, by name.
+        Args:
+            given: Fields that were asked for otherwise.
 
-    Args:
-        subnet: The folder of the export, for messages.
-        stored: What its record says of the data.
-        by_fraction: Whether another size of the val split was asked for.
-
-    Raises:
-        ValueError: If it does not say enough, or what could not be opened.
-    """
-    if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
-        raise ValueError(f"{subnet} does not say what it was trained on; pass --dataset.")
-    path, folder = subnet / RECORD, stored.get("data_dir")
-    check_field(is_known(stored["dataset"]), path, "dataset", "a known one", stored["dataset"])
-    check_field(folder is None or isinstance(folder, str), path, "data_dir", "a folder", folder)
-    with fields_of(path), naming_field(path, "data"):  # refuses what would not open
-        TimmAugmentation(**stored.get("augmentation", {}))
-        TimmOptions(**stored.get("timm_options", {}))
-    return {
-        "dataset": stored["dataset"],
-        "image_size": stored["image_size"],
-        "val_fraction": stored["val_fraction"],
-        # the number would win over a fraction
-        "num_val": stored.get("requested_num_val") if not by_fraction else None,
-        "split_seed": stored["seed"],
-        "cutout": stored.get("cutout"),
-        "data_dir": None if folder is None else Path(folder),
-        "skip_bad_images": bool(stored.get("skip_bad_images")),
-        **stored.get("augmentation", {}),
-        **stored.get("timm_options", {}),
-    }
+        Raises:
+            ValueError: If the record does not say enough, or what could not be opened.
+        """
+        stored, path = self.data or {}, Path(self.name) / RECORD
+        if not {"dataset", "image_size", "val_fraction", "seed", "split_digest"} <= stored.keys():
+            raise ValueError(f"{self.name} does not say what it was trained on; pass --dataset.")
+        dataset, folder = stored["dataset"], stored.get("data_dir")
+        check_field(is_known(dataset), path, "dataset", "a known one", dataset)
+        check_field(folder is None or isinstance(folder, str), path, "data_dir", "a folder", folder)
+        recorded = {
+            "dataset": dataset,
+            "image_size": stored["image_size"],
+            "val_fraction": stored["val_fraction"],
+            # the number would win over a fraction
+            "num_val": None if "val_fraction" in given else stored.get("requested_num_val"),
+            "cutout": stored.get("cutout"),
+            "data_dir": None if folder is None else Path(folder),
+            "skip_bad_images": bool(stored.get("skip_bad_images")),
+        }
+        with fields_of(path), naming_field(path, "data"):  # refuses what would not open
+            if "augmentation" in stored:
+                recorded["augmentation"] = TimmAugmentation(**stored["augmentation"])
+                recorded["timm_options"] = TimmOptions(**stored.get("timm_options", {}))
+        found = {name: value for name, value in {**recorded, **given}.items() if value is not None}
+        if "data_dir" not in found and dataset in ("cifar10", "cifar100", "folder", "timm"):
+            raise ValueError(
+                f"{self.name} does not say where its images lie ({dataset}), only names of "
+                "folders below the current one are kept; pass --data-dir."
+            )
+        return found
