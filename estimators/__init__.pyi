@@ -5,7 +5,6 @@ from .base import EstimateError as EstimateError
 from .base import Estimator as Estimator
 from .benchmarks.tabular import TabularEstimator as TabularEstimator
 from .factory import create_estimator as create_estimator
-from .factory import create_multi_score as create_multi_score
 from .rank_metrics import Comparison as Comparison
 from .rank_metrics import compare as compare
 from .ranking.learning_curves import LcSVR as LcSVR
@@ -21,6 +20,7 @@ from .scores.inherited import ValAccuracyEstimator as ValAccuracyEstimator
 from .scores.minibatches import Minibatches as Minibatches
 from .scores.multi_score import MultiScoreEstimator as MultiScoreEstimator
 from .scores.multi_score import Record as Record
+from .scores.multi_score_factory import create_multi_score as create_multi_score
 from .scores.names import SCORES as SCORES
 from .scores.names import Score as Score
 from .scores.settings import ESTIMATORS as ESTIMATORS

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from itertools import chain, islice, repeat
 from typing import Any
 
 import torch
@@ -15,19 +13,15 @@ from estimators.base import Estimator
 from estimators.benchmarks.splits import test_warning
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
-from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.from_scratch import FromScratchEstimator
-from estimators.scores.inherited import ValAccuracyEstimator
-from estimators.scores.minibatches import (
-    TRAINS,
-    Minibatches,
-    check_batch_size,
-    draw_minibatches,
-    rebatched,
+from estimators.scores.minibatches import Minibatches, check_batch_size, draw_minibatches
+from estimators.scores.multi_score_factory import (
+    create_multi_score,
+    minibatches_of,
+    score_of,
+    val_accuracy,
 )
-from estimators.scores.multi_score import MultiScoreEstimator
-from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
-from estimators.scores.proxy_images import check_minibatch
+from estimators.scores.names import BENCHMARK_SCORES, Score
 from estimators.scores.settings import (
     ESTIMATORS,
     CombinedSettings,
@@ -38,8 +32,7 @@ from estimators.scores.settings import (
     TSESettings,
 )
 from estimators.scores.tse import TSEEstimator
-from estimators.scores.windows import window_in_batches, window_in_epochs
-from supernets.cost.analytic import CostModel
+from estimators.scores.windows import window_in_epochs
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.spaces import SearchSpace
@@ -47,8 +40,6 @@ from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
 
 _logger = logging.getLogger(__name__)
-
-_AFTER_STEPS = {"val_acc_after", "val_loss_after"}
 
 
 def create_estimator(
@@ -137,10 +128,10 @@ def create_described_estimator(
         estimator, facts = create(settings, supernet, data, device, amp)
         return estimator, {**facts, **machine}
     shared = MultiScoreSettings.of(settings)
-    minibatches, facts = _minibatches([name], shared, supernet, data)
+    minibatches, facts = minibatches_of([name], shared, supernet, data)
     facts = {"name": name, **facts}
     if name == "val_acc":
-        estimator = _val_accuracy(supernet, minibatches, device, amp)
+        estimator = val_accuracy(supernet, minibatches, device, amp)
     elif isinstance(settings, TSESettings):
         if settings.race_for is not None:
             facts["race_for"] = settings.race_for
@@ -164,109 +155,6 @@ def create_described_estimator(
             [name], shared, score=score, supernet=supernet, data=minibatches, device=device, amp=amp
         )
     return estimator, {**facts, **machine}
-
-
-def create_multi_score(
-    names: Sequence[str],
-    settings: MultiScoreSettings | None = None,
-    *,
-    supernet: Supernet,
-    data: Loaders | Minibatches,
-    score: Score | None = None,
-    device: torch.device | str = "cpu",
-    amp: bool = False,
-) -> MultiScoreEstimator:
-    """Builds what measures several scores at once; parts that none looks at are left out.
-
-    Args:
-        names: Names of the scores that its records shall hold.
-        settings: Settings of them all; None for the defaults.
-        supernet: Trained supernet; only read.
-        data: As of ``create_estimator``. Minibatches of "sovl" are taken from the images of the val
-            split in their order, from the first again after the last, and have as many images as
-            the train minibatches.
-        score: The one of these scores that ``estimate`` returns; None for the first.
-        device: Device to run on.
-        amp: Whether to compute in bfloat16 autocast.
-
-    Returns:
-        The estimator, whose ``measure`` gives all of them.
-
-    Raises:
-        ValueError: If a name is unknown, a number out of range, or there is too little data.
-
-    Example:
-        >>> from estimators import create_multi_score
-        >>> from estimators.scores.minibatches import Minibatches
-        >>> from supernets import create_supernet
-        >>> supernet = create_supernet("nasbench201", num_classes=10, channels=4)
-        >>> costs = create_multi_score(["params", "macs"], supernet=supernet, data=Minibatches())
-        >>> costs.measure(supernet.space.architecture([3, 1, 2, 1, 3, 4])).metrics
-        {'params': 37654.0, 'macs': 5238954.0}
-    """
-    settings = MultiScoreSettings() if settings is None else settings
-    score = Score(names[0]) if score is None else score
-    chosen = {Score(name).name for name in names}
-    if chosen & set(BENCHMARK_SCORES) and not supernet.has_benchmark_count:
-        raise ValueError(
-            f"Tables of space {supernet.space.name!r} count as we do; use macs or params instead "
-            f"of {', '.join(sorted(chosen & set(BENCHMARK_SCORES)))}."
-        )
-    minibatches, _ = _minibatches(names, settings, supernet, data)
-    num_batches = settings.num_batches
-    train = list(islice(minibatches.train, num_batches))
-    training = sovl_batches = val = proxy_batch = None
-    if chosen & TRAINS:
-        training = ExtraSteps(
-            train, num_batches=num_batches, lr=settings.lr, device=device, amp=amp
-        )
-    if "sovl" in chosen:
-        assert training is not None
-        batch_size = len(training.batches[0][1])
-        again_and_again = chain.from_iterable(repeat(minibatches.val))
-        sovl_batches = [
-            (x.to(device), y.to(device))
-            for x, y in islice(rebatched(again_and_again, batch_size), num_batches)
-        ]
-    if chosen & set(VAL_SCORES):
-        val = _val_accuracy(supernet, minibatches, torch.device(device), amp)
-    proxies = [name for name in PROXY_SCORES if name in chosen]
-    if proxies:
-        if not train:
-            raise ValueError("Zero-cost proxies need a minibatch of train images.")
-        x, y = train[0]
-        check_minibatch(proxies, x)
-        proxy_batch = x.to(device), y.to(device)
-    return MultiScoreEstimator(
-        supernet,
-        score=score,
-        training=training,
-        sovl_batches=sovl_batches,
-        val=val,
-        val_after=bool(chosen & _AFTER_STEPS),
-        proxies=proxies,
-        proxy_batch=proxy_batch,
-        cost_model=CostModel(supernet),
-        device=device,
-        amp=amp,
-    )
-
-
-def score_of(name: str, settings: MultiScoreSettings, epoch_batches: int | None) -> Score:
-    """Builds a score, with the window of TSE-E in minibatches.
-
-    Args:
-        name: Name of the score.
-        settings: Its settings.
-        epoch_batches: Minibatches of an epoch; None where it is not known.
-
-    Raises:
-        ValueError: If the window is longer than what is measured.
-    """
-    window = None
-    if name == "tse_e":
-        window = window_in_batches(settings.window, settings.num_batches, epoch_batches)
-    return Score(name, window=window, gamma=settings.gamma)
 
 
 def _check_needs(
@@ -293,32 +181,6 @@ def _check_needs(
     missing = [words.get(each, each) for each in kind.needs if not given[each]]
     if missing:
         raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
-
-
-def _minibatches(
-    names: Sequence[str],
-    settings: MultiScoreSettings,
-    supernet: Supernet,
-    data: Loaders | Minibatches | None,
-) -> tuple[Minibatches, dict[str, Any]]:
-    """The minibatches to measure on, and what is recorded of those that were drawn."""
-    if isinstance(data, Loaders):
-        if {*names} & {*TRAINS, *PROXY_SCORES}:
-            check_batch_size(settings.batch_size, data)
-        return draw_minibatches(names, settings, supernet, data)
-    return Minibatches() if data is None else data, {}
-
-
-def _val_accuracy(
-    supernet: Supernet, minibatches: Minibatches, device: torch.device, amp: bool
-) -> ValAccuracyEstimator:
-    return ValAccuracyEstimator(
-        supernet,
-        minibatches.val,
-        recalibrate_batches=minibatches.recalibrate,
-        device=device,
-        amp=amp,
-    )
 
 
 def _table(

@@ -18,31 +18,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau, rankdata
 
+from estimators.bootstrap import (
+    Floats,
+    Interval,
+    Ties,
+    correlations,
+    draw_resamples,
+    interval_of,
+)
+
 #: Higher is better for all but ``top_k_regret``.
 METRICS = ("spearman", "kendall_tau_b", "pearson", "precision_at_k", "top_k_regret", "top_k_mean")
-#: Between them lie 95 % of the resamples.
-PERCENTILES = (2.5, 97.5)
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value, and percentiles between which 95 % of its resamples lie.
-
-    Resamples have fewer distinct architectures, so what hangs on the very best few can lie outside.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     """Computes Spearman's rank correlation of (num_archs,) scores with the truth."""
     values, true = _checked(scores, truth)
     ranks, true_ranks = rankdata(diverged_last(values)), rankdata(true)
-    return float(_correlations(ranks, true_ranks, np.ones((1, len(true))))[0])
+    return float(correlations(ranks, true_ranks, np.ones((1, len(true))))[0])
 
 
 def kendall_tau_b(scores: ArrayLike, truth: ArrayLike) -> float:
@@ -58,7 +51,7 @@ def pearson(scores: ArrayLike, truth: ArrayLike) -> float:
     """Computes Pearson's correlation of (num_archs,) scores with the truth, without nan scores."""
     values, true = _checked(scores, truth)
     is_scored = np.isfinite(values)
-    return float(_correlations(values, true, is_scored[None].astype(np.float64))[0])
+    return float(correlations(values, true, is_scored[None].astype(np.float64))[0])
 
 
 def diverged_last(scores: Floats) -> Floats:
@@ -151,8 +144,8 @@ class Comparison:
         """
         points, resampled = self._select(name, metric)
         return Summary(
-            per_supernet=tuple(map(_interval, points, resampled)),
-            mean=_interval(points.mean(), resampled.mean(axis=0)),
+            per_supernet=tuple(map(interval_of, points, resampled)),
+            mean=interval_of(points.mean(), resampled.mean(axis=0)),
             sd=float(points.std(ddof=1)) if len(points) > 1 else None,
         )
 
@@ -162,7 +155,7 @@ class Comparison:
         Raises:
             ValueError: If a name is unknown.
         """
-        return _interval(*self._differences(a, b, metric))
+        return interval_of(*self._differences(a, b, metric))
 
     def share_greater(self, a: str, b: str, metric: str) -> float:
         """Returns the share of the resamples where ``a``'s mean over supernets exceeds ``b``'s.
@@ -224,7 +217,7 @@ def compare(
             _, true = _checked(row, truth)
     _check_k(k, shape[1])
     whole = _Resamples(true, k, np.ones((1, shape[1])))
-    resamples = _Resamples(true, k, _draw(shape[1], num_bootstrap, seed))
+    resamples = _Resamples(true, k, draw_resamples(shape[1], num_bootstrap, seed))
 
     def of_all(metrics: _Resamples, table: Floats) -> Floats:
         return np.stack([metrics.all(row) for row in table], axis=1)
@@ -271,13 +264,13 @@ def rank_correlation_curve(
     true = np.asarray(truth, np.float64)
     for num_steps in at:
         _checked(table[:, num_steps - 1], true)
-    weights, curve = _draw(len(table), num_bootstrap, seed), []
-    true_ranks = _Ties(true, weights).ranks()
+    weights, curve = draw_resamples(len(table), num_bootstrap, seed), []
+    true_ranks = Ties(true, weights).ranks()
     for num_steps in at:
         row = table[:, num_steps - 1]
-        ranks = _Ties(diverged_last(row), weights).ranks()
-        resampled = _correlations(ranks, true_ranks, weights)
-        curve.append(_interval(spearman(row, true), resampled))
+        ranks = Ties(diverged_last(row), weights).ranks()
+        resampled = correlations(ranks, true_ranks, weights)
+        curve.append(interval_of(spearman(row, true), resampled))
     return tuple(curve)
 
 
@@ -292,7 +285,7 @@ class _Resamples:
 
     def __init__(self, truth: Floats, k: int, weights: Floats) -> None:
         self._truth, self._k, self._weights = truth, k, weights
-        ties = _Ties(truth, weights)
+        ties = Ties(truth, weights)
         self._true_ranks, self._true_ordered = ties.ranks(), ties.num_ordered()
         self._true_signs = _signs(truth)
         self._true_top = self._top(truth)
@@ -301,16 +294,16 @@ class _Resamples:
     def all(self, scores: Floats) -> Floats:
         """Computes ``METRICS`` of scores (num_archs,), shape (num_metrics, num_bootstrap)."""
         filled, top = diverged_last(scores), self._top(scores)
-        ties = _Ties(filled, self._weights)
+        ties = Ties(filled, self._weights)
         # A pair counts as often as it is drawn.
         signs = _signs(filled) * self._true_signs
         concordance = ((self._weights @ signs) * self._weights).sum(axis=1)
         scale = np.sqrt(ties.num_ordered() * self._true_ordered)
         return np.stack(
             [
-                _correlations(ties.ranks(), self._true_ranks, self._weights),
+                correlations(ties.ranks(), self._true_ranks, self._weights),
                 np.divide(concordance, scale, out=np.zeros_like(scale), where=scale > 0),
-                _correlations(scores, self._truth, self._weights * np.isfinite(scores)),
+                correlations(scores, self._truth, self._weights * np.isfinite(scores)),
                 np.minimum(top, self._true_top).sum(axis=1) / self._k,
                 self._best - self._max_truth(top),
                 top @ self._truth / self._k,
@@ -330,68 +323,9 @@ class _Resamples:
         return np.asarray(np.where(drawn > 0, self._truth, -np.inf).max(axis=1), np.float64)
 
 
-class _Ties:
-    """Values (num_archs,) in groups of equals, and how often resamples draw of each group."""
-
-    def __init__(self, values: Floats, weights: Floats) -> None:
-        distinct, self._group = np.unique(values, return_inverse=True)  # ascending
-        order = np.argsort(self._group, kind="stable")
-        starts = np.searchsorted(self._group[order], np.arange(len(distinct)))
-        self._drawn = np.add.reduceat(weights[:, order], starts, axis=1)  # (…, num_groups)
-
-    def ranks(self) -> Floats:
-        """Average ranks, shape (num_bootstrap, num_archs)."""
-        ranks = np.cumsum(self._drawn, axis=1) - (self._drawn - 1) / 2
-        return np.asarray(ranks[:, self._group], np.float64)
-
-    def num_ordered(self) -> Floats:
-        """Pairs that differ, each counted both ways, shape (num_bootstrap,)."""
-        return np.asarray(self._drawn.sum(axis=1) ** 2 - (self._drawn**2).sum(axis=1), np.float64)
-
-
-def _draw(num_archs: int, num_bootstrap: int, seed: int) -> Floats:
-    """How often each is drawn, shape (num_bootstrap, num_archs)."""
-    if num_bootstrap < 1:
-        raise ValueError(f"num_bootstrap must be at least 1, got {num_bootstrap}.")
-    shares = np.full(num_archs, 1 / num_archs)
-    drawn = np.random.default_rng(seed).multinomial(num_archs, shares, size=num_bootstrap)
-    return drawn.astype(np.float64)
-
-
-def _correlations(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Weighted linear correlations of rows, 0 where one is constant or nothing has weight.
-
-    All are (num_bootstrap, num_archs), or x and y (num_archs,). Gives (num_bootstrap,).
-    """
-    found = np.zeros(len(weights))
-    has_weight = weights > 0
-    x, y = (np.broadcast_to(values, weights.shape) for values in (x, y))
-    is_ordered = np.ones(len(weights), np.bool_)
-    for values in (x, y):
-        highest = np.where(has_weight, values, -np.inf).max(axis=1)
-        is_ordered &= highest > np.where(has_weight, values, np.inf).min(axis=1)
-    weights, has_weight = weights[is_ordered], has_weight[is_ordered]
-    centred = []
-    for values in (x, y):
-        kept = np.where(has_weight, values[is_ordered], 0.0)  # what has no weight may be nan
-        mean = (weights * kept).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
-        deviation = np.where(has_weight, kept - mean, 0.0)
-        # so that no square is lost, however small or large the values are
-        centred.append(deviation / np.abs(deviation).max(axis=1, keepdims=True))
-    x, y = centred
-    scale = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))
-    found[is_ordered] = np.clip((weights * x * y).sum(axis=1) / scale, -1, 1)
-    return found
-
-
 def _signs(values: Floats) -> Floats:
     """Returns the signs of all differences, shape (num_archs, num_archs)."""
     return np.subtract(values[:, None] > values, values[:, None] < values, dtype=np.float64)
-
-
-def _interval(value: float, resampled: Floats) -> Interval:
-    low, high = np.percentile(resampled, PERCENTILES)
-    return Interval(float(value), float(low), float(high))
 
 
 def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:

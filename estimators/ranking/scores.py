@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from estimators.factory import score_of
+from estimators.scores.multi_score_factory import score_of
 from estimators.scores.names import Score
 from estimators.scores.settings import MultiScoreSettings
 

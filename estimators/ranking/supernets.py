@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from estimators.factory import create_multi_score
 from estimators.ranking.facts import supernet_facts
 from estimators.scores.minibatches import TRAINS, check_batch_size, draw_minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
+from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, PROXY_SCORES
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import check_measured

@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import BayesianRidge
 
-from estimators.rank_metrics import PERCENTILES, Interval, diverged_last, spearman
+from estimators.bootstrap import PERCENTILES, Interval
+from estimators.rank_metrics import diverged_last, spearman
 
 #: With fewer known truths, the average of ranks is the better score of the two.
 MIN_NUM_KNOWN = 10

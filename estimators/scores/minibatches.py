@@ -12,7 +12,7 @@ from torch import Tensor
 
 from estimators.scores.names import PROXY_SCORES, VAL_SCORES
 from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
-from estimators.scores.settings import ExtraStepsSettings, MultiScoreSettings, names_with
+from estimators.scores.settings import RANKED, ExtraStepsSettings, MultiScoreSettings
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.networks.single_images import check_supernet_single_images
@@ -20,7 +20,7 @@ from supernets.networks.single_images import check_supernet_single_images
 #: Recalibration of supernets that need it: 2,000 images, as in OFA's code.
 RECALIBRATE_BATCHES, RECALIBRATE_BATCH_SIZE = 10, 200
 #: Scores that train a copy of the subnet.
-TRAINS = names_with(ExtraStepsSettings)
+TRAINS = {name for name, own in RANKED.items() if issubclass(own, ExtraStepsSettings)}
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

@@ -38,7 +38,7 @@ class EstimatorSettings(Options):
     @property
     def train_batch_size(self) -> int:
         """Images in each train minibatch that loaders for the estimator are to have."""
-        return BATCH_SIZE
+        return int(vars(self).get("batch_size", BATCH_SIZE))
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,6 @@ class ProxySettings(EstimatorSettings):
     batch_size: int = option(
         BATCH_SIZE, "images in each", kinds.BATCH, metavar="N", flag="--tse-batch-size"
     )
-
-    @property
-    def train_batch_size(self) -> int:
-        """Images in each train minibatch."""
-        return self.batch_size
 
 
 @dataclass(frozen=True)
@@ -301,11 +296,6 @@ class FromScratchSettings(WindowSettings, DecaySettings):
                 )
         window_in_epochs(self.window, self.epochs)
 
-    @property
-    def train_batch_size(self) -> int:
-        """Images in each train minibatch of the trainings."""
-        return self.batch_size
-
 
 @dataclass(frozen=True)
 class CombinedSettings(ProxySettings):
@@ -388,30 +378,22 @@ class TableSettings(EstimatorSettings):
             raise ValueError("--table needs --table-column.")
 
 
-_OF_SCORES: Mapping[str, type[EstimatorSettings]] = {
+#: The settings of every score that a ranking may compare, by its name.
+RANKED: Mapping[str, type[EstimatorSettings]] = {
     "tse": TSESettings,
     "tse_e": TSEESettings,
     "tse_ema": TSEEMASettings,
     "tlmini": ExtraStepsSettings,
     "sovl": SOVLSettings,
-    "val_acc": ValSettings,
-    "val_loss": ValSettings,
-    "val_acc_after": ValAfterSettings,
-    "val_loss_after": ValAfterSettings,
+    **dict.fromkeys(("val_acc", "val_loss"), ValSettings),
+    **dict.fromkeys(("val_acc_after", "val_loss_after"), ValAfterSettings),
     **dict.fromkeys(PROXY_SCORES, ProxySettings),
     **dict.fromkeys((*COST_SCORES, *BENCHMARK_SCORES), EstimatorSettings),
 }
 #: The settings of every estimator, by its name.
 ESTIMATORS: Mapping[str, type[EstimatorSettings]] = {
-    **{name: _OF_SCORES[name] for name in SCORES},
+    **{name: RANKED[name] for name in SCORES},
     "from_scratch": FromScratchSettings,
     "table": TableSettings,
     "combined": CombinedSettings,
 }
-#: The settings of every score that a ranking may compare, by its name.
-RANKED: Mapping[str, type[EstimatorSettings]] = _OF_SCORES
-
-
-def names_with(kind: type[EstimatorSettings]) -> frozenset[str]:
-    """The scores that have these settings among theirs."""
-    return frozenset(name for name, own in _OF_SCORES.items() if issubclass(own, kind))

@@ -14,24 +14,25 @@ import logging
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from estimators.trials.settings import by_content_of_texts, changes, with_units
 from estimators.trials.sqlite_errors import named_file
-from estimators.trials.trial_rows import Row, check_json, read_row
+from estimators.trials.store_file import (
+    FORMAT,
+    closed_on_error,
+    connect,
+    header_texts,
+    read_or_write_header,
+    reading,
+)
+from estimators.trials.trial_rows import check_json, with_architectures
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.digests import unchecked_inputs
 from supernets.spaces import Architecture, SearchSpace
 
 _logger = logging.getLogger(__name__)
 
-FORMAT = 1
-_APPLICATION_ID = 0x70616365  # "pace", in the SQLite file header
-_ROWS_AT_ONCE = 10_000
-_LOCK_TIMEOUT = 2.0  # seconds; outlasts someone's query, not someone's search
 _FAULTS_OF_THE_DISK = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -41,14 +42,6 @@ _FAULTS_OF_THE_DISK = (
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
-)
-_SCHEMA = (
-    "CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    """CREATE TABLE trials (
-        number INTEGER PRIMARY KEY, arch TEXT NOT NULL UNIQUE, choices TEXT NOT NULL,
-        is_told INTEGER NOT NULL DEFAULT 0, score REAL, seconds REAL, error TEXT,
-        metrics TEXT NOT NULL DEFAULT '{}', curves TEXT NOT NULL DEFAULT '{}', position INTEGER
-    )""",
 )
 
 
@@ -154,10 +147,10 @@ class TrialStore:
             ValueError: If the file is not a trial store, is in use by another process, or was
                 written with another header.
         """
-        path, texts = Path(path), _header_texts(header)
-        with _closed_on_error(_connect(path)) as connection:
+        path, texts = Path(path), header_texts(header)
+        with closed_on_error(connect(path)) as connection:
             try:
-                _read_or_write_header(path, connection, texts)
+                read_or_write_header(path, connection, texts)
                 store = cls(path, connection, space)
                 store._load()
             except sqlite3.DatabaseError as error:
@@ -331,7 +324,7 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file is missing, in use by another process, or not a store of trials.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         stored = connection.execute("SELECT key, value FROM header").fetchall()
     header = check_json(path, dict(stored))
     if header.pop("format", None) != FORMAT:
@@ -349,7 +342,7 @@ def read_trials(path: Path, space: SearchSpace) -> tuple[Trial, ...]:
     Raises:
         ValueError: As ``read_header``, or if the architectures are not of this space.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         rows = list(_rows(path, connection, space))
     return tuple(trial for _, _, trial in rows if trial is not None)
 
@@ -363,7 +356,7 @@ def _rows(
         "FROM trials ORDER BY number"
     )
     seen: dict[Architecture, int] = {}
-    for number, (row, arch) in enumerate(_with_architectures(path, rows, space)):
+    for number, (row, arch) in enumerate(with_architectures(path, rows, space)):
         if seen.setdefault(arch, number) != number:
             raise ValueError(
                 f"{path}: trials {seen[arch]} and {number} are of one architecture, and a search "
@@ -373,27 +366,6 @@ def _rows(
         if row.is_told:
             trial = Trial(number, arch, row.score, row.metrics, row.seconds, row.error, row.curves)
         yield number, arch, trial
-
-
-def _with_architectures(
-    path: Path, rows: sqlite3.Cursor, space: SearchSpace
-) -> Iterator[tuple[Row, Architecture]]:
-    """Rows with their architectures, of which many at once are checked faster."""
-    first = 0
-    while part := [
-        read_row(path, number, values)
-        for number, values in enumerate(rows.fetchmany(_ROWS_AT_ONCE), start=first)
-    ]:
-        are_canonical = space.are_canonical([row.choices for row in part])
-        for number, row in enumerate(part, start=first):
-            if are_canonical:
-                yield row, Architecture(space.name, row.choices)
-                continue
-            try:
-                yield row, space.architecture(row.choices)
-            except (ValueError, OverflowError) as error:
-                raise ValueError(f"{path}: the choices of trial {number}: {error}") from error
-        first += len(part)
 
 
 def _plain(trial: Trial) -> Trial:
@@ -407,102 +379,3 @@ def _plain(trial: Trial) -> Trial:
         error=trial.error,
         curves={name: tuple(map(float, curve)) for name, curve in trial.curves.items()},
     )
-
-
-def _header_texts(header: Mapping[str, Any]) -> dict[str, str]:
-    if "format" in header:
-        raise ValueError("The header key 'format' is the store's own; use another name.")
-    texts = {"format": json.dumps(FORMAT)}
-    for key, value in header.items():
-        try:
-            texts[key] = json.dumps(value, sort_keys=True)
-        except TypeError as error:
-            raise ValueError(f"Header key {key!r} cannot be written as JSON: {error}.") from error
-    return texts
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Opens the file and takes its lock, which the connection then holds until it is closed."""
-    if not path.parent.is_dir():
-        raise ValueError(f"The folder of {path} does not exist; create it first.")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; trials are stored in a file.")
-    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
-    with _closed_on_error(connection):
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                with named_file(path):
-                    raise
-            raise ValueError(
-                f"{path} is in use by another process; let it end first, or use a new --output."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise ValueError(
-                f"{path} is not a store of trials ({error}); use a new --output."
-            ) from error
-    return connection
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Opens a store that nothing is written to."""
-    if not path.is_file():
-        raise ValueError(f"There is no store of trials at {path}.")
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT)) as connection:
-        try:
-            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-            if application_id != _APPLICATION_ID:
-                raise ValueError(f"{path} is not a store of trials.")
-            yield connection
-        except sqlite3.DatabaseError as error:
-            if "locked" in str(error):
-                raise ValueError(
-                    f"{path} is in use by another process; let it end first, or read a copy."
-                ) from error
-            raise ValueError(f"{path} cannot be read as a store of trials: {error}.") from error
-
-
-def _read_or_write_header(
-    path: Path, connection: sqlite3.Connection, given: dict[str, str]
-) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (num_tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if num_tables == 0:  # new, or left empty by a process killed before its first transaction
-        with named_file(path), connection as transaction:
-            transaction.execute("BEGIN IMMEDIATE")
-            transaction.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            for statement in _SCHEMA:
-                transaction.execute(statement)
-            transaction.executemany("INSERT INTO header VALUES (?, ?)", given.items())
-        return
-    if application_id != _APPLICATION_ID:
-        raise ValueError(f"{path} is a database, but not a store of trials; use a new --output.")
-    texts = dict(connection.execute("SELECT key, value FROM header"))
-    check_json(path, texts)
-    stored, unchecked = by_content_of_texts(with_units(texts), given)
-    differences = changes(stored, given)
-    if differences:
-        raise ValueError(
-            f"{path} was written with other settings: {differences}. "
-            "Use a new --output, or the settings it was written with."
-        )
-    if unchecked:
-        _logger.warning(unchecked_inputs(path, unchecked))
-        with named_file(path), connection as transaction:
-            transaction.execute("BEGIN IMMEDIATE")
-            transaction.executemany("INSERT OR REPLACE INTO header VALUES (?, ?)", stored.items())
-
-
-@contextmanager
-def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    try:
-        yield connection
-    except BaseException:
-        connection.close()
-        raise

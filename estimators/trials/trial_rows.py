@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from supernets.runtime.option_types import shown
+from supernets.spaces import Architecture, SearchSpace
 
 _MAX_CHOICES = 10_000
+_ROWS_AT_ONCE = 10_000
 
 
 class Row(NamedTuple):
@@ -79,6 +82,36 @@ def read_row(path: Path, number: int, row: Sequence[Any]) -> Row:
         raise wrong("curves", "lists of numbers by name", curves)
     points = {name: tuple(map(float, line)) for name, line in lines.items()}
     return Row(tuple(indices), True, score, values, seconds, error, points)
+
+
+def with_architectures(
+    path: Path, rows: sqlite3.Cursor, space: SearchSpace
+) -> Iterator[tuple[Row, Architecture]]:
+    """Yields rows with their architectures, of which many at once are checked faster.
+
+    Args:
+        path: The store, for messages.
+        rows: Rows of all trials by number, each as ``read_row`` takes it.
+        space: Space of the architectures.
+
+    Raises:
+        ValueError: As ``read_row``, or if an architecture is not of the space.
+    """
+    first = 0
+    while part := [
+        read_row(path, number, values)
+        for number, values in enumerate(rows.fetchmany(_ROWS_AT_ONCE), start=first)
+    ]:
+        are_canonical = space.are_canonical([row.choices for row in part])
+        for number, row in enumerate(part, start=first):
+            if are_canonical:
+                yield row, Architecture(space.name, row.choices)
+                continue
+            try:
+                yield row, space.architecture(row.choices)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path}: the choices of trial {number}: {error}") from error
+        first += len(part)
 
 
 def check_json(path: Path, header: dict[str, str]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from estimators.base import Estimate, Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors.measure import trial_of_scores
-from estimators.factory import create_estimator, create_multi_score
+from estimators.factory import create_estimator
 from estimators.scores.combined_estimator import Reference
 from estimators.scores.minibatches import Minibatches
+from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import COST_SCORES, PROXY_SCORES, Score
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import combined_features

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from estimators.benchmarks.tabular import TabularEstimator
-from estimators.factory import create_described_estimator, create_estimator, create_multi_score
+from estimators.factory import create_described_estimator, create_estimator
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.minibatches import Minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
+from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import PROXY_SCORES, Score
 from estimators.scores.settings import (
     ESTIMATORS,

@@ -11,10 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from estimators import rank_metrics as ranking
+from estimators.bootstrap import Interval, draw_resamples
 from estimators.rank_metrics import (
     METRICS,
-    Interval,
     compare,
     kendall_tau_b,
     pearson,
@@ -140,7 +139,7 @@ def test_resamples_are_measured_as_if_written_out(k: int) -> None:
         scores[seed : seed + 5] = NAN
         comparison = compare({"a": [scores]}, truth, k=k, num_bootstrap=1, seed=seed)
         # a single resample is its own percentile
-        drawn = np.repeat(np.arange(30), ranking._draw(30, 1, seed)[0].astype(int))
+        drawn = np.repeat(np.arange(30), draw_resamples(30, 1, seed)[0].astype(int))
         assert len(drawn) == 30
         for metric in METRICS:
             (found,) = comparison.summary("a", metric).per_supernet
@@ -159,7 +158,7 @@ def test_resamples_that_order_nothing_have_no_correlation(scores: list[float]) -
 
 
 def test_architectures_are_drawn_uniformly_with_replacement() -> None:
-    drawn = ranking._draw(20, 5000, 0)
+    drawn = draw_resamples(20, 5000, 0)
     assert (drawn.sum(axis=1) == 20).all()
     assert (drawn == 0).mean() == pytest.approx((1 - 1 / 20) ** 20, abs=0.01)
     np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.06)
@@ -167,7 +166,7 @@ def test_architectures_are_drawn_uniformly_with_replacement() -> None:
 
 def test_intervals_are_percentiles_of_the_resamples() -> None:
     scores, truth = scores_and_truth(0)
-    weights = ranking._draw(30, 400, 3)
+    weights = draw_resamples(30, 400, 3)
     resampled = [
         stats.spearmanr(np.repeat(scores, w.astype(int)), np.repeat(truth, w.astype(int))).statistic
         for w in weights

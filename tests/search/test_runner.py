@@ -152,7 +152,7 @@ with TrialStore.open(Path(sys.argv[1]), {}, space) as store:
 
 def test_killed_process_is_continued(tmp_path, monkeypatch):
     """While it runs, its store is refused to others; SIGKILL at no chosen point loses nothing."""
-    monkeypatch.setattr("estimators.trials.store._LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("estimators.trials.store_file._LOCK_TIMEOUT", 0.05)
     space = NASBench201Space()
 
     class SumEstimator:

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from estimators.base import EstimateError
-from estimators.factory import create_estimator, create_multi_score
+from estimators.factory import create_estimator
 from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.minibatches import Minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
+from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import PROXY_SCORES, SCORES, Score
 from estimators.scores.settings import MultiScoreSettings, TSESettings
 from supernets.cost.analytic import CostModel

@@ -16,7 +16,6 @@ from estimators.scores.settings import (
     RANKED,
     CombinedSettings,
     EstimatorSettings,
-    ExtraStepsSettings,
     FromScratchSettings,
     MultiScoreSettings,
     TableSettings,
@@ -24,7 +23,6 @@ from estimators.scores.settings import (
     TSEESettings,
     TSESettings,
     ValSettings,
-    names_with,
 )
 from supernets.cli.option_flags import add_options, check_family, from_args
 from supernets.runtime.options import options_of
@@ -162,7 +160,6 @@ def test_every_estimator_has_its_batch_size() -> None:
 
 def test_scores_share_their_settings() -> None:
     assert RANKED.keys() == {*SCORES, "benchmark_params", "benchmark_macs"}
-    assert names_with(ExtraStepsSettings) == set(TRAINS)
     shared = MultiScoreSettings.of(TSEESettings(num_batches=9, window=4))
     assert shared == MultiScoreSettings(num_batches=9, window=4)
     assert MultiScoreSettings.of(TSESettings(lr=0.5, race_for=3)) == MultiScoreSettings(lr=0.5)

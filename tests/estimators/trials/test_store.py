@@ -263,7 +263,7 @@ def test_trial_needs_a_finite_score_or_an_error(small_space, score):
 
 
 def test_same_process_cannot_open_it_twice(path, small_space, monkeypatch):
-    monkeypatch.setattr("estimators.trials.store._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("estimators.trials.store_file._LOCK_TIMEOUT", 0.1)
     with TrialStore.open(path, HEADER, small_space):
         with pytest.raises(ValueError, match="in use"):
             TrialStore.open(path, HEADER, small_space)
@@ -288,7 +288,7 @@ def test_a_store_is_read_without_being_opened(path, small_space):
 
 
 def test_what_is_no_store_is_not_read(path, tmp_path, small_space, make_space, monkeypatch):
-    monkeypatch.setattr("estimators.trials.store._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("estimators.trials.store_file._LOCK_TIMEOUT", 0.1)
     with pytest.raises(ValueError, match="no store of trials at"):
         read_header(path)
     path.write_text("number,arch,score\n" * 100)

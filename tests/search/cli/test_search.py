@@ -963,7 +963,7 @@ def test_two_searches_cannot_share_a_folder(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("estimators.trials.store._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("estimators.trials.store_file._LOCK_TIMEOUT", 0.1)
     assert search_table(tmp_path) == 0
     capsys.readouterr()
     connection = sqlite3.connect(tmp_path / "trials.db", isolation_level=None)
