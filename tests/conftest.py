@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from estimators.executors import local_processes
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
-from supernets.spaces import Architecture, Decision, SearchSpace
+from supernets.spaces import SearchSpace
+from tests.toy_space import ToySpace
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -40,26 +41,6 @@ EDITS: tuple[Any, ...] = (
     DELETED, None, "x", "", "1", -1, 0, 0.5, 1e12, 10**30, 10**400, math.nan, math.inf, -math.inf,
     1e308, True, [], {}, [None], {"x": None}, [["x"]],
 )  # fmt: skip
-
-
-class ToySpace(SearchSpace):
-    """Decisions with the given numbers of options, written as ``3-1-2``."""
-
-    name = "toy"
-
-    def __init__(self, *sizes: int) -> None:
-        self.decisions = tuple(
-            Decision(f"d{i}", tuple(str(option) for option in range(size)))
-            for i, size in enumerate(sizes)
-        )
-        super().__init__()
-
-    def format(self, arch: Architecture) -> str:
-        self.validate(arch)
-        return "-".join(map(str, arch.choices))
-
-    def parse(self, text: str) -> Architecture:
-        return self.architecture([int(part) for part in text.split("-")])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

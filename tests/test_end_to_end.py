@@ -14,12 +14,9 @@ import supernets.cli.train
 from supernets import load_subnet, load_supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.training.checkpoint import read_checkpoint, reopen_data
+from tests.commands import TORCH_EXPORT
 
-pytestmark = pytest.mark.filterwarnings(
-    # torch.export tells torch's own developers about the guards of its own modules
-    "ignore::FutureWarning:torch",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = TORCH_EXPORT
 
 
 def test_train_search_export_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,26 +23,18 @@ from search.algorithms.registry import ALGORITHMS
 from search.report.recorded_runs import RecordedRun
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.factory import create_supernet
-from supernets.spaces import Architecture, Decision, SearchSpace
+from supernets.spaces import Architecture, SearchSpace
+from tests.toy_space import ToySpace
 
 TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
-class DigitSpace(SearchSpace):
+class DigitSpace(ToySpace):
     """``num_decisions`` digits below ``num_options``, written as ``3-1-2``."""
 
     def __init__(self, num_decisions: int, num_options: int) -> None:
+        super().__init__(*[num_options] * num_decisions)
         self.name = f"digits{num_decisions}x{num_options}"
-        options = tuple(str(i) for i in range(num_options))
-        self.decisions = tuple(Decision(f"d{i}", options) for i in range(num_decisions))
-        super().__init__()
-
-    def format(self, arch: Architecture) -> str:
-        self.validate(arch)
-        return "-".join(map(str, arch.choices))
-
-    def parse(self, text: str) -> Architecture:
-        return self.architecture([int(part) for part in text.split("-")])
 
 
 class LinearPredictor:

@@ -21,6 +21,7 @@ from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import SCORES
 from estimators.trials.store import Trial
 from supernets import CostModel, create_space, create_supernet
+from tests.commands import error_line_of
 
 SPACE = create_space("nasbench201")
 TINY = "--channels 4 --batch-size 400 --num-probes 0 --epochs 1 --paths uniform"
@@ -95,13 +96,7 @@ def plain(result: dict[str, Any]) -> Any:
     return strip(result)
 
 
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("supernet-rank: error: ")
-    return lines[0]
+error_line = error_line_of("supernet-rank")
 
 
 def test_all_scores_are_compared_with_a_table(

@@ -23,11 +23,11 @@ from estimators.scores.names import Score
 from supernets.data.loaders import Loader, Loaders
 from supernets.networks.base import Supernet
 from supernets.spaces import Architecture
-from supernets.training import standalone as standard_training
 from supernets.training.evaluation import Evaluation, evaluate
 from supernets.training.loop import TrainResult
-from supernets.training.standalone import train_standalone, training_loss
+from supernets.training.standalone import train_standalone
 from supernets.training.standalone_config import RetrainConfig
+from tests.supernets.training.states import at_step
 
 CPU = torch.device("cpu")
 STEPS_PER_EPOCH = 3
@@ -104,26 +104,12 @@ def values(estimate: Estimate) -> tuple[object, ...]:
     return estimate.score, dict(estimate.metrics), dict(estimate.curves)
 
 
-def stop_training(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], None]) -> None:
-    """Does ``action`` in the ``step``-th step from now, from 1."""
-    count = 0
-
-    def loss(*args: Any, **settings: Any) -> Tensor:
-        nonlocal count
-        count += 1
-        if count == step:
-            action()
-        return training_loss(*args, **settings)
-
-    monkeypatch.setattr(standard_training, "training_loss", loss)
-
-
 def die() -> None:
     raise RuntimeError("killed")
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    stop_training(monkeypatch, 1, die)
+    at_step(monkeypatch, 1, die)
 
 
 def test_estimate_is_what_a_training_by_hand_gives(
@@ -238,12 +224,12 @@ def test_a_stopped_training_interrupts_and_goes_on_to_the_same_bits(
     step: int,
 ) -> None:
     with monkeypatch.context() as patch:
-        stop_training(patch, step, lambda: os.kill(os.getpid(), number))
+        at_step(patch, step, lambda: os.kill(os.getpid(), number))
         with pytest.raises(KeyboardInterrupt):
             make().estimate(arch)
     assert len(list((tmp_path / "a").glob("*/last.pt"))) == 1
     # the step in which the signal came was finished
-    stop_training(monkeypatch, 2 * STEPS_PER_EPOCH - step + 1, die)
+    at_step(monkeypatch, 2 * STEPS_PER_EPOCH - step + 1, die)
     assert values(make().estimate(arch)) == values(whole)
     assert not list((tmp_path / "a").glob("*/last.pt"))
 
@@ -256,7 +242,7 @@ def test_a_stop_in_the_last_step_still_interrupts_and_keeps_the_result(
 ) -> None:
     with monkeypatch.context() as patch:
         last = 2 * STEPS_PER_EPOCH
-        stop_training(patch, last, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_step(patch, last, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             make().estimate(arch)
     forbid_training(monkeypatch)
@@ -281,10 +267,10 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     num_left: int,
 ) -> None:
     with monkeypatch.context() as patch:
-        stop_training(patch, step, die)
+        at_step(patch, step, die)
         with pytest.raises(RuntimeError, match="killed"):
             make(checkpoint_minutes=checkpoint_minutes).estimate(arch)
-    stop_training(monkeypatch, num_left + 1, die)
+    at_step(monkeypatch, num_left + 1, die)
     assert values(make().estimate(arch)) == values(whole)
 
 
@@ -403,7 +389,7 @@ def test_a_training_that_stops_early_is_the_beginning_of_its_schedule(
 ) -> None:
     early = {"config": dataclasses.replace(CONFIG, stop_after=1), "score": Score("val_acc")}
     with monkeypatch.context() as patch:
-        stop_training(patch, STEPS_PER_EPOCH + 1, die)
+        at_step(patch, STEPS_PER_EPOCH + 1, die)
         estimate = make("early", **early).estimate(arch)
     beginnings = {name: (curve[0],) for name, curve in whole.curves.items()}
     assert estimate.curves == beginnings
@@ -416,10 +402,10 @@ def test_a_training_that_stops_early_is_the_beginning_of_its_schedule(
     assert short.curves["train_loss"] != beginnings["train_loss"]
     # stopped on the way and resumed
     with monkeypatch.context() as patch:
-        stop_training(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             make("stopped", **early).estimate(arch)
-    stop_training(monkeypatch, STEPS_PER_EPOCH - 1, die)
+    at_step(monkeypatch, STEPS_PER_EPOCH - 1, die)
     assert values(make("stopped", **early).estimate(arch)) == values(estimate)
 
 

@@ -17,9 +17,9 @@ from search import (
     SpaceExhaustedError,
     SPOSEvolution,
     SPOSEvolutionOptions,
-    Trial,
 )
 from supernets.cost.analytic import Constraint, feasibility_check
+from tests.search.algorithms.running import told
 
 ALGORITHMS = {
     "evolution": {"num_initial": 10, "num_parents": 5},
@@ -50,17 +50,6 @@ def given_to(monkeypatch):
     return record
 
 
-def _told(algorithm, archs, scores):
-    start = len(algorithm.trials)
-    algorithm.tell(
-        [
-            Trial(start + i, arch, score, {}, 0.0, "failed" if score is None else None)
-            for i, (arch, score) in enumerate(zip(archs, scores, strict=True))
-        ]
-    )
-    return algorithm
-
-
 def _first(space, num):
     return list(itertools.islice(space.enumerate(), num))
 
@@ -83,7 +72,7 @@ def test_the_best_of_all_trials_are_parents(medium_space, given_to):
         SearchProblem(medium_space), SPOSEvolutionOptions(num_initial=12, num_parents=4)
     )
     archs = _first(medium_space, 12)
-    _told(algorithm, archs, [3.0, None, 9.0, 1.0, 8.0, None, 7.0, -2.0, 9.0, 4.0, 0.0, 7.0])
+    told(algorithm, archs, [3.0, None, 9.0, 1.0, 8.0, None, 7.0, -2.0, 9.0, 4.0, 0.0, 7.0])
     given = given_to(medium_space)
     algorithm.ask(40)
     best = {archs[i].choices for i in (2, 8, 4, 6)}
@@ -98,7 +87,7 @@ def test_the_best_of_all_trials_are_parents(medium_space, given_to):
 def zeros_and_ones(large_space):
     """Tells an algorithm of two parents with nothing in common."""
     archs = [large_space.architecture([digit] * 12) for digit in (0, 1)]
-    return lambda seed=0, **options: _told(
+    return lambda seed=0, **options: told(
         SPOSEvolution(
             SearchProblem(large_space, seed), SPOSEvolutionOptions(num_initial=2, **options)
         ),
@@ -144,10 +133,10 @@ def test_the_oldest_leave_the_population(medium_space, given_to):
         RegularizedEvolutionOptions(population_size=3, tournament_size=3),
     )
     archs = _first(medium_space, 9)
-    _told(algorithm, archs[:6], [100.0, 50.0, 1.0, None, 3.0, 2.0])
+    told(algorithm, archs[:6], [100.0, 50.0, 1.0, None, 3.0, 2.0])
     for new_scores, parent in (([], 4), ([1.0, 1.5], 5), ([None], 5)):
         start = len(algorithm.trials)
-        _told(algorithm, archs[start : start + len(new_scores)], new_scores)
+        told(algorithm, archs[start : start + len(new_scores)], new_scores)
         given = given_to(medium_space)
         (child,) = algorithm.ask(1)
         assert _rows(parents for (parents,) in given["mutate_choices"]) == {archs[parent].choices}
@@ -168,7 +157,7 @@ def test_parents_win_random_tournaments(
     archs = [large_space.architecture([rank % 4, rank // 4] + [0] * 10) for rank in range(6)]
     archs = archs[:population_size]
     order = np.random.default_rng(0).permutation(population_size)
-    _told(algorithm, [archs[rank] for rank in order], [-float(rank) for rank in order])
+    told(algorithm, [archs[rank] for rank in order], [-float(rank) for rank in order])
     given = given_to(large_space)
     monkeypatch.setattr("search.algorithms.base.MAX_DRAWS", 100)
     with pytest.raises(
@@ -190,7 +179,7 @@ def test_equals_win_equally(large_space, given_to):
         RegularizedEvolutionOptions(population_size=4, tournament_size=4),
     )
     archs = [large_space.architecture([digit] * 12) for digit in range(4)]
-    _told(algorithm, archs, [1.0] * 4)
+    told(algorithm, archs, [1.0] * 4)
     given = given_to(large_space)
     for seed in range(40):
         algorithm.seed = seed
@@ -208,7 +197,7 @@ def test_a_child_seen_before_is_drawn_anew(small_space, tournament_size):
         SearchProblem(small_space),
         RegularizedEvolutionOptions(population_size=2, tournament_size=tournament_size),
     )
-    _told(algorithm, [zeros, twos, *neighbours], [5.0, 1.0] + [None] * 8)
+    told(algorithm, [zeros, twos, *neighbours], [5.0, 1.0] + [None] * 8)
     archs = algorithm.ask(8)
     are_mutants = (_choices(archs) != 2).sum(axis=1) == 1
     if tournament_size == 1:
@@ -221,7 +210,7 @@ def test_a_child_seen_before_is_drawn_anew(small_space, tournament_size):
 def test_nothing_is_bred_of_fewer_than_two(make_algorithm, medium_space, given_to, num_successful):
     algorithm = make_algorithm(medium_space)
     scores = [1.0] * num_successful + [None] * (12 - num_successful)
-    _told(algorithm, _first(medium_space, 12), scores)
+    told(algorithm, _first(medium_space, 12), scores)
     given = given_to(medium_space)
     assert len(set(algorithm.ask(5))) == 5
     assert not any(given.values())
@@ -256,7 +245,7 @@ def _best(algorithm, num_trials, batch_size, score):
     while len(algorithm.trials) < num_trials:
         num_left = num_trials - len(algorithm.trials)
         archs = algorithm.ask(min(algorithm.next_batch_size(batch_size), num_left))
-        _told(algorithm, archs, [score(arch) for arch in archs])
+        told(algorithm, archs, [score(arch) for arch in archs])
     return max(trial.score for trial in algorithm.trials)
 
 

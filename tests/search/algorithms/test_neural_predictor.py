@@ -19,6 +19,7 @@ from search import (
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.predictors.gcn import GCNPredictor
 from supernets.spaces import NASBench201Space
+from tests.search.algorithms.running import run
 
 
 class OrderPredictor:
@@ -64,19 +65,6 @@ def _search(space, *, seed=0, make_predictor=OrderPredictor, make_classifier=Non
         make_predictor=make_predictor,
         make_classifier=make_classifier,
     )
-
-
-def _run(algorithm, num_trials, batch_size, score):
-    while len(algorithm.trials) < num_trials:
-        start = len(algorithm.trials)
-        num_archs = min(algorithm.next_batch_size(batch_size), num_trials - start)
-        algorithm.tell(
-            [
-                Trial(start + i, arch, score(arch), {}, 0.0, None)
-                for i, arch in enumerate(algorithm.ask(num_archs))
-            ]
-        )
-    return algorithm
 
 
 def _archs(space, positions):
@@ -206,8 +194,8 @@ def test_beats_random_on_a_planted_landscape(
             two_stage=two_stage,
         )
         random = RandomSearch(SearchProblem(medium_space, seed=seed))
-        _run(algorithm, 70, 10, estimator.score)
-        _run(random, 70, 10, estimator.score)
+        run(algorithm, 70, 10, estimator.score)
+        run(random, 70, 10, estimator.score)
         found = max(trial.score for trial in algorithm.trials)
         assert found > max(trial.score for trial in random.trials)
         assert found > 0.95 * best
@@ -299,7 +287,7 @@ def test_graph_predictors_in_two_stages():
     def score(arch):
         return float(sum(0 if op == 0 else 1 if op == 1 else 4 for op in arch.choices))
 
-    _run(algorithm, 80, 10, score)
+    run(algorithm, 80, 10, score)
     found = [score(arch) for arch in algorithm.ask(20)]
     assert np.mean(found) > np.quantile([score(arch) for arch in space.enumerate()], 0.9)
 

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from search import AlgorithmOptions, RandomSearch, SearchProblem, SpaceExhaustedError, Trial
+from search import AlgorithmOptions, RandomSearch, SearchProblem, SpaceExhaustedError
 from search.algorithms.population_search import PopulationSearch, best_first
 from supernets.spaces import NASNetSpace
+from tests.search.algorithms.running import run, told
 
 
 @pytest.fixture(params=["local-search", "tpe"])
@@ -31,25 +32,6 @@ class FirstOnes(PopulationSearch):
         return first[self._are_unseen(first)][: min(num_archs, 3)]
 
 
-def _told(algorithm, archs, scores):
-    start = len(algorithm.trials)
-    algorithm.tell(
-        [
-            Trial(start + i, arch, score, {}, 0.0, "failed" if score is None else None)
-            for i, (arch, score) in enumerate(zip(archs, scores, strict=True))
-        ]
-    )
-    return algorithm
-
-
-def _run(algorithm, num_trials, batch_size, score):
-    while len(algorithm.trials) < num_trials:
-        num_left = num_trials - len(algorithm.trials)
-        archs = algorithm.ask(min(algorithm.next_batch_size(batch_size), num_left))
-        _told(algorithm, archs, [score(arch) for arch in archs])
-    return algorithm
-
-
 def _choices(archs):
     return np.array([arch.choices for arch in archs])
 
@@ -60,18 +42,18 @@ def test_random_at_first_and_while_too_few_succeed(large_space):
         assert algorithm.next_batch_size(5) == num_left
         archs = algorithm.ask(len(scores))
         assert not algorithm.given
-        _told(algorithm, archs, scores)
+        told(algorithm, archs, scores)
     assert algorithm.next_batch_size(5) == 5
     assert algorithm.ask(2) and [trial.score for trial in algorithm.given] == [1.0, 3.0, 1.0]
-    one = _told(FirstOnes(large_space), archs[:1], [1.0])
-    _told(one, RandomSearch(SearchProblem(large_space)).ask(5), [None] * 5)
+    one = told(FirstOnes(large_space), archs[:1], [1.0])
+    told(one, RandomSearch(SearchProblem(large_space)).ask(5), [None] * 5)
     assert one.ask(2) and not one.given
 
 
 @pytest.mark.parametrize("num_options", [2, 4])  # of an enumerable space, and of a sampled one
 def test_random_ones_fill_what_proposals_leave(make_digit_space, num_options):
     space = make_digit_space(12, num_options)
-    algorithm = _told(FirstOnes(space), RandomSearch(SearchProblem(space)).ask(4), [1.0] * 4)
+    algorithm = told(FirstOnes(space), RandomSearch(SearchProblem(space)).ask(4), [1.0] * 4)
     archs = algorithm.ask(8)
     assert archs[:3] == algorithm.ask(3) and not any(map(any, _choices(archs[:3])[:, :10]))
     assert len(set(archs) - {trial.arch for trial in algorithm.trials}) == 8
@@ -79,7 +61,7 @@ def test_random_ones_fill_what_proposals_leave(make_digit_space, num_options):
 
 def test_the_best_come_first_and_failed_ones_not_at_all(small_space):
     archs = list(small_space.enumerate())[:5]
-    algorithm = _told(RandomSearch(SearchProblem(small_space)), archs, [0.0, 2.0, None, -1.0, 2.0])
+    algorithm = told(RandomSearch(SearchProblem(small_space)), archs, [0.0, 2.0, None, -1.0, 2.0])
     assert [trial.number for trial in best_first(algorithm.trials)] == [1, 4, 0, 3]
 
 
@@ -114,12 +96,12 @@ def test_asks_are_pure_distinct_unseen_and_feasible(make_algorithm, space, measu
 
 
 def test_a_space_is_searched_to_its_end(make_algorithm, small_space, make_estimator):
-    algorithm = _run(
+    algorithm = run(
         make_algorithm(small_space, are_feasible=_even), 40, 8, make_estimator().score
     )  # of 41
     with pytest.raises(SpaceExhaustedError, match="2 architectures: 1 of the 41 feasible"):
         algorithm.ask(2)
-    _told(algorithm, algorithm.ask(1), [0.0])
+    told(algorithm, algorithm.ask(1), [0.0])
     with pytest.raises(SpaceExhaustedError, match="0 of the 41"):
         algorithm.ask(1)
 
@@ -133,7 +115,7 @@ def test_too_small_a_part_of_a_large_space_starves(make_algorithm, large_space, 
         return (choices[:, :1] == choices).all(axis=1) & (choices[:, 0] < 3)
 
     algorithm = make_algorithm(large_space, are_feasible=are_feasible)
-    _told(
+    told(
         algorithm,
         [*archs, *RandomSearch(SearchProblem(large_space)).ask(3)],
         [1.0, 2.0, *[None] * 4],
@@ -151,7 +133,7 @@ def test_beats_random_on_a_planted_landscape(
     space, score = request.getfixturevalue(space), make_estimator().score
     for seed in range(3):
         found, random = (
-            max(t.score for t in _run(algorithm, 80, size, score).trials)
+            max(t.score for t in run(algorithm, 80, size, score).trials)
             for algorithm, size in (
                 (make_algorithm(space, seed=seed), batch_size),
                 (RandomSearch(SearchProblem(space, seed=seed)), 80),

@@ -17,7 +17,6 @@ from search import (
     RandomSearch,
     SearchProblem,
     SpaceExhaustedError,
-    Trial,
     WeakNAS,
     WeakNASOptions,
     create_predictor,
@@ -25,6 +24,7 @@ from search import (
 )
 from supernets.cost.analytic import Constraint, feasibility_check
 from supernets.spaces import NASBench201Space
+from tests.search.algorithms.running import run
 
 TABLE = Path(os.environ.get("PACELINE_NASBENCH201_CSV", "missing"))
 
@@ -53,19 +53,6 @@ def _no_fits():
     OrderPredictor.fits.clear()
 
 
-def _run(algorithm, num_trials, batch_size, score):
-    while len(algorithm.trials) < num_trials:
-        start = len(algorithm.trials)
-        num_archs = min(algorithm.next_batch_size(batch_size), num_trials - start)
-        algorithm.tell(
-            [
-                Trial(start + i, arch, score(arch), {}, 0.0, None)
-                for i, arch in enumerate(algorithm.ask(num_archs))
-            ]
-        )
-    return algorithm
-
-
 @pytest.mark.parametrize(
     ("num_trials", "num_predictors"), [(100, 1), (150, 6), (200, 11), (1000, 91), (2000, 191)]
 )
@@ -74,7 +61,7 @@ def test_number_of_predictors(medium_space, num_trials, num_predictors):
     algorithm = WeakNAS(
         SearchProblem(medium_space), WeakNASOptions(num_initial=100), make_predictor=OrderPredictor
     )
-    _run(algorithm, num_trials, 10, lambda arch: float(sum(arch.choices)))
+    run(algorithm, num_trials, 10, lambda arch: float(sum(arch.choices)))
     algorithm.predict_best()
     assert len(OrderPredictor.fits) == num_predictors
 
@@ -180,7 +167,7 @@ def test_equal_scores_are_fitted_as_zeros(medium_space):
     algorithm = WeakNAS(
         SearchProblem(medium_space), WeakNASOptions(num_initial=5), make_predictor=OrderPredictor
     )
-    _run(algorithm, 10, 5, lambda arch: 93.7)
+    run(algorithm, 10, 5, lambda arch: 93.7)
     assert np.array_equal(OrderPredictor.fits[0][2], np.zeros(5))
     assert algorithm.predict_best()[0] == medium_space.architecture([0] * 6)
 
@@ -216,7 +203,7 @@ def test_last_predictor_answers_on_the_scale_of_the_scores(
     estimator = make_estimator()
     make_predictor = partial(make_linear_predictor, medium_space)
     algorithm = WeakNAS(SearchProblem(medium_space), make_predictor=make_predictor)
-    _run(algorithm, 60, 10, estimator.score)
+    run(algorithm, 60, 10, estimator.score)
     arch, score = algorithm.predict_best()
     assert arch == medium_space.architecture([3] * 6)
     assert score == pytest.approx(estimator.score(arch), rel=0.1)
@@ -411,13 +398,13 @@ def test_variants_are_pure_and_beat_random(
             make_predictor=make_predictor,
         )
 
-    algorithm = _run(make(), 50, 10, score)
+    algorithm = run(make(), 50, 10, score)
     for num_told in (10, 20, 40):
         told_at_once = make()
         told_at_once.tell(algorithm.trials[:num_told])
         expected = [trial.arch for trial in algorithm.trials[num_told : num_told + 10]]
         assert told_at_once.ask(10) == expected
-    random = _run(RandomSearch(SearchProblem(space, seed=1)), 50, 10, score)
+    random = run(RandomSearch(SearchProblem(space, seed=1)), 50, 10, score)
     assert max(t.score for t in algorithm.trials) > 1.05 * max(t.score for t in random.trials)
 
 
@@ -434,9 +421,9 @@ def test_large_space_ranks_a_pool_around_the_best(
         )
         if pool_size == 1:
             with pytest.raises(ValueError, match="raise pool_size"):
-                _run(algorithm, 20, 10, estimator.score)
+                run(algorithm, 20, 10, estimator.score)
         else:
-            _run(algorithm, 80, 10, estimator.score)
+            run(algorithm, 80, 10, estimator.score)
     assert max(trial.score for trial in algorithm.trials) > 0.9 * estimator.score(
         large_space.architecture([3] * 12)
     )
@@ -539,9 +526,9 @@ def test_fresh_pools_get_further_than_a_fixed_one(
             WeakNASOptions(pool=pool, pool_size=300, top_n=20),
             make_predictor=partial(make_linear_predictor, space),
         )
-        _run(algorithm, 100, 10, score)
+        run(algorithm, 100, 10, score)
         best.append(max(trial.score for trial in algorithm.trials))
-    random = _run(RandomSearch(SearchProblem(space)), 100, 10, score)
+    random = run(RandomSearch(SearchProblem(space)), 100, 10, score)
     assert best[0] > 1.15 * best[1] > 1.15 * max(trial.score for trial in random.trials)
 
 
@@ -556,8 +543,8 @@ def test_beats_random_on_a_planted_landscape(medium_space, make_estimator, make_
             make_predictor=make_predictor,
         )
         random = RandomSearch(SearchProblem(medium_space, seed=seed))
-        _run(weak, 60, 10, estimator.score)
-        _run(random, 60, 10, estimator.score)
+        run(weak, 60, 10, estimator.score)
+        run(random, 60, 10, estimator.score)
         weak_best = max(trial.score for trial in weak.trials)
         assert weak_best > max(trial.score for trial in random.trials)
         assert weak_best > 0.97 * best
@@ -568,13 +555,13 @@ def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator)
     space = make_digit_space(5, 4)
     estimator = make_estimator()
     make_predictor = partial(create_predictor, "mlp", space)
-    weak = _run(
+    weak = run(
         WeakNAS(SearchProblem(space), WeakNASOptions(top_n=20), make_predictor=make_predictor),
         30,
         10,
         estimator.score,
     )
-    random = _run(RandomSearch(SearchProblem(space)), 30, 10, estimator.score)
+    random = run(RandomSearch(SearchProblem(space)), 30, 10, estimator.score)
     assert max(t.score for t in weak.trials) > max(t.score for t in random.trials)
 
 
@@ -621,5 +608,5 @@ def test_reaches_94_percent_on_nasbench201_in_150_queries():
     algorithm = WeakNAS(
         SearchProblem(space), make_predictor=partial(create_predictor, "mlp", space)
     )
-    _run(algorithm, 150, 10, accuracies.__getitem__)
+    run(algorithm, 150, 10, accuracies.__getitem__)
     assert max(trial.score for trial in algorithm.trials) >= 94.0

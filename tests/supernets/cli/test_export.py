@@ -30,16 +30,13 @@ from supernets.networks.batchnorm import recalibrate_bn
 from supernets.runtime.versions import versions
 from supernets.training.checkpoint import read_checkpoint, reopen_data
 from supernets.training.evaluation import evaluate
+from tests.commands import TORCH_EXPORT, error_line_of
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 FILES = ["cells.png", "subnet.json", "subnet.onnx", "subnet.pt2", "weights.safetensors"]
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.filterwarnings(
-    # torch.export tells torch's own developers about the guards of its own modules
-    "ignore::FutureWarning:torch",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = TORCH_EXPORT
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +60,7 @@ def run(checkpoint: Path, arch: str, output: Path, *flags: str) -> int:
     return main(["--supernet", str(checkpoint), "--arch", arch, "--output", str(output), *flags])
 
 
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("supernet-export: error: ")
-    return lines[0]
+error_line = error_line_of("supernet-export")
 
 
 @pytest.fixture

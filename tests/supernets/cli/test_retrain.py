@@ -43,17 +43,14 @@ from supernets.training.evaluation import evaluate
 from supernets.training.run import check_same_settings
 from supernets.training.standalone import training_loss
 from supernets.training.standalone_config import RetrainConfig
+from tests.commands import TORCH_EXPORT
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
 TINY = "--epochs 2 --batch-size 400 --lr 0.05 --no-amp --formats".split()
 
-pytestmark = pytest.mark.filterwarnings(
-    # torch.export tells torch's own developers about the guards of its own modules
-    "ignore::FutureWarning:torch",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = TORCH_EXPORT
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from supernets.spaces.factory import create_space
 from supernets.training import standalone as standard_training
 from supernets.training.evaluation import evaluate
 from supernets.training.standalone import training_loss
+from tests.commands import TORCH_EXPORT
 
 CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 #: The cells that DARTS found second.
@@ -42,11 +43,7 @@ TINY = "--epochs 2 --batch-size 400 --lr 0.05 --no-amp --formats".split()
 SMALL_CELLS = "--channels 4 --cells-per-stage 1".split()
 SMALL_GENOTYPE = "--channels 2 --layers 3".split()
 
-pytestmark = pytest.mark.filterwarnings(
-    # torch.export tells torch's own developers about the guards of its own modules
-    "ignore::FutureWarning:torch",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = TORCH_EXPORT
 
 
 def run(arch: str, output: Path, *flags: str) -> int:

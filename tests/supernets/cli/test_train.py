@@ -22,6 +22,7 @@ from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
 from supernets.training import supernet as training
 from supernets.training import train as training_job
+from tests.commands import error_line_of, files_below
 
 TINY = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 1 --paths uniform".split()
 Folder = Callable[..., Path]
@@ -31,18 +32,7 @@ def train(output: Path, *flags: str) -> int:
     return main([*TINY, "--epochs", "1", "--output", str(output), *flags])
 
 
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The only line on stderr; nothing is on stdout."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("supernet-train: error: ")
-    return lines[0]
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+error_line = error_line_of("supernet-train")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.training.checkpoint import load_supernet, read_checkpoint
 from supernets.training.job import TrainJob
 from supernets.training.ofa_checkpoints import to_ofa_state_dict
+from tests.commands import error_line_of, files_below
 
 CELLS = "--channels 4 --cells-per-stage 1 --batch-size 600 --num-probes 0".split()
 ELASTIC = (
@@ -39,18 +40,7 @@ def job_of(*flags: str) -> TrainJob:
     return train_job(build_parser().parse_args(flags), amp=False)
 
 
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The only line on stderr; nothing is on stdout."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("supernet-train: error: ")
-    return lines[0]
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+error_line = error_line_of("supernet-train")
 
 
 @pytest.mark.parametrize(
@@ -180,12 +170,12 @@ def test_resuming_a_shrinking_refuses_other_settings(
     flags: str, message: str, shrunk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Those of later phases too."""
-    before = {path: path.read_bytes() for path in files_below(shrunk)}
+    before = {path: (shrunk / path).read_bytes() for path in files_below(shrunk)}
     assert train(shrunk, *ELASTIC, *STRIDES, *SHRINKING, "--resume", *flags.split()) == 2
     error = error_line(capsys)
     assert message in error
     assert "resume with the settings it was started with" in error
-    assert before == {path: path.read_bytes() for path in files_below(shrunk)}
+    assert before == {path: (shrunk / path).read_bytes() for path in files_below(shrunk)}
 
 
 def test_a_folder_with_a_training_is_refused(
@@ -198,7 +188,7 @@ def test_a_folder_with_a_training_is_refused(
     (tmp_path / "last.pt").write_bytes((shrunk / "last.pt").read_bytes())  # of other paths
     assert train(tmp_path, *ELASTIC, *STRIDES, *SHRINKING) == 2
     assert "already holds a training" in error_line(capsys)
-    assert [path.name for path in files_below(tmp_path)] == ["last.pt"]
+    assert [Path(path).name for path in files_below(tmp_path)] == ["last.pt"]
 
 
 def test_a_missing_phase_is_named(

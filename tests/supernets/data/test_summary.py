@@ -28,12 +28,17 @@ def test_line_names_classes_splits_and_what_is_passed_over() -> None:
     assert summary(("a\nb", "c"), SIZES, None).startswith("2 classes (a b, c): ")
 
 
-@pytest.mark.parametrize("reader", ["folder", "timm"])
+@pytest.fixture(params=["folder", "timm"])
+def reader(request: pytest.FixtureRequest) -> str:
+    """What reads a folder of images."""
+    return str(request.param)
+
+
 def test_equal_images_in_two_splits_are_a_warning_with_their_number(
+    reader: str,
     tmp_path: Path,
     write_images: Callable[..., None],
     caplog: pytest.LogCaptureFixture,
-    reader: str,
 ) -> None:
     for name in "ab":
         for split, count in (("train", 6), ("val", 3), ("test", 3)):
@@ -50,12 +55,8 @@ def test_equal_images_in_two_splits_are_a_warning_with_their_number(
     assert message.startswith("2 images are in two splits, such as ")
 
 
-@pytest.mark.parametrize("reader", ["folder", "timm"])
 def test_equal_files_that_are_no_images_are_no_copies_and_their_class_is_named(
-    tmp_path: Path,
-    write_images: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
-    reader: str,
+    tmp_path: Path, write_images: Callable[..., None], caplog: pytest.LogCaptureFixture, reader: str
 ) -> None:
     for name in "ab":
         write_images(tmp_path / "train" / name, 6)

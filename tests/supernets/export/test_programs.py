@@ -36,6 +36,7 @@ from supernets.networks.factory import SUPERNET_ONLY, create_subnet
 from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
+from tests.commands import TORCH_EXPORT
 
 #: Few blocks, all kernels and expansions.
 NOTATION = (
@@ -47,11 +48,7 @@ MISSING_ONNX = pytest.mark.skipif(
     "onnx" not in choose_formats(None, "mobilenetv3"), reason="needs paceline[onnx]"
 )
 
-pytestmark = pytest.mark.filterwarnings(
-    # torch.export tells torch's own developers about the guards of its own modules
-    "ignore::FutureWarning:torch",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = TORCH_EXPORT
 
 
 @pytest.fixture(scope="module")

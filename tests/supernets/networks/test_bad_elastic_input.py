@@ -11,6 +11,7 @@ from supernets.cli import export
 from supernets.cli.train import main
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.training.ofa_checkpoints import to_ofa_state_dict
+from tests.commands import error_line_of, files_below
 
 FLAGS = "--space mobilenetv3 --val-fraction 0.8 --batch-size 300 --num-probes 0 --paths uniform"
 
@@ -23,18 +24,7 @@ def train(output: Path, *flags: str) -> int:
         return error.code
 
 
-def error_line(capsys: pytest.CaptureFixture[str], program: str = "supernet-train") -> str:
-    """The only line on stderr; nothing is on stdout."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith(f"{program}: error: ")
-    return lines[0]
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+error_line = error_line_of("supernet-train")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +166,7 @@ def test_architectures_off_the_grid_are_not_exported(
 ) -> None:
     flags = ["--supernet", str(trained / "last.pt"), "--output", str(tmp_path / "subnet")]
     assert export.main([*flags, "--arch", arch]) == 2
-    error = error_line(capsys, export.PROGRAM)
+    error = error_line_of(export.PROGRAM)(capsys)
     assert message in error
     assert "Expected, for example" in error
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from supernets.spaces import NASBench201Space
 from supernets.training import supernet as training
 from supernets.training.checkpoint import load_supernet
 from supernets.training.supernet import train_step
+from tests.supernets.training.states import flat, send, spy_on_steps
 
 EPOCHS = 3
 STEPS_PER_EPOCH = 3
@@ -58,28 +59,9 @@ def at_step(
     monkeypatch.setattr(training, "train_step", step)
 
 
-def send(number: signal.Signals) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
-
-
 def checkpoint(output: Path) -> dict[str, Any]:
     loaded: dict[str, Any] = torch.load(output / "last.pt", weights_only=True)
     return loaded
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict of leaves; seconds are left out."""
-    if isinstance(value, dict):
-        parts = list(value.items())
-    elif isinstance(value, (list, tuple)):
-        parts = list(enumerate(value))
-    else:
-        return {prefix: value}
-    leaves = {}
-    for key, part in parts:
-        if key != "seconds":
-            leaves |= flat(part, f"{prefix}/{key}")
-    return leaves
 
 
 def assert_same_training(output: Path, other: Path) -> None:
@@ -387,19 +369,6 @@ def test_the_table_has_the_mean_loss_and_rate_of_every_epoch(
         assert int(row["step"]) == last + 1
         assert 0 <= float(row["probe_val_top1"]) <= 100
         assert float(row["seconds"]) > 0
-
-
-def spy_on_steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Collects the arguments of every step, with the weights it starts from."""
-    steps: list[dict[str, Any]] = []
-
-    def step(supernet: Supernet, archs: Any, x: Tensor, y: Tensor, **settings: Any) -> Tensor:
-        weights = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-        steps.append({"weights": weights, "archs": archs, "x": x, "y": y, **settings})
-        return train_step(supernet, archs, x, y, **settings)
-
-    monkeypatch.setattr(training, "train_step", step)
-    return steps
 
 
 def test_the_averaged_weights_are_those_of_the_supernet(

@@ -32,6 +32,7 @@ from supernets.training.evaluation import Evaluation, evaluate
 from supernets.training.loop import TrainingError, TrainResult
 from supernets.training.standalone import read_network_checkpoint, train_standalone, training_loss
 from supernets.training.standalone_config import RetrainConfig
+from tests.supernets.training.states import at_step, flat, send
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -72,41 +73,8 @@ def config(**settings: Any) -> RetrainConfig:
     return RetrainConfig(**{"epochs": EPOCHS, "lr": 0.05, **settings})
 
 
-def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], None]) -> None:
-    """Runs ``action`` once, during the ``number``-th step from now (from 1)."""
-    count = 0
-
-    def loss(*args: Any, **settings: Any) -> Tensor:
-        nonlocal count
-        count += 1
-        if count == number:
-            action()
-        return training_loss(*args, **settings)
-
-    monkeypatch.setattr(standard_training, "training_loss", loss)
-
-
-def send(number: signal.Signals) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
-
-
 def checkpoint(output: Path) -> dict[str, Any]:
     return read_network_checkpoint(output / "last.pt")
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict of leaves; seconds are left out."""
-    if isinstance(value, dict):
-        parts = list(value.items())
-    elif isinstance(value, (list, tuple)):
-        parts = list(enumerate(value))
-    else:
-        return {prefix: value}
-    leaves = {}
-    for key, part in parts:
-        if key != "seconds":
-            leaves |= flat(part, f"{prefix}/{key}")
-    return leaves
 
 
 def assert_same_training(output: Path, other: Path) -> None:

@@ -27,6 +27,7 @@ from supernets.training.loop import TrainingError
 from supernets.training.path_sampling import FairPaths, SandwichPaths, UniformPaths
 from supernets.training.supernet import train_step, train_supernet
 from supernets.training.supernet_config import TrainConfig
+from tests.supernets.training.states import spy_on_steps
 
 CELLS = "--channels 4 --cells-per-stage 1 --num-probes 0 --epochs 1".split()
 ELASTIC = (
@@ -50,19 +51,6 @@ def checkpoint(output: Path) -> dict[str, Any]:
 def table(output: Path) -> list[dict[str, str]]:
     with open(output / "summary.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def spy_on_steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Collects the arguments of every step, with the weights it starts from."""
-    steps: list[dict[str, Any]] = []
-
-    def step(supernet: Supernet, archs: Any, x: Tensor, y: Tensor, **settings: Any) -> Tensor:
-        weights = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-        steps.append({"weights": weights, "archs": archs, "x": x, "y": y, **settings})
-        return train_step(supernet, archs, x, y, **settings)
-
-    monkeypatch.setattr(training, "train_step", step)
-    return steps
 
 
 @pytest.mark.parametrize(
