@@ -83,20 +83,20 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
     columns = ["estimator", "num_steps", "supernet", *keys, "seconds", "num_diverged"]
     rows = []
     for estimator in result["estimators"]:
-        own = {"estimator": estimator["name"], "num_steps": estimator["num_steps"]}
-        row = {**own, "supernet": "mean", "seconds": estimator["seconds"]}
-        row["num_diverged"] = len(estimator["diverged"])
-        for metric, found in estimator["metrics"].items():
-            row |= {metric: found["mean"], **{f"{metric}_{end}": found[end] for end in ends}}
-        rows.append(row)
+        name, metrics = estimator["name"], estimator["metrics"].items()
+        own = {"estimator": name, "num_steps": estimator["num_steps"]}
+        means = {m: found["mean"] for m, found in metrics}
+        means |= {f"{m}_{end}": found[end] for m, found in metrics for end in ends}
+        counts = {"seconds": estimator["seconds"], "num_diverged": len(estimator["diverged"])}
+        rows.append({**own, "supernet": "mean", **means, **counts})
         for i, supernet in enumerate(result["supernets"]):
-            row = {**own, "supernet": supernet["name"]}
-            row["num_diverged"] = int(np.isnan(scores_of(result, estimator["name"], i)).sum())
-            for metric, found in estimator["metrics"].items():
-                single = found["per_supernet"][i]
-                row |= {metric: single["value"], f"{metric}_low": single["low"]}
-                row[f"{metric}_high"] = single["high"]
-            rows.append(row)
+            singles = [(m, found["per_supernet"][i]) for m, found in metrics]
+            values = {m: single["value"] for m, single in singles}
+            values |= {f"{m}_{end}": single[end] for m, single in singles for end in ends[:2]}
+            num_diverged = int(np.isnan(scores_of(result, name, i)).sum())
+            rows.append(
+                {**own, "supernet": supernet["name"], **values, "num_diverged": num_diverged}
+            )
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

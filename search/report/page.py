@@ -64,14 +64,7 @@ def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
 
 def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:
     """What the page names of one comparison."""
-    from search.report.figures import (
-        cell_plots,
-        front_figure,
-        map_figures,
-        predictions_plot,
-        progress_figures,
-        quality_plot,
-    )
+    from search.report import figures  # loads matplotlib
 
     judged = {g.label: rounds for g in comparison.groups if (rounds := _judged(g))}
     quality = {label: _quality(rounds) for label, rounds in judged.items()}
@@ -79,16 +72,19 @@ def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:
     return {
         "facts": facts,
         "suffix": suffix,
-        "cells": cell_plots(facts, suffix),
-        "progress": progress_figures(comparison, suffix),
-        "quality": quality_plot(comparison, quality, suffix) if quality else None,
+        "cells": figures.cell_plots(facts, suffix),
+        "progress": figures.progress_figures(comparison, suffix),
+        "quality": figures.quality_plot(comparison, quality, suffix) if quality else None,
         "predictions": {
-            label: (*predictions_plot(rounds, label, f"predictions{suffix}-{i}"), len(rounds))
+            label: (
+                *figures.predictions_plot(rounds, label, f"predictions{suffix}-{i}"),
+                len(rounds),
+            )
             for i, (label, rounds) in enumerate(judged.items())
         },
-        "front": front_figure(facts, suffix),
+        "front": figures.front_figure(facts, suffix),
         "is_of_tables": comparison.runs[0].space.name in TABLE_SPACES,
-        "maps": map_figures(comparison, suffix),
+        "maps": figures.map_figures(comparison, suffix),
     }
 
 

@@ -135,16 +135,9 @@ def is_on_front(costs: Floats, scores: Floats) -> NDArray[np.bool_]:
         costs: Costs of the architectures, (num_archs,).
         scores: Scores of the architectures, (num_archs,).
     """
-    order = np.lexsort((-scores, costs))
-    is_best = np.zeros(len(costs), np.bool_)
-    best, cost = -np.inf, -np.inf
-    for i in order:
-        if scores[i] > best:
-            best, cost = scores[i], costs[i]
-            is_best[i] = True
-        elif scores[i] == best and costs[i] == cost:
-            is_best[i] = True
-    return is_best
+    pairs, own = np.unique(np.column_stack((costs, -scores)), axis=0, return_inverse=True)
+    lowest = np.minimum.accumulate(np.append(np.inf, pairs[:, 1]))  # of what costs less or as much
+    return np.asarray(pairs[:, 1] < lowest[:-1])[own.reshape(-1)]
 
 
 def tsne(space: SearchSpace, archs: Sequence[Architecture]) -> Floats:
