@@ -11,7 +11,6 @@ from tqdm import tqdm
 from estimators.base import Estimator
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.measure import trial_of_estimate
-from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS
 from search.algorithms.base import SearchAlgorithm
@@ -112,8 +111,11 @@ def run_search(
 def _tie_breaker(estimator: Estimator) -> str | None:
     """The metric that tells trials of equal score apart."""
     name = estimator.name
-    if isinstance(estimator, FromScratchEstimator) and estimator.score is not None:
-        name = estimator.score.name
+    if name == "from_scratch":
+        from estimators.scores.from_scratch import FromScratchEstimator  # loads PyTorch
+
+        if isinstance(estimator, FromScratchEstimator) and estimator.score is not None:
+            name = estimator.score.name
     return TIE_BREAKERS.get(name)
 
 

@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tqdm import tqdm
 
 from estimators.base import EstimateError, Estimator
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.base import failed
-from estimators.scores.from_scratch import FromScratchEstimator
-from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.trials.store import Trial, TrialStore
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
+
+if TYPE_CHECKING:
+    from estimators.scores.from_scratch import FromScratchEstimator
+    from estimators.scores.multi_score import MultiScoreEstimator
 
 #: Before the name of a part, the metric of a trial that says how long the part took.
 SECONDS = "seconds_"
@@ -130,6 +131,8 @@ def _short_of_memory_is_its_fault() -> Iterator[None]:
     except MemoryError as error:
         raise EstimateError(f"Out of memory: {error}") from error
     except RuntimeError as error:
+        import torch  # here, as what looks values up needs none
+
         # the CPU's allocator has no exception of its own
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise

@@ -7,17 +7,18 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estimators.trials.store import Trial
 from supernets.cost.analytic import CostModel
-from supernets.data.loaders import Loaders
 from supernets.spaces import Architecture, CellSpace, NASBench201Space, SearchSpace
 from supernets.spaces.factory import TABLE_SPACES
 from supernets.spaces.nasbench201 import only_live
-from supernets.training.evaluation import chance_top1
+
+if TYPE_CHECKING:
+    from supernets.data.loaders import Loaders
 
 #: Random subnets that are less than this part of the way from chance to 100 % say little.
 LEARNED_PART = 1 / 3
@@ -102,6 +103,8 @@ def _judge_accuracy(
     history: Sequence[Mapping[str, float]],
 ) -> None:
     """Sets the accuracy of subnets beside chance."""
+    from supernets.training.evaluation import chance_top1  # here, as PyTorch takes seconds
+
     chance = verdict.facts["chance_top1"] = round(chance_top1(loaders), 2)
     measured = [t.metrics["val_top1"] for t in scored if "val_top1" in t.metrics]
     last = history[-1] if history else {}

@@ -6,16 +6,17 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from supernets.runtime.option_types import shown
 from supernets.runtime.outputs import WorkError
 from supernets.runtime.text_files import read_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ForeignFileError(WorkError, ValueError):
@@ -204,9 +205,11 @@ def check_weights(path: Path, holder: Mapping[str, Any], field: str = "state_dic
     Raises:
         ForeignFileError: If it does not.
     """
+    import torch  # here, as most files hold no tensors, and PyTorch takes seconds
+
     for name, tensor in check_dict(path, holder, field).items():
         is_plain = (
-            isinstance(tensor, Tensor)
+            isinstance(tensor, torch.Tensor)
             and tensor.layout == torch.strided
             and not (tensor.is_meta or tensor.is_complex() or tensor.is_quantized)
         )
