@@ -190,7 +190,7 @@ def test_a_preparation_that_is_interrupted_at_its_end_leaves_nothing(
     def interrupt(outputs: Outputs) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Outputs, "keep", interrupt)
+    monkeypatch.setattr(Outputs, "begin", interrupt)
     assert commands(trained, tmp_path / "a" / "b" / "out")[command]() == 130
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ import supernets.runtime.option_types as kinds
 from estimators.executors.settings import ExecutorSettings
 from estimators.ranking.settings import TRUTHS, ComparisonSettings, TableTruthSettings
 from estimators.scores.names import BENCHMARK_SCORES, SCORES
-from estimators.scores.settings import RANKED, MultiScoreSettings
+from estimators.scores.settings import RANKED, ExtraStepsSettings, MultiScoreSettings
 from supernets.cli.command_line import INTERRUPTED, command, parse_args, print_result
 from supernets.cli.command_parser import command_parser
 from supernets.cli.option_flags import add_options, check_family, from_args, resolved
@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for title, groups in (
         ("what to rank", (_Ranked,)),
-        ("scores", (_Scores, MultiScoreSettings)),
+        ("scores", (_Scores, ExtraStepsSettings, MultiScoreSettings)),
         ("truth", tuple(TRUTHS.values())),
         ("comparison", (ComparisonSettings,)),
         ("run", (_Files, AmpOptions)),

@@ -52,7 +52,7 @@ class ProxySettings(EstimatorSettings):
     needs: ClassVar[tuple[str, ...]] = ("supernet", "train")
 
     batch_size: int = option(
-        BATCH_SIZE, "images in each", kinds.BATCH, metavar="N", flag="--tse-batch-size"
+        BATCH_SIZE, "images in a train minibatch", kinds.BATCH, metavar="N", flag="--tse-batch-size"
     )
 
 
@@ -175,7 +175,7 @@ class ValSettings(EstimatorSettings):
 
     num_val_batches: int | None = option(
         None,
-        "of 512 images for val_acc",
+        "minibatches of 512 images for val_acc",
         kinds.POSITIVE_INT,
         metavar="N",
         flag="--val-batches",
@@ -243,7 +243,7 @@ class FromScratchSettings(WindowSettings, DecaySettings):
         kinds.POSITIVE_INT,
         metavar="T",
         flag="--scratch-epochs",
-        default_text="required by it",
+        default_text="none, and it needs one",
     )
     schedule_epochs: int | None = option(
         None,
@@ -315,7 +315,7 @@ class CombinedSettings(ProxySettings):
         "reference.json of supernet-rank, which combined is fitted to",
         kinds.path,
         metavar="FILE",
-        default_text="required by it",
+        default_text="none, and it needs one",
     )
 
     def __post_init__(self) -> None:
