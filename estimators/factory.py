@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from typing import Any
 
 import torch
 
 from estimators.base import Estimator
-from estimators.benchmarks.splits import test_warning
-from estimators.benchmarks.tabular import TabularEstimator
+from estimators.benchmarks.tabular import open_table
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.minibatches import Minibatches, check_batch_size, draw_minibatches
@@ -38,8 +36,6 @@ from supernets.networks.base import Supernet
 from supernets.spaces import SearchSpace
 from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
-
-_logger = logging.getLogger(__name__)
 
 
 def create_estimator(
@@ -116,7 +112,8 @@ def create_described_estimator(
         )
     _check_needs(name, kind, supernet, data, space)
     if isinstance(settings, TableSettings):
-        return _table(settings, space)
+        assert space is not None
+        return open_table(settings, space)
     assert supernet is not None
     device = torch.device(device)
     machine = {"device": device.type, "amp": amp}
@@ -181,28 +178,6 @@ def _check_needs(
     missing = [words.get(each, each) for each in kind.needs if not given[each]]
     if missing:
         raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
-
-
-def _table(
-    settings: TableSettings, space: SearchSpace | None
-) -> tuple[TabularEstimator, dict[str, Any]]:
-    assert settings.table is not None and settings.column is not None and space is not None
-    estimator = TabularEstimator.open(
-        settings.table,
-        space,
-        arch_column=settings.arch_column,
-        value_column=settings.column,
-        trust_pickle=settings.trust_pickle,
-    )
-    if estimator.split == "test":
-        _logger.warning(test_warning(estimator.column))
-    return estimator, {
-        "name": "table",
-        "table": settings.table.name,
-        "table_digest": estimator.digest,
-        "table_column": estimator.column,
-        "arch_column": settings.arch_column or "arch_str",
-    }
 
 
 def _from_scratch(

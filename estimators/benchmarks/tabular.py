@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from estimators.base import Estimate, EstimateError
 from estimators.benchmarks.nasbench101 import is_nasbench101, read_nasbench101
 from estimators.benchmarks.nats_bench import NATSBench, is_nats_bench
-from estimators.benchmarks.splits import Split, split_of_name
+from estimators.benchmarks.splits import Split, split_of_name, test_warning
+from estimators.scores.settings import TableSettings
 from supernets.runtime.digests import digest_of
 from supernets.runtime.text_files import read_rows
 from supernets.spaces import Architecture, SearchSpace
@@ -162,3 +164,37 @@ class TabularEstimator:
         if value is None:
             raise EstimateError("The table does not list this architecture.")
         return Estimate(value, {self.value_name: value}, time.perf_counter() - started)
+
+
+def open_table(
+    settings: TableSettings, space: SearchSpace
+) -> tuple[TabularEstimator, dict[str, Any]]:
+    """Opens the table of an estimator's settings; warns of one of test accuracies.
+
+    Args:
+        settings: Settings of the estimator.
+        space: Space that parses the architectures.
+
+    Returns:
+        The estimator; and plain values for the header of its trials, by name.
+
+    Raises:
+        ValueError: As ``TabularEstimator.open``.
+    """
+    assert settings.table is not None and settings.column is not None
+    estimator = TabularEstimator.open(
+        settings.table,
+        space,
+        arch_column=settings.arch_column,
+        value_column=settings.column,
+        trust_pickle=settings.trust_pickle,
+    )
+    if estimator.split == "test":
+        _logger.warning(test_warning(estimator.column))
+    return estimator, {
+        "name": "table",
+        "table": settings.table.name,
+        "table_digest": estimator.digest,
+        "table_column": estimator.column,
+        "arch_column": settings.arch_column or "arch_str",
+    }
