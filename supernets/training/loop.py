@@ -233,7 +233,10 @@ class TrainingLoop:
                 with self._bar(epoch, start) as bar:
                     for x, y in self.loader.epoch(self.first_epoch + epoch, start):
                         is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
-                        must_stop, must_save = self._step(x, y, request, is_due)
+                        self.scheduler.step_update(progress.step)
+                        weight = len(y) if self.ranks.world_size > 1 else 1.0
+                        losses = self.task.add_gradients(x, y, progress.step, weight)
+                        must_stop, must_save = self._update(losses, len(y), request, is_due)
                         bar.update()
                         if (must_stop or must_save) and progress.step % steps_per_epoch:
                             progress.seconds += time.monotonic() - started
@@ -265,24 +268,31 @@ class TrainingLoop:
             leave=epoch + 1 == self.epochs,
         )
 
-    def _step(self, x: Tensor, y: Tensor, stop: StopRequest, must_save: bool) -> tuple[bool, bool]:
-        """Does one optimizer step; returns whether all ranks then stop, and whether they save."""
-        step, world_size = self.progress.step, self.ranks.world_size
+    def _update(
+        self, of_step: StepLosses, num_images: int, stop: StopRequest, must_save: bool
+    ) -> tuple[bool, bool]:
+        """Updates the weights; returns whether all ranks then stop, and whether they save.
+
+        Args:
+            of_step: Losses of the step, whose gradients are there.
+            num_images: Images of this rank's minibatch.
+            stop: The stop request.
+            must_save: Whether this rank wants a checkpoint.
+        """
+        losses, name_of = of_step
         parameters = list(self.task.module.parameters())
-        self.scheduler.step_update(step)
-        losses, name_of = self.task.add_gradients(x, y, step, len(y) if world_size > 1 else 1.0)
         must_stop = stop.is_set
-        if world_size > 1:
+        if self.ranks.world_size > 1:
             flags = losses.new_tensor([float(must_stop), float(must_save)])
-            extras = torch.cat([losses * len(y), flags])
-            num_images, extras = all_reduce_gradients(parameters, len(y), extras)
+            extras = torch.cat([losses * num_images, flags])
+            num_images, extras = all_reduce_gradients(parameters, num_images, extras)
             losses = extras[:-2] / num_images
             must_stop, must_save = (bool(flag) for flag in extras[-2:] > 0)
         if self.clip_grad is not None:
             torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad)
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
-        self.pending_losses.append((step, self._lr(), StepLosses(losses, name_of)))
+        self.pending_losses.append((self.progress.step, self._lr(), StepLosses(losses, name_of)))
         if self.device.type == "cpu" or len(self.pending_losses) >= LOSS_SYNC_INTERVAL:
             self._read_losses()
         self.optimizer.step()

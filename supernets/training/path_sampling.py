@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernets.cost.analytic import CostModel
+from supernets.runtime.option_types import POSITIVE_INT
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
 from supernets.training.job import PATHS
 
@@ -33,6 +34,12 @@ MAX_BIN_DRAWS = 300
 #: Of macs-bins: architectures drawn to find one in the bin of a path, and drawn at a time.
 MAX_MACS_DRAWS = 500
 NUM_DRAWS_AT_ONCE = 50
+
+_PICKS: dict[str, Literal["best", "worst"] | None] = {
+    "sandwich": None,
+    "best-up": "best",
+    "worst-up": "worst",
+}
 
 #: Loss of a path on the minibatch of the step, over all processes, in nats.
 MeasureLoss = Callable[[Architecture], float]
@@ -76,7 +83,7 @@ class UniformPaths:
     def __init__(
         self, space: SearchSpace, num_paths: int = 1, *, sums_gradients: bool = False
     ) -> None:
-        _check_num_paths(num_paths)
+        POSITIVE_INT.check("num_paths", num_paths)
         self.space = space
         self.num_paths = num_paths
         self.sums_gradients = sums_gradients
@@ -126,7 +133,7 @@ class BinnedPaths:
             )
         if num_bins < 1:
             raise ValueError(f"The number of bins of MACs must be at least 1, got {num_bins}.")
-        _check_num_paths(num_paths)
+        POSITIVE_INT.check("num_paths", num_paths)
         self.space = space
         self.num_paths = num_paths
         self._cost_model = cost_model
@@ -344,11 +351,6 @@ def _macs(cost_model: CostModel, choices: NDArray[np.int64]) -> NDArray[np.float
     return macs
 
 
-def _check_num_paths(num_paths: int) -> None:
-    if num_paths < 1:
-        raise ValueError(f"num_paths must be at least 1, got {num_paths}.")
-
-
 def create_path_sampler(
     name: str,
     space: SearchSpace,
@@ -394,9 +396,4 @@ def create_path_sampler(
         num_paths = 4
     if name == "multi":
         return MultiPaths(space, cost_model, num_paths)
-    if name == "sandwich":
-        return SandwichPaths(space, cost_model, num_paths)
-    if name == "best-up":
-        return SandwichPaths(space, cost_model, num_paths, pick="best")
-    assert name == "worst-up"
-    return SandwichPaths(space, cost_model, num_paths, pick="worst")
+    return SandwichPaths(space, cost_model, num_paths, pick=_PICKS[name])

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import supernets.cli.retrain
 import supernets.cli.train
-from supernets.networks.nasbench201 import NASBench201Supernet
+from supernets.networks.mobilenetv3 import MobileNetV3Supernet
+from supernets.networks.nasbench201 import NASBench201Subnet, NASBench201Supernet
 from supernets.training import supernet as training
 
 ROOT = Path(supernets.cli.train.__file__).resolve().parents[2]
 FLAGS = "--channels 2 --cells-per-stage 1 --batch-size 600 --epochs 1 --num-probes 0".split()
+SHRINKING = (
+    "--space mobilenetv3 --val-fraction 0.8 --batch-size 150 --num-probes 0 --width 0.1 "
+    "--strides 2 2 2 1 1 1 --paths progressive --phase-epochs 1 1 0 0 0 0 "
+    "--phase-warmup-epochs 0 0 0 0 0 0 --phase-lrs 0.1 0.1 0.1 0.1 0.1 0.1"
+).split()
+RETRAINING = [
+    *"--space nasbench201 --channels 2 --cells-per-stage 1 --batch-size 600".split(),
+    *"--epochs 1 --arch |nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|".split(),
+    "--formats",
+]
 STEP = {
     "supernets/networks/nasbench201.py",
     "supernets/training/path_sampling.py",
@@ -34,20 +47,35 @@ def own_file(name: str) -> str | None:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT / "supernets") else None
 
 
-def test_from_the_command_to_the_network_there_are_at_most_eight_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("network", "main", "flags", "num_calls"),
+    [
+        # two steps of five fair paths
+        (NASBench201Supernet, supernets.cli.train.main, FLAGS, 10),
+        # four steps of two phases, of which the second has a teacher
+        (MobileNetV3Supernet, supernets.cli.train.main, SHRINKING, 4),
+        (NASBench201Subnet, supernets.cli.retrain.main, RETRAINING, 2),
+    ],
+)
+def test_from_a_command_to_the_network_there_are_at_most_eight_frames(
+    network: type[nn.Module],
+    main: Callable[[Sequence[str]], int],
+    flags: list[str],
+    num_calls: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stacks: list[list[traceback.FrameSummary]] = []
-    real = NASBench201Supernet.forward
+    real = network.forward
 
-    def forward(self: NASBench201Supernet, *args: Tensor, **settings: float) -> Tensor:
+    def forward(self: nn.Module, *args: object, **settings: float) -> Tensor:
         if torch.is_grad_enabled() and self.training:
             stacks.append([f for f in traceback.extract_stack()[:-1] if own_file(f.filename)])
-        return real(self, *args, **settings)  # type: ignore[arg-type]
+        return real(self, *args, **settings)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(NASBench201Supernet, "forward", forward)
-    assert supernets.cli.train.main([*FLAGS, "--output", str(tmp_path / "run")]) == 0
-    assert len(stacks) == 2 * 5  # two steps of five fair paths
+    monkeypatch.setattr(network, "forward", forward)
+    assert main([*flags, "--output", str(tmp_path / "run")]) == 0
+    assert len(stacks) == num_calls
     for stack in stacks:
         assert stack[0].name == "main"
         assert len(stack) + 1 <= 8, [f"{f.filename}: {f.name}" for f in stack]  # with forward
