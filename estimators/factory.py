@@ -117,7 +117,7 @@ def create_described_estimator(
     assert supernet is not None
     device = torch.device(device)
     machine = {"device": device.type, "amp": amp}
-    if isinstance(data, Loaders) and {"train", "loaders"} & set(kind.needs):
+    if isinstance(data, Loaders) and {"train minibatches", "loaders as data"} & set(kind.needs):
         check_batch_size(settings.train_batch_size, data)
     if isinstance(settings, FromScratchSettings | CombinedSettings):
         assert isinstance(data, Loaders)
@@ -165,17 +165,12 @@ def _check_needs(
     has_loaders = isinstance(data, Loaders)
     given = {
         "supernet": supernet is not None,
-        "train": has_loaders or (isinstance(data, Minibatches) and data.train != ()),
-        "val": has_loaders or (isinstance(data, Minibatches) and data.val != ()),
-        "loaders": has_loaders,
+        "train minibatches": has_loaders or isinstance(data, Minibatches) and data.train != (),
+        "val minibatches": has_loaders or isinstance(data, Minibatches) and data.val != (),
+        "loaders as data": has_loaders,
         "space": space is not None,
     }
-    words = {
-        "train": "data with train minibatches",
-        "val": "data with val minibatches",
-        "loaders": "data, the Loaders themselves",
-    }
-    missing = [words.get(each, each) for each in kind.needs if not given[each]]
+    missing = [need for need in kind.needs if not given[need]]
     if missing:
         raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
 

@@ -32,17 +32,7 @@ PROGRAM = "supernet-rank"
 
 @dataclass(frozen=True)
 class _Ranked(Options):
-    """What the command ranks.
-
-    Args:
-        supernet: Checkpoints of ``supernet-train``, of one space.
-        data_dir: Where the data is; None for where it was in training.
-        num_archs: Number of random architectures; None for 200, or as many as there are.
-        archs: Text file of architectures, in place of random ones.
-
-    Raises:
-        ValueError: If a file is named twice, or options do not go together.
-    """
+    """What the command ranks."""
 
     supernet: tuple[Path, ...] = option(
         None,
@@ -79,11 +69,7 @@ class _Ranked(Options):
 
 @dataclass(frozen=True)
 class _Scores(Options):
-    """Which scores the command compares.
-
-    Args:
-        estimators: Their names.
-    """
+    """Which scores the command compares."""
 
     estimators: tuple[str, ...] = option(
         SCORES,
@@ -98,11 +84,7 @@ class _Scores(Options):
 
 @dataclass(frozen=True)
 class _Files(Options):
-    """What the command writes.
-
-    Args:
-        output: Folder for all files of the run.
-    """
+    """Where the command writes."""
 
     output: Path = option(
         None, "folder for all files of the run", kinds.path, metavar="DIR", default_text=REQUIRED

@@ -31,8 +31,7 @@ BATCH_SIZE = 64
 class EstimatorSettings(Options):
     """What an estimator may be set to; by itself that of costs, which is nothing."""
 
-    #: What it is built from, see ``create_estimator``: "supernet", minibatches of "train" and "val"
-    #: or whole "loaders", and the "space" of a table.
+    #: What it is built from, see ``create_estimator``.
     needs: ClassVar[tuple[str, ...]] = ("supernet",)
 
     @property
@@ -43,13 +42,9 @@ class EstimatorSettings(Options):
 
 @dataclass(frozen=True)
 class ProxySettings(EstimatorSettings):
-    """Settings of zero-cost proxies, which look at one train minibatch.
+    """Settings of zero-cost proxies, which look at one train minibatch of ``batch_size`` images."""
 
-    Args:
-        batch_size: Images in each train minibatch.
-    """
-
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "train")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "train minibatches")
 
     batch_size: int = option(
         BATCH_SIZE, "images in a train minibatch", kinds.BATCH, metavar="N", flag="--tse-batch-size"
@@ -74,10 +69,7 @@ class ExtraStepsSettings(ProxySettings):
 
 @dataclass(frozen=True)
 class TSESettings(ExtraStepsSettings):
-    """Settings of "tse".
-
-    Args:
-        race_for: Number of best candidates that it must know exactly; None for all.
+    """Settings of "tse"; ``race_for`` is how many of the best it must know exactly.
 
     Example:
         >>> TSESettings(num_batches=50)
@@ -95,11 +87,7 @@ class TSESettings(ExtraStepsSettings):
 
 @dataclass(frozen=True)
 class WindowSettings(EstimatorSettings):
-    """The window of TSE-E, see ``estimators.scores.windows``.
-
-    Args:
-        window: Last losses that are summed, such as 30 or "0.3epochs"; None for the default.
-    """
+    """The window of TSE-E: the last losses that are summed, see ``estimators.scores.windows``."""
 
     window: int | str | None = option(
         None,
@@ -114,11 +102,7 @@ class WindowSettings(EstimatorSettings):
 
 @dataclass(frozen=True)
 class DecaySettings(EstimatorSettings):
-    """The decay of TSE-EMA.
-
-    Args:
-        gamma: Weight of a loss against that of the next step.
-    """
+    """The decay of TSE-EMA: the weight of a loss against that of the next step."""
 
     gamma: float = option(
         GAMMA,
@@ -152,7 +136,7 @@ class TSEEMASettings(ExtraStepsSettings, DecaySettings):
 class SOVLSettings(ExtraStepsSettings):
     """Settings of "sovl", which measures the val split after every step."""
 
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "train", "val")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "train minibatches", "val minibatches")
 
 
 @dataclass(frozen=True)
@@ -171,7 +155,7 @@ class ValSettings(EstimatorSettings):
         ValueError: num_val_batches must be at least 1, got 0.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "val")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "val minibatches")
 
     num_val_batches: int | None = option(
         None,
@@ -195,7 +179,7 @@ class ValSettings(EstimatorSettings):
 class ValAfterSettings(ExtraStepsSettings, ValSettings):
     """Settings of scores of the val split after the extra steps."""
 
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "train", "val")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "train minibatches", "val minibatches")
 
 
 @dataclass(frozen=True)
@@ -235,7 +219,7 @@ class FromScratchSettings(WindowSettings, DecaySettings):
         0.1
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "loaders")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "loaders as data")
 
     epochs: int | None = option(
         None,
@@ -301,14 +285,11 @@ class FromScratchSettings(WindowSettings, DecaySettings):
 class CombinedSettings(ProxySettings):
     """Settings of the combined score, which is fitted to a ranking and measures as that did.
 
-    Args:
-        reference: The ranking's reference.json; must be given.
-
     Raises:
-        ValueError: If ``reference`` is missing.
+        ValueError: If the ranking's ``reference`` is missing.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("supernet", "loaders")
+    needs: ClassVar[tuple[str, ...]] = ("supernet", "loaders as data")
 
     reference: Path | None = option(
         None,
@@ -365,9 +346,7 @@ class TableSettings(EstimatorSettings):
         None, "column of architectures", kinds.name, metavar="NAME", default_text="arch_str"
     )
     trust_pickle: bool = option(
-        False,
-        "open NATS-Bench's files, which are pickles and may run code",
-        default_text="refuse",
+        False, "open NATS-Bench's files, which are pickles and may run code", default_text="refuse"
     )
 
     def __post_init__(self) -> None:

@@ -77,20 +77,14 @@ def test_what_is_needed_must_be_given(name: str, inputs: dict[str, Any], tmp_pat
         "combined": {"reference": tmp_path / "r.json"},
     }.get(name, {})
     made: EstimatorSettings = ESTIMATORS[name](**settings)
-    words = {
-        "train": "data with train minibatches",
-        "val": "data with val minibatches",
-        "loaders": "data, the Loaders themselves",
-    }
-    missing = ", ".join(words.get(need, need) for need in made.needs)
-    with pytest.raises(ValueError, match=f"^Estimator '{name}' needs {missing}.$"):
+    with pytest.raises(ValueError, match=f"^Estimator '{name}' needs {', '.join(made.needs)}.$"):
         create_estimator(name, made)
-    if "train" in made.needs:
+    if "train minibatches" in made.needs:
         less = {**inputs, "data": Minibatches(val=inputs["data"].val)}
-        with pytest.raises(ValueError, match=f"'{name}' needs data with train minibatches.$"):
+        with pytest.raises(ValueError, match=f"'{name}' needs train minibatches.$"):
             create_estimator(name, made, **less)
-    if "loaders" in made.needs:
-        with pytest.raises(ValueError, match=f"'{name}' needs data, the Loaders themselves.$"):
+    if "loaders as data" in made.needs:
+        with pytest.raises(ValueError, match=f"'{name}' needs loaders as data.$"):
             create_estimator(name, made, **inputs)
 
 
