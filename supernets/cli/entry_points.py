@@ -14,7 +14,7 @@ from functools import partial
 def start(program: str, module: str) -> int:
     """Imports a command and runs it; until its work begins, Ctrl-C ends the process at once.
 
-    ``supernets.cli.command_line.run_command`` takes over from there. A process that ignores Ctrl-C,
+    ``supernets.cli.command_line.command`` takes over from there. A process that ignores Ctrl-C,
     as one in the background of a script does, goes on doing so.
 
     Args:

@@ -1,0 +1,66 @@
+"""The training of a supernet as a Python call: what the command does, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from supernets import NASBench201Settings, NASNetSettings, PathOptions, TrainConfig, TrainJob, train
+from supernets.cli.train import main
+from supernets.training.job import ReleasedWeights
+
+FLAGS = "--channels 2 --cells-per-stage 1 --batch-size 400 --epochs 2 --num-probes 0 --no-amp"
+JOB = TrainJob(
+    settings=NASBench201Settings(channels=2, cells_per_stage=1),
+    batch_size=400,
+    config=TrainConfig(epochs=2, num_probes=0),
+)
+
+
+def test_a_call_does_what_the_command_does(tmp_path: Path) -> None:
+    assert main([*FLAGS.split(), "--output", str(tmp_path / "command")]) == 0
+    result = train(JOB, tmp_path / "call", device="cpu")
+    assert (result.is_finished, result.epochs, result.steps) == (True, 2, 6)
+    assert result.checkpoint == tmp_path / "call" / "last.pt"
+    by_call, by_command = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("call", "command")
+    )
+    for name in ("paths", "train_config", "data", "supernet_settings", "world_size"):
+        assert by_call[name] == by_command[name]
+    for name, tensor in by_command["state_dict"].items():
+        assert torch.equal(by_call["state_dict"][name], tensor), name
+    files = {path.name for path in (tmp_path / "command").iterdir()}
+    assert {path.name for path in (tmp_path / "call").iterdir()} == files - {"args.json"}
+
+
+def test_a_run_is_continued_on_request_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no checkpoint at"):
+        train(JOB, tmp_path / "run", device="cpu", resume=True)
+    assert not (tmp_path / "run").exists()
+    assert train(JOB, tmp_path / "run", device="cpu", resume=None).steps == 6
+    assert train(JOB, tmp_path / "run", device="cpu", resume=None).steps == 6
+    with pytest.raises(ValueError, match="already holds a training"):
+        train(JOB, tmp_path / "run", device="cpu")
+    other = replace(JOB, config=replace(JOB.config, lr=0.1))
+    with pytest.raises(ValueError, match=r"was trained with lr 0.025 \(now 0.1\)"):
+        train(other, tmp_path / "run", device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"space": "x"}, "Unknown space 'x'; choose from nasbench201, "),
+        ({"settings": NASNetSettings()}, "must be NASBench201Settings, got NASNetSettings"),
+        ({"config": TrainConfig(drop_path=0.1)}, "mobilenetv3, nasnet or darts, not nasbench201"),
+        ({"config": TrainConfig(epochs=0)}, "it needs --from-ofa"),
+        ({"paths": PathOptions("progressive")}, "progressive is for --space mobilenetv3"),
+        ({"released": ReleasedWeights(Path("x"))}, "--from-ofa is for --space mobilenetv3, not"),
+    ],
+)
+def test_what_does_not_go_together_is_no_job(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainJob(**settings)
