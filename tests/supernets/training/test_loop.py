@@ -26,10 +26,12 @@ from tests.supernets.training.states import flat, send, spy_on_steps
 EPOCHS = 3
 STEPS_PER_EPOCH = 3
 STEPS = EPOCHS * STEPS_PER_EPOCH
-# 1149 images by 400 and 287 by 100, the last minibatch smaller
-CELLS = "--channels 4 --cells-per-stage 1 --batch-size 400 --num-probes 1".split()
+# 144 images by 50, the last minibatch smaller
+CELLS = (
+    "--channels 4 --cells-per-stage 1 --val-fraction 0.9 --batch-size 50 --num-probes 1"
+).split()
 ELASTIC = (
-    "--space mobilenetv3 --width 0.1 --strides 2 2 2 1 1 1 --val-fraction 0.8 --batch-size 100 "
+    "--space mobilenetv3 --width 0.1 --strides 2 2 2 1 1 1 --val-fraction 0.9 --batch-size 50 "
     "--num-probes 0"
 ).split()
 
@@ -423,7 +425,7 @@ def test_inactive_operations_move_in_every_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = spy_on_steps(monkeypatch)
-    flags = ["--paths", "uniform", "--epochs", "1", "--batch-size", "600", "--num-probes", "0"]
+    flags = ["--paths", "uniform", "--epochs", "1", "--batch-size", "75", "--num-probes", "0"]
     assert train(tmp_path, *flags) == 0
     before, after = steps[1]["weights"], checkpoint(tmp_path)["state_dict"]
     names = [name for name in after if name.endswith(("weight", "bias"))]
@@ -435,7 +437,7 @@ def test_training_outside_the_main_thread_works(tmp_path: Path) -> None:
     from threading import Thread
 
     statuses: list[int] = []
-    flags = ["--epochs", "1", "--paths", "uniform", "--batch-size", "600"]
+    flags = ["--epochs", "1", "--paths", "uniform", "--batch-size", "75"]
     thread = Thread(target=lambda: statuses.append(train(tmp_path, *flags)))
     thread.start()
     thread.join()
