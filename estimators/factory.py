@@ -119,10 +119,14 @@ def create_described_estimator(
     machine = {"device": device.type, "amp": amp}
     if isinstance(data, Loaders) and {"train minibatches", "loaders as data"} & set(kind.needs):
         check_batch_size(settings.train_batch_size, data)
-    if isinstance(settings, FromScratchSettings | CombinedSettings):
+    estimator: Estimator
+    if isinstance(settings, FromScratchSettings):
         assert isinstance(data, Loaders)
-        create: Any = _from_scratch if isinstance(settings, FromScratchSettings) else _combined
-        estimator, facts = create(settings, supernet, data, device, amp)
+        estimator, facts = _from_scratch(settings, supernet, data, device, amp)
+        return estimator, {**facts, **machine}
+    if isinstance(settings, CombinedSettings):
+        assert isinstance(data, Loaders)
+        estimator, facts = _combined(settings, supernet, data, device, amp)
         return estimator, {**facts, **machine}
     shared = MultiScoreSettings.of(settings)
     minibatches, facts = minibatches_of([name], shared, supernet, data)
