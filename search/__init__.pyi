@@ -34,6 +34,10 @@ from .algorithms.weaknas import SAMPLINGS as SAMPLINGS
 from .algorithms.weaknas import WeakNAS as WeakNAS
 from .algorithms.weaknas import WeakNASOptions as WeakNASOptions
 from .algorithms.weaknas import top_n_schedule as top_n_schedule
+from .differentiable.search_config import GRADIENT_ALGORITHMS as GRADIENT_ALGORITHMS
+from .differentiable.search_config import SearchConfig as SearchConfig
+from .differentiable.search_config import StageOptions as StageOptions
+from .differentiable.search_config import search_config as search_config
 from .predictors import PREDICTORS as PREDICTORS
 from .predictors import create_predictor as create_predictor
 from .report.page import write_search_report as write_search_report
@@ -46,3 +50,9 @@ from .report.test_results import held_out_results as held_out_results
 from .runner import Trial as Trial  # type: ignore[attr-defined]
 from .runner import TrialStore as TrialStore  # type: ignore[attr-defined]
 from .runner import run_search as run_search
+from .runs.gradient_job import GradientJob as GradientJob
+from .runs.gradients import GradientResult as GradientResult
+from .runs.gradients import search_by_gradients as search_by_gradients
+from .runs.job import SearchJob as SearchJob
+from .runs.results import SearchResult as SearchResult
+from .runs.search import search as search

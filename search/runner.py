@@ -14,14 +14,15 @@ from estimators.executors.measure import trial_of_estimate
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS
 from search.algorithms.base import SearchAlgorithm
+from supernets.runtime.outputs import WorkError
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
 
 _logger = logging.getLogger(__name__)
 
 
-class SearchError(RuntimeError):
-    """Every trial failed, so there is nothing to choose from."""
+class SearchError(WorkError, RuntimeError):
+    """There is nothing to choose from, or nothing left to ask for, once a search has begun."""
 
 
 def run_search(

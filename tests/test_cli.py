@@ -21,13 +21,11 @@ import torch
 import yaml
 
 import estimators.cli.rank
-import search.cli.differentiable_options
 import search.cli.options
 import search.cli.search
 import supernets.cli.export
 import supernets.cli.retrain
 import supernets.cli.train
-from search.cli.differentiable_options import is_asked_for
 from supernets.cli.command_line import parse_args
 from supernets.cost.analytic import CostModel
 from supernets.networks.factory import create_supernet
@@ -223,16 +221,9 @@ def command_of(recipe: Path) -> str:
     return command
 
 
-def parser_of(recipe: Path) -> argparse.ArgumentParser:
-    """That of the command a recipe is for; searches by gradients have options of their own."""
-    if command_of(recipe) == "search.py" and is_asked_for(["--config", str(recipe)]):
-        return search.cli.differentiable_options.build_parser()
-    return COMMANDS[command_of(recipe)]()
-
-
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_parse_with_the_command_they_name(recipe: Path) -> None:
-    args = parse_args(parser_of(recipe), ["--config", str(recipe)])
+    args = parse_args(COMMANDS[command_of(recipe)](), ["--config", str(recipe)])
     given = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     assert given
     for key, value in given.items():

@@ -20,8 +20,10 @@ import yaml
 
 import search.cli.options
 import supernets.cli.train
-from search.cli.options import check_args, given_names
+from search.cli.options import check_args
+from search.runs.job import SearchJob
 from supernets.cli.command_line import parse_args
+from supernets.cli.option_flags import from_args
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "recipes" / "clusters"
@@ -47,7 +49,7 @@ def check_training(arguments: list[str]) -> None:
 
 def check_search(arguments: list[str]) -> None:
     args = parse_args(search.cli.options.build_parser(), arguments)
-    check_args(args, given_names(arguments))
+    check_args(args, from_args(SearchJob, args))
     assert args.ray is not None
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import estimators.cli.rank
-import search.cli.differentiable_options
 import search.cli.options
 import search.cli.search
 import supernets.cli.export
@@ -30,7 +29,6 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "latency": supernets.cli.latency.build_parser,
     "rank": estimators.cli.rank.build_parser,
     "search": search.cli.options.build_parser,
-    "darts": search.cli.differentiable_options.build_parser,
 }
 MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": supernets.cli.train.main,
@@ -39,7 +37,6 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "latency": supernets.cli.latency.main,
     "rank": estimators.cli.rank.main,
     "search": search.cli.search.main,
-    "darts": lambda argv: search.cli.search.main(["--algorithm", "darts", *argv]),
 }
 #: What nobody means, as flags.
 TEXTS = (
@@ -136,7 +133,6 @@ def small_job(command: str, tmp_path: Path) -> list[str]:
         "search": ["--output", output, "--space", "nasbench201", "--estimator", "table",
                    "--table", str(table), "--table-column", "acc", "--algorithm", "random",
                    "--num-trials", "1"],
-        "darts": ["--output", output, "--epochs", "1"],
     }[command]  # fmt: skip
 
 

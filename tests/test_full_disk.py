@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import estimators.cli.rank
-import search.cli.results
 import search.cli.search
+import search.runs.results
 import supernets.cli.export
 import supernets.cli.retrain
 import supernets.cli.train
@@ -111,7 +111,7 @@ def test_a_search_counts_the_trials_that_are_safe_and_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     command = [
         *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
         *("--table-column", "accuracy", "--algorithm", "random", "--num-trials", "300"),
@@ -137,8 +137,8 @@ def test_an_error_at_the_end_of_a_search_does_not_hide_the_first(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search.cli.search, "run_search", fail)
-    monkeypatch.setattr(search.cli.search.TrialStore, "write_csv", full)
+    monkeypatch.setattr(search.runs.search, "run_search", fail)
+    monkeypatch.setattr(search.runs.search.TrialStore, "write_csv", full)
     command = [
         *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
         *("--table-column", "accuracy", "--algorithm", "random", "--num-trials", "3"),

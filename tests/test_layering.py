@@ -37,6 +37,7 @@ ROOMS = (
     "search.runner",
     "search.differentiable",
     "search.report",
+    "search.runs",
     "search.cli",
 )
 #: What sees nothing but spaces, trials and files, so that a search of a table takes milliseconds.

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import estimators.cli.rank
-import search.cli.differentiable_options
 import search.cli.options
 import supernets.cli.export
 import supernets.cli.latency
@@ -70,10 +69,7 @@ def test_readme_and_docs_show_every_program() -> None:
     ("program", "arguments"), OURS, ids=[f"{p}-{i}" for i, (p, _) in enumerate(OURS)]
 )
 def test_command_parses_and_its_config_exists(program: str, arguments: list[str]) -> None:
-    parser = PARSERS[program]()
-    if program == "search.py" and search.cli.differentiable_options.is_asked_for(arguments):
-        parser = search.cli.differentiable_options.build_parser()
-    args = parser.parse_args(arguments)
+    args = PARSERS[program]().parse_args(arguments)
     if args.config is not None:
         assert (ROOT / args.config).is_file()
 

@@ -27,7 +27,7 @@ print(*sorted(sys.modules.keys() & set({SLOW!r})))
 """
 
 
-@pytest.mark.parametrize("command", ["export", "latency", "rank"])
+@pytest.mark.parametrize("command", ["export", "latency", "rank", "search"])
 def test_help_version_and_a_wrong_flag_load_nothing_that_is_slow(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ASK, command], cwd=ROOT, capture_output=True, text=True, timeout=100

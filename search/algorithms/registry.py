@@ -60,6 +60,17 @@ ALGORITHMS: dict[str, AlgorithmEntry] = {
 _RANDOM_TRIALS = ("num_initial", "population_size")
 
 
+def algorithm_entry(name: str) -> AlgorithmEntry:
+    """Returns the entry of a name in ``ALGORITHMS``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"Unknown algorithm {name!r}; choose from {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]
+
+
 def create_algorithm(
     name: str,
     problem: SearchProblem,
@@ -85,14 +96,15 @@ def create_algorithm(
         >>> len(create_algorithm("evolution", problem, num_parents=5).ask(2))
         2
     """
+    entry = algorithm_entry(name)
     if options is None:
-        options = algorithm_options(name, **settings)
-    elif type(options) is not _entry(name).options or settings:
+        return entry.algorithm(problem, algorithm_options(name, **settings))
+    if type(options) is not entry.options or settings:
         raise ValueError(
-            f"Algorithm {name!r} takes {_entry(name).options.__name__}, or its fields by name, got "
+            f"Algorithm {name!r} takes {entry.options.__name__}, or its fields by name, got "
             f"{', '.join([type(options).__name__, *settings])}."
         )
-    return _entry(name).algorithm(problem, options)
+    return entry.algorithm(problem, options)
 
 
 def algorithm_options(name: str, **given: Any) -> AlgorithmOptions:
@@ -105,7 +117,7 @@ def algorithm_options(name: str, **given: Any) -> AlgorithmOptions:
     Raises:
         ValueError: If the name is unknown, or an option is out of range or of another algorithm.
     """
-    kind = _entry(name).options
+    kind = algorithm_entry(name).options
     chosen = {option: value for option, value in given.items() if value is not None}
     known = {field.name for field in fields(kind)}
     for option, value in chosen.items():
@@ -159,9 +171,3 @@ def fitting_options(
 def num_random_trials(settings: Mapping[str, Any]) -> int:
     """Returns how many random trials an algorithm of these ``algorithm_settings`` begins with."""
     return next((int(settings[option]) for option in _RANDOM_TRIALS if option in settings), 0)
-
-
-def _entry(name: str) -> AlgorithmEntry:
-    if name not in ALGORITHMS:
-        raise ValueError(f"Unknown algorithm {name!r}; choose from {', '.join(ALGORITHMS)}.")
-    return ALGORITHMS[name]

@@ -7,11 +7,14 @@ Estimation for Neural Architecture Search (TSE), https://arxiv.org/abs/2006.0449
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
 from supernets.runtime.option_types import check_settings
+from supernets.runtime.options import Options, option
+from supernets.spaces.factory import NASNET_SPACES
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
 GradientName = Literal[
@@ -28,14 +31,13 @@ GRADIENTS: tuple[GradientName, ...] = (
 _STAGE_KINDS: dict[str, kinds.Whole | kinds.Real] = dict.fromkeys(
     ("epochs", "partial_channels", "keep_ops", "freeze_epochs"), kinds.NON_NEGATIVE_INT
 )
-_KINDS: dict[str, kinds.Whole | kinds.Real] = {
-    "tse_batches": kinds.BATCH,
-    "alpha_lr": kinds.POSITIVE,
-    "alpha_weight_decay": kinds.NON_NEGATIVE,
-    "macs_penalty": kinds.NON_NEGATIVE,
-    "max_skips": kinds.NON_NEGATIVE_INT,
-    "seed": kinds.SEED,
-}
+#: Part of a stage's epochs in which DrNAS leaves alphas as they are.
+_FROZEN_PART = 0.2
+_DARTS_EPOCHS = (50,)
+_DRNAS_EPOCHS = (50, 50)
+_DRNAS_PARTIAL_CHANNELS = (4, 2)
+#: Operations that DrNAS keeps in its second stage; all in its first.
+_DRNAS_KEEP_OPS = {"nasbench201": 3, **dict.fromkeys(NASNET_SPACES, 4)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Options):
     """What decides the result of a differentiable search beside its weights' recipe.
 
     Args:
@@ -98,28 +100,58 @@ class SearchConfig:
         ValueError: If a value is out of range.
     """
 
-    relaxation: RelaxationName = "softmax"
-    gradient: GradientName = "first-order"
-    tse_batches: int = 100
-    alpha_lr: float = 3e-4
-    alpha_betas: tuple[float, float] = (0.5, 0.999)
-    alpha_weight_decay: float = 1e-3
-    macs_penalty: float = 0.0
-    max_skips: int | None = None
-    exclude_none: bool = False
+    relaxation: RelaxationName = option(
+        "softmax",
+        "how architecture parameters become weights of operations",
+        choices=RELAXATIONS,
+        default_text="softmax for darts, dirichlet for drnas, gumbel for gdas",
+    )
+    gradient: GradientName = option(
+        "first-order",
+        "what architecture parameters follow; the second order needs --opt momentum",
+        choices=GRADIENTS,
+        flag="--arch-gradient",
+        default_text="first-order, tse-joint for algorithms with tse",
+    )
+    tse_batches: int = option(
+        100, "of tse: minibatches per step of the parameters", kinds.BATCH, metavar="K"
+    )
+    alpha_lr: float = option(3e-4, "of Adam", kinds.POSITIVE, metavar="LR")
+    alpha_betas: tuple[float, float] = option(
+        (0.5, 0.999), "of Adam", kinds.RATE, nargs=2, metavar="B"
+    )
+    alpha_weight_decay: float = option(
+        1e-3,
+        "of Adam",
+        kinds.NON_NEGATIVE,
+        metavar="WD",
+        default_text="0.001; 0 with dirichlet-kl, which has a penalty in its place",
+    )
+    macs_penalty: float = option(
+        0.0,
+        "weight, in nats, of the expected MACs of the mixture, in which every edge counts, "
+        "relative to those of the heaviest operations on all edges",
+        kinds.NON_NEGATIVE,
+        metavar="W",
+    )
+    max_skips: int | None = option(
+        None,
+        "skip connections that a derived cell may have; the lightest ones beyond make way",
+        kinds.NON_NEGATIVE_INT,
+        metavar="N",
+        default_text="any number",
+    )
+    exclude_none: bool = option(
+        False,
+        "nasbench201: keep the heaviest operation other than none on every edge, as darts and "
+        "nasnet always do",
+        default_text="none may win",
+    )
     stages: tuple[Stage, ...] = (Stage(50),)
-    seed: int = 0
+    seed: int = option(0, "", kinds.SEED, metavar="N")
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("relaxation", self.relaxation, RELAXATIONS),
-            ("gradient", self.gradient, GRADIENTS),
-        ):
-            if value not in known:
-                raise ValueError(f"Unknown {name} {value!r}; choose from {', '.join(known)}.")
-        check_settings(_KINDS, vars(self))
-        for beta in self.alpha_betas:
-            kinds.RATE.check("alpha_betas", beta)
+        super().__post_init__()
         if not self.stages:
             raise ValueError("There must be at least one stage, got none.")
         kept = [stage.keep_ops for stage in self.stages]
@@ -144,3 +176,161 @@ class SearchConfig:
     def uses_tse(self) -> bool:
         """Whether alphas follow training losses."""
         return self.gradient.startswith("tse")
+
+
+@dataclass(frozen=True)
+class StageOptions(Options):
+    """The stages of a search, one value for each; what is given is given for as many.
+
+    Args:
+        epochs: Epochs of each stage; None for those of the algorithm, as for all.
+        partial_channels: One over the share of channels that go through operations.
+        keep_ops: Operations on every edge; all of them in the first stage.
+        freeze_epochs: First epochs of a stage that train weights alone.
+
+    Raises:
+        ValueError: If a value is out of range, or they are of different lengths.
+    """
+
+    epochs: tuple[int, ...] | None = option(
+        None, "", kinds.POSITIVE_INT, nargs="+", metavar="N", default_text="50; 50 50 for drnas"
+    )
+    partial_channels: tuple[int, ...] | None = option(
+        None,
+        "one of every K channels goes through operations",
+        kinds.POSITIVE_INT,
+        nargs="+",
+        metavar="K",
+        default_text="1; 4 2 for drnas",
+    )
+    keep_ops: tuple[int, ...] | None = option(
+        None,
+        "operations on every edge; all in the first stage",
+        kinds.AT_LEAST_TWO,
+        nargs="+",
+        metavar="N",
+        default_text="all; drnas in its second stage 3 for nasbench201, else 4",
+    )
+    freeze_epochs: tuple[int, ...] | None = option(
+        None,
+        "first epochs of a stage that train weights alone",
+        kinds.NON_NEGATIVE_INT,
+        nargs="+",
+        metavar="N",
+        default_text="0; a fifth for drnas",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self._given
+        if len({len(values) for values in given.values()}) > 1:
+            shown = ", ".join(
+                f"--{name.replace('_', '-')} {' '.join(map(str, values))}"
+                for name, values in given.items()
+            )
+            raise ValueError(
+                f"Options of stages must have as many values as there are, got {shown}."
+            )
+
+    @property
+    def _given(self) -> dict[str, tuple[int, ...]]:
+        return {name: values for name, values in vars(self).items() if values is not None}
+
+    def of(self, name: str, space: str) -> tuple[Stage, ...]:
+        """Returns the stages, those of an algorithm where nothing else is said.
+
+        Args:
+            name: One of ``GRADIENT_ALGORITHMS``.
+            space: Space that is searched.
+
+        Raises:
+            ValueError: If a value is out of range, or given for other stages than there are.
+        """
+        given, is_drnas = self._given, gradient_algorithm(name).has_two_stages
+        epochs = self.epochs or (_DRNAS_EPOCHS if is_drnas else _DARTS_EPOCHS)
+        if given and self.epochs is None and len(next(iter(given.values()))) != len(epochs):
+            raise ValueError(
+                f"--{next(iter(given)).replace('_', '-')} is for other stages than the "
+                f"{len(epochs)} of {name}; give --epochs for as many."
+            )
+        # DrNAS' own only fit its own number of stages
+        has_shape = is_drnas and len(epochs) == len(_DRNAS_EPOCHS)
+        same = [1] * len(epochs)
+        partial = self.partial_channels or (_DRNAS_PARTIAL_CHANNELS if has_shape else same)
+        none = [None] * len(epochs)
+        keep = self.keep_ops or ((None, _DRNAS_KEEP_OPS[space]) if has_shape else none)
+        freeze = self.freeze_epochs
+        if freeze is None:
+            freeze = tuple(round(_FROZEN_PART * n) if is_drnas else 0 for n in epochs)
+        return tuple(Stage(*values) for values in zip(epochs, partial, keep, freeze, strict=True))
+
+
+@dataclass(frozen=True)
+class GradientAlgorithm:
+    """What the name of an algorithm by gradients stands for.
+
+    Args:
+        relaxation: How alphas become weights of operations.
+        gradient: Name of the gradient that alphas follow.
+        has_two_stages: Whether the search has DrNAS' two stages, or DARTS' one.
+    """
+
+    relaxation: RelaxationName
+    gradient: GradientName
+    has_two_stages: bool = False
+
+
+GRADIENT_ALGORITHMS = {
+    "darts": GradientAlgorithm("softmax", "first-order"),
+    "darts-tse": GradientAlgorithm("softmax", "tse-joint"),
+    "drnas": GradientAlgorithm("dirichlet", "first-order", has_two_stages=True),
+    "drnas-tse": GradientAlgorithm("dirichlet", "tse-joint", has_two_stages=True),
+    "gdas": GradientAlgorithm("gumbel", "first-order"),
+}
+
+
+def gradient_algorithm(name: str) -> GradientAlgorithm:
+    """Returns what a name in ``GRADIENT_ALGORITHMS`` stands for.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in GRADIENT_ALGORITHMS:
+        known = ", ".join(GRADIENT_ALGORITHMS)
+        raise ValueError(f"Unknown algorithm {name!r}; choose from {known}.")
+    return GRADIENT_ALGORITHMS[name]
+
+
+def search_config(
+    name: str,
+    space: str = "nasbench201",
+    stages: StageOptions | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> SearchConfig:
+    """Builds the settings of a search by gradients, with those of its algorithm as defaults.
+
+    Args:
+        name: One of ``GRADIENT_ALGORITHMS``.
+        space: Space that is searched.
+        stages: The stages; None for the algorithm's.
+        given: Fields of ``SearchConfig`` that are not to be as the algorithm has them.
+
+    Raises:
+        ValueError: If a value is out of range, of another space, or would have no effect.
+
+    Example:
+        >>> search_config("gdas", given={"alpha_lr": 0.001}).relaxation
+        'gumbel'
+    """
+    algorithm, given = gradient_algorithm(name), dict(given or {})
+    settings = {"relaxation": algorithm.relaxation, "gradient": algorithm.gradient, **given}
+    if settings["relaxation"] == "dirichlet-kl":
+        settings.setdefault("alpha_weight_decay", 0.0)
+    if "exclude_none" in given and space in NASNET_SPACES:
+        raise ValueError(f"--exclude-none is for --space nasbench201, not {space}.")
+    if "tse_batches" in given and not settings["gradient"].startswith("tse"):
+        raise ValueError(
+            f"--tse-batches is for gradients of TSE, not for {settings['gradient']}; leave it out, "
+            "or choose --arch-gradient tse-joint."
+        )
+    return SearchConfig(**settings, stages=(stages or StageOptions()).of(name, space))

@@ -14,7 +14,7 @@ from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.runtime.options import options_of
 
 #: What timm is told has a dataclass of its own each, by the field of ``DataConfig``.
-_OF_TIMM: dict[str, type[TimmAugmentation] | type[TimmOptions]] = {
+OF_TIMM: dict[str, type[TimmAugmentation] | type[TimmOptions]] = {
     "timm_options": TimmOptions,
     "augmentation": TimmAugmentation,
 }
@@ -31,7 +31,7 @@ def add_data_options(
     """
     add_options(parser.add_argument_group("data"), DataConfig, defaults=defaults)
     group = parser.add_argument_group("timm data", "for --dataset timm and names with a slash")
-    for kind in _OF_TIMM.values():
+    for kind in OF_TIMM.values():
         add_options(group, kind)
 
 
@@ -47,7 +47,7 @@ def data_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = N
     """
     settings = {**(defaults or {}), **given_options(DataConfig, args)}
     dataset = settings.get("dataset", DataConfig.dataset)
-    for key, kind in _OF_TIMM.items():
+    for key, kind in OF_TIMM.items():
         given = given_options(kind, args)
         if given and not is_timm_dataset(dataset):
             flags = ", ".join(options_of(kind)[name].flag_of(name) for name in given)

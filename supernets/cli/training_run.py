@@ -35,11 +35,12 @@ from supernets.training.loop import TrainingError, TrainResult
 WITH_RESUME = "the same command with --resume"
 
 
-def finish_training(result: TrainResult, **found: Any) -> int:
+def finish_training(result: TrainResult, how_to_continue: str = WITH_RESUME, **found: Any) -> int:
     """Prints how a training ended, on the main process, and returns the exit status.
 
     Args:
         result: How it ended.
+        how_to_continue: Printed of one that was asked to stop.
         **found: What else to print of a finished one.
     """
     if ranks_from_environment().is_main:
@@ -50,7 +51,7 @@ def finish_training(result: TrainResult, **found: Any) -> int:
             "steps": result.steps,
             **({"last_epoch": result.history[-1]} if result.history else {}),
         }
-        how = {} if result.is_finished else {"continue": WITH_RESUME}
+        how = {} if result.is_finished else {"continue": how_to_continue}
         print_result({**block, **found, **how})
     return 0 if result.is_finished else INTERRUPTED
 

@@ -14,16 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from search.cli.differentiable_options import (
-    ALGORITHMS,
-    build_parser,
-    check_options,
-    recipe,
-    search_config,
-)
+from search.cli.options import build_parser, gradient_job
 from search.cli.search import main
 from search.differentiable import task
 from search.differentiable.loop import read_search_checkpoint
+from search.differentiable.search_config import GRADIENT_ALGORITHMS as ALGORITHMS
 from search.differentiable.search_config import Stage
 from supernets.cli.command_line import parse_args
 from supernets.spaces import NASBench201Space, NASNetSpace
@@ -47,7 +42,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def config_of(*flags: str) -> Any:
-    return search_config(build_parser().parse_args(flags))
+    return gradient_job(build_parser().parse_args(flags), amp=False).settings
 
 
 def test_algorithms_are_their_papers() -> None:
@@ -76,14 +71,12 @@ def test_algorithms_are_their_papers() -> None:
 def test_recipes_go_with_every_algorithm(recipe_name: str, algorithm: str, tmp_path: Path) -> None:
     path = ROOT / "recipes" / f"{recipe_name}.yaml"
     flags = ["--config", str(path), "--algorithm", algorithm, "--output", str(tmp_path)]
-    args = parse_args(build_parser(), [*flags, "--clip-grad", "0"])
-    check_options(args)
-    config = search_config(args)
+    job = gradient_job(parse_args(build_parser(), [*flags, "--clip-grad", "0"]), amp=False)
+    config, weights = job.settings, job.weights
     assert (config.relaxation, config.gradient) == (
         ALGORITHMS[algorithm].relaxation,
         ALGORITHMS[algorithm].gradient,
     )
-    weights = recipe(args, config, amp=False)
     assert (weights.epochs, weights.clip_grad) == (config.epochs, None)
 
 
@@ -139,27 +132,40 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--algorithm darts --supernet x.pt", "unknown option --supernet"),
-        ("--algorithm darts --space mobilenetv3", "invalid choice: 'mobilenetv3'"),
+        (
+            "--algorithm darts --supernet x.pt",
+            "--supernet is for --algorithm random, weaknas, structural-bo, neural-predictor, bo, "
+            "proxybo, evolution, regularized-evolution, local-search or tpe, not darts.",
+        ),
+        (
+            "--algorithm random --epochs 3",
+            "--epochs is for --algorithm darts, darts-tse, drnas, drnas-tse or gdas, not random.",
+        ),
+        ("--algorithm darts --top-n 5", "--top-n is for --algorithm weaknas, not darts."),
+        ("--algorithm darts --resume", "unknown option --resume"),
+        ("--algorithm darts --space mobilenetv3", "must be one of nasbench201, nasnet, darts, got"),
         ("--algorithm dart", "invalid choice: 'dart'"),
     ],
 )
-def test_options_of_other_searches_are_unknown(
-    capsys: pytest.CaptureFixture[str], flags: str, message: str
+def test_options_of_other_searches_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: str, message: str
 ) -> None:
-    with pytest.raises(SystemExit):
-        main(flags.split())
+    try:
+        assert main([*flags.split(), "--output", str(tmp_path / "run")]) == 2
+    except SystemExit as error:
+        assert error.code == 2
     assert message in error_line(capsys)
+    assert not (tmp_path / "run").exists()
 
 
-def test_help_leads_there(capsys: pytest.CaptureFixture[str]) -> None:
-    for flags, expected in (
-        (["--help"], "--algorithm darts --help"),
-        (["--algorithm", "drnas", "--help"], "--arch-gradient"),
-    ):
+def test_one_help_has_the_options_of_all_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for flags in (["--help"], ["--algorithm", "drnas", "--help"]):
         with pytest.raises(SystemExit):
             main(flags)
-        assert expected in " ".join(capsys.readouterr().out.split())
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert "--arch-gradient" in shown[0] and "--num-parents" in shown[0]
 
 
 def test_a_search_ends_with_an_architecture_and_its_record(
@@ -280,13 +286,14 @@ def test_two_processes_keep_equal_alphas(tmp_path: Path, algorithm: str) -> None
     flags += " --tse-batches 2" if "tse" in algorithm else ""
     script = (
         "import sys, os, torch\n"
-        "from search.cli import differentiable as cli\n"
-        "real = cli.DifferentiableSearch.run\n"
+        "from search.cli import search as cli\n"
+        "from search.differentiable.loop import DifferentiableSearch\n"
+        "real = DifferentiableSearch.run\n"
         "def run(self, minutes):\n"
         "    result = real(self, minutes)\n"
         "    torch.save(self.alphas.values.detach(), sys.argv[1] + os.environ['RANK'])\n"
         "    return result\n"
-        "cli.DifferentiableSearch.run = run\n"
+        "DifferentiableSearch.run = run\n"
         "raise SystemExit(cli.main(sys.argv[2:]))\n"
     )
     (tmp_path / "script.py").write_text(script)

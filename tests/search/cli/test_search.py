@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import search.cli.options
-import search.cli.results
+import search.runs.results
 import supernets.cli.train
 from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator, ValAccuracyEstimator
 from estimators.trials.store import read_header, read_trials
@@ -82,7 +82,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def search_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the table, so that most trials of a random search fail; draws no plots."""
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -110,7 +110,7 @@ def search_tse(checkpoint: Path) -> Command:
 @pytest.fixture
 def search_elastic(elastic_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the MobileNetV3 supernet by accuracy on few images; draws no plots."""
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -168,7 +168,7 @@ def test_digits_from_search_to_subnet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     weights_alone = partial(export_subnet, formats=())  # other formats take long to write
-    monkeypatch.setattr(search.cli.results, "export_subnet", weights_alone)
+    monkeypatch.setattr(search.runs.results, "export_subnet", weights_alone)
     output, subnet = tmp_path / "search", tmp_path / "subnet"
     assert search_tse(output, "--export", str(subnet)) == 0
     block = json.loads(capsys.readouterr().out)
@@ -224,7 +224,7 @@ def test_equal_accuracies_are_counted_and_told_apart_by_loss(
 
     monkeypatch.setattr(ValAccuracyEstimator, "estimate", coarse)
     weights_alone = partial(export_subnet, formats=())
-    monkeypatch.setattr(search.cli.results, "export_subnet", weights_alone)
+    monkeypatch.setattr(search.runs.results, "export_subnet", weights_alone)
     given = f"--supernet {checkpoint} --algorithm random --estimator val_acc --num-trials 6"
     flags = ["--output", str(tmp_path / "run"), "--export", str(tmp_path / "subnet")]
     assert main([*given.split(), *flags]) == 0
@@ -252,14 +252,14 @@ def test_a_finished_search_that_may_not_export_says_so_in_one_line(
 ) -> None:
     """Something was put there while it ran."""
     output, subnet = tmp_path / "search", tmp_path / "subnet"
-    real = search.cli.results.export_subnet
+    real = search.runs.results.export_subnet
 
     def export(*args: Any, **settings: Any) -> Any:
         subnet.mkdir()
         (subnet / "chapter1.txt").write_text("mine")
         return real(*args, **settings)
 
-    monkeypatch.setattr(search.cli.results, "export_subnet", export)
+    monkeypatch.setattr(search.runs.results, "export_subnet", export)
     assert search_tse(output, "--export", str(subnet)) == 2
     assert "choose another folder. The search itself is finished" in capsys.readouterr().err
     assert files_below(subnet) == ["chapter1.txt"]
@@ -747,7 +747,7 @@ def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
     search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = "--num-trials 5 --max-params 6000".split()  # a small part of the space ranks faster
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     assert search_tse(tmp_path / "whole", *few) == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, TSEEstimator, 5, press_ctrl_c)  # the second that WeakNAS chose
@@ -869,15 +869,15 @@ def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
 def test_the_predicted_best_is_exported_where_that_is_asked_for(
     search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     exported: list[tuple[Architecture, Any]] = []
 
     def export(supernet: Any, arch: Architecture, *args: Any, **settings: Any) -> dict[str, Any]:
         exported.append((arch, settings["provenance"]))
         return {}
 
-    monkeypatch.setattr(search.cli.results, "export_subnet", export)
-    monkeypatch.setattr(search.cli.results, "export_summary", lambda record: record)
+    monkeypatch.setattr(search.runs.results, "export_subnet", export)
+    monkeypatch.setattr(search.runs.results, "export_summary", lambda record: record)
     output = tmp_path / "run"
     for choice in ("measured", "predicted"):  # the second only goes on from the first
         flags = ("--export", str(tmp_path / choice), "--export-choice", choice)
@@ -1376,7 +1376,7 @@ def test_proxies_need_a_supernet(
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, num_trials: int, *flags: str) -> list[tuple[str, float]]:
         given = ["--supernet", str(checkpoint), "--algorithm", "random", "--output", str(output)]

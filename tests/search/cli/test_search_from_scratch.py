@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-import search.cli.results
+import search.runs.results
 import supernets.cli.train
 from search.cli.search import main
 from supernets.training import standalone as standard_training
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches by trainings of two epochs unless flags say otherwise; draws no plots."""
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, flags: str) -> int:
         given = ["--supernet", str(checkpoint), "--output", str(output), *QUICK.split()]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import search.cli.results
 import search.cli.search
+import search.runs.results
 from search.cli.search import main
 from supernets import create_space
 
@@ -38,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Searches the table at random; draws no plots."""
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     return partial(search_table, table)
 
 
@@ -107,7 +107,7 @@ def test_a_search_that_does_not_finish_writes_no_report(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(search.cli.search, "run_search", press_ctrl_c)
+        patch.setattr(search.runs.search, "run_search", press_ctrl_c)
         assert run(tmp_path, "--report") == 130
     assert "report.html" not in contents(tmp_path)
     assert run(tmp_path, "--report") == 0

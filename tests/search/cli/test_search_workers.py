@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import search.cli.results
+import search.runs.results
 import supernets.cli.train
 from search.cli.search import main
 
@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Searches; draws no plots."""
-    monkeypatch.setattr(search.cli.results, "plot_trials", lambda *args, **settings: None)
+    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, flags: str, measuring: str = TSE) -> int:
         given = ["--supernet", str(checkpoint), "--output", str(output)]

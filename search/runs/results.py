@@ -1,20 +1,21 @@
-"""What a finished search hands over: its JSON, its pictures and pages, and the exported subnet."""
+"""What a search hands over: its result, its pictures and pages, and the exported subnet."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from estimators import Estimator, TabularEstimator
+from estimators.base import Estimator
+from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory
+from estimators.trials.dataframe import trials_dataframe
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS, num_tied, score_name, tie_breaker
 from search.algorithms.base import SearchAlgorithm
@@ -25,15 +26,18 @@ from search.report.recorded_runs import read_run
 from search.report.test_results import held_out_results
 from search.report.trial_plot import plot_trials
 from search.report.verdict import Verdict, judge_search, next_commands
-from supernets.cost.analytic import Constraint, CostModel
-from supernets.data.loaders import Loaders
+from search.runs.job import ResultOptions, SearchJob
+from search.runs.subject import Trained
+from supernets.cost.analytic import CostModel
 from supernets.export.files import ExportError, check_export_target, holds_export
 from supernets.export.folder import read_subnet_record
 from supernets.export.subnet import export_subnet, export_summary
-from supernets.networks.base import Supernet
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels
 from supernets.spaces import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    import pandas
 
 _logger = logging.getLogger(__name__)
 
@@ -42,18 +46,7 @@ NUM_BEST = 5
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What the search reads of a trained supernet."""
-
-    supernet: Supernet
-    loaders: Loaders
-    digest: str
-    #: Of its training, a row per epoch.
-    history: Sequence[Mapping[str, float]] = ()
-
-
-@dataclass(frozen=True)
-class Job:
+class Setup:
     """A search, ready to run."""
 
     algorithm: SearchAlgorithm
@@ -61,8 +54,9 @@ class Job:
     estimator: Estimator
     store: TrialStore
     header: Mapping[str, Any]
+    #: With all resolutions, also those that are not searched.
+    space: SearchSpace
     cost_model: CostModel | None
-    constraints: Sequence[Constraint]
     trained: Trained | None
     device: torch.device
     executors: ExecutorFactory
@@ -70,31 +64,55 @@ class Job:
     test_values: Mapping[Architecture, float] | None
 
 
-def finish_search(
-    args: argparse.Namespace, job: Job, trials: Sequence[Trial], best: Sequence[Trial]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has come to.
+
+    Args:
+        output: Folder of the run.
+        space: Space of the architectures.
+        trials: All trials that were told, by number.
+        best: The best of them, best first, five at most; of one that is not finished none.
+        summary: What ``best.json`` holds, and what was exported.
+        is_finished: Whether it came to its end, and was not stopped by Ctrl-C.
+    """
+
+    output: Path
+    space: SearchSpace
+    trials: Sequence[Trial]
+    best: Sequence[Trial] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    is_finished: bool = True
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """Returns a row per trial, see ``estimators.trials.dataframe.trials_dataframe``.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        return trials_dataframe(self.trials, self.space)
+
+
+def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:
     """Writes all files of a finished search but those of its trials.
 
     Args:
-        args: The options of ``supernet-search``.
-        job: The search; its store is closed.
-        trials: All trials that were told, by number.
-        best: The best of them, best first; one at least.
-
-    Returns:
-        What the command prints.
+        job: What was searched.
+        output: Folder of the run.
+        setup: The search; its store is closed.
     """
-    algorithm = job.algorithm
-    described = [_describe(trial, algorithm.space, job.cost_model) for trial in best]
+    algorithm, trials = setup.algorithm, setup.store.trials
+    best = setup.store.best(NUM_BEST, tie_breaker(setup.header["estimator"]))
+    described = [_describe(trial, algorithm.space, setup.cost_model) for trial in best]
     result: dict[str, Any] = {
         "status": "finished",
         "space": algorithm.space.name,
-        "estimator": job.header["estimator"],
-        "trials": args.num_trials,
+        "estimator": setup.header["estimator"],
+        "trials": job.num_trials,
         "failed": sum(trial.score is None for trial in trials),
-        **job.executors.lost_workers,
+        **setup.executors.lost_workers,
         "best": described,
-        **_ties(job, trials),
+        **_ties(setup, trials),
     }
     predicted = None
     if isinstance(algorithm, WeakNAS | NeuralPredictorSearch) and algorithm.can_predict:
@@ -103,45 +121,44 @@ def finish_search(
             "architecture": algorithm.space.format(predicted),
             "predicted_score": score,
         }
-    if job.test_values is not None:
+    if setup.test_values is not None:
         result["tested"] = {
-            "column": args.test_column,
-            **asdict(held_out_results(trials, predicted, job.test_values)),
+            "column": job.test_column,
+            **asdict(held_out_results(trials, predicted, setup.test_values)),
         }
-    cost_model = job.cost_model
-    chosen, result["export_choice"] = _chosen(args, job, best[0], result.get("predicted_best"))
-    if result["export_choice"] is None:
-        del result["export_choice"]
-    verdict = _verdict(args, job, trials, best[0])
+    cost_model = setup.cost_model
+    chosen, choice = _chosen(job, setup, best[0], result.get("predicted_best"))
+    if choice is not None:
+        result["export_choice"] = choice
+    verdict = _verdict(job, output, setup, trials, best[0])
     result["verdict"] = verdict.as_json()
     plot_trials(
         trials,
-        args.output / "search.png",
-        score_name=job.estimator.name,
+        output / "search.png",
+        score_name=setup.estimator.name,
         macs=None if cost_model is None else lambda arch: cost_model.measure(arch).macs,
     )
-    with atomic_write(args.output / "best.json") as file:
+    with atomic_write(output / "best.json") as file:
         file.write(json.dumps(result, indent=2) + "\n")
-    if args.report:
-        write_search_report([read_run(args.output)], args.output / "report.html")
-    if args.export is not None:
-        source = result["export_choice"]
-        if source["choice"] == "measured":
-            source = {**source, "trial": described[0]}
-        result["export"] = _export(args, job, chosen, source)
+    if job.report:
+        write_search_report([read_run(output)], output / "report.html")
+    if choice is not None:
+        if choice["choice"] == "measured":
+            choice = {**choice, "trial": described[0]}
+        result["export"] = _export(job, output, setup, chosen, choice)
     say = _logger.warning if verdict.doubts else _logger.info
     say(verdict.line)
-    return result
+    return SearchResult(output, setup.space, trials, best, result)
 
 
-def _ties(job: Job, trials: Sequence[Trial]) -> dict[str, Any]:
+def _ties(setup: Setup, trials: Sequence[Trial]) -> dict[str, Any]:
     """How many trials share the best score, and what one image is worth of an accuracy; logs it."""
-    settings = job.header["estimator"]
+    settings = setup.header["estimator"]
     breaker, tied = tie_breaker(settings), num_tied(trials)
     found: dict[str, Any] = {"tied": tied, "ties_broken_by": breaker}
     worth = ""
-    if score_name(settings) in TIE_BREAKERS and job.trained is not None:
-        val = job.trained.loaders.val
+    if score_name(settings) in TIE_BREAKERS and setup.trained is not None:
+        val = setup.trained.loaders.val
         num_images, num_batches = val.num_images, settings.get("val_batches")
         if num_batches is not None:
             num_images = min(num_images, num_batches * val.batch_size)
@@ -163,7 +180,7 @@ def _search_digest(header: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_export(args: argparse.Namespace, header: Mapping[str, Any]) -> None:
+def check_export(job: ResultOptions, header: Mapping[str, Any]) -> None:
     """Makes sure that the search may export where it was asked to, if it was.
 
     What the same search exported before is replaced, as when it is continued with more trials.
@@ -171,9 +188,9 @@ def check_export(args: argparse.Namespace, header: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If not.
     """
-    if args.export is not None:
-        overwrite = args.overwrite or _is_export_of(args.export, header)
-        check_export_target(args.export, overwrite=overwrite)
+    if job.export is not None:
+        overwrite = job.overwrite or _is_export_of(job.export, header)
+        check_export_target(job.export, overwrite=overwrite)
 
 
 def _is_export_of(folder: Path, header: Mapping[str, Any]) -> bool:
@@ -187,20 +204,20 @@ def _is_export_of(folder: Path, header: Mapping[str, Any]) -> bool:
 
 
 def _chosen(
-    args: argparse.Namespace, job: Job, best: Trial, predicted: Mapping[str, Any] | None
+    job: SearchJob, setup: Setup, best: Trial, predicted: Mapping[str, Any] | None
 ) -> tuple[Architecture, dict[str, Any] | None]:
     """The architecture to export, and what is recorded of the choice where one is exported."""
-    if args.export is None:
+    if job.export is None:
         return best.arch, None
-    space = job.algorithm.space
-    if args.export_choice == "predicted" and predicted is None:
+    space = setup.algorithm.space
+    if job.export_choice == "predicted" and predicted is None:
         _logger.warning(
             "Too few trials have succeeded to fit a predictor; the best measured one is exported."
         )
-    if args.export_choice != "predicted" or predicted is None:
+    if job.export_choice != "predicted" or predicted is None:
         return best.arch, {"choice": "measured", "architecture": space.format(best.arch)}
     arch = space.parse(predicted["architecture"])
-    measured = {trial.arch: trial.score for trial in job.algorithm.trials}
+    measured = {trial.arch: trial.score for trial in setup.algorithm.trials}
     if arch not in measured:
         _logger.info("The exported subnet was predicted to be the best and never measured.")
     return arch, {
@@ -211,66 +228,70 @@ def _chosen(
     }
 
 
-def _verdict(args: argparse.Namespace, job: Job, trials: Sequence[Trial], best: Trial) -> Verdict:
+def _verdict(
+    job: SearchJob, output: Path, setup: Setup, trials: Sequence[Trial], best: Trial
+) -> Verdict:
     """Whether the result is any good, and what to do with it."""
-    truth = job.test_values
-    if truth is None and isinstance(job.estimator, TabularEstimator):
-        truth = job.estimator.values
-    trained, is_table = job.trained, isinstance(job.estimator, TabularEstimator)
+    truth = setup.test_values
+    if truth is None and isinstance(setup.estimator, TabularEstimator):
+        truth = setup.estimator.values
+    trained, is_table = setup.trained, isinstance(setup.estimator, TabularEstimator)
+    is_scratch = setup.estimator.name == "from_scratch"
     verdict = judge_search(
         trials,
         best,
-        job.algorithm.space,
-        cost_model=job.cost_model,
+        setup.algorithm.space,
+        cost_model=setup.cost_model,
         loaders=None if trained is None or is_table else trained.loaders,
-        history=() if trained is None or job.estimator.name == "from_scratch" else trained.history,
+        history=() if trained is None or is_scratch else trained.history,
         truth=truth if isinstance(truth, dict) else None,  # not a benchmark read file by file
     )
     verdict.next_commands = next_commands(
-        args.output,
-        job.header["space"],
-        supernet=args.supernet,
-        exported=args.export,
+        output,
+        setup.header["space"],
+        supernet=job.supernet,
+        exported=job.export,
         loaders=None if trained is None else trained.loaders,
-        table_column=job.header["estimator"].get("table_column"),
+        table_column=setup.header["estimator"].get("table_column"),
     )
     return verdict
 
 
 def _export(
-    args: argparse.Namespace, job: Job, arch: Architecture, source: Mapping[str, Any]
+    job: SearchJob, output: Path, setup: Setup, arch: Architecture, source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes the subnet of an architecture with inherited weights.
 
     Args:
-        args: The options.
-        job: The search.
+        job: What was searched.
+        output: Folder of the run.
+        setup: The search.
         arch: The architecture.
         source: Record of how it was chosen.
     """
-    assert job.trained is not None
+    assert setup.trained is not None and job.export is not None
     provenance = {
-        "supernet": str(args.supernet),
-        "supernet_digest": job.trained.digest,
-        "search": str(args.output),
-        "search_digest": _search_digest(job.header),
+        "supernet": str(job.supernet),
+        "supernet_digest": setup.trained.digest,
+        "search": str(output),
+        "search_digest": _search_digest(setup.header),
         **source,
     }
     try:
         record = export_subnet(
-            job.trained.supernet,
+            setup.trained.supernet,
             arch,
-            job.trained.loaders,
-            args.export,
-            device=job.device,
+            setup.trained.loaders,
+            job.export,
+            device=setup.device,
             provenance=provenance,
-            overwrite=args.overwrite or _is_export_of(args.export, job.header),
+            overwrite=job.overwrite or _is_export_of(job.export, setup.header),
         )
     except ExportError as error:
         raise ExportError(
             f"{error} The search itself is finished; the same command again exports its best."
         ) from error
-    return {"subnet": str(args.export), **export_summary(record)}
+    return {"subnet": str(job.export), **export_summary(record)}
 
 
 def _describe(trial: Trial, space: SearchSpace, cost_model: CostModel | None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from search.cli import results as search_result
-from search.cli.results import check_export
+from search.runs import results as search_result
+from search.runs.results import check_export
 
 
 def header(table: str, digest: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Whole searches, from what is asked for to the files of a run."""

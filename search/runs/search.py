@@ -1,0 +1,137 @@
+"""A whole search that asks and tells: from a job to the files of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
+from estimators.scores.settings import EstimatorSettings
+from estimators.trials.store import TrialStore
+from search.algorithms.base import SearchAlgorithm, SpaceExhaustedError
+from search.runner import SearchError, run_search
+from search.runs.job import SearchJob
+from search.runs.results import SearchResult, finish
+from search.runs.setup import (
+    GivenAlgorithm,
+    GivenEstimator,
+    build_algorithm,
+    check_estimator,
+    explained,
+    note_fewer_random,
+    own_outputs,
+    set_up,
+    settings_of,
+)
+from search.runs.subject import open_data, open_subject
+from supernets.runtime.outputs import Outputs, saying_what_is_safe
+from supernets.runtime.run_record import write_args
+from supernets.runtime.wording import plural
+
+
+def search(
+    job: SearchJob,
+    output: str | Path,
+    *,
+    algorithm: GivenAlgorithm | None = None,
+    estimator: GivenEstimator | None = None,
+    executors: ExecutorSettings | None = None,
+    device: torch.device | str = "cpu",
+    threads: int | None = None,
+    num_workers: int = 2,
+    amp: bool | None = None,
+    outputs: Outputs | None = None,
+    args: Mapping[str, Any] | None = None,
+) -> SearchResult:
+    """Searches a trained supernet, or a table, for architectures.
+
+    Keeps in ``output`` ``trials.db``, from which the same call continues whatever stopped it,
+    ``trials.csv``, ``best.json``, ``args.json`` and ``search.png``. Ctrl-C ends a search early.
+
+    Args:
+        job: What to search, by which algorithm and estimator, and how long.
+        output: Folder of the run, which need not exist.
+        algorithm: Settings of the job's algorithm, as its options or as those of them by name that
+            are not to be defaults; where all trials would be random by default, fewer are. Or an
+            algorithm itself, that was told nothing, in place of the job's space, seed and name.
+        estimator: Settings of the job's estimator; or an estimator itself, in place of its name.
+        executors: Where candidates are measured; None for this process.
+        device: What to compute on.
+        threads: Threads of each worker that ``executors`` start; None for 1.
+        num_workers: Threads or processes that read images.
+        amp: Whether to compute in bfloat16 autocast; None where the hardware has it.
+        outputs: What keeps the files of a command; None for its own.
+        args: What ``args.json`` is to say of the call; None for the job.
+
+    Returns:
+        The result; one that was stopped by Ctrl-C is not finished.
+
+    Raises:
+        ValueError: If the job cannot be done, or ``output`` holds another search. Nothing was
+            written then.
+        SearchError: If every trial failed, too few architectures are left, or no worker can start.
+
+    Example:
+        >>> from search import SearchJob, search
+        >>> from estimators import TableSettings
+        >>> job = SearchJob(space="nasbench201", estimator="table", algorithm="evolution")
+        >>> table = TableSettings(table="nasbench201.csv.gz", column="cifar10_test_acc_200ep")
+        >>> result = search(job, "runs/evolution", estimator=table)  # doctest: +SKIP
+        >>> result.best[0].score, result.trials_dataframe().score.mean()  # doctest: +SKIP
+    """
+    output, device = Path(output), torch.device(device)
+    with Outputs() if outputs is None else nullcontext(outputs) as outputs:
+        check_estimator(job, estimator, executors or ExecutorSettings())
+        factory = ExecutorFactory(executors or ExecutorSettings(), device, threads)
+        own_space = algorithm.space if isinstance(algorithm, SearchAlgorithm) else None
+        subject = open_subject(job, own_space, device)
+        asked = build_algorithm(job, output, algorithm, subject)
+        own_outputs(job, output, outputs)
+        measuring = settings_of(job, estimator) or EstimatorSettings()
+        trained = open_data(job, subject, measuring.train_batch_size, num_workers)
+        setup = set_up(job, output, subject, asked, trained, estimator, factory, amp, outputs)
+        note_fewer_random(job, algorithm, asked.algorithm.options.settings())
+        outputs.begin()
+        store = setup.store
+
+        def describe() -> str:
+            return (
+                f"What was measured is safe in {store.path}: {plural(store.num_told, 'trial')}. "
+                "Free space, or mend what is wrong there, and run the same command again."
+            )
+
+        with saying_what_is_safe(describe), store:
+            write_args(output, {**vars(job), "output": output} if args is None else args)
+            with _table_in_any_case(store, output / "trials.csv"):
+                try:
+                    with explained(setup.cost_model, job):
+                        run_search(
+                            setup.algorithm,
+                            setup.estimator,
+                            store,
+                            num_trials=job.num_trials,
+                            batch_size=setup.batch_size,
+                            make_executor=setup.executors.create,
+                        )
+                except KeyboardInterrupt:
+                    return SearchResult(output, setup.space, store.trials, is_finished=False)
+                except (SpaceExhaustedError, ExecutorError) as error:
+                    raise SearchError(str(error)) from error
+        with saying_what_is_safe(describe):
+            return finish(job, output, setup)
+
+
+@contextmanager
+def _table_in_any_case(store: TrialStore, path: Path) -> Iterator[None]:
+    """Writes the trials as a table at the end; after an error that one is not hidden by another."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            store.write_csv(path)
+        raise
+    store.write_csv(path)

@@ -1,0 +1,126 @@
+"""What is searched: the supernet, or what stands for its space, with costs and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from search.algorithms.meta_supernets import meta_supernet
+from search.runs.job import SearchJob
+from supernets.cost.analytic import CostModel, Counting
+from supernets.cost.latency import LatencyTable
+from supernets.data.loaders import Loaders
+from supernets.networks.base import Supernet
+from supernets.spaces import SearchSpace
+from supernets.spaces.factory import create_space
+from supernets.training.checkpoint import (
+    check_space,
+    read_training_checkpoint,
+    reopen_data,
+    trained_supernet,
+    weights_digest,
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the search reads of a trained supernet."""
+
+    supernet: Supernet
+    loaders: Loaders
+    digest: str
+    #: Of its training, a row per epoch.
+    history: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is searched, opened."""
+
+    whole_space: SearchSpace
+    space: SearchSpace  # without the resolutions that are not searched
+    #: The supernet, or what only knows the costs of its networks; None where there are none.
+    supernet: Counting | None
+    checkpoint: dict[str, Any] | None
+    cost_model: CostModel | None
+    device: torch.device
+
+
+def open_subject(
+    job: SearchJob,
+    own_space: SearchSpace | None,
+    device: torch.device,
+) -> Subject:
+    """Opens the supernet; without one, what stands for its space, if anything.
+
+    Args:
+        job: The job.
+        own_space: Space of an algorithm of one's own; None for that of the job.
+        device: What to compute on.
+
+    Raises:
+        ValueError: If the supernet, the resolution or the latency table does not fit.
+    """
+    checkpoint: dict[str, Any] | None = None
+    supernet: Counting | None = None
+    if job.supernet is not None:
+        checkpoint = read_training_checkpoint(job.supernet)
+        check_space(job.space, checkpoint, job.supernet)
+        supernet = trained_supernet(checkpoint, job.supernet, device)
+    elif job.space is not None:
+        supernet = meta_supernet(job.space)
+    if supernet is not None:
+        whole = supernet.space
+    elif own_space is not None:
+        whole = own_space
+    else:
+        assert job.space is not None
+        whole = create_space(job.space)
+    space = whole
+    if job.resolution is not None:
+        try:
+            space = whole.restrict({"resolution": (str(job.resolution),)})
+        except ValueError as error:
+            raise ValueError(f"--resolution {job.resolution} does not apply: {error}") from error
+    cost_model = None
+    if supernet is not None:
+        latency = None
+        if job.latency_table is not None:
+            latency = LatencyTable.load(job.latency_table, supernet).predict
+        cost_model = CostModel(supernet, space=space, latency=latency)
+    return Subject(whole, space, supernet, checkpoint, cost_model, device)
+
+
+def open_data(
+    job: SearchJob,
+    subject: Subject,
+    batch_size: int,
+    num_workers: int,
+) -> Trained | None:
+    """Opens the data that the supernet was trained on; None where there is none.
+
+    Args:
+        job: The job.
+        subject: What ``open_subject`` returned.
+        batch_size: Images in each train minibatch.
+        num_workers: Threads or processes that read images.
+
+    Raises:
+        ValueError: If the data cannot be opened.
+    """
+    supernet = subject.supernet
+    if subject.checkpoint is None or job.supernet is None or not isinstance(supernet, Supernet):
+        return None
+    loaders = reopen_data(
+        subject.checkpoint,
+        job.supernet,
+        data_dir=job.data_dir,
+        batch_size=batch_size,
+        device=subject.device,
+        num_workers=num_workers,
+    )
+    history = subject.checkpoint.get("progress", {}).get("history", ())
+    return Trained(supernet, loaders, weights_digest(supernet), history)
