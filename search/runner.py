@@ -93,7 +93,7 @@ def run_search(
                     executor.submit(*candidate)
                 if not store.pending:
                     break
-                trial: Trial | None = executor.next()
+                trial = executor.poll(wait=True)
                 while trial is not None:  # whatever else is finished, before the next ask
                     store.tell(trial)
                     _logger.debug("Trial %d: %s.", trial.number, trial.error or trial.score)

@@ -43,6 +43,10 @@ class SPOSEvolutionOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> SPOSEvolutionOptions(num_parents=5)
+        SPOSEvolutionOptions(num_initial=50, num_parents=5, mutation_prob=0.1)
     """
 
     num_initial: int = num_initial_option(50)
@@ -111,6 +115,10 @@ class RegularizedEvolutionOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> RegularizedEvolutionOptions(population_size=20).tournament_size
+        10
     """
 
     population_size: int = option(50, "trials that live", kinds.BATCH, metavar="N")

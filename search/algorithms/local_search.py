@@ -40,6 +40,10 @@ class LocalSearchOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If it is less than 1.
+
+    Example:
+        >>> LocalSearchOptions(num_initial=5)
+        LocalSearchOptions(num_initial=5)
     """
 
     num_initial: int = num_initial_option(10)

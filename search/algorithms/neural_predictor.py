@@ -56,6 +56,10 @@ class NeuralPredictorOptions(PredictorOptions):
     Raises:
         ValueError: If a number is out of range, a choice is unknown, or ``threshold_quantile`` is
             given for one stage.
+
+    Example:
+        >>> NeuralPredictorOptions(num_initial=50, two_stage=True).threshold_quantile
+        0.5
     """
 
     predictor: str = predictor_option("gcn")

@@ -23,6 +23,10 @@ class AlgorithmOptions(Options):
     """Base of the settings of an algorithm, which are all it takes beside a ``SearchProblem``.
 
     A field that has an effect only beside another one is None where it has none.
+
+    Example:
+        >>> AlgorithmOptions().settings()
+        {}
     """
 
     def settings(self) -> dict[str, Any]:

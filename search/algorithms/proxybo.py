@@ -67,6 +67,10 @@ class BOOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If a number is out of range, or a choice is unknown.
+
+    Example:
+        >>> BOOptions(rand_prob=0.1).pool_size
+        5000
     """
 
     encoding: Encoding = encoding_option("one-hot")
@@ -89,6 +93,10 @@ class ProxyBOOptions(BOOptions):
 
     Raises:
         ValueError: If a number is out of range, or a choice is unknown.
+
+    Example:
+        >>> ProxyBOOptions(predictor_inputs=("macs", "synflow")).tau0
+        0.05
     """
 
     predictor_inputs: tuple[str, ...] = features_option()

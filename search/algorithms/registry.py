@@ -34,6 +34,10 @@ class AlgorithmEntry:
         batch_size: How many architectures are asked for at once where nothing else is said.
         predicts: Whether its class has ``can_predict`` and ``predict_best``, of a last predictor,
             which can put an architecture first that was never measured.
+
+    Example:
+        >>> ALGORITHMS["evolution"].batch_size
+        50
     """
 
     algorithm: type[SearchAlgorithm]

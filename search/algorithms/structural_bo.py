@@ -41,6 +41,10 @@ class StructuralBOOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> StructuralBOOptions().settings()
+        {'num_initial': 5, 'pool_size': 10000}
     """
 
     num_initial: int = num_initial_option(5)

@@ -45,6 +45,10 @@ class TPEOptions(AlgorithmOptions):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> TPEOptions(gamma=0.1).num_candidates
+        24
     """
 
     num_initial: int = num_initial_option(20)

@@ -111,6 +111,10 @@ class WeakNASOptions(PredictorOptions):
     Raises:
         ValueError: If a number is out of range, a choice is unknown, or an option has no effect
             with ``acquisition``.
+
+    Example:
+        >>> WeakNASOptions(top_n=[100, 50], predictor="random_forest").encoding
+        'one-hot'
     """
 
     num_initial: int = num_initial_option(10)

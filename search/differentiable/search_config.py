@@ -98,6 +98,10 @@ class SearchConfig(Options):
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+        >>> SearchConfig(relaxation="gumbel", stages=(Stage(10),)).epochs
+        10
     """
 
     relaxation: RelaxationName = option(
@@ -190,6 +194,10 @@ class StageOptions(Options):
 
     Raises:
         ValueError: If a value is out of range, or they are of different lengths.
+
+    Example:
+        >>> StageOptions(epochs=(10, 5)).of("drnas", "nasbench201")[1]
+        Stage(epochs=5, partial_channels=2, keep_ops=3, freeze_epochs=1)
     """
 
     epochs: tuple[int, ...] | None = option(

@@ -57,6 +57,10 @@ class GradientResult:
         summary: What ``best.json`` holds; empty where the search is not finished, and on all
             processes of ``torchrun`` but the main one.
         arch: The derived architecture, likewise; None in place of empty.
+
+    Example:
+        >>> result = search_by_gradients(GradientJob("gdas"), "runs/gdas")  # doctest: +SKIP
+        >>> result.training.is_finished, result.summary["best"]  # doctest: +SKIP
     """
 
     training: TrainResult

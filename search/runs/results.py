@@ -75,6 +75,11 @@ class SearchResult:
         best: The best of them, best first, five at most; of one that is not finished none.
         summary: What ``best.json`` holds, and what was exported.
         is_finished: Whether it came to its end, and was not stopped by Ctrl-C.
+
+    Example:
+        >>> from search import SearchJob, search
+        >>> result = search(SearchJob(supernet="last.pt"), "runs/search")  # doctest: +SKIP
+        >>> result.best[0].score, result.summary["verdict"]["text"]  # doctest: +SKIP
     """
 
     output: Path

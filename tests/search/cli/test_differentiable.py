@@ -71,7 +71,8 @@ def test_algorithms_are_their_papers() -> None:
 def test_recipes_go_with_every_algorithm(recipe_name: str, algorithm: str, tmp_path: Path) -> None:
     path = ROOT / "recipes" / f"{recipe_name}.yaml"
     flags = ["--config", str(path), "--algorithm", algorithm, "--output", str(tmp_path)]
-    job = gradient_job(parse_args(build_parser(), [*flags, "--clip-grad", "0"]), amp=False)
+    flags += ["--clip-grad", "0", "--data-dir", str(tmp_path)]
+    job = gradient_job(parse_args(build_parser(), flags), amp=False)
     config, weights = job.settings, job.weights
     assert (config.relaxation, config.gradient) == (
         ALGORITHMS[algorithm].relaxation,
