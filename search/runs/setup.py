@@ -14,9 +14,10 @@ import torch
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory, ExecutorSettings
-from estimators.factory import create_described_estimator, create_multi_score
+from estimators.factory import create_described_estimator
 from estimators.scores.from_scratch import own_folder
 from estimators.scores.minibatches import Minibatches
+from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.scores.revisions import revisions
 from estimators.scores.settings import (

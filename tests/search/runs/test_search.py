@@ -1,0 +1,135 @@
+"""A whole search as a Python call, and how far its command is from the network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import search.cli.search
+import supernets.cli.train
+from estimators import TableSettings
+from search import (
+    RandomSearch,
+    SearchJob,
+    SearchProblem,
+    SPOSEvolutionOptions,
+)
+from search import (
+    search as run,
+)
+from supernets.networks.nasbench201 import NASBench201Subnet
+from supernets.spaces import NASBench201Space
+
+ROOT = Path(search.cli.search.__file__).resolve().parents[2]
+OWN = tuple(str(ROOT / package) for package in ("supernets", "estimators", "search"))
+FLAGS = "--channels 2 --cells-per-stage 1 --batch-size 600 --epochs 1 --num-probes 0".split()
+JOB = SearchJob(
+    space="nasbench201", estimator="table", algorithm="evolution", num_trials=12, batch_size=4
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> TableSettings:
+    space, path = NASBench201Space(), tmp_path / "table.csv"
+    rows = [f"{space.format(arch)},{i / 200}" for i, arch in enumerate(space.enumerate())]
+    path.write_text("\n".join(["arch_str,top1", *rows]))
+    return TableSettings(path, "top1")
+
+
+def test_from_the_command_to_the_network_there_are_at_most_eight_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet = tmp_path / "supernet"
+    assert supernets.cli.train.main([*FLAGS, "--output", str(supernet)]) == 0
+    stacks: list[list[traceback.FrameSummary]] = []
+    real = NASBench201Subnet.forward
+
+    def forward(self: NASBench201Subnet, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            stack = traceback.extract_stack()[:-1]
+            stacks.append([frame for frame in stack if frame.filename.startswith(OWN)])
+        return real(self, x)
+
+    monkeypatch.setattr(NASBench201Subnet, "forward", forward)
+    flags = "--algorithm random --num-trials 2 --tse-batches 2 --tse-batch-size 600".split()
+    given = ["--supernet", str(supernet / "last.pt"), "--output", str(tmp_path / "run")]
+    assert search.cli.search.main([*given, *flags]) == 0
+    assert len(stacks) == 2 * 2  # two trials of two minibatches
+    for stack in stacks:
+        assert stack[0].name == "main"
+        assert len(stack) + 1 <= 8, [f"{f.filename}: {f.name}" for f in stack]  # with forward
+
+
+def test_a_call_is_continued_and_is_the_command(table: TableSettings, tmp_path: Path) -> None:
+    """By settings that are given by name, as the flags of the command are."""
+    short = run(SearchJob(**{**vars(JOB), "num_trials": 8}), tmp_path / "a", estimator=table,
+                algorithm={"num_initial": 4})  # fmt: skip
+    result = run(JOB, tmp_path / "a", estimator=table, algorithm={"num_initial": 4})
+    assert short.is_finished and short.trials == result.trials[:8]
+    assert [trial.number for trial in result.trials] == list(range(12))
+    assert result.best[0].score == max(trial.score or 0 for trial in result.trials)
+    assert result.summary == json.loads((tmp_path / "a" / "best.json").read_text())
+    flags = "--space nasbench201 --estimator table --table-column top1 --algorithm evolution"
+    flags += " --num-initial 4 --batch-size 4 --num-trials 12"
+    files = ["--table", str(table.table), "--output", str(tmp_path / "b")]
+    assert search.cli.search.main([*flags.split(), *files]) == 0
+    found = [json.loads((tmp_path / name / "best.json").read_text())["best"] for name in "ab"]
+    assert found[0] == found[1]
+    csv = [(tmp_path / name / "trials.csv").read_text().splitlines() for name in "ab"]
+    assert [line.split(",")[:3] for line in csv[0]] == [line.split(",")[:3] for line in csv[1]]
+
+
+def test_objects_of_ones_own_are_searched_with(
+    make_digit_space, make_estimator, tmp_path: Path
+) -> None:
+    """A space, an algorithm and an estimator that no command knows."""
+    space = make_digit_space(4, 3)
+    job = SearchJob(num_trials=20, batch_size=5)
+    problem = SearchProblem(space, seed=3)
+    result = run(job, tmp_path, algorithm=RandomSearch(problem), estimator=make_estimator())
+    assert [trial.arch for trial in result.trials[:5]] == RandomSearch(problem).ask(5)
+    assert result.space is space and result.summary["space"] == space.name
+    with pytest.raises(ValueError, match="estimator was .*planted.* and is now"):
+        other = make_estimator()
+        other.name = "other"
+        run(job, tmp_path, algorithm=RandomSearch(problem), estimator=other)
+    with pytest.raises(ValueError, match="Constraints and a resolution are of an algorithm's"):
+        bounded = SearchJob(num_trials=20, max_macs=1e6)
+        run(bounded, tmp_path / "b", algorithm=RandomSearch(problem), estimator=make_estimator())
+
+
+def test_mistakes_are_refused_before_any_file(table: TableSettings, tmp_path: Path) -> None:
+    for job, settings, message in (
+        (SearchJob(), {}, "--estimator tse needs --supernet"),
+        (SearchJob(estimator="table"), {}, "needs --space"),
+        (JOB, {"algorithm": {"top_n": 5}}, "has no option top_n"),
+        (JOB, {"algorithm": SPOSEvolutionOptions(num_initial=12)}, None),  # as it is given
+        (JOB, {"algorithm": {"num_initial": 12}}, "would be all of --num-trials 12"),
+    ):
+        settings = {"estimator": table if job.estimator == "table" else None, **settings}
+        if message is None:
+            assert len(run(job, tmp_path / "fine", **settings).trials) == 12
+            continue
+        with pytest.raises(ValueError, match=message):
+            run(job, tmp_path / "run", **settings)
+        assert not (tmp_path / "run").exists()
+
+
+def test_trials_are_a_table_of_pandas(
+    table: TableSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(JOB, tmp_path / "run", estimator=table)
+    if importlib.util.find_spec("pandas") is None:
+        with pytest.raises(ImportError, match=r"pip install 'paceline\[pandas\]'"):
+            result.trials_dataframe()
+        return
+    frame = result.trials_dataframe()
+    assert list(frame.columns) == ["number", "arch", "score", "seconds", "error"]
+    assert frame.score.tolist() == [trial.score for trial in result.trials]
+    assert frame.arch[0] == result.space.format(result.trials[0].arch)
