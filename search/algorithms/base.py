@@ -49,7 +49,6 @@ class SearchAlgorithm(abc.ABC):
         # of feasible_choices, once it was asked for
         self._unseen_mask: NDArray[np.bool_] | None = None
 
-    @abc.abstractmethod
     def ask(self, num_archs: int) -> list[Architecture]:
         """Proposes architectures to measure: distinct, feasible, and never told before.
 
@@ -58,6 +57,18 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             ValueError: If ``num_archs`` is less than 1.
             SpaceExhaustedError: If fewer such architectures are left or can be found.
+        """
+        rng = self._rng()
+        self._check_num_archs(num_archs)
+        return self.space.architectures(self._choose(num_archs, rng))
+
+    @abc.abstractmethod
+    def _choose(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Chooses what ``ask`` proposes, (num_archs, num_decisions).
+
+        Args:
+            num_archs: Number of architectures; at least 1, and no more than are known to be left.
+            rng: The random numbers of this ask.
         """
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -211,7 +222,7 @@ class SearchAlgorithm(abc.ABC):
 
 
 class StartupSearch(SearchAlgorithm):
-    """An algorithm whose first trials are random.
+    """An algorithm whose first trials are random, until two of them have succeeded.
 
     Args:
         problem: What is searched.
@@ -232,6 +243,19 @@ class StartupSearch(SearchAlgorithm):
         """Returns what is left of the initial trials, then ``batch_size``."""
         num_left = self.num_initial - num_told
         return num_left if num_left > 0 else batch_size
+
+    def _choose(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._is_initial:
+            return self._sample_initial(num_archs, rng)
+        return self._choose_informed(num_archs, rng)
+
+    def _sample_initial(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draws random unseen architectures, (num_archs, num_decisions)."""
+        return self._sample_unseen(num_archs, rng)
+
+    @abc.abstractmethod
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Chooses by what was told, of which two at least have succeeded, as ``_choose``."""
 
     @property
     def _is_initial(self) -> bool:

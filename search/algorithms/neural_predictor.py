@@ -25,11 +25,9 @@ from numpy.typing import NDArray
 
 import supernets.runtime.option_types as kinds
 from search.algorithms.options import (
-    Pool,
+    PoolOptions,
     PredictorOptions,
     num_initial_option,
-    pool_option,
-    pool_size_option,
     predictor_option,
 )
 from search.algorithms.pool_search import PoolSearch, predictor_maker
@@ -41,7 +39,7 @@ from supernets.spaces import Architecture
 
 
 @dataclass(frozen=True)
-class NeuralPredictorOptions(PredictorOptions):
+class NeuralPredictorOptions(PoolOptions, PredictorOptions):
     """Settings of ``NeuralPredictorSearch``.
 
     Args:
@@ -49,9 +47,6 @@ class NeuralPredictorOptions(PredictorOptions):
         two_stage: Whether a classifier comes first.
         threshold_quantile: Share of the random trials that is not good enough, between 0 and 1; of
             two stages, and 0.5 there where it is None.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
 
     Raises:
         ValueError: If a number is out of range, a choice is unknown, or ``threshold_quantile`` is
@@ -76,8 +71,6 @@ class NeuralPredictorOptions(PredictorOptions):
         metavar="Q",
         default_text="0.5",
     )
-    pool: Pool = pool_option()
-    pool_size: int = pool_size_option(10_000)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,13 +114,7 @@ class NeuralPredictorSearch(PoolSearch):
         make_classifier: Callable[[int], Predictor] | None = None,
     ) -> None:
         options = options or NeuralPredictorOptions()
-        super().__init__(
-            problem,
-            options,
-            num_initial=options.num_initial,
-            pool=options.pool,
-            pool_size=options.pool_size,
-        )
+        super().__init__(problem, options, options.pool)
         if make_classifier is not None and not options.two_stage:
             raise ValueError("make_classifier is for two stages; leave it out, or set two_stage.")
         if make_predictor is None:
@@ -137,20 +124,10 @@ class NeuralPredictorSearch(PoolSearch):
         self.make_predictor = make_predictor
         self.make_classifier = make_classifier or make_predictor
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Asks for the best-predicted unseen ones, and for random ones before there is a fit.
-
-        Raises:
-            ValueError: If ``num_archs`` is less than 1.
-            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
-        """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        if self._is_initial:
-            return self.space.architectures(self._sample_initial(num_archs, rng))
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Takes the best-predicted unseen ones."""
         ranked = self._ranking(rng).choices
-        chosen = self._unseen_rows(ranked, num_archs)[:num_archs]
-        return self.space.architectures(ranked[chosen])
+        return ranked[self._unseen_rows(ranked, num_archs)[:num_archs]]
 
     @property
     def can_predict(self) -> bool:

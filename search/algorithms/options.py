@@ -55,18 +55,44 @@ def num_initial_option(default: int) -> Any:
     return option(default, "random trials to begin with", kinds.POSITIVE_INT, metavar="N")
 
 
-def pool_option() -> Any:
-    """Makes the field ``pool`` of an algorithm that ranks candidates."""
-    return option(
+def pool_size_option(default: int) -> Any:
+    """Makes the field ``pool_size`` of an algorithm that ranks candidates."""
+    return option(default, "architectures of a pool", kinds.POOL, metavar="N")
+
+
+@dataclass(frozen=True)
+class RankingOptions(AlgorithmOptions):
+    """Settings of an algorithm that ranks candidates.
+
+    Args:
+        num_initial: Number of random trials before the first ranking.
+        pool_size: Number of architectures in a pool, where the space is too large to rank whole.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_initial: int = num_initial_option(5)
+    pool_size: int = pool_size_option(10_000)
+
+
+@dataclass(frozen=True)
+class PoolOptions(RankingOptions):
+    """Settings of an algorithm that ranks candidates, with a choice of pools.
+
+    Args:
+        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
+            which all trials then come from, where the space is too large to rank whole.
+
+    Raises:
+        ValueError: If a number is out of range, or ``pool`` is unknown.
+    """
+
+    pool: Pool = option(
         "fresh",
         "where a space is too large to rank whole: a pool is drawn for every batch, or one for all",
         choices=POOLS,
     )
-
-
-def pool_size_option(default: int) -> Any:
-    """Makes the field ``pool_size`` of an algorithm that ranks candidates."""
-    return option(default, "architectures of a pool", kinds.POOL, metavar="N")
 
 
 def encoding_option(default: Encoding | None) -> Any:

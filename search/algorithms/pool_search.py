@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.algorithms.base import SpaceExhaustedError, StartupSearch
-from search.algorithms.options import POOLS, AlgorithmOptions, Pool, PredictorOptions
+from search.algorithms.options import Pool, PredictorOptions, RankingOptions
 from search.algorithms.population_search import best_first
 from search.algorithms.problem import SearchProblem
 from search.predictors.base import ExtraInputs, Predictor
@@ -35,37 +35,23 @@ class PoolSearch(StartupSearch):
     Args:
         problem: What is searched.
         options: Settings of the algorithm.
-        num_initial: Number of random trials before the first ranking.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
+        pool: Which pool is ranked, see ``PoolOptions``.
 
     Raises:
-        ValueError: If a number is less than 1, ``pool`` is unknown, or a fixed pool is asked for
-            in a space that is ranked whole.
+        ValueError: If a fixed pool is asked for in a space that is ranked whole.
     """
 
     def __init__(
-        self,
-        problem: SearchProblem,
-        options: AlgorithmOptions,
-        *,
-        num_initial: int,
-        pool_size: int,
-        pool: Pool = "fresh",
+        self, problem: SearchProblem, options: RankingOptions, pool: Pool = "fresh"
     ) -> None:
-        super().__init__(problem, options, num_initial)
-        if pool_size < 1:
-            raise ValueError(f"pool_size must be at least 1, got {pool_size}.")
-        if pool not in POOLS:
-            raise ValueError(f"Unknown pool {pool!r}; choose from {', '.join(POOLS)}.")
+        super().__init__(problem, options, options.num_initial)
         if pool == "fixed" and problem.is_enumerable:
             raise ValueError(
                 f"Space {self.space.name!r} is small enough to be ranked whole; a fixed pool is "
                 "for larger ones, leave it out."
             )
         self.pool = pool
-        self.pool_size = pool_size
+        self.pool_size = options.pool_size
 
     def _scored(self, num_trials: int | None = None) -> tuple[NDArray[np.int64], Floats]:
         """The successful among the first ``num_trials``, by default of all, and their scores.

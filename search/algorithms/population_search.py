@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from estimators.trials.store import Trial
 from search.algorithms.base import StartupSearch
 from search.algorithms.rows import unseen_rows
-from supernets.spaces import Architecture
 
 
 class PopulationSearch(StartupSearch):
@@ -32,17 +31,8 @@ class PopulationSearch(StartupSearch):
         ValueError: If ``num_initial`` is less than 1.
     """
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Gives proposals, and random architectures where there are too few.
-
-        Raises:
-            ValueError: If ``num_archs`` is less than 1.
-            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
-        """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        if self._is_initial:
-            return self.space.architectures(self._sample_unseen(num_archs, rng))
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Takes proposals, and random architectures where there are too few."""
         chosen = self._proposals(self._successful, num_archs, rng)
         if len(chosen) < num_archs:
             if self.problem.is_enumerable:  # so many are enough, whichever of them are proposals
@@ -51,7 +41,7 @@ class PopulationSearch(StartupSearch):
                 others = self._sample_random(num_archs - len(chosen), rng, excluded=chosen)
             others = others[unseen_rows(others, chosen)]
             chosen = np.concatenate([chosen, others])[:num_archs]
-        return self.space.architectures(chosen)
+        return chosen
 
     @abc.abstractmethod
     def _proposals(

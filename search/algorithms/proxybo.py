@@ -32,12 +32,9 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from search.algorithms.acquisition import expected_improvement
 from search.algorithms.options import (
-    AlgorithmOptions,
-    Pool,
+    PoolOptions,
     encoding_option,
     features_option,
-    num_initial_option,
-    pool_option,
     pool_size_option,
 )
 from search.algorithms.pool_search import PoolSearch, chosen_features
@@ -46,7 +43,7 @@ from search.algorithms.rows import unseen_rows
 from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
 from search.predictors.registry import forest_maker
 from supernets.runtime.options import option
-from supernets.spaces import Architecture, Encoding
+from supernets.spaces import Encoding
 
 Floats = NDArray[np.float64]
 
@@ -54,16 +51,13 @@ _NUM_FOLDS = 5
 
 
 @dataclass(frozen=True)
-class BOOptions(AlgorithmOptions):
+class BOOptions(PoolOptions):
     """Settings of a plain Bayesian search, ``ProxyBO`` without proxies.
 
     Args:
         encoding: What the surrogate sees of an architecture.
         num_initial: Number of random trials before the first surrogate.
         rand_prob: Probability with which an architecture is drawn at random instead.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
 
     Raises:
         ValueError: If a number is out of range, or a choice is unknown.
@@ -74,11 +68,9 @@ class BOOptions(AlgorithmOptions):
     """
 
     encoding: Encoding = encoding_option("one-hot")
-    num_initial: int = num_initial_option(5)
     rand_prob: float = option(
         0.0, "share of trials drawn at random", kinds.PROBABILITY, metavar="P"
     )
-    pool: Pool = pool_option()
     pool_size: int = pool_size_option(5_000)
 
 
@@ -138,13 +130,7 @@ class ProxyBO(PoolSearch):
         make_predictor: Callable[[int], ProbabilisticPredictor] | None = None,
     ) -> None:
         options = options or BOOptions()
-        super().__init__(
-            problem,
-            options,
-            num_initial=options.num_initial,
-            pool=options.pool,
-            pool_size=options.pool_size,
-        )
+        super().__init__(problem, options, options.pool)
         self.proxies: ExtraInputs | None = None
         if isinstance(options, ProxyBOOptions):
             self.proxies = chosen_features(problem, options.predictor_inputs)
@@ -156,27 +142,20 @@ class ProxyBO(PoolSearch):
         problem.space.check_encoding(options.encoding)
         self.make_predictor = make_predictor or forest_maker(problem.space, options.encoding)
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Asks for the best of a combined ranking, at first and with ``rand_prob`` for random ones.
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Takes the best of a combined ranking, with ``rand_prob`` each a random one instead.
 
         Raises:
-            ValueError: If ``num_archs`` is less than 1, or the proxies do not give a row for every
-                architecture.
-            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
+            ValueError: If the proxies do not give a row for every architecture.
         """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        is_initial = self._is_initial
-        num_random = (
-            num_archs if is_initial else int(rng.binomial(num_archs, self.options.rand_prob))
-        )
+        num_random = int(rng.binomial(num_archs, self.options.rand_prob))
         chosen = self.space.choices_of([])
         if num_random:
             chosen = self._sample_initial(num_random, rng)
         if num_random < num_archs:
             best = self._rank(num_archs, rng)[:num_archs]
             chosen = np.concatenate([chosen, best[unseen_rows(best, chosen)]])[:num_archs]
-        return self.space.architectures(chosen)
+        return chosen
 
     def influences(self, num_trials: int) -> Floats:
         """Returns how much each ranking counts once the first ``num_trials`` trials are told.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.algorithms.base import SearchAlgorithm
-from supernets.spaces import Architecture
 
 
 class RandomSearch(SearchAlgorithm):
@@ -13,10 +15,5 @@ class RandomSearch(SearchAlgorithm):
     decision is.
     """
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Draws from what is feasible and was not told before.
-
-        Raises:
-            ValueError: As ``SearchAlgorithm.ask``.
-        """
-        return self.space.architectures(self._sample_unseen(num_archs, self._rng()))
+    def _choose(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return self._sample_unseen(num_archs, rng)

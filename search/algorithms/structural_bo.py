@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.algorithms.acquisition import log_expected_improvement
-from search.algorithms.options import AlgorithmOptions, num_initial_option, pool_size_option
+from search.algorithms.options import RankingOptions
 from search.algorithms.pool_search import PoolSearch
 from search.algorithms.problem import SearchProblem
 from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
-from supernets.spaces import Architecture
 
 #: Multiply-adds that may be spent on variances; with more trials, only candidates of high expected
 #: score get one, but at least ``MIN_UNCERTAIN``.
@@ -31,13 +30,8 @@ GOOD = 0.75
 
 
 @dataclass(frozen=True)
-class StructuralBOOptions(AlgorithmOptions):
-    """Settings of ``StructuralBO``.
-
-    Args:
-        num_initial: Number of random trials before the first fit.
-        pool_size: Number of architectures that are ranked before the best of them are mutated,
-            where the space is too large to rank whole.
+class StructuralBOOptions(RankingOptions):
+    """Settings of ``StructuralBO``: where the space is too large, the best of a pool are mutated.
 
     Raises:
         ValueError: If a number is out of range.
@@ -46,9 +40,6 @@ class StructuralBOOptions(AlgorithmOptions):
         >>> StructuralBOOptions().settings()
         {'num_initial': 5, 'pool_size': 10000}
     """
-
-    num_initial: int = num_initial_option(5)
-    pool_size: int = pool_size_option(10_000)
 
 
 class StructuralBO(PoolSearch):
@@ -68,22 +59,11 @@ class StructuralBO(PoolSearch):
 
     def __init__(self, problem: SearchProblem, options: StructuralBOOptions | None = None) -> None:
         options = options or StructuralBOOptions()
-        super().__init__(
-            problem, options, num_initial=options.num_initial, pool_size=options.pool_size
-        )
+        super().__init__(problem, options)
         self._features = Features(self.space)
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Proposes what is expected to improve most; at random before ``num_initial``.
-
-        Raises:
-            ValueError: If ``num_archs`` is less than 1.
-            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
-        """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        if self._is_initial:
-            return self.space.architectures(self._sample_initial(num_archs, rng))
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Takes what is expected to improve most."""
         told, scores = self._scored()
         labels = log_regrets(scores)
         process = GaussianProcess(self.space, int(rng.integers(2**31)), features=self._features)
@@ -103,7 +83,7 @@ class StructuralBO(PoolSearch):
             chosen.append(int(equals[rng.integers(len(equals))]))
             if len(chosen) < num_archs:
                 belief.condition_on_mean(chosen[-1])
-        return self.space.architectures(choices[chosen])
+        return choices[chosen]
 
     def _unseen(self, num_archs: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Table]:
         """The candidates that are new, with their features."""

@@ -36,11 +36,9 @@ import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.options import (
-    Pool,
+    PoolOptions,
     PredictorOptions,
     num_initial_option,
-    pool_option,
-    pool_size_option,
 )
 from search.algorithms.pool_search import PoolSearch, predictor_maker
 from search.algorithms.problem import SearchProblem
@@ -82,7 +80,7 @@ class _TopN(kinds.Whole):
 
 
 @dataclass(frozen=True)
-class WeakNASOptions(PredictorOptions):
+class WeakNASOptions(PoolOptions, PredictorOptions):
     """Settings of ``WeakNAS``.
 
     Args:
@@ -93,9 +91,6 @@ class WeakNASOptions(PredictorOptions):
         exclude_before_top: Whether seen architectures leave the ranking before its top is cut
             (paper) or after (the authors' code, and default), which turns greedy once most of the
             top is seen.
-        pool: Whether every ask ranks a ``"fresh"`` pool or all rank one ``"fixed"`` random pool,
-            which all trials then come from, where the space is too large to rank whole.
-        pool_size: Number of architectures in a pool.
         sampling: How likely the unseen of the top are drawn, without replacement: all
             ``"uniform"``-ly, or less so with their rank by ``"linear-decay"`` or
             ``"exponential-decay"``.
@@ -122,8 +117,6 @@ class WeakNASOptions(PredictorOptions):
         _DEFAULT_TOP_N, "the next are drawn from so many best-predicted", _TopN(1), metavar="N"
     )
     exclude_before_top: bool = option(False, "take seen ones out before cutting the top N")
-    pool: Pool = pool_option()
-    pool_size: int = pool_size_option(10_000)
     sampling: Sampling = option(
         "uniform", "how to draw from the top: evenly, or less with rank", choices=SAMPLINGS
     )
@@ -192,26 +185,11 @@ class WeakNAS(PoolSearch):
         make_predictor: Callable[[int], Predictor] | None = None,
     ) -> None:
         options = options or WeakNASOptions()
-        super().__init__(
-            problem,
-            options,
-            num_initial=options.num_initial,
-            pool=options.pool,
-            pool_size=options.pool_size,
-        )
+        super().__init__(problem, options, options.pool)
         self.make_predictor = make_predictor or predictor_maker(problem, options)
 
-    def ask(self, num_archs: int) -> list[Architecture]:
-        """Samples from the top of a freshly fitted predictor; at random before ``num_initial``.
-
-        Raises:
-            ValueError: If ``num_archs`` is less than 1.
-            SpaceExhaustedError: As ``SearchAlgorithm.ask``.
-        """
-        rng = self._rng()
-        self._check_num_archs(num_archs)
-        if self._is_initial:
-            return self.space.architectures(self._sample_initial(num_archs, rng))
+    def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Samples from the top of a freshly fitted predictor."""
         iteration = (len(self.trials) - self.num_initial) // num_archs
         top_ns = self.options.top_ns
         top_n = top_ns[min(iteration, len(top_ns) - 1)]
@@ -225,7 +203,7 @@ class WeakNAS(PoolSearch):
         else:
             probs = self._sampling_probs(len(top))
             chosen = rng.choice(top, num_archs, replace=False, p=probs)
-        return self.space.architectures(ranking[chosen])
+        return ranking[chosen]
 
     @property
     def can_predict(self) -> bool:
