@@ -21,7 +21,7 @@ from search.runs.gradient_job import (
     GradientBasics,
     GradientJob,
 )
-from search.runs.job import ResultOptions, SearchJob, SubjectOptions
+from search.runs.job import ResultOptions, SearchJob, SubjectOptions, check_measurable
 from supernets.cli.command_parser import command_parser
 from supernets.cli.data_options import OF_TIMM, add_data_options, data_config
 from supernets.cli.option_flags import (
@@ -140,6 +140,7 @@ def check_args(args: argparse.Namespace, job: SearchJob) -> None:
     """
     if job.estimator == "table" and args.amp is not None:
         raise ValueError("--estimator table computes nothing; leave --amp out.")
+    check_measurable(job)
     check_family(ESTIMATORS, job.estimator, args, by="--estimator")
     for name in ("num_workers", "device"):
         if job.supernet is None and getattr(args, name) is not None:

@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
             run.status = finish_training(result.training, AGAIN, **result.summary)
         else:
-            args = own_options(args, name)
             job, machine = from_args(SearchJob, args), from_args(AmpOptions, args)
+            args = own_options(args, name)
             check_args(args, job)
             searched = search(
                 job,

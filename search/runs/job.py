@@ -221,6 +221,18 @@ class SearchJob(ResultOptions, SubjectOptions):
                 raise ValueError("--export needs --supernet.")
 
 
+def check_measurable(job: SearchJob) -> None:
+    """Makes sure that there is what the job's estimator measures on.
+
+    Raises:
+        ValueError: If there is not.
+    """
+    if job.supernet is None and job.estimator != "table":
+        raise ValueError(f"--estimator {job.estimator} needs --supernet.")
+    if job.supernet is None and job.space is None:
+        raise ValueError("--estimator table needs --space (or --supernet).")
+
+
 def without_networks(flag: str, space: str | None) -> ValueError:
     """Builds the error for what needs networks, of a space that there are only tables of."""
     return ValueError(

@@ -43,7 +43,7 @@ from search.algorithms.registry import (
 )
 from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.runner import check_search, check_store
-from search.runs.job import SearchJob, without_networks
+from search.runs.job import SearchJob, check_measurable, without_networks
 from search.runs.results import Setup, check_export
 from search.runs.subject import Subject, Trained
 from supernets.cost.analytic import CostModel, feasibility_check
@@ -185,11 +185,8 @@ def check_estimator(
     job: SearchJob, estimator: GivenEstimator | None, settings: ExecutorSettings
 ) -> None:
     measuring = settings_of(job, estimator)
-    if measuring is not None and job.supernet is None:
-        if job.estimator != "table":
-            raise ValueError(f"--estimator {job.estimator} needs --supernet.")
-        if job.space is None:
-            raise ValueError("--estimator table needs --space (or --supernet).")
+    if measuring is not None:
+        check_measurable(job)
     if not settings.is_elsewhere:
         return
     if isinstance(measuring, TableSettings):

@@ -172,4 +172,4 @@ def test_what_does_not_go_with_reports_is_refused_before_any_work(
 
 def test_a_report_needs_an_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--report-of", "run"]) == 2
-    assert "--output is required: the folder for the report." in error_line(capsys)
+    assert "--output is required: folder for all files" in error_line(capsys)
