@@ -99,9 +99,12 @@ HEAVY = ("torch", "torchvision", "timm")
 SLOW = (*HEAVY, "sklearn", "scipy", "matplotlib")
 #: The commands whose --help waits for none of it.
 QUICK_TO_START = (
+    "supernets.cli.train",
     "supernets.cli.export",
+    "supernets.cli.retrain",
     "supernets.cli.latency",
     "estimators.cli.rank",
+    "search.cli.search",
 )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from estimators.executors.base import Executor, Measure
 from estimators.executors.in_process import InProcess
-from estimators.executors.local_processes import LocalProcesses
-from estimators.executors.ray_cluster import RayCluster, connected
 from estimators.executors.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ExecutorFactory:
@@ -27,17 +27,20 @@ class ExecutorFactory:
     """
 
     def __init__(
-        self, settings: ExecutorSettings, device: torch.device, threads: int | None = None
+        self, settings: ExecutorSettings, device: torch.device | str, threads: int | None = None
     ) -> None:
-        has_gpus = device.type == "cuda"
+        self._kind, _, self._index = str(device).partition(":")
+        has_gpus = self._kind == "cuda"
         if settings.trials_per_gpu is not None and (settings.ray is None or not has_gpus):
             raise ValueError("--trials-per-gpu is for --ray on GPUs; leave it out.")
         if settings.ray is not None:
-            if device.index is not None:
+            if self._index:
                 raise ValueError(f"Ray assigns GPUs itself; give --device cuda, not {device}.")
+            from estimators.executors.ray_cluster import connected
+
             with connected(settings.ray):
                 pass  # nobody is to find out later that there is none
-        self._settings, self._device = settings, device
+        self._settings = settings
         self._threads = 1 if threads is None else threads
         self._executors: list[Executor] = []
 
@@ -57,19 +60,23 @@ class ExecutorFactory:
         settings = self._settings
         executor: Executor
         if settings.workers is not None:
+            from estimators.executors.local_processes import LocalProcesses  # loads PyTorch
+
             executor = LocalProcesses(
                 measure,
                 num_workers=settings.workers,
                 threads=self._threads,
-                gpus=_visible_gpus(self._device),
+                gpus=self._visible_gpus(),
                 trial_timeout=settings.trial_timeout,
             )
         elif settings.ray is not None:
+            from estimators.executors.ray_cluster import RayCluster
+
             executor = RayCluster(
                 measure,
                 address=settings.ray,
                 threads=self._threads,
-                gpus=1 / (settings.trials_per_gpu or 1) if self._device.type == "cuda" else 0.0,
+                gpus=1 / (settings.trials_per_gpu or 1) if self._kind == "cuda" else 0.0,
                 trial_timeout=settings.trial_timeout,
             )
         else:
@@ -77,12 +84,13 @@ class ExecutorFactory:
         self._executors.append(executor)
         return executor
 
+    def _visible_gpus(self) -> tuple[str, ...]:
+        """Lists GPUs to spread workers over: all, or none if one was named or none is used."""
+        if self._kind != "cuda" or self._index:
+            return ()
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if named is not None:
+            return tuple(named.split(","))
+        import torch  # here, as what computes on no GPU need not load it
 
-def _visible_gpus(device: torch.device) -> tuple[str, ...]:
-    """Lists GPUs to spread workers over: all, or none if one was named or none is used."""
-    if device.type != "cuda" or device.index is not None:
-        return ()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(
-        named.split(",") if named is not None else map(str, range(torch.cuda.device_count()))
-    )
+        return tuple(map(str, range(torch.cuda.device_count())))

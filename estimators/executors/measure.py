@@ -130,6 +130,8 @@ def _short_of_memory_is_its_fault() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise EstimateError(f"Out of memory: {error}") from error
+    except EstimateError:
+        raise
     except RuntimeError as error:
         import torch  # here, as what looks values up needs none
 

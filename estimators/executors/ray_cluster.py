@@ -19,7 +19,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import numpy as np
-import torch
 
 from estimators.executors.base import (
     GRACE,
@@ -230,6 +229,8 @@ def _measure_remotely(
     """The task: None when it is ready to measure, then the trial."""
     key, threads, folder = settings
     os.environ["TQDM_DISABLE"] = "1"
+    import torch  # here, as not all that is measured needs it
+
     torch.set_num_threads(threads)
     with suppress(FileNotFoundError):  # paths that are relative are so to the driver's folder
         os.chdir(folder)

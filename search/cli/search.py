@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from estimators.executors.settings import ExecutorSettings
@@ -29,26 +30,23 @@ AGAIN = "the same command again"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-search`` and returns the exit status."""
     args = parse_args(build_parser(), argv)
-    # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
-    from search.report.groups import group_runs
-    from search.report.page import write_search_report
-    from search.report.recorded_runs import read_run
-    from search.runs.gradients import search_by_gradients
-    from search.runs.search import search
-    from supernets.cli.training_run import finish_training, saying_how_to_go_on
-    from supernets.networks.factory import chosen_amp
+    name = args.algorithm or SearchJob.algorithm
+    if args.report_of is not None:
+        return _report(args)
+    # here, as --help and a wrong flag need not wait; and PyTorch only for what is not a table's
+    if name in GRADIENT_ALGORITHMS:
+        from search.runs.gradients import search_by_gradients
+        from supernets.cli.training_run import finish_training, saying_how_to_go_on
+        from supernets.networks.factory import chosen_amp
+    else:
+        from search.runs.search import search
+
+        if args.supernet is not None:
+            import supernets.training.checkpoint  # noqa: F401
 
     with command(PROGRAM, args) as run:
-        options, name = from_args(RunOptions, args), args.algorithm or SearchJob.algorithm
-        if args.report_of is not None:
-            check_report_args(args)
-            runs, page = [read_run(each) for each in args.report_of], options.output / "report.html"
-            group_runs(runs)  # refuses runs that are given twice
-            run.outputs.own(options.output)
-            run.begin()
-            write_search_report(runs, page)
-            print_result({"status": "finished", "runs": len(runs), "report": page})
-        elif name in GRADIENT_ALGORITHMS:
+        options = from_args(RunOptions, args)
+        if name in GRADIENT_ALGORITHMS:
             args = own_options(args, name)
             machine, basics = from_args(AmpOptions, args), from_args(GradientBasics, args)
             device = machine.set_up(ranks_from_environment())
@@ -75,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 algorithm=given_options(ALGORITHMS[name].options, args),
                 estimator=from_args(ESTIMATORS[job.estimator], args),
                 executors=from_args(ExecutorSettings, args),
-                device=machine.set_up(),
+                device="cpu" if job.supernet is None else machine.set_up(),
                 threads=machine.threads,
                 num_workers=machine.num_workers,
                 amp=machine.amp,
@@ -88,6 +86,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                 block = {"status": "interrupted", "trials": len(searched.trials)}
                 print_result({**block, "continue": AGAIN})
                 run.status = INTERRUPTED
+    return run.status
+
+
+def _report(args: argparse.Namespace) -> int:
+    """Writes a page over searches of earlier, in place of a search."""
+    from search.report.groups import group_runs
+    from search.report.page import write_search_report
+    from search.report.recorded_runs import read_run
+
+    with command(PROGRAM, args) as run:
+        options = from_args(RunOptions, args)
+        check_report_args(args)
+        runs, page = [read_run(each) for each in args.report_of], options.output / "report.html"
+        group_runs(runs)  # refuses runs that are given twice
+        run.outputs.own(options.output)
+        run.begin()
+        write_search_report(runs, page)
+        print_result({"status": "finished", "runs": len(runs), "report": page})
     return run.status
 
 

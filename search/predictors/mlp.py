@@ -25,7 +25,7 @@ _ALPHA = 1e-4
 _PATIENCE, _TOLERANCE = 10, 1e-4
 _MAX_BATCH = 200
 #: Weights that are updated at once; all that a step reads and writes of them fits in a cache.
-_PIECE = 16_384
+_PIECE = 65_536
 
 
 class MLPRegressor:
@@ -51,6 +51,7 @@ class MLPRegressor:
         #: Of each layer, (num_inputs, num_outputs).
         self.weights: list[Floats] = []
         self._biases: list[Floats] = []
+        self._gradients: list[Floats] = []  # of the weights, written again in every step
         #: Features that it was fitted to, by scikit-learn's name.
         self.n_features_in_ = 0
 
@@ -68,6 +69,7 @@ class MLPRegressor:
             self.weights.append(_float32(rng.uniform(-bound, bound, (fan_in, fan_out))))
             self._biases.append(_float32(rng.uniform(-bound, bound, fan_out)))
         adam = _Adam([*self.weights, *self._biases], self._lr)
+        self._gradients = [np.empty_like(weights) for weights in self.weights]
         targets, num_archs = scores[:, None], len(features)
         batch_size = min(_MAX_BATCH, num_archs)
         order = np.arange(num_archs)
@@ -86,6 +88,7 @@ class MLPRegressor:
             best_loss = min(best_loss, loss)
             if num_stale > _PATIENCE:
                 break
+        self._gradients.clear()
         if not all(np.isfinite(array).all() for array in (*self.weights, *self._biases)):
             raise ValueError("A fit came to weights that are not finite; are the inputs large?")
 
@@ -117,16 +120,15 @@ class MLPRegressor:
         loss = 0.5 * np.average((y - layers[-1]) ** 2, axis=0).mean()
         flat = [weights.ravel() for weights in self.weights]
         loss += (0.5 * _ALPHA) * sum(np.dot(w, w) for w in flat) / len(x)
-        gradients: list[Floats] = []
         bias_gradients: list[Floats] = []
         delta = layers[-1] - y
         for i in reversed(range(len(self.weights))):
-            gradients.append(layers[i].T @ delta)
+            np.matmul(layers[i].T, delta, out=self._gradients[i])
             bias_gradients.append(np.sum(delta, axis=0) / len(x))
             if i:
                 delta = delta @ self.weights[i].T
                 delta[layers[i] == 0] = 0
-        decayed = [(gradient, len(x)) for gradient in reversed(gradients)]
+        decayed = [(gradient, len(x)) for gradient in self._gradients]
         adam.update([*decayed, *((gradient, None) for gradient in reversed(bias_gradients))])
         return loss
 

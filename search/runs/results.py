@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory
@@ -21,8 +19,6 @@ from estimators.trials.ties import TIE_BREAKERS, num_tied, score_name, tie_break
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.algorithms.weaknas import WeakNAS
-from search.report.page import write_search_report
-from search.report.recorded_runs import read_run
 from search.report.test_results import held_out_results
 from search.report.trial_plot import plot_trials
 from search.report.verdict import Verdict, judge_search, next_commands
@@ -30,14 +26,13 @@ from search.runs.job import ResultOptions, SearchJob
 from search.runs.subject import Trained
 from supernets.cost.analytic import CostModel
 from supernets.export.files import ExportError, check_export_target, holds_export
-from supernets.export.folder import read_subnet_record
-from supernets.export.subnet import export_subnet, export_summary
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels
 from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     import pandas
+    import torch
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +53,7 @@ class Setup:
     space: SearchSpace
     cost_model: CostModel | None
     trained: Trained | None
-    device: torch.device
+    device: torch.device | str
     executors: ExecutorFactory
     #: By which the result is judged; the search does not see them.
     test_values: Mapping[Architecture, float] | None
@@ -146,6 +141,9 @@ def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:
     with atomic_write(output / "best.json") as file:
         file.write(json.dumps(result, indent=2) + "\n")
     if job.report:
+        from search.report.page import write_search_report  # both load SciPy and PyTorch
+        from search.report.recorded_runs import read_run
+
         write_search_report([read_run(output)], output / "report.html")
     if choice is not None:
         if choice["choice"] == "measured":
@@ -202,6 +200,8 @@ def _is_export_of(folder: Path, header: Mapping[str, Any]) -> bool:
     """Whether the folder holds what the search with this header exported before."""
     if not holds_export(folder):
         return False
+    from supernets.export.folder import read_subnet_record  # loads PyTorch
+
     provenance = read_subnet_record(folder).get("provenance")
     return isinstance(provenance, dict) and provenance.get("search_digest") == _search_digest(
         header
@@ -274,6 +274,10 @@ def _export(
         arch: The architecture.
         source: Record of how it was chosen.
     """
+    import torch  # here, as a search of a table exports nothing
+
+    from supernets.export.subnet import export_subnet, export_summary
+
     assert setup.trained is not None and job.export is not None
     provenance = {
         "supernet": str(job.supernet),
@@ -288,7 +292,7 @@ def _export(
             arch,
             setup.trained.loaders,
             job.export,
-            device=setup.device,
+            device=torch.device(setup.device),
             provenance=provenance,
             overwrite=job.overwrite or _is_export_of(job.export, setup.header),
         )

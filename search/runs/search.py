@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
 from estimators.scores.settings import EstimatorSettings
@@ -31,6 +29,9 @@ from search.runs.subject import open_data, open_subject
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
+
+if TYPE_CHECKING:
+    import torch
 
 
 def search(
@@ -83,7 +84,7 @@ def search(
         >>> result = search(job, "runs/evolution", estimator=table)  # doctest: +SKIP
         >>> result.best[0].score, result.trials_dataframe().score.mean()  # doctest: +SKIP
     """
-    output, device = Path(output), torch.device(device)
+    output = Path(output)
     with Outputs() if outputs is None else nullcontext(outputs) as outputs:
         check_estimator(job, estimator, executors or ExecutorSettings())
         factory = ExecutorFactory(executors or ExecutorSettings(), device, threads)

@@ -7,17 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from estimators.base import Estimator
-from estimators.benchmarks.tabular import TabularEstimator
+from estimators.benchmarks.tabular import TabularEstimator, open_table
 from estimators.executors import ExecutorFactory, ExecutorSettings
-from estimators.factory import create_described_estimator
-from estimators.scores.from_scratch import own_folder
-from estimators.scores.minibatches import Minibatches
-from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.scores.revisions import revisions
 from estimators.scores.settings import (
@@ -27,7 +21,6 @@ from estimators.scores.settings import (
     TableSettings,
     TSESettings,
 )
-from estimators.scores.tse import TSEEstimator
 from estimators.trials.store import TrialStore, read_header
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.constraints import explained_exhaustion
@@ -48,11 +41,13 @@ from search.runs.results import Setup, check_export
 from search.runs.subject import Subject, Trained
 from supernets.cost.analytic import CostModel, feasibility_check
 from supernets.export.files import check_export_target
-from supernets.networks.factory import chosen_amp
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    import torch
 
 _logger = logging.getLogger(__name__)
 
@@ -217,13 +212,19 @@ def set_up(
         features.measure_with(_proxies(features.proxies, trained, subject.device))
     measuring = settings_of(job, given)
     if isinstance(measuring, FromScratchSettings):
+        from estimators.scores.from_scratch import own_folder  # loads PyTorch
+
         folder = measuring.folder or output / "scratch"
         measuring = replace(measuring, folder=folder)
         own_folder(outputs, folder, option="--scratch-dir")
     described: dict[str, Any]
     if given is not None and not isinstance(given, EstimatorSettings):
         estimator, described = given, {"name": given.name}
+    elif job.estimator == "table" and isinstance(measuring, TableSettings):
+        estimator, described = open_table(measuring, subject.whole_space)
     else:
+        from estimators.factory import create_described_estimator  # loads PyTorch
+
         estimator, described = create_described_estimator(
             job.estimator,
             measuring,
@@ -231,8 +232,7 @@ def set_up(
             data=None if trained is None else trained.loaders,
             space=subject.whole_space,
             device=subject.device,
-            amp=job.estimator != "table"
-            and chosen_amp(amp, subject.whole_space.name, subject.device),
+            amp=_chosen_amp(amp, subject),
         )
     constraints = job.constraints
     metrics = [constraint.metric for constraint in constraints]
@@ -260,9 +260,12 @@ def set_up(
     if features is not None and trained is not None:
         outputs.new_file(output / "cheap_scores.db")
         features.check_inputs(_proxy_inputs(features.proxies, trained))
-    if isinstance(estimator, TSEEstimator):
+    if estimator.name == "tse":
+        from estimators.scores.tse import TSEEstimator  # loads PyTorch
+
         finished = (trial.metrics for trial in store.trials if "tse" in trial.metrics)
-        estimator.note_finished(metrics["tse"] for metrics in finished)
+        if isinstance(estimator, TSEEstimator):
+            estimator.note_finished(metrics["tse"] for metrics in finished)
     return Setup(
         asked.algorithm,
         asked.batch_size,
@@ -276,6 +279,14 @@ def set_up(
         executors,
         test_values,
     )
+
+
+def _chosen_amp(asked: bool | None, subject: Subject) -> bool:
+    import torch  # here, as a search of a table needs none
+
+    from supernets.networks.factory import chosen_amp
+
+    return chosen_amp(asked, subject.whole_space.name, torch.device(subject.device))
 
 
 def _test_values(
@@ -305,9 +316,12 @@ def _test_values(
 
 
 def _proxies(
-    names: Sequence[str], trained: Trained, device: torch.device
+    names: Sequence[str], trained: Trained, device: torch.device | str
 ) -> Callable[[Architecture], Mapping[str, float]]:
     """Measures zero-cost proxies on the first minibatch of the train split."""
+    from estimators.scores.minibatches import Minibatches  # both load PyTorch
+    from estimators.scores.multi_score_factory import create_multi_score
+
     multi_score = create_multi_score(
         names,
         supernet=trained.supernet,

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from search.algorithms.meta_supernets import meta_supernet
 from search.runs.job import SearchJob
 from supernets.cost.analytic import CostModel, Counting
-from supernets.cost.latency import LatencyTable
-from supernets.data.loaders import Loaders
-from supernets.networks.base import Supernet
 from supernets.spaces import SearchSpace
 from supernets.spaces.factory import create_space
-from supernets.training.checkpoint import (
-    check_space,
-    read_training_checkpoint,
-    reopen_data,
-    trained_supernet,
-    weights_digest,
-)
+
+if TYPE_CHECKING:
+    import torch
+
+    from supernets.data.loaders import Loaders
+    from supernets.networks.base import Supernet
 
 
 @dataclass(frozen=True)
@@ -46,13 +40,13 @@ class Subject:
     supernet: Counting | None
     checkpoint: dict[str, Any] | None
     cost_model: CostModel | None
-    device: torch.device
+    device: torch.device | str
 
 
 def open_subject(
     job: SearchJob,
     own_space: SearchSpace | None,
-    device: torch.device,
+    device: torch.device | str,
 ) -> Subject:
     """Opens the supernet; without one, what stands for its space, if anything.
 
@@ -67,6 +61,15 @@ def open_subject(
     checkpoint: dict[str, Any] | None = None
     supernet: Counting | None = None
     if job.supernet is not None:
+        import torch  # here, as a search of a table needs none
+
+        from supernets.training.checkpoint import (
+            check_space,
+            read_training_checkpoint,
+            trained_supernet,
+        )
+
+        device = torch.device(device)
         checkpoint = read_training_checkpoint(job.supernet)
         check_space(job.space, checkpoint, job.supernet)
         supernet = trained_supernet(checkpoint, job.supernet, device)
@@ -89,6 +92,8 @@ def open_subject(
     if supernet is not None:
         latency = None
         if job.latency_table is not None:
+            from supernets.cost.latency import LatencyTable
+
             latency = LatencyTable.load(job.latency_table, supernet).predict
         cost_model = CostModel(supernet, space=space, latency=latency)
     return Subject(whole, space, supernet, checkpoint, cost_model, device)
@@ -111,15 +116,21 @@ def open_data(
     Raises:
         ValueError: If the data cannot be opened.
     """
-    supernet = subject.supernet
-    if subject.checkpoint is None or job.supernet is None or not isinstance(supernet, Supernet):
+    if subject.checkpoint is None or job.supernet is None:
         return None
+    import torch  # here, as a search of a table has no data
+
+    from supernets.networks.base import Supernet
+    from supernets.training.checkpoint import reopen_data, weights_digest
+
+    supernet = subject.supernet
+    assert isinstance(supernet, Supernet)
     loaders = reopen_data(
         subject.checkpoint,
         job.supernet,
         data_dir=job.data_dir,
         batch_size=batch_size,
-        device=subject.device,
+        device=torch.device(subject.device),
         num_workers=num_workers,
     )
     history = subject.checkpoint.get("progress", {}).get("history", ())

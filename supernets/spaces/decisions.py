@@ -28,6 +28,10 @@ class DecisionList(abc.ABC):
     def _set_allowed(self, allowed: Sequence[Sequence[int]]) -> None:
         """Sets which options of each decision the space offers, as ascending indices."""
         self._allowed = tuple(tuple(indices) for indices in allowed)
+        self._is_whole = all(
+            len(indices) == len(decision.options)
+            for indices, decision in zip(self._allowed, self.decisions, strict=True)
+        )
         self._num_allowed = np.array([len(indices) for indices in self._allowed])
         self._allowed_table = np.zeros((len(self._allowed), self._num_allowed.max()), np.int64)
         for row, indices in zip(self._allowed_table, self._allowed, strict=True):
@@ -76,7 +80,7 @@ class DecisionList(abc.ABC):
         arch = Architecture(self.name, tuple(int(choice) for choice in choices))
         self.check(arch)
         arch = Architecture(self.name, tuple(self._canonical(arch.choices)))
-        self.validate(arch)
+        self._check_offered(arch)
         return arch
 
     def are_canonical(self, rows: Sequence[Sequence[int]]) -> bool:
@@ -135,6 +139,12 @@ class DecisionList(abc.ABC):
                 f"An architecture of space {self.name!r} is not canonical; inactive choices must "
                 "be 0, for example. Build it with space.architecture(choices)."
             )
+        self._check_offered(arch)
+
+    def _check_offered(self, arch: Architecture) -> None:
+        """Checks that this space, which may be restricted, has what is canonical choices."""
+        if self._is_whole:
+            return
         for decision, allowed, choice, is_active in zip(
             self.decisions, self._allowed, arch.choices, self._active(arch.choices), strict=True
         ):

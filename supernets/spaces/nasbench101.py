@@ -115,14 +115,9 @@ class NASBench101Space(SearchSpace):
                 )
         return super().restrict(candidates)
 
-    def validate(self, arch: Architecture) -> None:
-        """Checks that ``arch`` belongs to this space.
-
-        Raises:
-            ValueError: If it is from another space, a choice is out of range, it is not canonical,
-                it has no path from input to output, or too many edges.
-        """
-        super().validate(arch)
+    def _check_offered(self, arch: Architecture) -> None:
+        """Checks too that there is a path from input to output, and not too many edges."""
+        super()._check_offered(arch)
         num_edges = sum(arch.choices[: len(EDGES)])
         if num_edges == 0:
             raise ValueError(

@@ -86,20 +86,12 @@ class NASBench201Space(CellSpace):
         groups = (found[0] if len(found) == 1 else text.strip()).split("+")
         if len(groups) != NUM_NODES - 1:
             raise error(f"it has {len(groups)} '+'-separated groups, not {NUM_NODES - 1}")
-        choices = []
+        choices: list[int] = []
         for node, group in enumerate(groups, start=1):
-            if len(group) < 2 or group[0] != "|" or group[-1] != "|":
-                raise error(f"group {node} does not start and end with '|'")
-            members = group[1:-1].split("|")
-            if len(members) != node:
-                raise error(f"group {node} has {len(members)} operations, not {node}")
-            for source, member in enumerate(members):
-                match = _MEMBER.fullmatch(member)
-                if match is None or int(match[2]) != source:
-                    raise error(f"{member!r} in group {node} is not of the form 'op~{source}'")
-                if match[1] not in OPS:
-                    raise error(f"unknown operation {match[1]!r}, choose from {', '.join(OPS)}")
-                choices.append(OPS.index(match[1]))
+            try:
+                choices += _read_group(node, group)
+            except ValueError as why:
+                raise error(str(why)) from None
         return self.architecture(choices)
 
     def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
@@ -192,6 +184,25 @@ class NASBench201Space(CellSpace):
         ids = np.pad(choices, ((0, 0), (1, 1)))
         ids[:, 0], ids[:, -1] = len(OPS), len(OPS) + 1
         return np.tile(adjacency, (len(choices), 1, 1)), ids
+
+
+@lru_cache(maxsize=1024)  # of the 155 there are a table has each thousands of times
+def _read_group(node: int, group: str) -> tuple[int, ...]:
+    """The operations that the notation of one node names, or a ``ValueError`` that says why not."""
+    if len(group) < 2 or group[0] != "|" or group[-1] != "|":
+        raise ValueError(f"group {node} does not start and end with '|'")
+    members = group[1:-1].split("|")
+    if len(members) != node:
+        raise ValueError(f"group {node} has {len(members)} operations, not {node}")
+    ops = []
+    for source, member in enumerate(members):
+        match = _MEMBER.fullmatch(member)
+        if match is None or int(match[2]) != source:
+            raise ValueError(f"{member!r} in group {node} is not of the form 'op~{source}'")
+        if match[1] not in OPS:
+            raise ValueError(f"unknown operation {match[1]!r}, choose from {', '.join(OPS)}")
+        ops.append(OPS.index(match[1]))
+    return tuple(ops)
 
 
 @lru_cache(maxsize=32768)

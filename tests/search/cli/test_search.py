@@ -23,6 +23,7 @@ from PIL import Image
 import search.cli.options
 import search.runs.results
 import supernets.cli.train
+import supernets.export.subnet
 from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator, ValAccuracyEstimator
 from estimators.trials.store import read_header, read_trials
 from search import TrialStore
@@ -168,7 +169,7 @@ def test_digits_from_search_to_subnet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     weights_alone = partial(export_subnet, formats=())  # other formats take long to write
-    monkeypatch.setattr(search.runs.results, "export_subnet", weights_alone)
+    monkeypatch.setattr(supernets.export.subnet, "export_subnet", weights_alone)
     output, subnet = tmp_path / "search", tmp_path / "subnet"
     assert search_tse(output, "--export", str(subnet)) == 0
     block = json.loads(capsys.readouterr().out)
@@ -224,7 +225,7 @@ def test_equal_accuracies_are_counted_and_told_apart_by_loss(
 
     monkeypatch.setattr(ValAccuracyEstimator, "estimate", coarse)
     weights_alone = partial(export_subnet, formats=())
-    monkeypatch.setattr(search.runs.results, "export_subnet", weights_alone)
+    monkeypatch.setattr(supernets.export.subnet, "export_subnet", weights_alone)
     given = f"--supernet {checkpoint} --algorithm random --estimator val_acc --num-trials 6"
     flags = ["--output", str(tmp_path / "run"), "--export", str(tmp_path / "subnet")]
     assert main([*given.split(), *flags]) == 0
@@ -252,14 +253,14 @@ def test_a_finished_search_that_may_not_export_says_so_in_one_line(
 ) -> None:
     """Something was put there while it ran."""
     output, subnet = tmp_path / "search", tmp_path / "subnet"
-    real = search.runs.results.export_subnet
+    real = supernets.export.subnet.export_subnet
 
     def export(*args: Any, **settings: Any) -> Any:
         subnet.mkdir()
         (subnet / "chapter1.txt").write_text("mine")
         return real(*args, **settings)
 
-    monkeypatch.setattr(search.runs.results, "export_subnet", export)
+    monkeypatch.setattr(supernets.export.subnet, "export_subnet", export)
     assert search_tse(output, "--export", str(subnet)) == 2
     assert "choose another folder. The search itself is finished" in capsys.readouterr().err
     assert files_below(subnet) == ["chapter1.txt"]
@@ -876,8 +877,8 @@ def test_the_predicted_best_is_exported_where_that_is_asked_for(
         exported.append((arch, settings["provenance"]))
         return {}
 
-    monkeypatch.setattr(search.runs.results, "export_subnet", export)
-    monkeypatch.setattr(search.runs.results, "export_summary", lambda record: record)
+    monkeypatch.setattr(supernets.export.subnet, "export_subnet", export)
+    monkeypatch.setattr(supernets.export.subnet, "export_summary", lambda record: record)
     output = tmp_path / "run"
     for choice in ("measured", "predicted"):  # the second only goes on from the first
         flags = ("--export", str(tmp_path / choice), "--export-choice", choice)
