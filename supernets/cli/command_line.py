@@ -12,7 +12,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import supernets.runtime.option_types as kinds
 from supernets.cli.command_parser import (
     USAGE_ERROR,
     CommandParser,
@@ -30,43 +29,6 @@ _logger = logging.getLogger(__name__)
 PACKAGES = ("supernets", "estimators", "search")
 #: Exit status of a run that was asked to stop and can be continued, as a shell reports Ctrl-C.
 INTERRUPTED = 130
-
-
-def add_machine_options(group: argparse._ArgumentGroup) -> None:
-    """Adds what every command asks about the machine: workers, device, threads."""
-    add = group.add_argument
-    add(
-        "--num-workers",
-        type=kinds.WORKERS,
-        default=2,
-        metavar="N",
-        help="for decoding (default: 2)",
-    )
-    add_device_options(group)
-
-
-def add_device_options(group: argparse._ActionsContainer) -> None:
-    """Adds what to compute on: device, threads."""
-    add = group.add_argument
-    add(
-        "--device",
-        type=kinds.name,
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, cuda:N, mps, xpu … (default: auto)",
-    )
-    add(
-        "--threads", type=kinds.THREADS, metavar="N", help="CPU threads (default: PyTorch's choice)"
-    )
-
-
-def add_amp_option(group: argparse._ArgumentGroup) -> None:
-    """Adds ``--amp`` and ``--no-amp``; None if neither is given."""
-    group.add_argument(
-        "--amp",
-        action=argparse.BooleanOptionalAction,
-        help="bfloat16 autocast (default: where the hardware has it)",
-    )
 
 
 def parse_args(
@@ -204,21 +166,6 @@ def command(program: str, args: argparse.Namespace) -> Iterator[Run]:
             run.status = INTERRUPTED
 
 
-def run_command(
-    program: str,
-    prepare: Callable[[Outputs], Callable[[], int]],
-    *,
-    quiet: bool | None = None,
-    verbose: bool | None = None,
-) -> int:
-    """Runs a command in two parts, the second of which the first returns; see ``command``."""
-    with command(program, argparse.Namespace(quiet=quiet, verbose=verbose)) as run:
-        work = prepare(run.outputs)
-        run.begin()
-        run.status = work()
-    return run.status
-
-
 class _Plain(logging.Formatter):
     """Messages alone; warnings and errors say that they are some."""
 
@@ -287,17 +234,3 @@ def print_result(result: Mapping[str, Any]) -> None:
     """Prints the JSON block that every command ends with on stdout."""
     logging.shutdown()
     print(json.dumps(result, indent=2, default=str), flush=True)
-
-
-def set_threads(num_threads: int | None) -> None:
-    """Sets the number of CPU threads; None leaves PyTorch's own choice.
-
-    Raises:
-        ValueError: If it is less than 1.
-    """
-    import torch
-
-    if num_threads is not None:
-        if num_threads < 1:
-            raise ValueError(f"--threads must be at least 1, got {num_threads}.")
-        torch.set_num_threads(num_threads)

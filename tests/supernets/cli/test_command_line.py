@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import supernets
-from supernets.cli.command_line import command, parse_args, print_result, set_threads
+from supernets.cli.command_line import command, parse_args, print_result
 from supernets.cli.command_parser import CommandParser, add_config_option, command_parser
 from supernets.data.image_loader import UnreadableImage
 from supernets.export.files import ExportError
@@ -374,19 +374,6 @@ def test_the_result_is_one_json_block(capsys: pytest.CaptureFixture[str]) -> Non
         "files": "runs/x",
         "top1": 1.5,
     }
-
-
-def test_threads_are_set_or_left() -> None:
-    before = torch.get_num_threads()
-    try:
-        set_threads(1)
-        assert torch.get_num_threads() == 1
-        set_threads(None)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
-    with pytest.raises(ValueError, match="--threads must be at least 1, got 0"):
-        set_threads(0)
 
 
 @pytest.mark.parametrize(
