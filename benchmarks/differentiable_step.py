@@ -28,7 +28,7 @@ from nasnet_speed import bytes_kept, step
 from speed import median_ratio, sgd
 from torch import Tensor
 
-from search.differentiable import task
+from search.differentiable import mixture_training as task
 from search.differentiable.loop import DifferentiableSearch
 from search.differentiable.search_config import GRADIENTS, SearchConfig, Stage
 from supernets.data.config import DataConfig
@@ -170,7 +170,7 @@ class Counter:
         self._patches = ExitStack()
 
     def __enter__(self) -> Counter:
-        loss, step = task.MixtureLoss.__call__, task.SearchTask.add_gradients
+        loss, step = task.MixtureLoss.__call__, task.MixtureTraining.add_gradients
         backward, grad = Tensor.backward, torch.autograd.grad
 
         def counted_loss(*args: Any, **options: Any) -> Any:
@@ -194,7 +194,7 @@ class Counter:
 
         for owner, name, new in (
             (task.MixtureLoss, "__call__", counted_loss),
-            (task.SearchTask, "add_gradients", timed_step),
+            (task.MixtureTraining, "add_gradients", timed_step),
             (Tensor, "backward", counted_backward),
             (torch.autograd, "grad", counted_grad),
         ):

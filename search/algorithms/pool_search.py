@@ -16,7 +16,7 @@ from search.algorithms.base import SpaceExhaustedError, StartupSearch
 from search.algorithms.options import Pool, PredictorOptions, RankingOptions
 from search.algorithms.population_search import best_first
 from search.algorithms.problem import SearchProblem
-from search.predictors.base import ExtraInputs, Predictor
+from search.predictors.base import FeatureFunction, Predictor
 from search.predictors.registry import create_predictor
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ class PoolSearch(StartupSearch):
         return pool
 
 
-def chosen_features(problem: SearchProblem, names: Sequence[str]) -> ExtraInputs | None:
+def chosen_features(problem: SearchProblem, names: Sequence[str]) -> FeatureFunction | None:
     """Returns the problem's zero-cost features if some are asked for, else None.
 
     Raises:
@@ -161,7 +161,7 @@ def predictor_maker(
         options.predictor,
         problem.space,
         encoding=options.encoding,
-        extra_inputs=chosen_features(problem, options.predictor_inputs),
+        zero_cost_features=chosen_features(problem, options.predictor_inputs),
     )
     make(0)  # refuses now what it could not be fitted to later
     return make

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from search.predictors.base import ExtraInputs
+from search.predictors.base import FeatureFunction
 from supernets.spaces import MAX_ENUMERABLE_SIZE, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
@@ -42,7 +42,7 @@ class SearchProblem:
     space: SearchSpace
     seed: int = 0
     are_feasible: FeasibilityCheck | None = None
-    zero_cost_features: ExtraInputs | None = None
+    zero_cost_features: FeatureFunction | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -40,7 +40,7 @@ from search.algorithms.options import (
 from search.algorithms.pool_search import PoolSearch, chosen_features
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
-from search.predictors.base import ExtraInputs, OnScaleOfScores, ProbabilisticPredictor
+from search.predictors.base import FeatureFunction, OnScaleOfScores, ProbabilisticPredictor
 from search.predictors.registry import forest_maker
 from supernets.runtime.options import option
 from supernets.spaces import Encoding
@@ -131,7 +131,7 @@ class ProxyBO(PoolSearch):
     ) -> None:
         options = options or BOOptions()
         super().__init__(problem, options, options.pool)
-        self.proxies: ExtraInputs | None = None
+        self.proxies: FeatureFunction | None = None
         if isinstance(options, ProxyBOOptions):
             self.proxies = chosen_features(problem, options.predictor_inputs)
             if self.proxies is None:

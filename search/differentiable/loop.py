@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from search.differentiable.arch_gradient import VirtualStep
 from search.differentiable.derivation import Derived, derive, entropy, write_alphas
 from search.differentiable.figure import plot_search
+from search.differentiable.mixture_training import Alphas, MixtureTraining, initial_alphas
 from search.differentiable.relaxation import create_relaxation
 from search.differentiable.search_config import SearchConfig
 from search.differentiable.stages import inherit_weights, prune
-from search.differentiable.task import Alphas, SearchTask, initial_alphas
 from supernets.data.image_loader import ImageLoader
 from supernets.data.loaders import Loaders
 from supernets.networks.relaxed import FixedMixture, RelaxedNetwork
@@ -248,7 +248,7 @@ class DifferentiableSearch:
         stage = self.config.stages[self.stage]
         optimizer = create_optimizer(self.network, self.recipe)
         scheduler = create_scheduler(optimizer, self.recipe, len(self.train))
-        task = SearchTask(
+        task = MixtureTraining(
             self.network,
             self.alphas,
             self.relaxation,

@@ -1,4 +1,4 @@
-"""What every predictor is: a regression from architectures, and extra inputs, to scores.
+"""What every predictor is: a regression from architectures, and features, to scores.
 
 Predictors take architectures as rows of canonical choices, (num_archs, num_decisions).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Gives further inputs of choices, (num_archs, num_inputs); nan where there is none.
-ExtraInputs = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+FeatureFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 class Predictor(Protocol):

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from search.predictors.base import ExtraInputs, Predictor
+from search.predictors.base import FeatureFunction, Predictor
 from search.predictors.sklearn_models import sklearn_predictor
 from supernets.spaces import Encoding, SearchSpace
 
@@ -64,10 +64,14 @@ def mlp_ensemble(
     space: SearchSpace,
     seed: int,
     encoding: Encoding = "one-hot",
-    extra_inputs: ExtraInputs | None = None,
+    zero_cost_features: FeatureFunction | None = None,
 ) -> EnsemblePredictor:
     """Builds an ensemble of five small MLPs."""
     make_member = partial(
-        sklearn_predictor, "small_mlp", space, encoding=encoding, extra_inputs=extra_inputs
+        sklearn_predictor,
+        "small_mlp",
+        space,
+        encoding=encoding,
+        zero_cost_features=zero_cost_features,
     )
     return EnsemblePredictor(make_member, seed)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search.predictors.base import ExtraInputs, Standardised
+from search.predictors.base import FeatureFunction, Standardised
 from supernets.spaces import SearchSpace
 from supernets.spaces.structure import Structure, structure
 
@@ -44,8 +44,8 @@ class GaussianProcess:
         seed: Seed of the draw of architectures that the parameters are fitted to, where there are
             more than ``MAX_FITTED``; all of them are predicted from.
         features: Features of the space, where they are at hand; None to compute them.
-        extra_inputs: Further numbers of architectures, standardised by those that are fitted to; a
-            number that is not finite becomes the least of those. None for no further numbers.
+        zero_cost_features: Further numbers of architectures, standardised by those that are fitted
+            to; one that is not finite becomes the least of those. None for no further numbers.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class GaussianProcess:
         seed: int = 0,
         *,
         features: Features | None = None,
-        extra_inputs: ExtraInputs | None = None,
+        zero_cost_features: FeatureFunction | None = None,
     ) -> None:
         self._space, self._seed = space, seed
         self._features = Features(space) if features is None else features
-        self._extra_inputs = extra_inputs
+        self._zero_cost_features = zero_cost_features
         self._standardise = Standardised(np.zeros((1, 0)))
         self._posterior: Posterior | None = None
 
@@ -73,8 +73,8 @@ class GaussianProcess:
                 f"A fit needs one score for each of at least one architecture, got {len(choices)} "
                 f"architectures and scores of shape {scores.shape}."
             )
-        if self._extra_inputs is not None:
-            self._standardise = Standardised(self._extra_inputs(choices))
+        if self._zero_cost_features is not None:
+            self._standardise = Standardised(self._zero_cost_features(choices))
         table = self._table(choices)
         chosen = np.arange(len(scores))
         if len(scores) > MAX_FITTED:
@@ -110,9 +110,9 @@ class GaussianProcess:
 
     def _table(self, choices: NDArray[np.int64]) -> Table:
         table = self._features.of(choices)
-        if self._extra_inputs is None:
+        if self._zero_cost_features is None:
             return table
-        extra = self._standardise(self._extra_inputs(choices))
+        extra = self._standardise(self._zero_cost_features(choices))
         return Table(table.labels, np.hstack([table.numbers, extra]))
 
 

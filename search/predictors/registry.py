@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from search.predictors.base import ExtraInputs, Predictor, ProbabilisticPredictor
+from search.predictors.base import FeatureFunction, Predictor, ProbabilisticPredictor
 from supernets.spaces import Encoding, SearchSpace
 
 PREDICTORS = (
@@ -26,7 +26,7 @@ def create_predictor(
     seed: int,
     *,
     encoding: Encoding | None = None,
-    extra_inputs: ExtraInputs | None = None,
+    zero_cost_features: FeatureFunction | None = None,
 ) -> Predictor:
     """Builds an unfitted predictor.
 
@@ -36,8 +36,8 @@ def create_predictor(
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
         encoding: Encoding of the architectures, one of the space's; None for one-hot. Those of
             ``OWN_VIEWS``, Gaussian processes and graph networks, see structures and graphs.
-        extra_inputs: Further numbers that it sees beside the encoding; None for none, as a graph
-            network needs it.
+        zero_cost_features: Further numbers that it sees beside the encoding; None for none, as a
+            graph network needs it.
 
     Raises:
         ValueError: If ``name`` is unknown, the space does not have the encoding, or the predictor
@@ -54,8 +54,8 @@ def create_predictor(
         if name == "gaussian_process":
             from search.predictors.gaussian_process import GaussianProcess
 
-            return GaussianProcess(space, seed, extra_inputs=extra_inputs)
-        if extra_inputs is not None:
+            return GaussianProcess(space, seed, zero_cost_features=zero_cost_features)
+        if zero_cost_features is not None:
             raise ValueError(
                 "Predictor 'gcn' sees nothing but graphs; leave predictor inputs out, or use "
                 "another predictor, such as gaussian_process or mlp_ensemble."
@@ -68,10 +68,10 @@ def create_predictor(
     if name == "mlp_ensemble":
         from search.predictors.ensemble import mlp_ensemble
 
-        return mlp_ensemble(space, seed, encoding, extra_inputs)
+        return mlp_ensemble(space, seed, encoding, zero_cost_features)
     from search.predictors.sklearn_models import sklearn_predictor
 
-    return sklearn_predictor(name, space, seed, encoding, extra_inputs)
+    return sklearn_predictor(name, space, seed, encoding, zero_cost_features)
 
 
 def graph_classifier_maker(space: SearchSpace) -> Callable[[int], Predictor]:

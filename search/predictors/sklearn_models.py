@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.predictors.base import ExtraInputs, Standardised
+from search.predictors.base import FeatureFunction, Standardised
 from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
@@ -55,8 +55,8 @@ class SklearnPredictor:
         space: Space that encodes the architectures.
         model: Unfitted regressor. Its ``fit`` must start from nothing each time.
         encoding: Encoding of the architectures.
-        extra_inputs: Further numbers that the model sees beside the encoding, standardised by those
-            that are fitted to; a number that is not finite becomes the least of those. None for no
+        zero_cost_features: Further numbers that the model sees beside the encoding, standardised by
+            those that are fitted to; one that is not finite becomes the least of those. None for no
             further numbers.
     """
 
@@ -65,12 +65,12 @@ class SklearnPredictor:
         space: SearchSpace,
         model: Any,
         encoding: Encoding,
-        extra_inputs: ExtraInputs | None = None,
+        zero_cost_features: FeatureFunction | None = None,
     ) -> None:
         self._space = space
         self._model = model
         self._encoding = encoding
-        self._extra_inputs = extra_inputs
+        self._zero_cost_features = zero_cost_features
         self._standardise = Standardised(np.zeros((1, 0)))
 
     def fit(self, choices: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
@@ -84,8 +84,8 @@ class SklearnPredictor:
                 "A fit needs at least one architecture and one score for each, got "
                 f"{len(choices)} architectures and scores of shape {scores.shape}."
             )
-        if self._extra_inputs is not None:
-            self._standardise = Standardised(self._extra_inputs(choices))
+        if self._zero_cost_features is not None:
+            self._standardise = Standardised(self._zero_cost_features(choices))
         self._model.fit(self._encode(choices), scores.astype(np.float32))
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -99,9 +99,9 @@ class SklearnPredictor:
 
     def _encode(self, choices: NDArray[np.int64]) -> NDArray[np.float32]:
         encoded = self._space.encode_choices(choices, self._encoding)
-        if self._extra_inputs is None:
+        if self._zero_cost_features is None:
             return encoded
-        extra = self._standardise(self._extra_inputs(choices))
+        extra = self._standardise(self._zero_cost_features(choices))
         return np.hstack([encoded, extra.astype(np.float32)])
 
 
@@ -110,7 +110,7 @@ def sklearn_predictor(
     space: SearchSpace,
     seed: int,
     encoding: Encoding = "one-hot",
-    extra_inputs: ExtraInputs | None = None,
+    zero_cost_features: FeatureFunction | None = None,
 ) -> SklearnPredictor:
     """Builds an unfitted predictor.
 
@@ -119,8 +119,8 @@ def sklearn_predictor(
         space: Space of the architectures it will be given.
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
         encoding: Encoding of the architectures.
-        extra_inputs: Further numbers that it sees beside the encoding; None for none.
+        zero_cost_features: Further numbers that it sees beside the encoding; None for none.
     """
     kind, settings = MODELS[name]
     model = resolve_name(kind)(**settings, random_state=seed)
-    return SklearnPredictor(space, model, encoding, extra_inputs)
+    return SklearnPredictor(space, model, encoding, zero_cost_features)

@@ -24,7 +24,7 @@ from search.algorithms.registry import algorithm_options, create_algorithm
 from search.algorithms.structural_bo import StructuralBO
 from search.algorithms.weaknas import WeakNAS
 from search.algorithms.zero_cost_features import ZeroCostFeatures
-from search.predictors.base import ExtraInputs, Predictor
+from search.predictors.base import FeatureFunction, Predictor
 from supernets.cost.analytic import Cost, CostModel, Counting
 from supernets.networks.base import Supernet
 from supernets.runtime.foreign_fields import ForeignFileError, check_dict, naming_field, read_json
@@ -212,7 +212,7 @@ def _algorithm(
     del settings["batch_size"]
     options = algorithm_options(name, **settings)  # refuses what this version does not have
     names, path = settings.get("predictor_inputs", ()), folder / "cheap_scores.db"
-    features: ExtraInputs | None = _not_known if names else None
+    features: FeatureFunction | None = _not_known if names else None
     if names and cost_model is not None:
         inputs = ZeroCostFeatures(names, space, count=cost_model.measure_all, path=path)
         if path.is_file() or not inputs.proxies:

@@ -16,7 +16,7 @@ import torch
 
 from search.cli.options import build_parser, gradient_job
 from search.cli.search import main
-from search.differentiable import task
+from search.differentiable import mixture_training as task
 from search.differentiable.loop import read_search_checkpoint
 from search.differentiable.search_config import GRADIENT_ALGORITHMS as ALGORITHMS
 from search.differentiable.search_config import Stage
@@ -247,7 +247,7 @@ def test_a_stopped_search_continues_by_the_same_command(
     flags += ["--keep-ops", "5", "3", "--freeze-epochs", "1", "0"]
     assert run(tmp_path / "whole", *flags) == 0
     capsys.readouterr()
-    real = task.SearchTask.add_gradients
+    real = task.MixtureTraining.add_gradients
 
     def add_gradients(self: Any, x: Any, y: Any, step: int, weight: float) -> Any:
         if step == 5:
@@ -255,7 +255,7 @@ def test_a_stopped_search_continues_by_the_same_command(
         return real(self, x, y, step, weight)
 
     with monkeypatch.context() as patch:
-        patch.setattr(task.SearchTask, "add_gradients", add_gradients)
+        patch.setattr(task.MixtureTraining, "add_gradients", add_gradients)
         assert run(tmp_path / "parts", *flags) == 130
     stopped = result_of(capsys)
     assert (stopped["status"], stopped["steps"]) == ("interrupted", 6)

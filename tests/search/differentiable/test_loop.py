@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search.differentiable import task
+from search.differentiable import mixture_training as task
 from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
 from search.differentiable.search_config import GradientName, SearchConfig, Stage
 from supernets.data.config import DataConfig
@@ -201,7 +201,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Sends SIGINT during the ``number``-th step of the weights from now (from 1)."""
-    real, count = task.SearchTask.add_gradients, 0
+    real, count = task.MixtureTraining.add_gradients, 0
 
     def add_gradients(*args: Any) -> Any:
         nonlocal count
@@ -210,7 +210,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return real(*args)
 
-    monkeypatch.setattr(task.SearchTask, "add_gradients", add_gradients)
+    monkeypatch.setattr(task.MixtureTraining, "add_gradients", add_gradients)
 
 
 def outcome(search: DifferentiableSearch, folder: Path) -> tuple[Any, ...]:
@@ -256,7 +256,7 @@ def test_a_finished_search_is_taken_up_without_another_step(
     make_search(**case).run()
     search = make_search(**case)
     search.restore(read_search_checkpoint(tmp_path / "last.pt"))
-    monkeypatch.setattr(task.SearchTask, "add_gradients", None)  # would raise
+    monkeypatch.setattr(task.MixtureTraining, "add_gradients", None)  # would raise
     assert search.run().is_finished
     assert search.stage == 1 and search.network.op_mask.sum(axis=2).max() == 3
 

@@ -86,14 +86,16 @@ def test_few_and_equal_labels_are_fitted(small_space):
         ensemble.fit(choices, scores[:2])
 
 
-def test_members_see_encoding_and_extra_inputs(make_digit_space):
+def test_members_see_encoding_and_zero_cost_features(make_digit_space):
     space = make_digit_space(2, 6)
     choices = space.all_choices()
     scores = np.random.default_rng(0).normal(size=36)
     taus = []
-    for extra_inputs in (None, lambda choices: scores[choices @ [6, 1], None]):
-        ensemble = mlp_ensemble(space, 0, "integers", extra_inputs)
+    for zero_cost_features in (None, lambda choices: scores[choices @ [6, 1], None]):
+        ensemble = mlp_ensemble(space, 0, "integers", zero_cost_features)
         ensemble.fit(choices[::2], scores[::2])
-        assert ensemble._members[0]._model.n_features_in_ == (2 if extra_inputs is None else 3)
+        assert ensemble._members[0]._model.n_features_in_ == (
+            2 if zero_cost_features is None else 3
+        )
         taus.append(kendalltau(ensemble.predict(choices[1::2]), scores[1::2]).statistic)
     assert taus[1] > 0.8 > taus[0] + 0.3

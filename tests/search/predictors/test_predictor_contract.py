@@ -198,13 +198,13 @@ def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch, small
 
 
 @pytest.mark.parametrize("name", EXTRA_INPUTS)
-def test_sees_what_only_extra_inputs_tell(name, make_digit_space, quick):
+def test_sees_what_only_zero_cost_features_tell(name, make_digit_space, quick):
     """Whatever their scale, and also where some are missing or never known."""
     space = make_digit_space(4, 4)
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(4, 4, 4, 4))
 
-    def extra_inputs(choices):
+    def zero_cost_features(choices):
         values = np.full((len(choices), 2), np.nan)
         values[:, 0] = 1e9 + 1e6 * hidden[tuple(choices.T)]
         values[::50, 0] = np.nan
@@ -213,8 +213,8 @@ def test_sees_what_only_extra_inputs_tell(name, make_digit_space, quick):
     picked = rng.permutation(space.all_choices())[:200]
     scores = _standardised(hidden[tuple(picked.T)])
     taus = []
-    for given in (None, extra_inputs):
-        predictor = create_predictor(name, space, seed=0, extra_inputs=given)
+    for given in (None, zero_cost_features):
+        predictor = create_predictor(name, space, seed=0, zero_cost_features=given)
         predictor.fit(picked[:150], scores[:150])
         taus.append(kendalltau(predictor.predict(picked[150:]), scores[150:]).statistic)
     blind, seeing = taus
@@ -222,22 +222,26 @@ def test_sees_what_only_extra_inputs_tell(name, make_digit_space, quick):
     assert seeing > 0.8
 
 
-def test_extra_inputs_that_a_predictor_cannot_see_are_refused():
+def test_zero_cost_features_that_a_predictor_cannot_see_are_refused():
     assert set(PREDICTORS) - set(EXTRA_INPUTS) == {"gcn"}
     with pytest.raises(ValueError, match="'gcn' sees nothing but graphs; leave predictor inputs"):
-        create_predictor("gcn", NASBench201Space(), seed=0, extra_inputs=lambda choices: np.ones(0))
+        create_predictor(
+            "gcn", NASBench201Space(), seed=0, zero_cost_features=lambda choices: np.ones(0)
+        )
 
 
 @pytest.mark.parametrize("name", ["mlp", "gaussian_process"])
-def test_extra_inputs_are_standardised_by_those_fitted(name, small_space, small_mlp):
+def test_zero_cost_features_are_standardised_by_those_fitted(name, small_space, small_mlp):
     choices, scores = _sample(small_space, 30)
 
     def inputs(scale, shift):
         return lambda choices: scale * (choices @ [[27.0], [9.0], [3.0], [1.0]]) + shift
 
     found = []
-    for extra_inputs in (inputs(1, 0), inputs(1024, 4096)):
-        predictor = create_predictor(name, small_space, seed=0, extra_inputs=extra_inputs)
+    for zero_cost_features in (inputs(1, 0), inputs(1024, 4096)):
+        predictor = create_predictor(
+            name, small_space, seed=0, zero_cost_features=zero_cost_features
+        )
         predictor.fit(choices, scores)
         found.append(predictor.predict(small_space.all_choices()))
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)

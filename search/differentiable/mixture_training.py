@@ -120,7 +120,7 @@ class Minibatches:
         return next(self._iterator)
 
 
-class SearchTask(TrainingTask):
+class MixtureTraining(TrainingTask):
     """The mixture, and alphas that follow one of the gradients.
 
     Args:
