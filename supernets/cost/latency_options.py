@@ -22,6 +22,14 @@ class LatencyOptions(Options):
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> LatencyOptions(repeats=20).batch_size
+        1
+        >>> LatencyOptions(num_networks=3)
+        Traceback (most recent call last):
+            ...
+        ValueError: num_networks must be at least 4, got 3.
     """
 
     batch_size: int = option(1, "images per call", kinds.BATCH, metavar="N")

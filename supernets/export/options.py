@@ -29,6 +29,12 @@ class ExportOptions(Options):
 
     Raises:
         ValueError: If one that is required is missing, or a value is out of range.
+
+    Example:
+        >>> ExportOptions(supernet=Path("last.pt"), arch="best.json")
+        Traceback (most recent call last):
+            ...
+        ValueError: --output is required: folder for the subnet.
     """
 
     supernet: Path = option(

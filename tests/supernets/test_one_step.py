@@ -39,6 +39,7 @@ PARTS = {
     "supernets/networks/batchnorm.py",
     "supernets/runtime/device.py",
     "supernets/spaces/base.py",
+    "supernets/spaces/decisions.py",
 }
 
 
