@@ -48,14 +48,6 @@ Command = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A digits supernet of one epoch."""
-    output = tmp_path_factory.mktemp("supernet")
-    assert supernets.cli.train.main([*TINY.split(), "--output", str(output)]) == 0
-    return output / "last.pt"
-
-
-@pytest.fixture(scope="module")
 def elastic_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MobileNetV3 supernet of two resolutions, after two steps on digits."""
     output = tmp_path_factory.mktemp("elastic")
@@ -81,9 +73,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def search_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def search_table(table: Path, no_plots: None) -> Command:
     """Searches the table, so that most trials of a random search fail; draws no plots."""
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -109,9 +100,8 @@ def search_tse(checkpoint: Path) -> Command:
 
 
 @pytest.fixture
-def search_elastic(elastic_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def search_elastic(elastic_checkpoint: Path, no_plots: None) -> Command:
     """Searches the MobileNetV3 supernet by accuracy on few images; draws no plots."""
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, *flags: str) -> int:
         return main(
@@ -745,10 +735,9 @@ def test_genotypes_are_searched(
 
 
 def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
-    search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search_tse: Command, tmp_path: Path, no_plots: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = "--num-trials 5 --max-params 6000".split()  # a small part of the space ranks faster
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     assert search_tse(tmp_path / "whole", *few) == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, TSEEstimator, 5, press_ctrl_c)  # the second that WeakNAS chose
@@ -868,9 +857,8 @@ def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
 
 
 def test_the_predicted_best_is_exported_where_that_is_asked_for(
-    search_tse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search_tse: Command, tmp_path: Path, no_plots: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     exported: list[tuple[Architecture, Any]] = []
 
     def export(supernet: Any, arch: Architecture, *args: Any, **settings: Any) -> dict[str, Any]:
@@ -1375,9 +1363,8 @@ def test_proxies_need_a_supernet(
 
 
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, no_plots: None
 ) -> None:
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, num_trials: int, *flags: str) -> list[tuple[str, float]]:
         given = ["--supernet", str(checkpoint), "--algorithm", "random", "--output", str(output)]

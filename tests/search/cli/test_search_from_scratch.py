@@ -13,32 +13,18 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-import search.runs.results
-import supernets.cli.train
 from search.cli.search import main
 from supernets.training import standalone as standard_training
 from supernets.training.standalone import training_loss
 
-SUPERNET = (
-    "--channels 4 --cells-per-stage 1 --num-probes 0 --epochs 1 --paths uniform --batch-size 400"
-)
 QUICK = "--no-amp --scratch-batch-size 600"
 STEPS_PER_EPOCH = 2
 Command = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A digits supernet, hardly trained."""
-    output = tmp_path_factory.mktemp("supernet")
-    assert supernets.cli.train.main([*SUPERNET.split(), "--output", str(output)]) == 0
-    return output / "last.pt"
-
-
 @pytest.fixture
-def run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def run(checkpoint: Path, no_plots: None) -> Command:
     """Searches by trainings of two epochs unless flags say otherwise; draws no plots."""
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, flags: str) -> int:
         given = ["--supernet", str(checkpoint), "--output", str(output), *QUICK.split()]

@@ -36,9 +36,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(table: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def run(table: Path, no_plots: None) -> Command:
     """Searches the table at random; draws no plots."""
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
     return partial(search_table, table)
 
 

@@ -11,29 +11,16 @@ from typing import Any
 
 import pytest
 
-import search.runs.results
-import supernets.cli.train
 from search.cli.search import main
 
-TRAIN = "--channels 4 --cells-per-stage 1 --num-probes 0 --epochs 1 --paths uniform"
 TSE = "--estimator tse --tse-batches 2 --tse-batch-size 16 --num-trials 8"
 SCRATCH = "--estimator from_scratch --scratch-epochs 1 --scratch-batch-size 400 --num-trials 3"
 BATCHES = "--algorithm weaknas --predictor gradient_boosting --num-initial 4 --batch-size 2"
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A digits supernet, hardly trained."""
-    output = tmp_path_factory.mktemp("supernet")
-    given = [*TRAIN.split(), "--batch-size", "400", "--output", str(output)]
-    assert supernets.cli.train.main(given) == 0
-    return output / "last.pt"
-
-
 @pytest.fixture
-def run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(checkpoint: Path, no_plots: None) -> Callable[..., int]:
     """Searches; draws no plots."""
-    monkeypatch.setattr(search.runs.results, "plot_trials", lambda *args, **settings: None)
 
     def run(output: Path, flags: str, measuring: str = TSE) -> int:
         given = ["--supernet", str(checkpoint), "--output", str(output)]
