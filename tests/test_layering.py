@@ -51,6 +51,7 @@ TORCH_FREE = (
     "supernets.runtime.options",
     "estimators.trials.trial_rows",
     "estimators.trials.sqlite_errors",
+    "estimators.trials.dataframe",
     "estimators.trials.store",
     "estimators.trials.store_file",
     "estimators.bootstrap",

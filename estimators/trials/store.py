@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from estimators.trials.sqlite_errors import named_file
 from estimators.trials.store_file import (
@@ -30,6 +30,9 @@ from estimators.trials.store_file import (
 from estimators.trials.trial_rows import check_json, with_architectures
 from supernets.runtime.atomic_write import atomic_write
 from supernets.spaces import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    import pandas
 
 _logger = logging.getLogger(__name__)
 
@@ -289,6 +292,16 @@ class TrialStore:
                 row = [trial.number, notations[trial.number]]
                 row += [trial.score, trial.seconds, trial.error, positions[trial.number]]
                 writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """Returns a row per told trial, see ``estimators.trials.dataframe.trials_dataframe``.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        from estimators.trials.dataframe import trials_dataframe
+
+        return trials_dataframe(self.trials, self._space)
 
     def close(self) -> None:
         """Closes the file and gives its lock back."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 import search.cli.search
 import supernets.cli.train
 from estimators import TableSettings
+from estimators.trials.store import TrialStore, read_header
 from search import (
     RandomSearch,
     SearchJob,
@@ -122,14 +124,27 @@ def test_mistakes_are_refused_before_any_file(table: TableSettings, tmp_path: Pa
 
 
 def test_trials_are_a_table_of_pandas(
-    table: TableSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_digit_space, make_estimator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = run(JOB, tmp_path / "run", estimator=table)
-    if importlib.util.find_spec("pandas") is None:
-        with pytest.raises(ImportError, match=r"pip install 'paceline\[pandas\]'"):
-            result.trials_dataframe()
-        return
-    frame = result.trials_dataframe()
-    assert list(frame.columns) == ["number", "arch", "score", "seconds", "error"]
-    assert frame.score.tolist() == [trial.score for trial in result.trials]
-    assert frame.arch[0] == result.space.format(result.trials[0].arch)
+    """Column by column; pandas need not be there for the test."""
+    space, estimator = (
+        make_digit_space(4, 3),
+        make_estimator(fails=lambda arch: arch.choices[0] == 2),
+    )
+    job = SearchJob(num_trials=18, batch_size=9)
+    algorithm = RandomSearch(SearchProblem(space))
+    result = run(job, tmp_path, algorithm=algorithm, estimator=estimator)
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    table = result.trials_dataframe()
+    assert list(table) == ["number", "arch", "score", "seconds", "error", "loss"]
+    for name in ("number", "score", "seconds", "error"):
+        assert table[name] == [getattr(trial, name) for trial in result.trials]
+    assert table["arch"] == [space.format(trial.arch) for trial in result.trials]
+    assert table["loss"] == [trial.metrics.get("loss") for trial in result.trials]
+    assert None in table["score"] and None in table["error"]
+    header = read_header(tmp_path / "trials.db")
+    with TrialStore.open(tmp_path / "trials.db", header, space) as store:
+        assert store.trials_dataframe() == table
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'paceline\[pandas\]'"):
+        result.trials_dataframe()

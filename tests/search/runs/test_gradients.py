@@ -1,0 +1,51 @@
+"""A whole search by gradients as a Python call: it is the command, and is continued."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import search.cli.search
+from search import GradientJob, SearchConfig, search_by_gradients, search_config
+from search.runs.gradient_job import GradientBasics
+
+SMALL = {"channels": 4, "cells_per_stage": 1}
+CONFIG = SearchConfig(gradient="tse-joint", tse_batches=2, seed=1, stages=search_config(
+    "darts-tse").stages[:1])  # fmt: skip
+
+
+def job_of(epochs: int) -> GradientJob:
+    config = replace(CONFIG, stages=(replace(CONFIG.stages[0], epochs=epochs),))
+    recipe = GradientBasics("darts-tse").recipe(config, amp=False, given={})
+    return GradientJob("darts-tse", config=config, recipe=recipe, network=SMALL, batch_size=200)
+
+
+def test_a_call_is_the_command_and_is_continued(tmp_path: Path) -> None:
+    result = search_by_gradients(job_of(1), tmp_path / "a", device="cpu")
+    assert result.training.is_finished and result.arch is not None
+    best = json.loads((tmp_path / "a" / "best.json").read_text())
+    assert best == {"status": "finished", **result.summary}
+    flags = "--algorithm darts-tse --epochs 1 --tse-batches 2 --seed 1 --batch-size 200 --no-amp"
+    flags += f" --channels 4 --cells-per-stage 1 --device cpu --output {tmp_path / 'b'}"
+    assert search.cli.search.main(flags.split()) == 0
+    alphas = [(tmp_path / name / "alphas.csv").read_text() for name in "ab"]
+    assert alphas[0] == alphas[1]
+    again = search_by_gradients(job_of(1), tmp_path / "b", device="cpu")  # there is nothing to do
+    assert again.summary["best"] == result.summary["best"]
+    with pytest.raises(ValueError, match="was trained with .*epochs"):
+        search_by_gradients(job_of(2), tmp_path / "a", device="cpu")
+
+
+def test_jobs_are_checked() -> None:
+    assert GradientJob("gdas").settings == search_config("gdas")
+    assert GradientJob("drnas").weights.epochs == 100
+    for settings, message in (
+        ({"algorithm": "evolution"}, "Unknown algorithm 'evolution'; choose from darts, darts-tse"),
+        ({"space": "mobilenetv3"}, "space must be one of nasbench201, nasnet, darts, got 'mobil"),
+        ({"network": {"bn_mode": "affine"}}, "leave bn_mode out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GradientJob(**settings)
