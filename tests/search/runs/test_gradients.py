@@ -11,6 +11,7 @@ import pytest
 import search.cli.search
 from search import GradientJob, SearchConfig, search_by_gradients, search_config
 from search.runs.gradient_job import GradientBasics
+from tests.own_frames import frames_to_forward
 
 SMALL = {"channels": 4, "cells_per_stage": 1}
 CONFIG = SearchConfig(gradient="tse-joint", tse_batches=2, seed=1, stages=search_config(
@@ -30,7 +31,9 @@ def test_a_call_is_the_command_and_is_continued(tmp_path: Path) -> None:
     assert best == {"status": "finished", **result.summary}
     flags = "--algorithm darts-tse --epochs 1 --tse-batches 2 --seed 1 --batch-size 200 --no-amp"
     flags += f" --channels 4 --cells-per-stage 1 --device cpu --output {tmp_path / 'b'}"
-    assert search.cli.search.main(flags.split()) == 0
+    ways = frames_to_forward(lambda: search.cli.search.main(flags.split()))
+    (step,) = [way for way in ways if "add_gradients" in way]
+    assert step[:2] == ("main", "search_by_gradients") and len(step) <= 8
     alphas = [(tmp_path / name / "alphas.csv").read_text() for name in "ab"]
     assert alphas[0] == alphas[1]
     again = search_by_gradients(job_of(1), tmp_path / "b", device="cpu")  # there is nothing to do
