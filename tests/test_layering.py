@@ -90,7 +90,6 @@ TORCH_FREE = (
     "search.predictors.gaussian_process",
     "search.algorithms.evolution",
     "search.predictors.base",
-    "search.predictors.mlp",
     "search.predictors.sklearn_models",
 )
 #: They import what they build once they are asked to.

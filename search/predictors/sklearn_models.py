@@ -1,4 +1,4 @@
-"""Regressors of scikit-learn, or to the bit like them, on a space's encoding; as WeakNAS's.
+"""Regressors of scikit-learn on a space's encoding; as WeakNAS's.
 
 Paper: Stronger NAS with Weaker Predictors, https://arxiv.org/abs/2102.10490
 
@@ -12,6 +12,7 @@ Differs from the authors' setting in:
 
 from __future__ import annotations
 
+import warnings
 from pkgutil import resolve_name
 from typing import Any
 
@@ -23,17 +24,29 @@ from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
-#: Each model's class, which takes a second to load if it is scikit-learn's, and settings.
+#: As NumPy's own doubles these would drag every step of an MLP's float32 fit into float64.
+_FLOAT32_ADAM = {"beta_2": np.float32(0.999)}
+#: Each model's class, which takes a second to load, and settings.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     # WeakNAS's default, and the epochs it trains for
     "mlp": (
-        "search.predictors.mlp:MLPRegressor",
-        {"hidden_layer_sizes": (1000,) * 4, "learning_rate_init": 1e-3, "max_iter": 100},
+        "sklearn.neural_network:MLPRegressor",
+        {
+            "hidden_layer_sizes": (1000,) * 4,
+            "learning_rate_init": np.float32(1e-3),
+            "max_iter": 100,
+            **_FLOAT32_ADAM,
+        },
     ),
     # for ensembles: a hundredth of the time of "mlp", at a rate for which 200 epochs are enough
     "small_mlp": (
-        "search.predictors.mlp:MLPRegressor",
-        {"hidden_layer_sizes": (64,) * 2, "learning_rate_init": 1e-2, "max_iter": 200},
+        "sklearn.neural_network:MLPRegressor",
+        {
+            "hidden_layer_sizes": (64,) * 2,
+            "learning_rate_init": np.float32(1e-2),
+            "max_iter": 200,
+            **_FLOAT32_ADAM,
+        },
     ),
     # One job: with more, trees are summed in the order they finish and ties break at random. For
     # a few hundred trials it is also the fastest.
@@ -49,7 +62,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class SklearnPredictor:
-    """A regressor as scikit-learn has them over ``space.encode_choices``, in float32.
+    """A regressor of scikit-learn over ``space.encode_choices``, in float32.
 
     Args:
         space: Space that encodes the architectures.
@@ -84,9 +97,20 @@ class SklearnPredictor:
                 "A fit needs at least one architecture and one score for each, got "
                 f"{len(choices)} architectures and scores of shape {scores.shape}."
             )
+        from sklearn.exceptions import ConvergenceWarning
+
         if self._zero_cost_features is not None:
             self._standardise = Standardised(self._zero_cost_features(choices))
-        self._model.fit(self._encode(choices), scores.astype(np.float32))
+        features = self._encode(choices)
+        with warnings.catch_warnings():
+            # A hundred epochs are the setting, converged or not.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            # MLPRegressor turns Ctrl-C into this warning and a half-fitted model.
+            warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+            try:
+                self._model.fit(features, scores.astype(np.float32))
+            except UserWarning as error:
+                raise KeyboardInterrupt from error
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Predicts scores, shape (num_archs,), on the scale of those fitted."""

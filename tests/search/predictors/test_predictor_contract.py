@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
 from functools import partial
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 from sklearn.neural_network import MLPRegressor
+from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor, GraphSpace
@@ -194,7 +197,21 @@ def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch, small
         double.fit(space.encode_choices(choices).astype(np.float64), scores)
     expected = double.predict(space.encode_choices(others).astype(np.float64))
     assert kendalltau(predictor.predict(others), expected).statistic > 0.99
-    assert predictor._model.weights[1].dtype == np.float32
+    assert predictor._model.coefs_[1].dtype == np.float32
+
+
+def test_ctrl_c_during_an_mlp_fit_is_not_swallowed(small_space, monkeypatch):
+    """scikit-learn would warn and leave a half-fitted model, and so another ranking."""
+    assert threading.current_thread() is threading.main_thread()
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        return sklearn_shuffle(*args, **kwargs)
+
+    monkeypatch.setattr("sklearn.neural_network._multilayer_perceptron.shuffle", interrupted)
+    choices, scores = _sample(small_space, 10)
+    with pytest.raises(KeyboardInterrupt):
+        create_predictor("mlp", small_space, seed=0).fit(choices, scores)
 
 
 @pytest.mark.parametrize("name", EXTRA_INPUTS)
