@@ -38,7 +38,7 @@ from estimators.scores.names import (
     VAL_CURVE,
     Score,
 )
-from estimators.scores.score_tables import combined_features, losses_of, scores_of
+from estimators.scores.score_tables import combined_features, losses_of, score_table
 from estimators.scores.windows import default_window
 from estimators.trials.store import Trial
 
@@ -88,7 +88,7 @@ def compare_scores(
         Plain values; nothing in them is nan.
     """
     by_name = {score.name: score for score in scores}
-    tables = {name: scores_of(score, trials) for name, score in by_name.items()}
+    tables = {name: score_table(score, trials) for name, score in by_name.items()}
     comparison = compare(tables, truth, k=top_k, num_bootstrap=num_bootstrap, seed=seed)
     names = sorted(by_name, key=lambda name: -comparison.summary(name, "spearman").mean.value)
     curves = _curves(by_name, trials, truth, num_bootstrap, seed)

@@ -21,7 +21,7 @@ from estimators.ranking.report_facts import (
     difference,
     mean_places,
     places_of,
-    scores_of,
+    reported_scores,
     spearman_axis,
     truth_of,
 )
@@ -49,7 +49,7 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
         "panels": ranking_panels(result),
         "references": dict.fromkeys([names[0], *(name for name in REFERENCES if name in names)]),
         "best_by_truth": best_first(truth)[:top_k].tolist(),
-        "best_by_score": best_first(scores_of(result, names[0]))[:top_k].tolist(),
+        "best_by_score": best_first(reported_scores(result, names[0]))[:top_k].tolist(),
         "true_places": places_of(truth).tolist(),
         "mean_places": {name: mean_places(result, name).tolist() for name in names},
     }
@@ -93,7 +93,7 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
             singles = [(m, found["per_supernet"][i]) for m, found in metrics]
             values = {m: single["value"] for m, single in singles}
             values |= {f"{m}_{end}": single[end] for m, single in singles for end in ends[:2]}
-            num_diverged = int(np.isnan(scores_of(result, name, i)).sum())
+            num_diverged = int(np.isnan(reported_scores(result, name, i)).sum())
             rows.append(
                 {**own, "supernet": supernet["name"], **values, "num_diverged": num_diverged}
             )

@@ -166,7 +166,7 @@ def spearman_axis(estimators: Iterable[Mapping[str, Any]]) -> tuple[float, float
 def mean_places(result: Mapping[str, Any], name: str) -> NDArray[np.float64]:
     """Returns the mean place over supernets of each architecture by a score, (num_archs,)."""
     supernets = range(len(result["supernets"]))
-    places = [places_of(scores_of(result, name, i)) for i in supernets]
+    places = [places_of(reported_scores(result, name, i)) for i in supernets]
     return np.asarray(np.mean(places, axis=0), np.float64)
 
 
@@ -175,7 +175,7 @@ def truth_of(result: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array([arch["truth"] for arch in result["archs"]], dtype=float)  # None is nan
 
 
-def scores_of(result: Mapping[str, Any], name: str, supernet: int = 0) -> NDArray[np.float64]:
+def reported_scores(result: Mapping[str, Any], name: str, supernet: int = 0) -> NDArray[np.float64]:
     """Returns the scores of one estimator on one supernet, nan where it diverged, (num_archs,)."""
     return np.array([arch["scores"][name][supernet] for arch in result["archs"]], dtype=float)
 

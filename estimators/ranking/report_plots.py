@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from estimators.html.svg import FAINT, INK, SERIES, draw, draw_curve, lowest_shown
 from estimators.rank_metrics import best_first
-from estimators.ranking.report_facts import BASELINES, RankingFacts, places_of, scores_of, truth_of
+from estimators.ranking.report_facts import (
+    BASELINES,
+    RankingFacts,
+    places_of,
+    reported_scores,
+    truth_of,
+)
 from supernets.runtime.wording import plural
 
 #: Scores that cost less are drawn here.
@@ -94,7 +100,7 @@ def ranking_panels(result: Mapping[str, Any]) -> tuple[list[Markup], float, int]
     lowest = lowest_shown(known)
     plots = []
     for i, estimator in enumerate(result["estimators"]):
-        name, scores = estimator["name"], scores_of(result, estimator["name"])
+        name, scores = estimator["name"], reported_scores(result, estimator["name"])
         plots.append(plot_scatter(name, truth, scores, is_top, lowest, f"places-{i}"))
     return plots, lowest, int((known < lowest).sum())
 

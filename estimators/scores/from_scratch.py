@@ -24,7 +24,7 @@ from torch import nn
 
 from estimators.base import Estimate, EstimateError
 from estimators.scores.names import CURVE_SCORES, SCRATCH_SCORES, Score
-from estimators.trials.settings import changes
+from estimators.trials.settings import diff_settings
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
 from supernets.networks.base import Supernet
@@ -269,7 +269,7 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         _write_json(path, settings)
         return
-    differences = changes(read_json(path, _TRAINING), settings)
+    differences = diff_settings(read_json(path, _TRAINING), settings)
     if differences:
         raise ValueError(
             f"{path.parent} holds trainings with other settings: {differences}. Use "

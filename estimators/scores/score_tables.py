@@ -16,7 +16,7 @@ WHOLE_CURVES = {"tse": TRAIN_CURVE, "sovl": VAL_CURVE}
 Floats = NDArray[np.float64]
 
 
-def scores_of(score: Score, trials: Sequence[Sequence[Trial]]) -> Floats:
+def score_table(score: Score, trials: Sequence[Sequence[Trial]]) -> Floats:
     """Computes scores (num_supernets, num_archs), nan for what diverged."""
     return np.array([[score.of(trial.metrics, trial.curves) for trial in each] for each in trials])
 
@@ -76,5 +76,5 @@ def combined_features(scores: Sequence[Score], trials: Sequence[Trial]) -> dict[
         if score.name in WHOLE_CURVES:
             features[score.name] = -losses_of(trials, WHOLE_CURVES[score.name])
         elif not ("tse" in names and score.name in CURVE_SCORES):
-            (features[score.name],) = scores_of(score, [trials])
+            (features[score.name],) = score_table(score, [trials])
     return features

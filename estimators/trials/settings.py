@@ -9,7 +9,7 @@ from typing import Any
 from supernets.runtime.digests import by_content
 
 
-def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+def diff_settings(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """Lists what differs, as ``name was this and is now that; …``; empty if nothing does.
 
     Args:

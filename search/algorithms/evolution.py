@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions, num_initial_option
-from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_trials
 from search.algorithms.problem import SearchProblem
 from supernets.runtime.options import option
 
@@ -79,7 +79,7 @@ class SPOSEvolution(PopulationSearch):
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        best = best_first(successful, self.options.num_parents)
+        best = best_trials(successful, self.options.num_parents)
         parents = self.space.choices_of(trial.arch for trial in best)
 
         def mutants(size: int) -> NDArray[np.int64]:
@@ -169,7 +169,7 @@ class RegularizedEvolution(PopulationSearch):
     ) -> NDArray[np.int64]:
         alive = successful[-self.options.population_size :]
         shuffled = [alive[i] for i in rng.permutation(len(alive))]  # no age wins between equals
-        population = self.space.choices_of(trial.arch for trial in best_first(shuffled))
+        population = self.space.choices_of(trial.arch for trial in best_trials(shuffled))
         win_probs = _win_probs(len(alive), min(self.options.tournament_size, len(alive)))
 
         def mutants(size: int) -> NDArray[np.int64]:

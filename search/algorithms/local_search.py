@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions, num_initial_option
-from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_trials
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
 from supernets.spaces import Architecture
@@ -68,7 +68,7 @@ class LocalSearch(PopulationSearch):
     def _proposals(
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        trials = best_first(successful)
+        trials = best_trials(successful)
         found = self.space.choices_of([])
         start, stop = 0, 1
         while start < len(trials) and len(found) < num_archs:

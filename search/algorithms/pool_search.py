@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.algorithms.base import SpaceExhaustedError, StartupSearch
 from search.algorithms.options import Pool, PredictorOptions, RankingOptions
-from search.algorithms.population_search import best_first
+from search.algorithms.population_search import best_trials
 from search.algorithms.problem import SearchProblem
 from search.predictors.base import FeatureFunction, Predictor
 from search.predictors.registry import create_predictor
@@ -99,7 +99,7 @@ class PoolSearch(StartupSearch):
 
     def _fresh_pool(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draws a pool of told, random, mutated and crossed architectures."""
-        pool = self.space.choices_of(trial.arch for trial in best_first(self.trials))
+        pool = self.space.choices_of(trial.arch for trial in best_trials(self.trials))
         parents = pool[:_NUM_PARENTS]
 
         def random_parents(num_archs: int) -> NDArray[np.int64]:

@@ -56,7 +56,7 @@ class PopulationSearch(StartupSearch):
         """
 
 
-def best_first(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
+def best_trials(trials: Iterable[Trial], num_trials: int | None = None) -> list[Trial]:
     """Sorts the successful trials by score, equals as they come in; the first of them or all.
 
     Args:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions, num_initial_option
-from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_trials
 from search.algorithms.problem import SearchProblem
 from supernets.runtime.options import option
 
@@ -78,7 +78,7 @@ class TPESearch(PopulationSearch):
         self, successful: Sequence[Trial], num_archs: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         num_good = math.ceil(self.options.gamma * len(successful))
-        choices = self.space.choices_of(trial.arch for trial in best_first(successful))
+        choices = self.space.choices_of(trial.arch for trial in best_trials(successful))
         good, bad = (self._log_probs(part) for part in (choices[:num_good], choices[num_good:]))
 
         def draw(size: int) -> NDArray[np.int64]:

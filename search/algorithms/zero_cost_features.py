@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
-from estimators.trials.settings import changes
+from estimators.trials.settings import diff_settings
 from estimators.trials.sqlite_errors import named_file
 from search.algorithms.options import ZERO_COST_FEATURES
 from search.algorithms.rows import unique_rows, unseen_rows
@@ -90,7 +90,7 @@ class ZeroCostFeatures:
                 connection.execute("INSERT INTO inputs VALUES (?)", [json.dumps(inputs)])
                 if num_scores:
                     _logger.warning(unchecked_inputs(self._path, ["supernet and images"]))
-            elif differences := changes(json.loads(stored[0]), inputs):
+            elif differences := diff_settings(json.loads(stored[0]), inputs):
                 raise ValueError(
                     f"{self._path} holds scores measured with other inputs: {differences}. Use a "
                     "new --output, or what it was written with."

@@ -24,7 +24,7 @@ from search.report.statistics import (
     digits_of,
     mean_curve,
     queries_to_best,
-    scores_of,
+    trial_scores,
 )
 from supernets.cost.analytic import Cost
 from supernets.spaces import Architecture
@@ -143,7 +143,7 @@ class ComparisonFacts:
     @cached_property
     def digits(self) -> int:
         """Number of digits of scores after the point."""
-        return digits_of(np.concatenate([scores_of(run.trials) for run in self.comparison.runs]))
+        return digits_of(np.concatenate([trial_scores(run.trials) for run in self.comparison.runs]))
 
     @cached_property
     def score_meaning(self) -> tuple[bool, str]:

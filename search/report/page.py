@@ -14,7 +14,7 @@ from search.report.facts import ComparisonFacts, settings_of
 from search.report.groups import Comparison, RunGroup, group_runs
 from search.report.recorded_runs import RecordedRun
 from search.report.replay import RoundQuality, predictor_rank_correlation, rounds_to_judge
-from search.report.statistics import MAX_QUERIES, Curve, mean_curve, queries_to_best, scores_of
+from search.report.statistics import MAX_QUERIES, Curve, mean_curve, queries_to_best, trial_scores
 from supernets.runtime.progress import hides_bars
 from supernets.spaces.factory import TABLE_SPACES
 
@@ -53,7 +53,7 @@ def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
         "labels": list(dict.fromkeys(labels)),
         "settings_of": settings_of,
         "queries_to_best": queries_to_best,
-        "best_score": lambda run: float(np.nanmax(scores_of(run.trials))),
+        "best_score": lambda run: float(np.nanmax(trial_scores(run.trials))),
         "MAX_QUERIES": MAX_QUERIES,
         "NUM_BEST": NUM_BEST,
         "MAX_ERRORS": MAX_ERRORS,

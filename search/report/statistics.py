@@ -35,14 +35,14 @@ class Curve(NamedTuple):
     high: Floats
 
 
-def scores_of(trials: Sequence[Trial]) -> Floats:
+def trial_scores(trials: Sequence[Trial]) -> Floats:
     """Returns the scores, nan where a trial failed, (num_trials,)."""
     return np.array([trial.score for trial in trials], dtype=np.float64)  # None is nan
 
 
 def best_so_far(trials: Sequence[Trial]) -> Floats:
     """Returns the best score after each trial, nan before the first success, (num_trials,)."""
-    return np.asarray(np.fmax.accumulate(scores_of(trials)), np.float64)
+    return np.asarray(np.fmax.accumulate(trial_scores(trials)), np.float64)
 
 
 def mean_curve(x: Floats, values: Floats) -> Curve:
@@ -97,7 +97,7 @@ def bests_at(group: RunGroup, num_trials: int) -> Floats:
 
 def queries_to_best(run: RecordedRun) -> int:
     """Returns after how many queries the best of a run was found."""
-    return int(np.nanargmax(scores_of(run.trials))) + 1
+    return int(np.nanargmax(trial_scores(run.trials))) + 1
 
 
 def difference_of_means(first: Floats, second: Floats, digits: int = 3) -> Difference | None:

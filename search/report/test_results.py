@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from estimators.trials.store import Trial
-from search.algorithms.population_search import best_first
+from search.algorithms.population_search import best_trials
 from supernets.spaces import Architecture
 
 
@@ -40,7 +40,7 @@ def held_out_results(
         predicted: The architecture that the last predictor puts first; None where there is none.
         test_values: Test values by architecture, higher is better.
     """
-    tested = [test_values.get(trial.arch) for trial in best_first(trials)]
+    tested = [test_values.get(trial.arch) for trial in best_trials(trials)]
     return HeldOutResults(
         best_trial=tested[0] if tested else None,
         predicted_best=None if predicted is None else test_values.get(predicted),

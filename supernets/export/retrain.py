@@ -165,7 +165,7 @@ def retrain(
             return RetrainResult(
                 result,
                 folder,
-                _hand_over(network, record, loaders, folder, chosen_device, formats),
+                _write_result(network, record, loaders, folder, chosen_device, formats),
             )
 
 
@@ -321,7 +321,7 @@ def _build(
         ) from error
 
 
-def _hand_over(
+def _write_result(
     network: nn.Module,
     record: Mapping[str, Any],
     loaders: Loaders,

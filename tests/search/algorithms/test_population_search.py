@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search import AlgorithmOptions, RandomSearch, SearchProblem, SpaceExhaustedError
-from search.algorithms.population_search import PopulationSearch, best_first
+from search.algorithms.population_search import PopulationSearch, best_trials
 from supernets.spaces import NASNetSpace
 from tests.search.algorithms.running import run, told
 
@@ -62,7 +62,7 @@ def test_random_ones_fill_what_proposals_leave(make_digit_space, num_options):
 def test_the_best_come_first_and_failed_ones_not_at_all(small_space):
     archs = list(small_space.enumerate())[:5]
     algorithm = told(RandomSearch(SearchProblem(small_space)), archs, [0.0, 2.0, None, -1.0, 2.0])
-    assert [trial.number for trial in best_first(algorithm.trials)] == [1, 4, 0, 3]
+    assert [trial.number for trial in best_trials(algorithm.trials)] == [1, 4, 0, 3]
 
 
 @pytest.fixture(params=["small_space", "medium_space", "large_space", "mobilenetv3", "nasnet"])
