@@ -138,9 +138,10 @@ def check_args(args: argparse.Namespace, job: SearchJob) -> None:
     Raises:
         ValueError: If something was.
     """
-    if job.estimator == "table" and args.amp is not None:
+    if job.estimator != "table":
+        check_measurable(job)
+    elif args.amp is not None:
         raise ValueError("--estimator table computes nothing; leave --amp out.")
-    check_measurable(job)
     check_family(ESTIMATORS, job.estimator, args, by="--estimator")
     for name in ("num_workers", "device"):
         if job.supernet is None and getattr(args, name) is not None:
