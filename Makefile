@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: demo test quick lint wheel-check docs clean
+.PHONY: demo test quick lint wheel-check lowest docs clean
 
 # As many processes as cores, each with one thread.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
@@ -29,6 +29,12 @@ lint: .venv/installed
 wheel-check: .venv/installed
 	$(BIN)/python .ci/wheel_check.py
 
+# The quick tests with the lowest versions that are claimed; downloads gigabytes.
+lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install -c tests/lowest-versions.txt -e '.[ray]' pytest pytest-xdist
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "not slow" --first-parameters
+
 docs: .venv/docs-installed
 	$(BIN)/python -m mkdocs build --strict
 
@@ -43,4 +49,4 @@ docs: .venv/docs-installed
 	touch $@
 
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .venv-lowest runs build *.egg-info

@@ -104,7 +104,7 @@ def _forget_origin(program: ExportedProgram) -> None:
     trace, which names files of this machine. Without example inputs a program also says plainly
     which size it expected of an image, where with them it fails with the text of a guard.
     """
-    program.example_inputs = None
+    program._example_inputs = None  # PyTorch 2.6 has no public way
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:

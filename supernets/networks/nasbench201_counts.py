@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from supernets.spaces.nasbench201 import CONV_1X1, CONV_3X3, only_live
 
 NUM_STAGES = 3
 #: Side of the kernel of each operation that is a convolution.
-KERNELS: Mapping[int, int] = MappingProxyType({CONV_1X1: 1, CONV_3X3: 3})
+#: A plain dict, as torch.export of PyTorch 2.6 cannot trace a look into a ``MappingProxyType``.
+KERNELS: Mapping[int, int] = {CONV_1X1: 1, CONV_3X3: 3}
 
 
 @dataclass(frozen=True)
