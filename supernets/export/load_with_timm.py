@@ -1,4 +1,4 @@
-"""Loads the network of this folder with timm (1.0.16 or newer) and safetensors alone.
+"""Loads the network of this folder with timm (1.0.26 or newer) and safetensors alone.
 
     import runpy
     load = runpy.run_path("FOLDER/load_with_timm.py")["load"]
