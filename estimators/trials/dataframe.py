@@ -32,8 +32,8 @@ def trials_dataframe(trials: Sequence[Trial], space: SearchSpace) -> pandas.Data
         >>> from supernets.spaces import NASBench201Space
         >>> space = NASBench201Space()
         >>> trial = Trial(0, space.architecture([1] * 6), 93.1, {"loss": 0.2}, 1.5, None)
-        >>> table = trials_dataframe([trial], space)  # doctest: +SKIP
-        >>> table.loss.mean()  # doctest: +SKIP
+        >>> table = trials_dataframe([trial], space)
+        >>> float(table.loss.mean())
         0.2
     """
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import search.cli.search
@@ -115,17 +116,19 @@ def test_trials_are_a_table_of_pandas(
     job = SearchJob(num_trials=18, batch_size=9)
     algorithm = RandomSearch(SearchProblem(space))
     result = run(job, tmp_path, algorithm=algorithm, estimator=estimator)
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
     table = result.trials_dataframe()
     assert list(table) == ["number", "arch", "score", "seconds", "error", "loss"]
     for name in ("number", "score", "seconds", "error"):
-        assert table[name] == [getattr(trial, name) for trial in result.trials]
-    assert table["arch"] == [space.format(trial.arch) for trial in result.trials]
-    assert table["loss"] == [trial.metrics.get("loss") for trial in result.trials]
-    assert None in table["score"] and None in table["error"]
+        told = [getattr(trial, name) for trial in result.trials]
+        assert table[name].astype(object).where(table[name].notna(), None).tolist() == told
+    assert table.arch.tolist() == [space.format(trial.arch) for trial in result.trials]
+    losses = [trial.metrics.get("loss", math.nan) for trial in result.trials]
+    np.testing.assert_array_equal(table.loss, losses)
+    assert table.score.dtype == np.float64
+    assert table.score.isna().any() and table.error.isna().any()
     header = read_header(tmp_path / "trials.db")
     with TrialStore.open(tmp_path / "trials.db", header, space) as store:
-        assert store.trials_dataframe() == table
+        assert store.trials_dataframe().equals(table)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'paceline\[pandas\]'"):
         result.trials_dataframe()
