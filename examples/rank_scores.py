@@ -40,7 +40,7 @@ def main(output: Path, *, epochs: int = 20, num_archs: int = 16) -> dict[str, fl
         data=DataConfig("digits"),
         config=TrainConfig(epochs=epochs, lr=0.05, num_probes=0),
     )
-    supernet = load_supernet(train(job, output / "supernet").checkpoint)
+    supernet = load_supernet(train(job, output / "supernet", resume=None).checkpoint)
     loaders = create_loaders("digits", batch_size=64)
     rng = np.random.default_rng(0)
     archs = list({supernet.space.sample(rng): None for _ in range(num_archs)})

@@ -31,7 +31,8 @@ def main(output: Path, *, epochs: int = 20, num_trials: int = 30) -> float:
         data=DataConfig("digits"),
         config=TrainConfig(epochs=epochs, lr=0.05, num_probes=0),
     )
-    trained = train(job, output / "supernet")
+    # Continues what is there, so that the script can be interrupted and run again.
+    trained = train(job, output / "supernet", resume=None)
     print(f"{trained.steps} steps; the supernet is {trained.checkpoint}.")
 
     # Every candidate inherits its weights from the supernet and is trained for 10 minibatches.
