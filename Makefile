@@ -32,7 +32,7 @@ wheel-check: .venv/installed
 # The quick tests with the lowest versions that are claimed, without ONNX; downloads gigabytes.
 lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install -c tests/lowest-versions.txt -e '.[ray]' pytest pytest-xdist
+	.venv-lowest/bin/python -m pip install -c tests/lowest-versions.txt -e '.[pandas,ray]' pytest pytest-xdist 'setuptools>=77'
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "not slow" --first-parameters \
 		--ignore tests/supernets/cli/test_export.py
 

@@ -85,6 +85,7 @@ class StreamLoader(Loader):
             batch_size=batch_size,
             is_training=augmentation is not None,
             num_workers=num_workers,
+            persistent_workers=num_workers > 0,  # older versions of timm leave that to us
             pin_memory=device.type == "cuda",
             device=device,
             **settings,

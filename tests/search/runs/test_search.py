@@ -108,7 +108,7 @@ def test_mistakes_are_refused_before_any_file(table: TableSettings, tmp_path: Pa
 def test_trials_are_a_table_of_pandas(
     make_digit_space, make_estimator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Column by column; pandas need not be there for the test."""
+    """Column by column; what a trial does not have is missing."""
     space, estimator = (
         make_digit_space(4, 3),
         make_estimator(fails=lambda arch: arch.choices[0] == 2),
