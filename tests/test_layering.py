@@ -49,6 +49,7 @@ TORCH_FREE = (
     "supernets.runtime.wording",
     "supernets.runtime.option_types",
     "supernets.runtime.options",
+    "supernets.runtime.instances",
     "estimators.trials.trial_rows",
     "estimators.trials.sqlite_errors",
     "estimators.trials.dataframe",

@@ -25,6 +25,7 @@ from estimators.ranking.truth import Truth
 from estimators.scores.names import SCORES
 from estimators.scores.settings import MultiScoreSettings
 from estimators.trials.store import Trial
+from supernets.runtime.instances import check_instance, check_list
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
@@ -96,6 +97,12 @@ def rank_scores(
         >>> sorted(ranking.spearman)
         ['macs', 'params']
     """
+    check_list("supernets", supernets, RankedSupernet, "[RankedSupernet(supernet, loaders)] is one")
+    check_list("archs", archs, Architecture)
+    check_list("scores", scores, str, "['tse', 'macs'] is one")
+    check_instance("settings", settings, (MultiScoreSettings, type(None)))
+    check_instance("comparison", comparison, (ComparisonSettings, type(None)))
+    check_instance("truth", truth, (Truth, Mapping), "{arch: accuracy, …} is one")
     output, device = Path(output), torch.device(device)
     settings = MultiScoreSettings() if settings is None else settings
     comparison = ComparisonSettings() if comparison is None else comparison

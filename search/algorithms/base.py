@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import RowSet, unseen_rows
+from supernets.runtime.instances import check_instance
 from supernets.spaces import Architecture
 
 #: Random architectures tried for one ask in spaces too large to enumerate.
@@ -40,6 +42,8 @@ class SearchAlgorithm(abc.ABC):
     """
 
     def __init__(self, problem: SearchProblem, options: AlgorithmOptions | None = None) -> None:
+        check_instance("problem", problem, SearchProblem, "SearchProblem(space, seed=0) is one")
+        check_instance("options", options, (AlgorithmOptions, type(None)))
         self.problem = problem
         self.options = options or AlgorithmOptions()
         self.space, self.seed = problem.space, problem.seed
@@ -55,7 +59,7 @@ class SearchAlgorithm(abc.ABC):
         Architectures that failed count as told.
 
         Raises:
-            ValueError: If ``num_archs`` is less than 1.
+            ValueError: If ``num_archs`` is no whole number, or less than 1.
             SpaceExhaustedError: If fewer such architectures are left or can be found.
         """
         rng = self._rng()
@@ -111,8 +115,7 @@ class SearchAlgorithm(abc.ABC):
 
     def _check_num_archs(self, num_archs: int) -> None:
         """Raises as ``ask`` if it is known that ``num_archs`` cannot be asked for."""
-        if num_archs < 1:
-            raise ValueError(f"num_archs must be at least 1, got {num_archs}.")
+        kinds.POSITIVE_INT.check("num_archs", num_archs)
         if self.problem.is_enumerable:
             num_left = int(self._feasible_unseen.sum())
             if num_left < num_archs:

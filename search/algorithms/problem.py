@@ -9,7 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from search.predictors.base import FeatureFunction
+from supernets.runtime.instances import check_instance
 from supernets.spaces import MAX_ENUMERABLE_SIZE, SearchSpace
 
 #: Says of architectures (num_archs, num_decisions) which may be asked for, (num_archs,).
@@ -31,7 +33,7 @@ class SearchProblem:
             numbers that tell of an architecture before any trial. None where there are none.
 
     Raises:
-        ValueError: If ``seed`` is negative.
+        ValueError: If ``space`` is none, or ``seed`` is no whole number or negative.
 
     Example:
         >>> from supernets.spaces import NASBench201Space
@@ -45,8 +47,8 @@ class SearchProblem:
     zero_cost_features: FeatureFunction | None = None
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}.")
+        check_instance("space", self.space, SearchSpace, "create_space('nasbench201') makes one")
+        kinds.SEED.check("seed", self.seed)
 
     def is_feasible(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Returns which architectures may be asked for, (num_archs,)."""

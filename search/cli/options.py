@@ -158,6 +158,8 @@ def gradient_job(args: argparse.Namespace, amp: bool) -> GradientJob:
     Raises:
         ValueError: If an option is out of range, or would have no effect.
     """
+    from supernets.training.optimizers import check_has_momentum  # here, as it imports PyTorch
+
     basics = from_args(GradientBasics, args)
     check_family(_NETWORKS, basics.space, args, by="--space")
     table = given_options(TableSettings, args)
@@ -170,11 +172,14 @@ def gradient_job(args: argparse.Namespace, amp: bool) -> GradientJob:
     stages, given = from_args(StageOptions, args), given_options(SearchConfig, args)
     config = search_config(basics.algorithm, basics.space, stages, given)
     recipe = {k: v for k, v in given_options(TrainConfig, args).items() if k in RECIPE_OPTIONS}
+    weights = basics.recipe(config, amp, recipe)
+    if "momentum" in recipe:
+        check_has_momentum(weights.opt)
     return GradientJob(
         algorithm=basics.algorithm,
         space=basics.space,
         config=config,
-        recipe=basics.recipe(config, amp, recipe),
+        recipe=weights,
         network=given_options(_NETWORKS[basics.space], args),
         data=data_config(args, {"val_fraction": VAL_FRACTION}),
         batch_size=basics.batch_size,

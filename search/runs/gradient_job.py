@@ -10,7 +10,10 @@ import supernets.runtime.option_types as kinds
 from estimators.scores.settings import TableSettings
 from search.differentiable.search_config import SearchConfig, search_config
 from supernets.data.config import DataConfig
-from supernets.runtime.options import Options, option
+from supernets.networks.settings import SETTINGS
+from supernets.runtime.instances import check_instance
+from supernets.runtime.options import Options, option, options_of
+from supernets.runtime.wording import unknown_names
 from supernets.spaces.factory import RELAXED_SPACES
 from supernets.training.supernet_config import TrainConfig
 
@@ -93,7 +96,7 @@ class GradientJob:
         table: Table of true values, for the record alone; None for none.
 
     Raises:
-        ValueError: If the algorithm or the space is unknown.
+        ValueError: If the algorithm, the space or a setting is unknown, or not of its kind.
 
     Example:
         >>> GradientJob("gdas", network={"channels": 8}).settings.relaxation
@@ -111,6 +114,18 @@ class GradientJob:
 
     def __post_init__(self) -> None:
         GradientBasics(self.algorithm, self.space, self.batch_size)
+        none = type(None)
+        check_instance(
+            "config", self.config, (SearchConfig, none), "search_config('darts') makes one"
+        )
+        check_instance("recipe", self.recipe, (TrainConfig, none), "TrainConfig(lr=0.1) is one")
+        check_instance("network", self.network, Mapping, "{'channels': 8} is one")
+        check_instance("data", self.data, DataConfig, "DataConfig('digits') names a data set")
+        check_instance("table", self.table, (TableSettings, none))
+        known = options_of(SETTINGS[self.space])
+        unknown = [name for name in self.network if name not in known]
+        if unknown:
+            raise ValueError(unknown_names(f"Networks of space {self.space!r}", unknown, known))
         if self.network.get("bn_mode") == "affine":
             raise ValueError("Mixtures have no BatchNorm of their own weights; leave bn_mode out.")
         search_config(self.algorithm, self.space)  # refuses a name that is unknown

@@ -35,6 +35,7 @@ from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.digests import by_content, unchecked_inputs
 from supernets.runtime.foreign_fields import check_dict
+from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
@@ -108,6 +109,7 @@ def search_by_gradients(
         >>> job = GradientJob("darts-tse", network={"channels": 4, "cells_per_stage": 1})
         >>> search_by_gradients(job, "runs/darts-tse").summary["best"]  # doctest: +SKIP
     """
+    check_instance("job", job, GradientJob, "a SearchJob is for search")
     output, config, ranks = Path(output), job.settings, ranks_from_environment()
     chosen_device = device_of_rank(device, ranks)
     recipe = job.weights

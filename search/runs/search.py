@@ -19,6 +19,7 @@ from search.runs.setup import (
     GivenEstimator,
     build_algorithm,
     check_estimator,
+    check_given,
     explained,
     note_fewer_random,
     own_outputs,
@@ -26,6 +27,7 @@ from search.runs.setup import (
     settings_of,
 )
 from search.runs.subject import open_data, open_subject
+from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
@@ -84,6 +86,8 @@ def search(
         >>> result = search(job, "runs/evolution", estimator=table)  # doctest: +SKIP
         >>> result.best[0].score, result.trials_dataframe().score.mean()  # doctest: +SKIP
     """
+    check_instance("job", job, SearchJob, "a GradientJob is for search_by_gradients")
+    check_given(job, algorithm, estimator, executors)
     output = Path(output)
     with Outputs() if outputs is None else nullcontext(outputs) as outputs:
         check_estimator(job, estimator, executors or ExecutorSettings())

@@ -42,6 +42,7 @@ from search.runs.subject import Subject, Trained
 from supernets.cost.analytic import CostModel, feasibility_check
 from supernets.export.files import check_export_target
 from supernets.runtime.digests import digest_of, file_digest
+from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
@@ -174,6 +175,36 @@ def settings_of(job: SearchJob, estimator: GivenEstimator | None) -> EstimatorSe
     if estimator is None:
         return ESTIMATORS[job.estimator]()
     return estimator if isinstance(estimator, EstimatorSettings) else None
+
+
+def check_given(
+    job: SearchJob,
+    algorithm: GivenAlgorithm | None,
+    estimator: GivenEstimator | None,
+    executors: ExecutorSettings | None,
+) -> None:
+    """Makes sure that what a search is given beside its job is of the kinds there are.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    none = type(None)
+    check_instance(
+        "algorithm",
+        algorithm,
+        (AlgorithmOptions, SearchAlgorithm, Mapping, none),
+        "SearchJob(algorithm=…) names one, whose settings these are",
+    )
+    check_instance("executors", executors, (ExecutorSettings, none))
+    measures = callable(getattr(estimator, "estimate", None)) and not isinstance(estimator, type)
+    if not measures:
+        check_instance(
+            "estimator",
+            estimator,
+            (EstimatorSettings, none),
+            f"SearchJob(estimator=…) names one, whose settings these are, here "
+            f"{ESTIMATORS[job.estimator].__name__}; or pass an Estimator itself",
+        )
 
 
 def check_estimator(

@@ -16,12 +16,12 @@ from supernets.cli.command_parser import (
     USAGE_ERROR,
     CommandParser,
     add_config_option,
-    did_you_mean,
 )
 from supernets.cli.config_file import read_boolean, read_config
 from supernets.runtime.outputs import OutputError, Outputs, WorkError, one_line
 from supernets.runtime.progress import without_bars
 from supernets.runtime.signals import signals_as_interrupt
+from supernets.runtime.wording import did_you_mean
 
 _logger = logging.getLogger(__name__)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import supernets.runtime.option_types as kinds
+from supernets.runtime.wording import did_you_mean
 from supernets.version import __version__
 
 #: Exit status for a user's mistake, as argparse has it.
 USAGE_ERROR = 2
-#: How alike a word and what may have been meant are, as ``difflib`` counts, from 0 to 1.
-_LIKENESS = 0.75
 #: How argparse begins what ``option_types`` have to say of a value.
 _OUT_OF_RANGE = re.compile(r"^argument (?:-\w/)?(--[\w-]+): must")
 
@@ -100,9 +98,3 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="YAML file of options; flags given beside it win (default: none)",
     )
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns the question "did you mean x?" with what is most like a word, or "" if nothing is."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKENESS)
-    return f"did you mean {near[0]}?" if near else ""

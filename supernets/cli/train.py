@@ -120,6 +120,8 @@ def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
     Raises:
         ValueError: If an option is out of range, or would have no effect.
     """
+    from supernets.training.optimizers import check_has_momentum  # here, as it imports PyTorch
+
     basics = from_args(_Job, args)
     space = basics.space
     check_family(SETTINGS, space, args, by="--space")
@@ -129,6 +131,9 @@ def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
     _check_phases(paths, args)
     settings = from_args(SETTINGS[space], args)
     resolutions = settings.arguments.get("resolutions")
+    config = from_args(TrainConfig, args, amp=amp)
+    if args.momentum is not None:
+        check_has_momentum(config.opt)
     return TrainJob(
         space=space,
         settings=settings,
@@ -136,7 +141,7 @@ def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
         data=data_config(args, {"image_size": max(resolutions)} if resolutions else None),
         batch_size=basics.batch_size,
         paths=paths,
-        config=from_args(TrainConfig, args, amp=amp),
+        config=config,
         phases=from_args(PhaseOptions, args),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -82,6 +83,10 @@ class Constraint:
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ValueError(f"Unknown metric {self.metric!r}; choose from {', '.join(METRICS)}.")
+        for name in ("minimum", "maximum"):
+            bound = getattr(self, name)
+            if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+                raise ValueError(f"The {name} of {self.metric} must be a number, got {bound!r}.")
         if not self.minimum <= self.maximum:
             raise ValueError(
                 f"The minimum of {self.metric} ({self.minimum:g}) must not exceed its maximum "

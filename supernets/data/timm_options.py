@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import supernets.runtime.option_types as kinds
@@ -96,8 +96,11 @@ class TimmAugmentation(Options):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if isinstance(self.color_jitter, tuple) and len(self.color_jitter) == 1:
             object.__setattr__(self, "color_jitter", self.color_jitter[0])
+        defaults = {f.name: f.default for f in fields(self)}
         for name, declared in options_of(type(self)).items():
             value = getattr(self, name)
+            if value is None and defaults[name] is None:
+                continue
             is_one = name == "color_jitter" and not isinstance(value, tuple | None)
             declared.check(name, (value,) if is_one else value)
         for name, limit in (("scale", 1.0), ("ratio", math.inf)):

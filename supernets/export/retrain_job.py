@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from supernets.data.config import DataConfig
 from supernets.export.retrain_source import RetrainSource
+from supernets.runtime.instances import check_instance
 from supernets.spaces.factory import NASNET_SPACES
 from supernets.training.loop import TrainResult
 from supernets.training.standalone_config import RetrainConfig
@@ -61,6 +62,18 @@ class RetrainJob:
 
     def __post_init__(self) -> None:
         source = self.source
+        check_instance(
+            "source",
+            source,
+            RetrainSource,
+            "RetrainSource.of_subnet and RetrainSource.of_architecture make one",
+        )
+        check_instance("data", self.data, (DataConfig, type(None)), "DataConfig('digits') is one")
+        check_instance("sizes", self.sizes, Mapping, "{'layers': 8} is one")
+        check_instance("rates", self.rates, DropRates, "DropRates(drop_path=0.2) is one")
+        check_instance(
+            "config", self.config, RetrainConfig, "RetrainConfig(epochs=10) sets its fields"
+        )
         if self.finetune and source.weights is None:
             raise ValueError(
                 "--arch is an architecture without weights; leave out --finetune, or pass --subnet."

@@ -54,7 +54,7 @@ class RetrainSource:
     weights_sha256: str | None = None
 
     @classmethod
-    def of_subnet(cls, folder: Path, space: str | None = None) -> RetrainSource:
+    def of_subnet(cls, folder: str | Path, space: str | None = None) -> RetrainSource:
         """Reads an exported subnet.
 
         Args:
@@ -64,6 +64,7 @@ class RetrainSource:
         Raises:
             ValueError: If it cannot be read, or is of another space.
         """
+        folder = Path(folder)
         weights, record = load_subnet(folder), read_subnet_record(folder)
         if space not in (None, record["space"]):
             raise ValueError(

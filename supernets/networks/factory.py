@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -22,11 +23,19 @@ from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.device import check_amp, has_bfloat16
 from supernets.runtime.option_types import check_settings
+from supernets.runtime.wording import unknown_names
 from supernets.spaces import Architecture
 from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES, SPACES
 
 #: Settings of supernets that their stand-alone subnets do not have.
 SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
+_SUPERNETS: dict[str, type[Supernet]] = {
+    "nasbench201": NASBench201Supernet,
+    "mobilenetv3": MobileNetV3Supernet,
+    **dict.fromkeys(NASNET_SPACES, NASNetSupernet),
+}
+#: Settings that networks of all operations have beside those of the supernet.
+_OF_RELAXED = ("op_mask", "partial_channels")
 _SIZES: dict[str, kinds.Whole | kinds.Real] = {
     "num_classes": kinds.NUM_CLASSES,
     "channels": kinds.CHANNELS,
@@ -58,6 +67,7 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     }
     if name not in builders:
         raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
+    _check_names(f"Supernets of space {name!r}", _SUPERNETS[name], settings)
     return _built(partial(builders[name], **settings), settings)
 
 
@@ -71,6 +81,8 @@ def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
     Raises:
         ValueError: If the name is unknown or a setting is out of range.
     """
+    if name in RELAXED_SPACES:
+        _check_names(f"Networks of space {name!r}", _SUPERNETS[name], settings, _OF_RELAXED)
     if name == "nasbench201":
         return _built(partial(RelaxedNASBench201, **settings), settings)
     if name in NASNET_SPACES:
@@ -129,6 +141,25 @@ def create_subnet(
     if arch.space not in builders:
         raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")
     return _built(partial(builders[arch.space], arch, **settings), settings)
+
+
+def _check_names(
+    what: str,
+    network: type[nn.Module],
+    settings: Mapping[str, Any],
+    others: tuple[str, ...] = (),
+) -> None:
+    """Makes sure that a network has the settings that are given, and is given those it needs.
+
+    Raises:
+        ValueError: If it has not, or is not; names those that there are.
+    """
+    own = [name for name in signature(network).parameters if name != "distinct_inputs"]
+    unknown = [name for name in settings if name not in (*own, *others)]
+    if unknown:
+        raise ValueError(unknown_names(what, unknown, (*own, *others)))
+    if "num_classes" not in settings:
+        raise ValueError(f"{what} need num_classes; pass that of the data, such as 10.")
 
 
 def _built(build: Callable[[], _Network], settings: Mapping[str, Any]) -> _Network:

@@ -18,11 +18,15 @@ Example:
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Protocol
 
-from supernets.runtime.option_types import shown
+from supernets.runtime.option_types import architecture, path, shown
+from supernets.runtime.option_types import name as name_of
 
 #: As default in words: a command cannot do without the option.
 REQUIRED = "required"
@@ -64,13 +68,11 @@ class Option:
         return self.flag or "--" + name.replace("_", "-")
 
     def check(self, name: str, value: object) -> None:
-        """Makes sure that a field has a value that the option may have; None means not given.
+        """Makes sure that a field has a value that the option may have.
 
         Raises:
             ValueError: If it has not; names the field, what was expected and what came.
         """
-        if value is None:
-            return
         if self.nargs is not None:
             if not isinstance(value, list | tuple):
                 raise ValueError(f"{name} must be a list of values, got {shown(value)}.")
@@ -88,6 +90,10 @@ class Option:
         checked = getattr(self.kind, "check", None)
         if checked is not None:
             checked(name, value)
+        elif self.kind in (path, architecture) and not isinstance(value, str | os.PathLike):
+            raise ValueError(f"{name} must be a path or text, got {shown(value)}.")
+        elif self.kind is name_of and not isinstance(value, str):
+            raise ValueError(f"{name} must be text, got {shown(value)}.")
 
 
 def option(
@@ -120,16 +126,35 @@ def option(
 class Options:
     """Base of the dataclasses of options; checks their values one by one.
 
+    None means not given, for fields that are None by default. Paths may be given as text.
+
     Raises:
         ValueError: If a value is not of its kind, none of its choices, or required and missing.
     """
 
     def __post_init__(self) -> None:
+        defaults = {f.name: f.default for f in fields(self)}
         for name, declared in options_of(type(self)).items():
             value = getattr(self, name)
             if value is None and declared.default_text == REQUIRED:
                 raise ValueError(f"{declared.flag_of(name)} is required: {declared.help}.")
+            if value is None and defaults[name] is None:
+                continue
             declared.check(name, value)
+            if declared.kind is path:
+                object.__setattr__(self, name, _path(name, value))
+            elif declared.kind is architecture:
+                object.__setattr__(self, name, str(value))
+
+
+def _path(name: str, text: str | os.PathLike[str]) -> Path:
+    """Reads a path as commands do, with the error of a setting."""
+    if isinstance(text, os.PathLike):
+        return Path(text)
+    try:
+        return path(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{name} {error}.") from error
 
 
 def options_of(kind: type[Any]) -> dict[str, Option]:

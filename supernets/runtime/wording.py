@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+
+#: How alike a word and what may have been meant are, as ``difflib`` counts, from 0 to 1.
+_LIKENESS = 0.75
 
 
 def plural(number_of: int, noun: str) -> str:
@@ -18,3 +22,23 @@ def one_of(names: Sequence[str]) -> str:
     """Lists names in words: ``a``, ``a or b``, ``a, b or c``."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns the question "did you mean x?" with what is most like a word, or "" if nothing is."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKENESS)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def unknown_names(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Says in a sentence that names are unknown, which there are, and what may have been meant.
+
+    Args:
+        what: What the names are of, for example ``"Supernets of space 'darts'"``.
+        unknown: The names that there are not; at least one.
+        known: All that there are.
+    """
+    unknown, known = list(unknown), list(known)
+    meant = did_you_mean(unknown[0], known)
+    question = f"; {meant}" if meant else "."
+    return f"{what} have no {', '.join(unknown)}; there are {', '.join(known)}{question}"

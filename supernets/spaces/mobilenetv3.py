@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 
@@ -168,6 +169,7 @@ class MobileNetV3Space(SearchSpace):
         Raises:
             ValueError: If ``text`` does not follow the notation.
         """
+        check_instance("notation", text, str, "format(arch) writes it")
         text = text.strip()
         values = self._read_json(text) if text.startswith("{") else self._read_lists(text)
         parts = self._parts()

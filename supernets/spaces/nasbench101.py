@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.encodings import Encoding
@@ -163,6 +164,7 @@ class NASBench101Space(SearchSpace):
         Raises:
             ValueError: If ``text`` does not follow the notation, or is no cell of this space.
         """
+        check_instance("notation", text, str, "format(arch) writes it")
         operations, _, adjacency = text.strip().partition("|")
         try:
             choices = read_cell(adjacency, operations.split(","))

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cell_functions import name_function
 from supernets.spaces.cells import CellSpace, Edge
@@ -75,6 +76,7 @@ class NASBench201Space(CellSpace):
         Raises:
             ValueError: If ``text`` does not follow the notation.
         """
+        check_instance("notation", text, str, "format(arch) writes it")
 
         def error(why: str) -> ValueError:
             return ValueError(

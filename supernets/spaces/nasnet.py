@@ -21,6 +21,7 @@ from itertools import combinations, combinations_with_replacement, permutations,
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.encodings import Encoding
@@ -178,6 +179,7 @@ class NASNetSpace(CellSpace):
         Raises:
             ValueError: If ``text`` is not the genotype of an architecture of this space.
         """
+        check_instance("notation", text, str, "format(arch) writes it")
         try:
             fields = read_genotype(text.strip(), CELLS, range(NUM_INPUTS, NUM_STATES))
             choices = [choice for cell in CELLS for choice in self._read_cell(cell, fields[cell])]

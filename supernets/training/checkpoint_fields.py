@@ -39,7 +39,10 @@ def check_training(path: Path, checkpoint: Mapping[str, Any]) -> None:
     recipe = check_dict(path, checkpoint, "train_config")
     known = {field.name for field in fields(TrainConfig)}
     with naming_field(path, "train_config"):
-        TrainConfig(**{name: value for name, value in recipe.items() if name in known})
+        given = {name: value for name, value in recipe.items() if name in known}
+        if "momentum" in given:  # which was once recorded of optimizers that have none as well
+            TrainConfig(momentum=given.pop("momentum"))
+        TrainConfig(**given)
     check_data(path, checkpoint)
     for name in ("data_dir", "given_data_dir"):
         folder = checkpoint.get(name)

@@ -10,6 +10,7 @@ import supernets.runtime.option_types as kinds
 from supernets.data.config import DataConfig
 from supernets.networks.names import OFA_WEIGHTS
 from supernets.networks.settings import SETTINGS, SupernetSettings
+from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option
 from supernets.runtime.wording import one_of
 from supernets.spaces.factory import NASNET_SPACES, SPACES
@@ -164,6 +165,12 @@ class TrainJob:
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise ValueError(f"Unknown space {self.space!r}; choose from {', '.join(SPACES)}.")
+        check_instance("released", self.released, ReleasedWeights)
+        check_instance("data", self.data, DataConfig, "DataConfig('digits') names a data set")
+        check_instance("paths", self.paths, PathOptions, "PathOptions('fair') names paths")
+        check_instance("config", self.config, TrainConfig, "TrainConfig(epochs=10) sets its fields")
+        check_instance("phases", self.phases, PhaseOptions)
+        kinds.BATCH.check("batch_size", self.batch_size)
         expected = SETTINGS[self.space]
         if not isinstance(self.settings, expected | None):
             raise ValueError(

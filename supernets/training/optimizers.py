@@ -8,7 +8,7 @@ from timm.scheduler import create_scheduler_v2
 from torch import nn
 
 from supernets.runtime.private_names import Scheduler
-from supernets.training.recipe import Recipe
+from supernets.training.recipe import DEFAULT_MOMENTUM, Recipe
 
 
 def check_optimizer(config: Recipe) -> None:
@@ -48,6 +48,19 @@ def check_optimizer(config: Recipe) -> None:
         raise ValueError(f"Optimizer {name!r} cannot be used with {settings}: {error}.") from error
 
 
+def check_has_momentum(name: str) -> None:
+    """Makes sure that a momentum that was given has an effect.
+
+    Args:
+        name: Name of an optimizer that can be used.
+
+    Raises:
+        ValueError: If the optimizer has no momentum.
+    """
+    if not get_optimizer_info(name.lower().removeprefix("lookahead_")).has_momentum:
+        raise ValueError(f"Optimizer {name!r} has no momentum; leave it out.")
+
+
 def create_optimizer(module: nn.Module, config: Recipe) -> torch.optim.Optimizer:
     """Builds the optimizer of a recipe for all parameters of ``module``."""
     optimizer = create_optimizer_v2(
@@ -64,7 +77,7 @@ def create_optimizer(module: nn.Module, config: Recipe) -> torch.optim.Optimizer
 
 
 def _momentum(config: Recipe) -> float:
-    return 0.9 if config.momentum is None else config.momentum
+    return DEFAULT_MOMENTUM if config.momentum is None else config.momentum
 
 
 def create_scheduler(

@@ -8,6 +8,8 @@ from typing import Any
 import supernets.runtime.option_types as kinds
 from supernets.runtime.options import Options, option
 
+#: Momentum of optimizers that have it, where no other is asked for.
+DEFAULT_MOMENTUM = 0.9
 SCHEDULES = ("cosine", "tanh", "poly", "step", "multistep")
 
 
@@ -75,10 +77,14 @@ class Recipe(Options):
         super().__post_init__()
         checks = (
             (isinstance(self.opt, str), "opt must be a name", self.opt),
-            (self.min_lr <= self.lr, "min_lr must be from 0 to lr", self.min_lr),
+            (
+                self.min_lr <= self.lr,
+                f"min_lr must be from 0 to lr, which is {self.lr}",
+                self.min_lr,
+            ),
             (
                 self.warmup_epochs < max(1, self.epochs),
-                "warmup_epochs must be from 0 to less than epochs",
+                f"warmup_epochs must be from 0 to less than epochs, which is {self.epochs}",
                 self.warmup_epochs,
             ),
         )
@@ -95,7 +101,7 @@ class Recipe(Options):
     @property
     def wants_momentum(self) -> bool:
         """Whether an optimizer without momentum is a mistake."""
-        return False
+        return self.momentum not in (None, DEFAULT_MOMENTUM)
 
 
 def check_all(checks: tuple[tuple[bool, str, object], ...]) -> None:

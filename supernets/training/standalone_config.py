@@ -96,7 +96,7 @@ class RetrainConfig(Recipe):
         checks = (
             (
                 self.stop_after is None or self.stop_after <= self.epochs,
-                "stop_after must be from 1 to epochs",
+                f"stop_after must be from 1 to epochs, which is {self.epochs}",
                 self.stop_after,
             ),
             (

@@ -11,7 +11,7 @@ from typing import Literal
 
 import supernets.runtime.option_types as kinds
 from supernets.runtime.options import Options, option
-from supernets.training.recipe import Recipe
+from supernets.training.recipe import DEFAULT_MOMENTUM, Recipe
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TrainConfig(DropRates, Recipe):
     the weights of the supernet, starts with a decay of 0 that rises to this value, as timm has it.
 
     Args:
-        momentum: Momentum, of the optimizers that have it.
+        momentum: Momentum, of the optimizers that have it; of others to be left out.
         kd_ratio: Weight of the teacher's soft labels beside the labels, where there is a teacher.
         inactive_grads: What is done to the gradients of operations off the path: ``"zero"`` lets
             weight decay and momentum move their weights, ``"skip"`` does not. None is what suits
@@ -70,10 +70,10 @@ class TrainConfig(DropRates, Recipe):
         >>> TrainConfig(epochs=2, warmup_epochs=2)
         Traceback (most recent call last):
             ...
-        ValueError: warmup_epochs must be from 0 to less than epochs, got 2.
+        ValueError: warmup_epochs must be from 0 to less than epochs, which is 2, got 2.
     """
 
-    momentum: float = option(0.9, "", kinds.RATE, metavar="M")
+    momentum: float = option(DEFAULT_MOMENTUM, "", kinds.RATE, metavar="M")
     kd_ratio: float = option(
         1.0,
         "with --paths progressive: weight of the teacher's labels after the first phase",

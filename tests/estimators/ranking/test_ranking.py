@@ -138,3 +138,13 @@ def test_columns_of_seeds_are_two_or_more() -> None:
     for columns in (("a",), ("a", "a")):
         with pytest.raises(ValueError, match="must be two or more different columns, got a"):
             TableTruthSettings(Path("t.csv"), "c", seed_columns=columns)
+
+
+def test_arguments_of_another_kind_are_refused(
+    rank: Callable[..., Ranking], ranked: RankedSupernet
+) -> None:
+    for wrong in ([ranked.supernet], ranked):
+        with pytest.raises(ValueError, match="supernets must be a list of RankedSupernet objects"):
+            rank(supernets=wrong)
+    with pytest.raises(ValueError, match=r"scores must be a list of texts, got 'tse'; "):
+        rank("tse")

@@ -97,6 +97,7 @@ def test_options_of_stages_go_together() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ("--algorithm darts --opt adamw --momentum 0.9", "'adamw' has no momentum; leave"),
         ("--algorithm darts --tse-batches 5", "--tse-batches is for gradients of TSE"),
         ("--algorithm darts --epochs 2 2 --keep-ops 5", "as many values as there are"),
         ("--algorithm darts --partial-channels 4 2", "give --epochs for as many"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import search.cli.search
-from search import GradientJob, SearchConfig, search_by_gradients, search_config
+from search import GradientJob, SearchConfig, SearchJob, search_by_gradients, search_config
 from search.runs.gradient_job import GradientBasics
 from tests.own_frames import frames_to_forward
 
@@ -52,3 +53,23 @@ def test_jobs_are_checked() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             GradientJob(**settings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"config": {"epochs": 1}}, "config must be a SearchConfig or None, got {'epochs': 1}"),
+        ({"network": [8]}, r"network must be a Mapping, got \[8\]; {'channels': 8} is one"),
+        ({"data": "digits"}, "data must be a DataConfig, got 'digits'"),
+        ({"network": {"chanels": 4}}, r"have no chanels; .* did you mean channels\?"),
+    ],
+)
+def test_jobs_of_other_things_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GradientJob(**fields)
+
+
+def test_a_job_that_asks_and_tells_is_refused(tmp_path: Path) -> None:
+    job: Any = SearchJob(supernet=Path("x"))
+    with pytest.raises(ValueError, match="job must be a GradientJob, got a SearchJob; a SearchJob"):
+        search_by_gradients(job, tmp_path / "run")

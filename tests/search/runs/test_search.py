@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import supernets.cli.train
 from estimators import TableSettings
 from estimators.trials.store import TrialStore, read_header
 from search import (
+    GradientJob,
     RandomSearch,
     SearchJob,
     SearchProblem,
@@ -132,3 +134,43 @@ def test_trials_are_a_table_of_pandas(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'paceline\[pandas\]'"):
         result.trials_dataframe()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"job": GradientJob()}, "job must be a SearchJob, got a GradientJob; a GradientJob is"),
+        ({"estimator": "tse"}, "or None, got 'tse'; SearchJob"),
+        ({"estimator": {"table": "x"}}, "estimator must be an EstimatorSettings or None, got {'ta"),
+        ({"estimator": TableSettings}, "got the class TableSettings; .* here TableSettings; or"),
+        ({"algorithm": "evolution"}, "or None, got 'evolution'; SearchJob"),
+        ({"algorithm": RandomSearch}, "or None, got the class RandomSearch; SearchJob"),
+        ({"executors": 4}, "executors must be an ExecutorSettings or None, got 4"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(**{"job": JOB, "output": tmp_path / "run", **given})
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_and_asks_of_another_kind_are_refused() -> None:
+    space: Any = NASBench201Space()
+    text: Any = "nasbench201"
+    with pytest.raises(ValueError, match="space must be a SearchSpace, got 'nasbench201'; create"):
+        SearchProblem(text)
+    with pytest.raises(ValueError, match="seed must be a whole number, got '0'"):
+        SearchProblem(space, seed="0")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="problem must be a SearchProblem, got a NASBench201Space"):
+        RandomSearch(space)
+    for wrong in ("1", 1.5):
+        with pytest.raises(ValueError, match=f"num_archs must be a whole number, got {wrong!r}"):
+            RandomSearch(SearchProblem(space)).ask(wrong)  # type: ignore[arg-type]
+
+
+def test_paths_of_a_job_may_be_text() -> None:
+    text: Any = "runs/x/last.pt"
+    assert SearchJob(supernet=text).supernet == Path(text)
+    assert TableSettings(text, "top1").table == Path(text)

@@ -110,9 +110,13 @@ def test_a_config_is_a_run_and_flags_beat_it(tmp_path: Path) -> None:
     [
         ("--epochs 0", "--epochs 0 stores released weights as they are; it needs --from-ofa."),
         ("--momentum 0", "Optimizer 'sgd' cannot be used: Nesterov momentum requires"),
-        ("--min-lr 1", "min_lr must be from 0 to lr, got 1.0."),
+        ("--min-lr 1", "min_lr must be from 0 to lr, which is 0.025, got 1.0."),
+        ("--opt adamw --momentum 0.9", "Optimizer 'adamw' has no momentum; leave it out."),
         ("--opt nonsense", "Optimizer 'nonsense' cannot be used"),
-        ("--warmup-epochs 1", "warmup_epochs must be from 0 to less than epochs, got 1."),
+        (
+            "--warmup-epochs 1",
+            "warmup_epochs must be from 0 to less than epochs, which is 1, got 1.",
+        ),
         ("--device tpu", "Unknown device 'tpu'"),
         ("--device meta", "Device 'meta' was asked for, but this machine has"),
         ("--sync-bn", "--sync-bn needs several processes; start them with torchrun."),

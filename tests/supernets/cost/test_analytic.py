@@ -336,3 +336,8 @@ def test_extremes_of_an_ordered_space_are_known_to_be_feasible() -> None:
         assert sorted(are_feasible(extremes).tolist()) == [False, True]
     with pytest.raises(ValueError, match=f"offers macs from {least:,} to {most:,}"):
         feasibility_check(model, [Constraint("macs", maximum=least - 1)])
+
+
+def test_bounds_are_numbers() -> None:
+    with pytest.raises(ValueError, match="The maximum of macs must be a number, got '3'"):
+        Constraint("macs", maximum="3")  # type: ignore[arg-type]

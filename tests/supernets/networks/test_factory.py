@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,13 @@ import torch
 
 from supernets.networks import factory
 from supernets.networks.base import Supernet
-from supernets.networks.factory import chosen_amp, create_subnet, create_supernet, default_amp
+from supernets.networks.factory import (
+    chosen_amp,
+    create_relaxed_network,
+    create_subnet,
+    create_supernet,
+    default_amp,
+)
 from supernets.spaces import Architecture
 from supernets.spaces.factory import SPACES, create_space
 
@@ -90,8 +97,16 @@ def test_unknown_spaces_are_refused() -> None:
 def test_settings_are_checked_by_the_supernet() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2"):
         create_supernet("nasbench201", num_classes=0)
-    with pytest.raises(TypeError, match="depth"):
-        create_supernet("nasbench201", num_classes=3, depth=4)
+    with pytest.raises(ValueError, match="need num_classes; pass that of the data"):
+        create_supernet("nasbench201")
+
+
+@pytest.mark.parametrize("create", [create_supernet, create_relaxed_network])
+def test_unknown_settings_are_refused_with_those_there_are(create: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"'nasbench201' have no layers; there are num_class"):
+        create("nasbench201", num_classes=10, layers=4)
+    with pytest.raises(ValueError, match=r"have no chanels; .*; did you mean channels\?$"):
+        create("darts", num_classes=10, chanels=4)
 
 
 def test_subnets_of_invalid_architectures_are_refused(tiny_settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +49,37 @@ def test_a_value_out_of_range_is_refused_by_name(settings: dict[str, Any], messa
 
 def test_none_stands_for_not_given() -> None:
     assert Recipe(min_lr=None).min_lr is None
+
+
+@dataclass(frozen=True)
+class Files(Options):
+    table: Path | None = option(None, "", kinds.path)
+    arch: str | None = option(None, "", kinds.architecture)
+    title: str = option("x", "", kinds.name)
+
+
+def test_paths_may_be_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    files: Any = Files
+    assert files(table="a/b.csv").table == files(table=Path("a/b.csv")).table == Path("a/b.csv")
+    assert files(table="~/b.csv").table == Path("/home/someone/b.csv")
+    assert files(arch=Path("best.json")).arch == "best.json"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"table": ""}, "table must be a path, without control characters, got ''."),
+        ({"table": 3}, "table must be a path or text, got 3."),
+        ({"title": None}, "title must be text, got None."),
+    ],
+)
+def test_what_is_no_path_or_text_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Files(**settings)
+    assert str(caught.value) == message
+
+
+def test_none_is_refused_where_it_does_not_stand_for_not_given() -> None:
+    with pytest.raises(ValueError, match=r"^lr must be a number, got None\.$"):
+        Recipe(lr=None)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supernets.runtime.wording import plural
+from supernets.runtime.wording import plural, unknown_names
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,13 @@ from supernets.runtime.wording import plural
 )
 def test_a_noun_follows_its_number(number_of: int, noun: str, expected: str) -> None:
     assert plural(number_of, noun) == expected
+
+
+def test_unknown_names_are_told_with_those_there_are() -> None:
+    known = ["channels", "layers"]
+    assert unknown_names("Cells", ["chanels"], known) == (
+        "Cells have no chanels; there are channels, layers; did you mean channels?"
+    )
+    assert unknown_names("Cells", ["x", "y"], known) == (
+        "Cells have no x, y; there are channels, layers."
+    )

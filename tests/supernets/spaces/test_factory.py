@@ -26,3 +26,9 @@ def test_elastic_spaces_may_have_resolutions() -> None:
 def test_unknown_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="Unknown space 'darts7'; choose from nasbench201"):
         create_space("darts7")
+
+
+@pytest.mark.parametrize("name", [*SPACES, *TABLE_SPACES])
+def test_a_notation_is_text(name: str) -> None:
+    with pytest.raises(ValueError, match="notation must be text, got 3; format"):
+        create_space(name).parse(3)  # type: ignore[arg-type]

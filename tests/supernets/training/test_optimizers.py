@@ -67,7 +67,11 @@ def test_weight_decay_of_batchnorm_and_biases_is_a_choice(decay_bn_bias: bool, o
             parameter.fill_(2.0)
             parameter.grad = torch.zeros_like(parameter)
     config = TrainConfig(
-        opt=opt, lr=0.5, momentum=0.0, weight_decay=0.1, decay_bn_bias=decay_bn_bias
+        opt=opt,
+        lr=0.5,
+        momentum=0.0 if opt == "momentum" else TrainConfig.momentum,
+        weight_decay=0.1,
+        decay_bn_bias=decay_bn_bias,
     )
     create_optimizer(supernet, config).step()
     decayed = {name for name, p in supernet.named_parameters() if (p == 1.9).all()}

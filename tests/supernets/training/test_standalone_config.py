@@ -98,7 +98,7 @@ def test_there_is_a_mixing_if_mixup_or_cutmix_is_on() -> None:
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0."),
         ({"stop_after": 0}, "stop_after must be at least 1, got 0."),
-        ({"epochs": 3, "stop_after": 4}, "stop_after must be from 1 to epochs, got 4."),
+        ({"epochs": 3, "stop_after": 4}, "stop_after must be from 1 to epochs, which is 3, got 4."),
         ({"lr": -1.0}, "lr must be positive"),
         ({"warmup_lr": -1.0}, "warmup_lr must not be negative"),
         ({"aux_weight": -0.1}, "aux_weight must not be negative, got -0.1."),

@@ -11,6 +11,8 @@ import torch
 
 from supernets import NASBench201Settings, NASNetSettings, PathOptions, TrainConfig, TrainJob, train
 from supernets.cli.train import main
+from supernets.export.retrain_job import RetrainJob
+from supernets.export.retrain_source import RetrainSource
 from supernets.training.job import ReleasedWeights
 
 FLAGS = "--channels 2 --cells-per-stage 1 --batch-size 400 --epochs 2 --num-probes 0 --no-amp"
@@ -64,3 +66,18 @@ def test_a_run_is_continued_on_request_alone(tmp_path: Path) -> None:
 def test_what_does_not_go_together_is_no_job(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainJob(**settings)
+
+
+def test_fields_of_a_job_of_another_kind_are_refused() -> None:
+    wrong: dict[str, Any] = {"epochs": 1}
+    with pytest.raises(ValueError, match="config must be a TrainConfig, got {'epochs': 1}; Train"):
+        TrainJob(config=wrong)  # type: ignore[arg-type]
+    source = RetrainSource.of_architecture(
+        "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", "nasbench201"
+    )
+    with pytest.raises(ValueError, match="config must be a RetrainConfig, got a TrainConfig"):
+        RetrainJob(source, config=TrainConfig())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="source must be a RetrainSource, got 'x'; Retrain"):
+        RetrainJob("x")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no/such"):
+        RetrainSource.of_subnet("no/such")
