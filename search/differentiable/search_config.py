@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
+from supernets.runtime.instances import check_list
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.options import Options, option
 from supernets.spaces.factory import NASNET_SPACES
@@ -156,6 +157,7 @@ class SearchConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_list("stages", self.stages, Stage, "(Stage(epochs=50),) is one")
         if not self.stages:
             raise ValueError("There must be at least one stage, got none.")
         kept = [stage.keep_ops for stage in self.stages]

@@ -126,6 +126,7 @@ class GradientJob:
         unknown = [name for name in self.network if name not in known]
         if unknown:
             raise ValueError(unknown_names(f"Networks of space {self.space!r}", unknown, known))
+        SETTINGS[self.space](**self.network)  # refuses values that are out of range
         if self.network.get("bn_mode") == "affine":
             raise ValueError("Mixtures have no BatchNorm of their own weights; leave bn_mode out.")
         search_config(self.algorithm, self.space)  # refuses a name that is unknown

@@ -65,7 +65,7 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
         "nasnet": partial(NASNetSupernet, distinct_inputs=False),
         "darts": partial(NASNetSupernet, distinct_inputs=True),
     }
-    if name not in builders:
+    if name not in SPACES:
         raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
     _check_names(f"Supernets of space {name!r}", _SUPERNETS[name], settings)
     return _built(partial(builders[name], **settings), settings)

@@ -142,8 +142,10 @@ class Options:
                 continue
             declared.check(name, value)
             if declared.kind is path:
-                object.__setattr__(self, name, _path(name, value))
-            elif declared.kind is architecture:
+                many = declared.nargs is not None
+                read = tuple(_path(name, each) for each in value) if many else _path(name, value)
+                object.__setattr__(self, name, read)
+            elif declared.kind is architecture and declared.nargs is None:
                 object.__setattr__(self, name, str(value))
 
 

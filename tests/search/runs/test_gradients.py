@@ -60,6 +60,7 @@ def test_jobs_are_checked() -> None:
     [
         ({"config": {"epochs": 1}}, "config must be a SearchConfig or None, got {'epochs': 1}"),
         ({"network": [8]}, r"network must be a Mapping, got \[8\]; {'channels': 8} is one"),
+        ({"network": {"channels": "4"}}, "channels must be a whole number, got '4'"),
         ({"data": "digits"}, "data must be a DataConfig, got 'digits'"),
         ({"network": {"chanels": 4}}, r"have no chanels; .* did you mean channels\?"),
     ],
@@ -73,3 +74,9 @@ def test_a_job_that_asks_and_tells_is_refused(tmp_path: Path) -> None:
     job: Any = SearchJob(supernet=Path("x"))
     with pytest.raises(ValueError, match="job must be a GradientJob, got a SearchJob; a SearchJob"):
         search_by_gradients(job, tmp_path / "run")
+
+
+def test_stages_are_stages() -> None:
+    stages: Any = [3]
+    with pytest.raises(ValueError, match="stages must be a list of Stage objects, got 3 in it"):
+        SearchConfig(stages=stages)

@@ -99,6 +99,8 @@ def test_settings_are_checked_by_the_supernet() -> None:
         create_supernet("nasbench201", num_classes=0)
     with pytest.raises(ValueError, match="need num_classes; pass that of the data"):
         create_supernet("nasbench201")
+    with pytest.raises(ValueError, match=r"Unknown space \['darts'\]; choose from"):
+        create_supernet(["darts"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("create", [create_supernet, create_relaxed_network])

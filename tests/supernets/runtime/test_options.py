@@ -55,6 +55,7 @@ def test_none_stands_for_not_given() -> None:
 class Files(Options):
     table: Path | None = option(None, "", kinds.path)
     arch: str | None = option(None, "", kinds.architecture)
+    parts: tuple[Path, ...] | None = option(None, "", kinds.path, nargs="+")
     title: str = option("x", "", kinds.name)
 
 
@@ -63,6 +64,7 @@ def test_paths_may_be_text(monkeypatch: pytest.MonkeyPatch) -> None:
     files: Any = Files
     assert files(table="a/b.csv").table == files(table=Path("a/b.csv")).table == Path("a/b.csv")
     assert files(table="~/b.csv").table == Path("/home/someone/b.csv")
+    assert files(parts=["a", Path("b")]).parts == (Path("a"), Path("b"))
     assert files(arch=Path("best.json")).arch == "best.json"
 
 
