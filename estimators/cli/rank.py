@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         comparison.check_top_k(len(archs))
         if of_table:
             truth = checked_truth(truth, archs, is_asked_for=truth_settings.test_images is not None)
-        run.outputs.own(output)
+        run.outputs.own(output, kind="ranking")
         subjects = [data.ranked(i, settings.batch_size) for i in range(len(data.supernets))]
         if not of_table:
             folder = truth_settings.folder or output / "truth"

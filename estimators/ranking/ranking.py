@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -116,7 +117,7 @@ def rank_scores(
     chosen = common_scores(scores, settings, [len(each.loaders.train) for each in supernets])
     with nullcontext(outputs) if outputs is not None else Outputs() as written, ExitStack() as end:
         if outputs is None:
-            written.own(output)
+            written.own(output, kind="ranking")
         written.create()
         subjects = [
             open_measurements(each, archs, scores, settings, output, written, device, amp)
@@ -154,6 +155,14 @@ def _check_archs(archs: Sequence[Architecture], truth: Truth) -> None:
     missing = 0 if truth.table is None else sum(arch not in truth.table for arch in archs)
     if missing:
         raise ValueError(f"The truth lacks {missing} of {len(archs)} architectures.")
+    wrong = 0
+    for values in (truth.table or {}, *truth.repeats):
+        wrong += sum(not math.isfinite(values[arch]) for arch in archs if arch in values)
+    if wrong:
+        raise ValueError(
+            f"{plural(wrong, 'value')} of the truth of {len(archs)} architectures "
+            f"{'is' if wrong == 1 else 'are'} not finite; leave these architectures out."
+        )
 
 
 def _what_is_safe(output: Path, subjects: Sequence[MeasuredSupernet]) -> str:

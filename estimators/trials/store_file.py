@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from estimators.trials.settings import by_content_of_texts, diff_settings, with_units
+from estimators.trials.settings import by_content_of_texts, diff_json_settings, with_units
 from estimators.trials.sqlite_errors import named_file
 from estimators.trials.trial_rows import check_json
 from supernets.runtime.digests import unchecked_inputs
@@ -128,7 +128,7 @@ def read_or_write_header(path: Path, connection: sqlite3.Connection, given: dict
     texts = dict(connection.execute("SELECT key, value FROM header"))
     check_json(path, texts)
     stored, unchecked = by_content_of_texts(with_units(texts), given)
-    differences = diff_settings(stored, given)
+    differences = diff_json_settings(stored, given)
     if differences:
         raise ValueError(
             f"{path} was written with other settings: {differences}. "

@@ -85,9 +85,10 @@ class GradientJob:
     """A search by gradients of architecture parameters.
 
     Args:
-        algorithm: One of ``GRADIENT_ALGORITHMS``, whose name is recorded.
+        algorithm: One of ``GRADIENT_ALGORITHMS``, the default of ``config``.
         space: One of the spaces that have a network of all operations at once.
-        config: Settings of the search; None for those of the algorithm.
+        config: Settings of the search; None for those of the algorithm. Its relaxation and gradient
+            may be others, as by ``--relaxation`` and ``--arch-gradient``: ``best.json`` names all.
         recipe: Recipe of the weights, with as many epochs; None for that of searches.
         network: Settings of the network other than its defaults, such as ``{"channels": 8}``.
         data: Which data; weights learn from one part, alphas from the rest, unless they follow

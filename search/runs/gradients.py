@@ -114,7 +114,7 @@ def search_by_gradients(
     chosen_device = device_of_rank(device, ranks)
     recipe = job.weights
     with Outputs() if outputs is None else nullcontext(outputs) as written:
-        written.own(output, ranks=ranks)
+        written.own(output, ranks=ranks, kind="gradient search")
         checkpoint = _find_checkpoint(output)
         truth = _truth(job)
         loaders = create_loaders(
@@ -195,8 +195,6 @@ def _settings(
 
 
 def _find_checkpoint(output: Path) -> dict[str, Any] | None:
-    if (output / "trials.db").exists():
-        raise ValueError(f"{output} holds a search of another kind; choose another --output.")
     path = output / "last.pt"
     return read_search_checkpoint(path) if path.exists() else None
 

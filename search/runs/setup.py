@@ -167,7 +167,7 @@ def own_outputs(job: SearchJob, output: Path, outputs: Outputs) -> None:
             )
         check_export_target(job.export, overwrite=True)  # whose export is there is asked later
         outputs.add(job.export.parent, option="--export")
-    outputs.own(output)
+    outputs.own(output, kind="search")
 
 
 def settings_of(job: SearchJob, estimator: GivenEstimator | None) -> EstimatorSettings | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,14 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
         The name of the space, the notation and the trial; only the notation without a file.
 
     Raises:
-        ValueError: If the file cannot be read.
+        ValueError: If the file cannot be read, or a folder with one is given.
     """
     if not text.endswith(".json"):
+        if os.path.isfile(os.path.join(text, "best.json")):
+            raise ValueError(
+                f"{text} is a folder; for the best of its search give "
+                f"{os.path.join(text, 'best.json')}."
+            )
         return None, text, None
     best = read_json(Path(text), _BEST)
     try:

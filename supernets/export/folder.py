@@ -115,6 +115,11 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
             writes.
     """
     path = find_file(folder, RECORD)
+    if not path.exists():
+        raise ForeignFileError(
+            f"{folder} holds no exported subnet (no {RECORD}); give the folder that "
+            "supernet-export wrote."
+        )
     record = read_json(path, "an exported subnet")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ForeignFileError(f"{path} was not written by supernet-export.")

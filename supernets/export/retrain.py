@@ -124,7 +124,7 @@ def retrain(
     chosen_device = device_of_rank(device, ranks)
     formats = choose_formats(job.formats, source.space)
     with nullcontext(outputs) if outputs is not None else Outputs() as written:
-        written.own(output, ranks=ranks)
+        written.own(output, ranks=ranks, kind="training")
         checkpoint = _find_checkpoint(output, resume)
         loaders = _open_data(job, chosen_device, num_workers, ranks)
         record = _describe(job, loaders, ranks)

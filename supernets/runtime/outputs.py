@@ -15,6 +15,7 @@ from pathlib import Path
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.folder_lock import LOCK_FILE, FolderLock, holder_of
 from supernets.runtime.ranks import ProcessInfo
+from supernets.runtime.run_kinds import RunKind, check_kind
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +77,12 @@ class Outputs:
         self.has_begun = False
 
     def own(
-        self, folder: Path, *, ranks: ProcessInfo | None = None, option: str = "--output"
+        self,
+        folder: Path,
+        *,
+        ranks: ProcessInfo | None = None,
+        option: str = "--output",
+        kind: RunKind | None = None,
     ) -> None:
         """Keeps other processes from writing into a folder; under ``torchrun`` rank 0 does.
 
@@ -84,17 +90,21 @@ class Outputs:
             folder: The folder, which may be missing.
             ranks: Which of the processes of ``torchrun`` this one is; None for a single process.
             option: Option that named the folder, for messages.
+            kind: What kind of run is kept there; None for none that others could be taken for.
 
         Raises:
-            ValueError: If another process writes there, or files cannot be written.
+            ValueError: If another process writes there, files cannot be written, or the folder
+                holds a run of another kind.
         """
         ranks = ranks or ProcessInfo()
         attempt = _attempt(ranks)
-        if not ranks.is_main:
+        if ranks.is_main:
+            lock = FolderLock(folder, holder=attempt, option=option)
+            self._own(_Output(folder, lock, None, option))
+        else:
             _wait_for_main(folder, attempt)
-            return
-        lock = FolderLock(folder, holder=attempt, option=option)
-        self._own(_Output(folder, lock, None, option))
+        if kind is not None:
+            check_kind(folder, kind)
 
     def own_file(self, path: Path, *, option: str = "--output") -> None:
         """Keeps other processes from writing a file; its folder may be missing.

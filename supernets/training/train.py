@@ -87,7 +87,7 @@ def train(
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
     with nullcontext(outputs) if outputs is not None else Outputs() as written:
-        written.own(output, ranks=ranks)
+        written.own(output, ranks=ranks, kind="training")
         loaders = create_loaders(
             job.data,
             batch_size=job.batch_size,

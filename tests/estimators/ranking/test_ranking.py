@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,15 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     other = dataclasses.replace(ranked, supernet=make_supernet("nasnet"), name="other")
+    truth = dict.fromkeys(archs, 1.0)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"supernets": []}, "no supernet to rank"),
         ({"supernets": [ranked, other]}, "other is of space 'nasnet', seed 0 of 'nasbench201'"),
         ({"comparison": ComparisonSettings(top_k=6)}, "--top-k must be less than the 6 arch"),
         ({"archs": [*archs, archs[0]]}, "An architecture is given twice"),
         ({"truth": {archs[0]: 1.0}}, "The truth lacks 5 of 6 architectures"),
+        ({"truth": dict.fromkeys(archs, math.nan)}, "6 values of the truth .* are not finite"),
+        ({"truth": {**truth, archs[3]: math.inf}}, "1 value of the truth .* is not finite"),
         ({"scores": ["flops"]}, "Unknown score 'flops'"),
         ({"settings": MultiScoreSettings()}, "have 10 images, those of the settings 64"),
     ]

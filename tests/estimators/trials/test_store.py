@@ -182,7 +182,7 @@ def test_other_header_is_refused_by_key(path, small_space):
     with pytest.raises(ValueError) as caught:
         TrialStore.open(path, other, small_space)
     message = str(caught.value)
-    assert 'estimator was {"lr": 0.01, "name": "tse"} and is now {"lr": 0.1' in message
+    assert "estimator lr was 0.01 and is now 0.1;" in message and "estimator name" not in message
     assert "seed was 0 and is now not set" in message
     assert "batches was not set and is now 5" in message
     assert "space was" not in message and "new --output" in message
@@ -192,7 +192,7 @@ def test_a_search_from_before_windows_had_units_goes_on(path, small_space):
     TrialStore.open(path, {"estimator": {"name": "tse_e", "window": 10}}, small_space).close()
     now = {"name": "tse_e", "window": 10, "window_unit": "minibatches"}
     TrialStore.open(path, {"estimator": now}, small_space).close()
-    with pytest.raises(ValueError, match='is now .*"window": 30'):
+    with pytest.raises(ValueError, match="estimator window was 10 and is now 30"):
         TrialStore.open(path, {"estimator": {**now, "window": 30}}, small_space)
 
 

@@ -303,7 +303,7 @@ def test_an_elastic_supernet_is_searched_at_one_resolution(
     }
     assert json.loads((tmp_path / "best.json").read_text())["estimator"] == header["estimator"]
     assert search_elastic(tmp_path, *flags[2:]) == 2
-    assert "resolution was 24 and is now null" in error_line(capsys)
+    assert "resolution was 24 and is now None" in error_line(capsys)
 
 
 def test_an_elastic_supernet_is_recalibrated_unless_that_is_refused(

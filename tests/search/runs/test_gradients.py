@@ -43,6 +43,18 @@ def test_a_call_is_the_command_and_is_continued(tmp_path: Path) -> None:
         search_by_gradients(job_of(2), tmp_path / "a", device="cpu")
 
 
+def test_another_relaxation_and_gradient_are_recorded(tmp_path: Path) -> None:
+    """As by --relaxation and --arch-gradient: the name alone does not say what was done."""
+    config = search_config("gdas", given={"seed": 1})
+    config = replace(config, stages=(replace(config.stages[0], epochs=1),))
+    recipe = GradientBasics("darts-tse").recipe(config, amp=False, given={})
+    job = GradientJob("darts-tse", config=config, recipe=recipe, network=SMALL, batch_size=600)
+    search_by_gradients(job, tmp_path, device="cpu")
+    best = json.loads((tmp_path / "best.json").read_text())
+    named = best["algorithm"], best["relaxation"], best["arch_gradient"]
+    assert named == ("darts-tse", "gumbel", "first-order")
+
+
 def test_jobs_are_checked() -> None:
     assert GradientJob("gdas").settings == search_config("gdas")
     assert GradientJob("drnas").weights.epochs == 100

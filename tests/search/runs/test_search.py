@@ -81,7 +81,7 @@ def test_objects_of_ones_own_are_searched_with(
     result = run(job, tmp_path, algorithm=RandomSearch(problem), estimator=make_estimator())
     assert [trial.arch for trial in result.trials[:5]] == RandomSearch(problem).ask(5)
     assert result.space is space and result.summary["space"] == space.name
-    with pytest.raises(ValueError, match="estimator was .*planted.* and is now"):
+    with pytest.raises(ValueError, match="estimator name was .*planted.* and is now other"):
         other = make_estimator()
         other.name = "other"
         run(job, tmp_path, algorithm=RandomSearch(problem), estimator=other)

@@ -394,8 +394,8 @@ def test_folders_that_are_no_exports_are_refused(copy: Path, tmp_path: Path) -> 
         (copy / "subnet.json").write_text(text)
         refusal(copy)
     (copy / "subnet.json").unlink()
-    assert "is not an exported subnet" in refusal(copy)
-    assert "is not an exported subnet" in refusal(tmp_path / "none")
+    for folder in (copy, tmp_path / "none"):
+        assert f"{folder} holds no exported subnet (no subnet.json); give the" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -489,6 +489,8 @@ def test_best_json_gives_the_first_architecture_and_its_trial(
     best.write_text(json.dumps({"space": "elsewhere", "best": [trial]}))
     assert run(checkpoint, str(best), tmp_path / "other") == 2
     assert "is from space 'elsewhere', but this supernet" in error_line(capsys)
+    assert run(checkpoint, str(tmp_path), tmp_path / "other") == 2
+    assert f"is a folder; for the best of its search give {best}" in error_line(capsys)
     assert not (tmp_path / "other").exists()
 
 

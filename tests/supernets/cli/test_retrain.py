@@ -817,7 +817,7 @@ def test_required_options_are_asked_for(
     assert main(["--subnet", str(exported)]) == 2
     assert "--output is required" in capsys.readouterr().err
     assert run(tmp_path, tmp_path / "output") == 2
-    assert "is not an exported subnet" in capsys.readouterr().err
+    assert "holds no exported subnet (no subnet.json)" in capsys.readouterr().err
 
 
 def test_an_output_in_use_and_other_settings_are_refused(
