@@ -46,7 +46,10 @@ def _differences(name: str, old: Any, new: Any) -> Iterator[str]:
     if old == new:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*new, *old]):
+        keys = dict.fromkeys([*new, *old])
+        if old.get("name") != new.get("name"):  # what else differs follows from that
+            keys = {"name": None}
+        for key in keys:
             yield from _differences(f"{name} {key}", old.get(key, _MISSING), new.get(key, _MISSING))
         return
     texts = [str(each) for each in (old, new)]

@@ -818,8 +818,8 @@ def test_few_trials_shrink_the_random_ones_of_the_defaults(
     ("flags", "message"),
     [
         (["--seed", "1"], "seed was 0 and is now 1"),
-        (["--batch-size", "5"], "algorithm was"),
-        (["--algorithm", "weaknas"], "algorithm was"),
+        (["--batch-size", "5"], "algorithm batch_size was 10 and is now 5"),
+        (["--algorithm", "weaknas"], "algorithm name was random and is now weaknas"),
         (["--max-params", "5e5"], "constraints was []"),
     ],
 )
@@ -848,7 +848,7 @@ def test_another_supernet_or_estimator_in_the_same_folder_is_refused(
     capsys.readouterr()
     for changed in (["--tse-batches", "3"], ["--tse-lr", "0.1"], ["--tse-batch-size", "16"]):
         assert search_tse(tmp_path / "run", *flags, *changed) == 2
-        assert "estimator was" in error_line(capsys)
+        assert "settings: estimator " in error_line(capsys)
     stored = torch.load(checkpoint, weights_only=True)
     stored["state_dict"]["skeleton.classifier.bias"][0] += 1
     torch.save(stored, tmp_path / "other.pt")
@@ -1328,7 +1328,7 @@ def test_predictors_see_cheap_scores_that_are_kept(
     assert told(output) != told(plain)
     capsys.readouterr()
     assert search_tse(output, "--predictor-inputs", "macs") == 2
-    assert "algorithm was" in error_line(capsys)
+    assert "settings: algorithm " in error_line(capsys)
 
 
 def told(output: Path) -> list[str]:
