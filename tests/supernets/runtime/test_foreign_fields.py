@@ -73,7 +73,7 @@ def test_any_value_of_any_field_is_read_or_refused_in_a_line(
         (("supernet_settings", "channels"), 10**12, "channels must be at most"),
         (("supernet_settings", "channels"), 512, "do not fit its settings"),
         (("supernet_settings", "num_classes"), "10", "num_classes must be a whole number"),
-        (("supernet_settings", "depth"), 3, "supernet_settings: .*unexpected keyword"),
+        (("supernet_settings", "depth"), 3, "supernet_settings: Supernets .* have no depth"),
         (("train_config", "lr"), math.nan, "train_config: lr must be positive"),
         (("progress", "step"), -1, "progress: step must not be negative"),
         (("progress", "history"), None, "progress.*history.* must be a list"),
