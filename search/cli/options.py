@@ -29,7 +29,6 @@ from supernets.cli.option_flags import (
     add_options,
     check_family,
     dest_of,
-    flag,
     from_args,
     given_options,
 )
@@ -37,7 +36,7 @@ from supernets.cli.run_options import AmpOptions, RunOptions
 from supernets.data.config import DataConfig
 from supernets.networks.settings import SETTINGS
 from supernets.runtime.options import Options, options_of
-from supernets.runtime.wording import one_of
+from supernets.runtime.wording import flag, one_of
 from supernets.spaces.factory import RELAXED_SPACES
 from supernets.training.supernet_config import TrainConfig
 

@@ -15,6 +15,7 @@ import supernets.runtime.option_types as kinds
 from supernets.runtime.instances import check_list
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.options import Options, option
+from supernets.runtime.wording import flag
 from supernets.spaces.factory import NASNET_SPACES
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
@@ -235,8 +236,7 @@ class StageOptions(Options):
         given = self._given
         if len({len(values) for values in given.values()}) > 1:
             shown = ", ".join(
-                f"--{name.replace('_', '-')} {' '.join(map(str, values))}"
-                for name, values in given.items()
+                f"{flag(name)} {' '.join(map(str, values))}" for name, values in given.items()
             )
             raise ValueError(
                 f"Options of stages must have as many values as there are, got {shown}."
@@ -260,7 +260,7 @@ class StageOptions(Options):
         epochs = self.epochs or (_DRNAS_EPOCHS if is_drnas else _DARTS_EPOCHS)
         if given and self.epochs is None and len(next(iter(given.values()))) != len(epochs):
             raise ValueError(
-                f"--{next(iter(given)).replace('_', '-')} is for other stages than the "
+                f"{flag(next(iter(given)))} is for other stages than the "
                 f"{len(epochs)} of {name}; give --epochs for as many."
             )
         # DrNAS' own only fit its own number of stages

@@ -12,7 +12,7 @@ from search.algorithms.constraints import constraints_within
 from search.algorithms.registry import ALGORITHMS, algorithm_entry
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.options import Options, option
-from supernets.runtime.wording import one_of
+from supernets.runtime.wording import flag, one_of
 from supernets.spaces.factory import SPACES, TABLE_SPACES
 
 #: Which subnet is exported. The default was measured, so that it is known to be good; a predictor
@@ -83,15 +83,13 @@ class SubjectOptions(Options):
         super().__post_init__()
         for name in ("min_latency", "max_latency"):
             if getattr(self, name) is not None and self.latency_table is None:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} needs --latency-table, from supernet-latency."
-                )
+                raise ValueError(f"{flag(name)} needs --latency-table, from supernet-latency.")
         if self.supernet is None and self.data_dir is not None:
             raise ValueError("--data-dir needs --supernet.")
         bounds = [f"{bound}_{metric}" for metric in METRICS for bound in ("min", "max")]
         for name in (*bounds, "latency_table"):
             if self.space in TABLE_SPACES and getattr(self, name) is not None:
-                raise without_networks(f"--{name.replace('_', '-')}", self.space)
+                raise without_networks(flag(name), self.space)
 
     @property
     def constraints(self) -> list[Constraint]:

@@ -44,7 +44,7 @@ from supernets.export.files import check_export_target
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
-from supernets.runtime.wording import plural
+from supernets.runtime.wording import flag, plural
 from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _check_given(job: SearchJob, given: Mapping[str, Any], algorithm: SearchAlgo
     for name in ("pool", "pool_size"):
         if given.get(name) is not None and algorithm.problem.is_enumerable:
             raise ValueError(
-                f"--{name.replace('_', '-')} is for spaces too large to rank whole, and space "
+                f"{flag(name)} is for spaces too large to rank whole, and space "
                 f"{algorithm.space.name!r} is ranked whole; leave it out."
             )
     num_random = num_random_trials(algorithm.options.settings())

@@ -96,11 +96,6 @@ def _add_flag(group: argparse._ActionsContainer, flag: str, declared: Option, wo
     group.add_argument(flag, **settings)
 
 
-def flag(dest: str) -> str:
-    """The flag whose value ``argparse`` keeps under a name."""
-    return "--" + dest.replace("_", "-")
-
-
 def dest_of(flag: str) -> str:
     """The name under which ``argparse`` keeps the value of a flag."""
     return flag.removeprefix("--").replace("-", "_")

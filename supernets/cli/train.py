@@ -22,6 +22,7 @@ from supernets.cli.run_options import MachineOptions, RunOptions
 from supernets.networks.settings import SETTINGS
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
+from supernets.runtime.wording import flag
 from supernets.spaces.factory import SPACES
 from supernets.training.job import (
     DEFAULT_PATHS,
@@ -173,11 +174,8 @@ def _check_phases(paths: PathOptions, args: argparse.Namespace) -> None:
     given = given_options(TrainConfig, args) | given_options(PathOptions, args)
     for name, by_phase in _BY_PHASE.items():
         if is_progressive and name in given:
-            flag = "--" + name.replace("_", "-")
-            instead = "leave it out" if by_phase is None else f"use --phase-{by_phase}"
-            raise ValueError(
-                f"{flag} differs by phase with --paths progressive; {instead.replace('_', '-')}."
-            )
+            instead = "leave it out" if by_phase is None else f"use {flag(f'phase_{by_phase}')}"
+            raise ValueError(f"{flag(name)} differs by phase with --paths progressive; {instead}.")
 
 
 if __name__ == "__main__":

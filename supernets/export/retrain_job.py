@@ -10,6 +10,7 @@ from typing import Any, Literal
 from supernets.data.config import DataConfig
 from supernets.export.retrain_source import RetrainSource
 from supernets.runtime.instances import check_instance
+from supernets.runtime.wording import flag
 from supernets.spaces.factory import NASNET_SPACES
 from supernets.training.loop import TrainResult
 from supernets.training.standalone_config import RetrainConfig
@@ -111,4 +112,4 @@ class RetrainResult:
 
 
 def _flags(names: Iterable[str]) -> str:
-    return ", ".join("--" + name.replace("_", "-") for name in names)
+    return ", ".join(map(flag, names))

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from supernets.runtime.option_types import architecture, path, shown
 from supernets.runtime.option_types import name as name_of
+from supernets.runtime.wording import flag
 
 #: As default in words: a command cannot do without the option.
 REQUIRED = "required"
@@ -65,7 +66,7 @@ class Option:
 
     def flag_of(self, name: str) -> str:
         """The flag of a field called ``name``."""
-        return self.flag or "--" + name.replace("_", "-")
+        return self.flag or flag(name)
 
     def check(self, name: str, value: object) -> None:
         """Makes sure that a field has a value that the option may have.

@@ -42,3 +42,8 @@ def unknown_names(what: str, unknown: Iterable[str], known: Iterable[str]) -> st
     meant = did_you_mean(unknown[0], known)
     question = f"; {meant}" if meant else "."
     return f"{what} have no {', '.join(unknown)}; there are {', '.join(known)}{question}"
+
+
+def flag(name: str) -> str:
+    """Returns the flag of an option, such as ``--num-trials`` of ``num_trials``."""
+    return "--" + name.replace("_", "-")

@@ -12,7 +12,7 @@ from supernets.networks.names import OFA_WEIGHTS
 from supernets.networks.settings import SETTINGS, SupernetSettings
 from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option
-from supernets.runtime.wording import one_of
+from supernets.runtime.wording import flag, one_of
 from supernets.spaces.factory import NASNET_SPACES, SPACES
 from supernets.training.phases import PhaseOptions
 from supernets.training.supernet_config import TrainConfig
@@ -179,8 +179,7 @@ class TrainJob:
             )
         for name, spaces in _SPACES_OF_RATE.items():
             if getattr(self.recipe, name) > 0 and self.space not in spaces:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} is for --space {one_of(spaces)}, not {self.space}.")
+                raise ValueError(f"{flag(name)} is for --space {one_of(spaces)}, not {self.space}.")
         if self.sampler == PROGRESSIVE and self.space != "mobilenetv3":
             raise ValueError("--paths progressive is for --space mobilenetv3.")
         if self.released.from_ofa is None:
