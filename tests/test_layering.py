@@ -50,6 +50,7 @@ TORCH_FREE = (
     "supernets.runtime.option_types",
     "supernets.runtime.options",
     "supernets.runtime.instances",
+    "supernets.runtime.settings_difference",
     "estimators.trials.trial_rows",
     "estimators.trials.sqlite_errors",
     "estimators.trials.dataframe",

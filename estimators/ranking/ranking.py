@@ -65,7 +65,7 @@ def rank_scores(
         amp: Whether to compute in bfloat16 autocast.
         make_executor: Builds the executor that measures.
         outputs: What a command writes, ``output`` included; None outside of one.
-        args: The resolved options of a command, for ``args.json``; None for no such file.
+        args: What ``args.json`` is to say of the call; None for what was given here.
         command: The command line, for the report.
 
     Returns:
@@ -127,8 +127,9 @@ def rank_scores(
             end.callback(subject.store.close)
         written.begin()
         with saying_what_is_safe(partial(_what_is_safe, output, subjects)):
-            if args is not None:
-                write_args(output, args)
+            given: dict[str, Any] = {"archs": [str(each) for each in archs], "truth": truth.source}
+            given |= {"scores": scores, "settings": settings, "comparison": comparison}
+            write_args(output, args or {**given, "output": output, "device": str(device)})
             trained: Sequence[Trial] = ()
             if truth.trainer is not None:
                 trained = train_all(archs, truth.trainer, make_executor=make_executor)

@@ -24,7 +24,6 @@ from torch import nn
 
 from estimators.base import Estimate, EstimateError
 from estimators.scores.names import CURVE_SCORES, SCRATCH_SCORES, Score
-from estimators.trials.settings import diff_settings
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
 from supernets.networks.base import Supernet
@@ -33,6 +32,7 @@ from supernets.networks.single_images import check_supernet_single_images, small
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.foreign_fields import read_json
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.settings_difference import diff_settings
 from supernets.runtime.signals import StopRequest
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
-from estimators.trials.settings import diff_settings
 from estimators.trials.sqlite_errors import named_file
 from search.algorithms.options import ZERO_COST_FEATURES
 from search.algorithms.rows import unique_rows, unseen_rows
 from supernets.runtime.digests import unchecked_inputs
 from supernets.runtime.progress import hides_bars
+from supernets.runtime.settings_difference import diff_settings
 from supernets.spaces import Architecture, SearchSpace
 
 _logger = logging.getLogger(__name__)

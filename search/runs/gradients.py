@@ -94,7 +94,7 @@ def search_by_gradients(
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
         outputs: What keeps the files of a command; None for its own.
-        args: The resolved options of a command, for ``args.json``; None for no such file.
+        args: What ``args.json`` is to say of the call; None for what was given here.
 
     Returns:
         The result; its ``training`` says whether it is finished.
@@ -151,7 +151,7 @@ def search_by_gradients(
             ranks=ranks,
             device=chosen_device,
             resumed_at=resumed_at,
-            args=args,
+            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
         ):
             training = search.run(checkpoint_minutes)
         if not training.is_finished or not ranks.is_main:

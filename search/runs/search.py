@@ -68,7 +68,7 @@ def search(
         num_workers: Threads or processes that read images.
         amp: Whether to compute in bfloat16 autocast; None where the hardware has it.
         outputs: What keeps the files of a command; None for its own.
-        args: What ``args.json`` is to say of the call; None for the job.
+        args: What ``args.json`` is to say of the call; None for what was given here.
 
     Returns:
         The result; one that was stopped by Ctrl-C is not finished.
@@ -110,7 +110,9 @@ def search(
             )
 
         with saying_what_is_safe(describe), store:
-            write_args(output, {**vars(job), "output": output} if args is None else args)
+            given = {**vars(job), "algorithm_settings": algorithm, "estimator_settings": estimator}
+            given |= {"executors": executors, "output": output, "device": str(device)}
+            write_args(output, args or given)
             with _table_in_any_case(store, output / "trials.csv"):
                 try:
                     with explained(setup.cost_model, job):

@@ -93,7 +93,7 @@ def retrain(
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
         outputs: What a command writes; None outside of one.
-        args: The resolved options of a command, for ``args.json``; None for no such file.
+        args: What ``args.json`` is to say of the call; None for what was given here.
 
     Returns:
         How the training ended, and the network.
@@ -143,7 +143,7 @@ def retrain(
             ranks=ranks,
             device=chosen_device,
             resumed_at=[] if checkpoint is None else [steps_done(output / "last.pt", checkpoint)],
-            args=args,
+            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
         ):
             result = train_standalone(
                 network,
@@ -305,20 +305,8 @@ def _build(
     record: Mapping[str, Any], rates: Mapping[str, float], *, with_auxiliary: bool = False
 ) -> nn.Module:
     """The network of a record with fresh weights, and with dropout at positive rates."""
-    try:
-        return create_subnet(
-            recorded_architecture(record),
-            with_auxiliary=with_auxiliary,
-            **record["settings"],
-            **rates,
-        )
-    except TypeError as error:
-        if not rates:
-            raise
-        raise ValueError(
-            f"Networks of space {record['space']!r} do not have all of {', '.join(rates)}; "
-            "leave out what they lack."
-        ) from error
+    arch = recorded_architecture(record)
+    return create_subnet(arch, with_auxiliary=with_auxiliary, **record["settings"], **rates)
 
 
 def _write_result(

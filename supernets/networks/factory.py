@@ -34,6 +34,8 @@ _SUPERNETS: dict[str, type[Supernet]] = {
     "mobilenetv3": MobileNetV3Supernet,
     **dict.fromkeys(NASNET_SPACES, NASNetSupernet),
 }
+#: Arguments of networks that are no settings.
+_NO_SETTINGS = ("distinct_inputs", "arch", "settings")
 #: Settings that networks of all operations have beside those of the supernet.
 _OF_RELAXED = ("op_mask", "partial_channels")
 _SIZES: dict[str, kinds.Whole | kinds.Real] = {
@@ -128,7 +130,8 @@ def create_subnet(
             BatchNorm policies and an auxiliary head of its own, do not apply.
 
     Raises:
-        ValueError: If the space is unknown, or has no auxiliary head.
+        ValueError: If the space is unknown, has no auxiliary head or no such setting, or a setting
+            is out of range.
     """
     if with_auxiliary and arch.space not in NASNET_SPACES:
         raise ValueError(f"Networks of space {arch.space!r} have no auxiliary head; leave it out.")
@@ -140,6 +143,9 @@ def create_subnet(
     }
     if arch.space not in builders:
         raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")
+    what = f"Subnets of space {arch.space!r}"
+    own = [name for name in signature(builders[arch.space]).parameters if name not in _NO_SETTINGS]
+    _check_names(what, _SUPERNETS[arch.space], settings, tuple(own))
     return _built(partial(builders[arch.space], arch, **settings), settings)
 
 
@@ -154,10 +160,11 @@ def _check_names(
     Raises:
         ValueError: If it has not, or is not; names those that there are.
     """
-    own = [name for name in signature(network).parameters if name != "distinct_inputs"]
-    unknown = [name for name in settings if name not in (*own, *others)]
+    own = [name for name in signature(network).parameters if name not in _NO_SETTINGS]
+    known = dict.fromkeys((*own, *others))
+    unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ValueError(unknown_names(what, unknown, (*own, *others)))
+        raise ValueError(unknown_names(what, unknown, known))
     if "num_classes" not in settings:
         raise ValueError(f"{what} need num_classes; pass that of the data, such as 10.")
 

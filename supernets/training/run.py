@@ -21,6 +21,7 @@ from supernets.runtime.distributed import (
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.run_record import write_args
+from supernets.runtime.settings_difference import diff_settings
 from supernets.training.loop import TrainingError
 
 
@@ -60,14 +61,13 @@ def check_same_settings(folder: Path, stored: Mapping[str, Any], given: Mapping[
     Raises:
         ValueError: If they differ; names all that does.
     """
-    differing = [
-        f"{name} {stored.get(name)!r} (now {given.get(name)!r})"
-        for name in dict.fromkeys([*stored, *given])
-        if name not in NOT_DECISIVE and stored.get(name) != given.get(name)
-    ]
-    if differing:
+    names = [name for name in dict.fromkeys([*given, *stored]) if name not in NOT_DECISIVE]
+    # what one of them does not name is as where it is None
+    old, new = ({name: each.get(name) for name in names} for each in (stored, given))
+    differences = diff_settings(old, new)
+    if differences:
         raise ValueError(
-            f"{folder} was trained with {', '.join(differing)}; "
+            f"{folder} was started with other settings: {differences}; "
             "resume with the settings it was started with, or use a new --output."
         )
 
@@ -80,8 +80,8 @@ def running(
     *,
     ranks: ProcessInfo,
     device: torch.device,
+    args: Mapping[str, Any],
     resumed_at: Sequence[int] = (),
-    args: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """Surrounds the loop of a prepared training: writes what describes it, joins the processes.
 
@@ -93,15 +93,14 @@ def running(
         device: Device that the training runs on.
         resumed_at: Optimizer steps done in the checkpoints that this process found, which must be
             the same for all processes; empty for a new run.
-        args: The resolved options of a command, for ``args.json``; None for no such file.
+        args: What ``args.json`` is to say of the call.
 
     Raises:
         TrainingError: If the processes found different checkpoints.
     """
     outputs.begin()
     if ranks.is_main:
-        if args is not None:
-            write_args(output, args)
+        write_args(output, args)
         with atomic_write(output / "splits.npz", "wb") as file:
             np.savez_compressed(file, **splits)  # type: ignore[arg-type]
     start_process_group(ranks, device)

@@ -60,7 +60,7 @@ def train(
         checkpoint_minutes: Minutes between checkpoints within an epoch; one is also written after
             every epoch.
         outputs: What a command writes; None outside of one.
-        args: The resolved options of a command, for ``args.json``; None for no such file.
+        args: What ``args.json`` is to say of the call; None for what was given here.
 
     Returns:
         How the training ended.
@@ -139,7 +139,7 @@ def train(
             ranks=ranks,
             device=chosen_device,
             resumed_at=[steps_done(*found) for found in zip(files, checkpoints, strict=False)],
-            args=args,
+            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
         ):
             if phases:
                 assert isinstance(supernet, MobileNetV3Supernet)

@@ -207,7 +207,7 @@ def test_a_search_ends_with_an_architecture_and_its_record(
     assert (output / "last.pt").stat().st_mtime_ns == time_of
     # and another one is refused
     assert run(output, *flags, "--table-column", "top1", "--alpha-lr", "0.1") == 2
-    assert "alpha_lr 0.0003 (now 0.1)" in error_line(capsys)
+    assert "alpha_lr was 0.0003 and is now 0.1" in error_line(capsys)
     # four steps have taught the alphas nothing, which is said
     assert "nothing was learned" in result["verdict"]["text"]
     assert result["verdict"]["truth"]["value"] == best["true_accuracy"]

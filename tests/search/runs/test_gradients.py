@@ -39,7 +39,7 @@ def test_a_call_is_the_command_and_is_continued(tmp_path: Path) -> None:
     assert alphas[0] == alphas[1]
     again = search_by_gradients(job_of(1), tmp_path / "b", device="cpu")  # there is nothing to do
     assert again.summary["best"] == result.summary["best"]
-    with pytest.raises(ValueError, match="was trained with .*epochs"):
+    with pytest.raises(ValueError, match="other settings: .*epochs was 1 and is now 2"):
         search_by_gradients(job_of(2), tmp_path / "a", device="cpu")
 
 

@@ -782,8 +782,8 @@ def test_a_mobilenetv3_has_no_options_of_cells(
         ("--formats timm", "timm has no networks of space 'nasbench201'"),
         ("--mixup-prob 0.5", "mixup_prob needs mixup or cutmix"),
         ("--device nonsense", "Unknown device 'nonsense'"),
-        ("--dropout 0.5", "Networks of space 'nasbench201' do not have all of dropout"),
-        ("--drop-path 0.5", "Networks of space 'nasbench201' do not have all of drop_path"),
+        ("--dropout 0.5", "Subnets of space 'nasbench201' have no dropout; there are"),
+        ("--drop-path 0.5", "Subnets of space 'nasbench201' have no drop_path; there are"),
         ("--dataset cifar10", "cifar10 needs the folder of its data; pass --data-dir."),
         ("--data-dir x", "digits come with scikit-learn; leave out --data-dir x."),
         ("--finetune --split-seed 1", "have learned from other splits of these images"),
@@ -833,14 +833,14 @@ def test_an_output_in_use_and_other_settings_are_refused(
     shutil.copy(trained / "last.pt", output)
     same = "--epochs 8 --batch-size 64 --warmup-epochs 1 --ema-decay 0.9 --resume".split()
     for flags, message in (
-        (["--finetune"], "weights 'fresh' (now 'inherited')"),
-        (["--lr", "0.01"], "lr 0.05 (now 0.01)"),
-        (["--batch-size", "32"], "batch_size 64 (now 32)"),
-        (["--split-seed", "1"], "split_seed 3 (now 1)"),
-        (["--seed", "1"], "seed 0 (now 1)"),
-        (["--image-size", "12"], "image_size 8 (now 12)"),
-        (["--channels", "4"], "channels 8 (now 4)"),
-        (["--cutout", "4"], "cutout None (now 4)"),
+        (["--finetune"], "weights was fresh and is now inherited"),
+        (["--lr", "0.01"], "lr was 0.05 and is now 0.01"),
+        (["--batch-size", "32"], "batch_size was 64 and is now 32"),
+        (["--split-seed", "1"], "split_seed was 3 and is now 1"),
+        (["--seed", "1"], "seed was 0 and is now 1"),
+        (["--image-size", "12"], "image_size was 8 and is now 12"),
+        (["--channels", "4"], "channels was 8 and is now 4"),
+        (["--cutout", "4"], "cutout was None and is now 4"),
     ):
         assert run(exported, output, *same, *flags) == 2
         assert message in capsys.readouterr().err

@@ -256,18 +256,18 @@ def test_resume_refuses_a_checkpoint_of_another_space(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--lr 0.5", "lr 0.025 (now 0.5)"),
-        ("--epochs 2", "epochs 1 (now 2)"),
-        ("--channels 5", "channels 4 (now 5)"),
-        ("--bn-mode affine", "bn_mode 'ref' (now 'affine')"),
-        ("--paths fair", "paths 'uniform' (now 'fair')"),
-        ("--num-paths 2", "num_paths None (now 2)"),
-        ("--batch-size 64", "batch_size 400 (now 64)"),
-        ("--val-fraction 0.3", "val_fraction 0.2 (now 0.3)"),
-        ("--image-size 16", "image_size 8 (now 16)"),
-        ("--opt adamw", "opt 'sgd' (now 'adamw')"),
-        ("--no-channels-last", "channels_last True (now False)"),
-        ("--seed 1", "seed 0 (now 1)"),
+        ("--lr 0.5", "lr was 0.025 and is now 0.5"),
+        ("--epochs 2", "epochs was 1 and is now 2"),
+        ("--channels 5", "channels was 4 and is now 5"),
+        ("--bn-mode affine", "bn_mode was ref and is now affine"),
+        ("--paths fair", "paths was uniform and is now fair"),
+        ("--num-paths 2", "num_paths was None and is now 2"),
+        ("--batch-size 64", "batch_size was 400 and is now 64"),
+        ("--val-fraction 0.3", "val_fraction was 0.2 and is now 0.3"),
+        ("--image-size 16", "image_size was 8 and is now 16"),
+        ("--opt adamw", "opt was sgd and is now adamw"),
+        ("--no-channels-last", "channels_last was True and is now False"),
+        ("--seed 1", "seed was 0 and is now 1"),
     ],
 )
 def test_resume_refuses_other_settings(
@@ -291,7 +291,7 @@ def test_resume_takes_a_checkpoint_of_before_an_option_was_added(
     assert train(tmp_path, "--resume") == 0
     assert json.loads(capsys.readouterr().out)["status"] == "finished"
     assert train(tmp_path, "--resume", "--lr", "0.5") == 2
-    assert "lr 0.025 (now 0.5); resume" in error_line(capsys)
+    assert "lr was 0.025 and is now 0.5; resume" in error_line(capsys)
 
 
 NASNET = (
@@ -319,11 +319,11 @@ def test_cells_are_trained_and_resumed_with_their_own_options(
     assert main([*NASNET, *output, "--resume", *others]) == 2
     error = error_line(capsys)
     for message in (
-        "macs_bins (500000.0, 900000.0, 4) (now (500000.0, 900000.0, 2))",
-        "aux_weight 0.4 (now 0.0)",
-        "auxiliary True (now False)",
-        "layers 3 (now 4)",
-        "inactive_grads 'skip' (now 'zero')",
+        "macs_bins was (500000.0, 900000.0, 4) and is now (500000.0, 900000.0, 2)",
+        "aux_weight was 0.4 and is now 0.0",
+        "auxiliary was True and is now False",
+        "layers was 3 and is now 4",
+        "inactive_grads was skip and is now zero",
     ):
         assert message in error
     assert main([*NASNET, *output, "--resume"]) == 0
@@ -341,7 +341,7 @@ def test_resume_refuses_another_number_of_processes(
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     assert train(trained, "--resume") == 2
-    assert "world_size 1 (now 2)" in error_line(capsys)
+    assert "world_size was 1 and is now 2" in error_line(capsys)
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:

@@ -158,12 +158,15 @@ def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--phase-epochs 1 1 0 0 0 0", "phase_epochs [1, 0, 0, 0, 0, 0] (now [1, 1, 0, 0, 0, 0])"),
-        ("--phase-lrs 0.1 0.2 0.1 0.1 0.1 0.1", "(now [0.1, 0.2, 0.1, 0.1, 0.1, 0.1])"),
-        ("--kd-ratio 0.5", "kd_ratio 1.0 (now 0.5)"),
-        ("--width 0.2", "width 0.1 (now 0.2)"),
-        ("--ema-decay 0.9", "ema_decay None (now 0.9)"),
-        ("--no-kernel-transform", "kernel_transform True (now False)"),
+        (
+            "--phase-epochs 1 1 0 0 0 0",
+            "phase_epochs was [1, 0, 0, 0, 0, 0] and is now [1, 1, 0, 0, 0, 0]",
+        ),
+        ("--phase-lrs 0.1 0.2 0.1 0.1 0.1 0.1", "and is now [0.1, 0.2, 0.1, 0.1, 0.1, 0.1]"),
+        ("--kd-ratio 0.5", "kd_ratio was 1.0 and is now 0.5"),
+        ("--width 0.2", "width was 0.1 and is now 0.2"),
+        ("--ema-decay 0.9", "ema_decay was None and is now 0.9"),
+        ("--no-kernel-transform", "kernel_transform was True and is now False"),
     ],
 )
 def test_resuming_a_shrinking_refuses_other_settings(

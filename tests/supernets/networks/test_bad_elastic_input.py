@@ -117,9 +117,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--width 0.2 --resolutions 8 12", "width 0.1 (now 0.2)"),
-        ("--width 0.1 --resolutions 12", "resolutions (8, 12) (now (12,))"),
-        ("--width 0.1 --resolutions 8 16", "resolutions (8, 12) (now (8, 16))"),
+        ("--width 0.2 --resolutions 8 12", "width was 0.1 and is now 0.2"),
+        ("--width 0.1 --resolutions 12", "resolutions was (8, 12) and is now (12,)"),
+        ("--width 0.1 --resolutions 8 16", "resolutions was (8, 12) and is now (8, 16)"),
     ],
 )
 def test_resuming_refuses_another_supernet(

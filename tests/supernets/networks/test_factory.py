@@ -111,6 +111,21 @@ def test_unknown_settings_are_refused_with_those_there_are(create: Callable[...,
         create("darts", num_classes=10, chanels=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "unknown", "known"),
+    [
+        ("nasbench201", "layers", "channels"),
+        ("darts", "chanels", "layers"),
+        ("mobilenetv3", "channels", "drop_path"),
+    ],
+)
+def test_unknown_settings_of_subnets_are_refused_alike(name: str, unknown: str, known: str) -> None:
+    arch = create_space(name).sample(np.random.default_rng(0))
+    message = f"Subnets of space '{name}' have no {unknown}; there are .*{known}"
+    with pytest.raises(ValueError, match=message):
+        create_subnet(arch, num_classes=10, **{unknown: 4})
+
+
 def test_subnets_of_invalid_architectures_are_refused(tiny_settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="6 decisions, got 1"):
         create_subnet(Architecture("nasbench201", (0,)), **tiny_settings)

@@ -68,6 +68,7 @@ import torch
 import torch.distributed as dist
 from supernets.cli import train as cli
 from supernets.training import supernet as training
+from supernets.runtime import outputs
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.training import run as training_run
 from supernets.training import train as training_job
@@ -129,7 +130,9 @@ lonely = os.path.join(output, f"disk of rank {rank}")  # where folders are not s
 if rank == 0:
     shutil.copytree(os.path.join(output, "one epoch"), lonely)
 os.makedirs(lonely, exist_ok=True)
+outputs.RANKS_WAIT, patience = 1.0, outputs.RANKS_WAIT
 assert cli.main([*flags, "--output", lonely, "--epochs", "1", "--auto-resume"]) == 2
+outputs.RANKS_WAIT = patience
 
 count = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def test_a_call_does_what_the_command_does(tmp_path: Path) -> None:
     for name, tensor in by_command["state_dict"].items():
         assert torch.equal(by_call["state_dict"][name], tensor), name
     files = {path.name for path in (tmp_path / "command").iterdir()}
-    assert {path.name for path in (tmp_path / "call").iterdir()} == files - {"args.json"}
+    assert {path.name for path in (tmp_path / "call").iterdir()} == files
+    asked = json.loads((tmp_path / "call" / "args.json").read_text())["args"]
+    assert asked["settings"]["class"] == "NASBench201Settings"
+    assert (asked["batch_size"], asked["output"]) == (400, str(tmp_path / "call"))
+    assert asked["config"]["epochs"] == 2
 
 
 def test_a_run_is_continued_on_request_alone(tmp_path: Path) -> None:
@@ -48,7 +53,7 @@ def test_a_run_is_continued_on_request_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already holds a training"):
         train(JOB, tmp_path / "run", device="cpu")
     other = replace(JOB, config=replace(JOB.config, lr=0.1))
-    with pytest.raises(ValueError, match=r"was trained with lr 0.025 \(now 0.1\)"):
+    with pytest.raises(ValueError, match="other settings: lr was 0.025 and is now 0.1; resume"):
         train(other, tmp_path / "run", device="cpu", resume=True)
 
 
