@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search.differentiable import loop
 from search.differentiable import mixture_training as task
+from search.differentiable.figure import plot_search
 from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
 from search.differentiable.search_config import GradientName, SearchConfig, Stage
 from supernets.data.config import DataConfig
@@ -32,17 +35,48 @@ MakeSearch = Callable[..., DifferentiableSearch]
 
 @pytest.fixture(scope="session")
 def loaders() -> Loaders:
-    # 1437 train images, half of them val
-    return create_loaders(DataConfig("digits", val_fraction=0.5), batch_size=110)
+    """Digits, 196 of them in each split: the last minibatch is smaller."""
+    whole = create_loaders(DataConfig("digits", val_fraction=0.5), batch_size=30)
+    splits = {name: indices[:196] for name, indices in whole.splits.items()}
+    assert isinstance(whole.train, ImageLoader) and isinstance(whole.val, ImageLoader)
+    train, val = whole.train.over(splits["train"]), whole.val.over(splits["val"])
+    assert len(train) == STEPS_PER_EPOCH
+    return replace(whole, train=train, val=val, splits=splits)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take as long as small searches."""
+    monkeypatch.setattr(loop, "plot_search", lambda *_: None)
+
+
+@pytest.fixture
+def pictures(no_pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws them for all that."""
+    monkeypatch.setattr(loop, "plot_search", plot_search)
 
 
 @pytest.fixture
 def make_search(loaders: Loaders, tmp_path: Path) -> MakeSearch:
     """Builds a search of a tiny mixture; recipes of both kinds by keyword."""
+    return maker(loaders, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(loaders: Loaders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a search of one epoch."""
+    output = tmp_path_factory.mktemp("one_epoch")
+    search = maker(loaders, output)(stages=(Stage(1),), gradient="first-order")
+    search.run()
+    return output / "last.pt"
+
+
+def maker(loaders: Loaders, folder: Path) -> MakeSearch:
+    """Returns what builds searches, in ``folder`` unless another is named."""
 
     def make(
         *,
-        output: Path = tmp_path,
+        output: Path = folder,
         stages: tuple[Stage, ...] = (Stage(2),),
         recipe: dict[str, Any] | None = None,
         true_values: Any = None,
@@ -261,6 +295,7 @@ def test_a_finished_search_is_taken_up_without_another_step(
     assert search.stage == 1 and search.network.op_mask.sum(axis=2).max() == 3
 
 
+@pytest.mark.usefixtures("pictures")
 def test_stages_prune_widen_and_keep_the_schedule(make_search: MakeSearch) -> None:
     search = make_search(**CASES["drnas"])
     widths = []
@@ -299,6 +334,7 @@ def test_the_record_is_without_none_where_it_is_excluded(make_search: MakeSearch
     assert 0 not in search.derived().arch.choices
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_record_of_epochs(make_search: MakeSearch, tmp_path: Path) -> None:
     space = NASBench201Space()
     values = {arch: float(i) for i, arch in enumerate(space.enumerate())}
@@ -370,8 +406,6 @@ def test_streams_are_refused(loaders: Loaders, tmp_path: Path) -> None:
     class Stream(nn.Module):
         pass
 
-    from dataclasses import replace
-
     streamed = replace(loaders, train=Stream())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="images in any order"):
         DifferentiableSearch(
@@ -388,11 +422,11 @@ def test_any_value_of_a_checkpoint_is_read_or_refused_in_a_line(
     make_search: MakeSearch,
     edits: Callable[..., Any],
     is_refused: Callable[..., bool],
+    one_epoch: Path,
     tmp_path: Path,
 ) -> None:
-    make_search(stages=(Stage(1),), gradient="first-order").run()
     path, num_refused = tmp_path / "last.pt", 0
-    whole, search = torch.load(path, weights_only=True), make_search(stages=(Stage(1),))
+    whole, search = torch.load(one_epoch, weights_only=True), make_search(stages=(Stage(1),))
 
     def restore() -> None:
         found = read_search_checkpoint(path)
@@ -422,10 +456,14 @@ def test_any_value_of_a_checkpoint_is_read_or_refused_in_a_line(
     ],
 )
 def test_a_search_is_not_resumed_from_a_state_it_never_had(
-    at: tuple[Any, ...], value: Any, message: str, make_search: MakeSearch, tmp_path: Path
+    at: tuple[Any, ...],
+    value: Any,
+    message: str,
+    make_search: MakeSearch,
+    one_epoch: Path,
+    tmp_path: Path,
 ) -> None:
-    make_search(stages=(Stage(1),), gradient="first-order").run()
-    whole = holder = torch.load(tmp_path / "last.pt", weights_only=True)
+    whole = holder = torch.load(one_epoch, weights_only=True)
     for name in at[:-1]:
         holder = holder[name]
     holder[at[-1]] = value
