@@ -17,7 +17,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def ctrl_c_interrupts() -> None:
 
 
 @pytest.fixture(scope="session")
-def server_of_workers() -> BaseContext:
+def server_of_workers() -> ForkServerContext:
     """Forks workers from a process that has loaded PyTorch once and computed nothing."""
     forkserver.set_forkserver_preload(["estimators.factory", "search.cli.search"])
     # Ctrl-C is not for workers, which inherit that it is blocked
@@ -90,7 +90,7 @@ def server_of_workers() -> BaseContext:
 
 
 @pytest.fixture
-def forked_workers(server_of_workers: BaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def forked_workers(server_of_workers: ForkServerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts the workers of ``LocalProcesses`` at a hundredth of the cost.
 
     For tests of what workers do; some others start them as users do, for seconds each.

@@ -6,8 +6,7 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from search.differentiable.search_config import GRADIENT_ALGORITHMS as ALGORITHM
 from search.differentiable.search_config import Stage
 from supernets.cli.command_line import parse_args
 from supernets.spaces import NASBench201Space, NASNetSpace
+from tests.ranks import run_by_two
 
 ROOT = Path(__file__).parents[3]
 TINY = "--channels 4 --cells-per-stage 1 --batch-size 200 --no-amp".split()
@@ -281,7 +281,9 @@ def test_folders_of_other_searches_are_left_alone(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["drnas", "darts-tse --arch-gradient tse-rollout"])
-def test_two_processes_keep_equal_alphas(tmp_path: Path, algorithm: str) -> None:
+def test_two_processes_keep_equal_alphas(
+    server_of_workers: ForkServerContext, tmp_path: Path, algorithm: str
+) -> None:
     stages = "--epochs 1 1 --partial-channels 2 1 --keep-ops 5 3 --freeze-epochs 0 0"
     flags = f"--algorithm {algorithm} --channels 4 --cells-per-stage 1 --no-amp --threads 1"
     flags += f" {stages if 'drnas' in algorithm else '--epochs 2'} --bn-mode batch --lr 0.01"
@@ -299,17 +301,9 @@ def test_two_processes_keep_equal_alphas(tmp_path: Path, algorithm: str) -> None
         "raise SystemExit(cli.main(sys.argv[2:]))\n"
     )
     (tmp_path / "script.py").write_text(script)
-    common = [str(tmp_path / "script.py"), str(tmp_path / "alphas")]
     output = tmp_path / "two"
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [*common, *flags.split(), "--batch-size", "100", "--output", str(output)],
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=300,
-    )
+    flags += f" --batch-size 100 --output {output}"
+    run_by_two(server_of_workers, tmp_path / "script.py", str(tmp_path / "alphas"), *flags.split())
     first, second = (torch.load(tmp_path / f"alphas{rank}") for rank in (0, 1))
     assert torch.equal(first, second)
     stored = read_search_checkpoint(output / "last.pt")
