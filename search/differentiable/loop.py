@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from search.differentiable.arch_gradient import VirtualStep
+from search.differentiable.checkpoint import FORMAT, VERSION
 from search.differentiable.derivation import Derived, derive, entropy, write_alphas
 from search.differentiable.figure import plot_search
 from search.differentiable.mixture_training import Alphas, MixtureTraining, initial_alphas
@@ -53,7 +54,7 @@ from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
-from supernets.training.checkpoint import read_dict, write_archive
+from supernets.training.checkpoint import write_archive
 from supernets.training.checkpoint_fields import steps_done
 from supernets.training.evaluation import evaluate
 from supernets.training.log import write_rows
@@ -63,8 +64,6 @@ from supernets.training.supernet_config import TrainConfig
 
 _logger = logging.getLogger(__name__)
 
-FORMAT = "paceline-differentiable-search"
-VERSION = 1
 #: Validation images the mixture is measured on after every epoch.
 NUM_VAL_IMAGES = 2048
 _TRUE_VALUE = Real("must be a finite number", -MAX_FLOAT, MAX_FLOAT)
@@ -379,24 +378,3 @@ class DifferentiableSearch:
             **self.run_settings,
         }
         write_archive(path, checkpoint)
-
-
-def read_search_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of a differentiable search onto the CPU.
-
-    Raises:
-        ValueError: If the file is missing, truncated, or something else.
-    """
-    what = "a checkpoint of a differentiable search; expected one from supernet-search"
-    checkpoint = read_dict(path, FORMAT, VERSION, what)
-    steps_done(path, checkpoint)
-    check_dict(path, checkpoint, "alphas")
-    stage, op_mask, history = (checkpoint.get(name) for name in ("stage", "alive", "history"))
-    check_field(type(stage) is int and stage >= 0, path, "stage", "a whole number", stage)
-    is_mask = (
-        isinstance(op_mask, torch.Tensor) and op_mask.dtype == torch.bool and op_mask.dim() == 3
-    )
-    check_field(is_mask, path, "alive", "which operations there are, as a tensor", op_mask)
-    is_list = isinstance(history, list) and all(isinstance(row, dict) for row in history)
-    check_field(is_list, path, "history", "a list of epochs", history)
-    return checkpoint

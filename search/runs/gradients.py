@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from timm.utils import random_seed
 
 from estimators.benchmarks.tabular import TabularEstimator
+from search.differentiable.checkpoint import read_search_checkpoint
 from search.differentiable.derivation import Derived, entropy
-from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
+from search.differentiable.loop import DifferentiableSearch
 from search.report.verdict import (
     Verdict,
     has_convolution,

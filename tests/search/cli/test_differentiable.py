@@ -16,7 +16,7 @@ import torch
 from search.cli.options import build_parser, gradient_job
 from search.cli.search import main
 from search.differentiable import mixture_training as task
-from search.differentiable.loop import read_search_checkpoint
+from search.differentiable.checkpoint import read_search_checkpoint
 from search.differentiable.search_config import GRADIENT_ALGORITHMS as ALGORITHMS
 from search.differentiable.search_config import Stage
 from supernets.cli.command_line import parse_args

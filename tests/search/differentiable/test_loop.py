@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from search.differentiable import loop
 from search.differentiable import mixture_training as task
+from search.differentiable.checkpoint import read_search_checkpoint
 from search.differentiable.figure import plot_search
-from search.differentiable.loop import DifferentiableSearch, read_search_checkpoint
+from search.differentiable.loop import DifferentiableSearch
 from search.differentiable.search_config import GradientName, SearchConfig, Stage
 from supernets.data.config import DataConfig
 from supernets.data.loaders import ImageLoader, Loaders, create_loaders
