@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from supernets.networks.batchnorm import BatchNorm2d, recalibrate_bn, synchronise_batchnorm
+from tests.forked_program import ForkedProgram
 
 ROOT = Path(__file__).parents[3]
 
@@ -250,7 +251,9 @@ dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[Any]]:
+def two_ranks(
+    tmp_path_factory: pytest.TempPathFactory, forked_program: Callable[..., ForkedProgram]
+) -> tuple[dict[str, Any], list[Any]]:
     """All cases with their inputs, and what each of two processes got from them."""
     folder = tmp_path_factory.mktemp("two_ranks")
     generator = torch.Generator().manual_seed(4)
@@ -266,22 +269,27 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
         cases[name] = {"in_eval": False, **case, "state": state, "weights": weights}
         cases[name]["x"] = [3 * images + 2 for images in x]
     torch.save(cases, folder / "cases.pt")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), str(folder)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    script = folder / "worker.py"
+    script.write_text(WORKER)
+    errors = [folder / f"rank{rank}.log" for rank in range(2)]
+    processes = []
     try:
-        errors = [process.communicate(timeout=240)[1] for process in processes]
+        for rank, path in enumerate(errors):
+            with open(path, "w") as log:
+                processes.append(
+                    forked_program(
+                        [sys.executable, str(script), str(rank), str(folder)],
+                        cwd=ROOT,
+                        env=os.environ,
+                        stdout=subprocess.DEVNULL,
+                        stderr=log,
+                    )
+                )
+        statuses = [process.wait(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    assert statuses == [0, 0], "\n".join(path.read_text() for path in errors)
     return cases, [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from supernets.runtime.distributed import (
 from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.training import supernet as training
 from supernets.training.supernet import train_step
+from tests.forked_program import ForkedProgram
 
 ROOT = Path(__file__).parents[3]
 # 1149 images: three global minibatches of 380 and one of 9, of which rank 0 gets 5 and rank 1 four.
@@ -105,7 +107,7 @@ def spy(supernet, *args, **settings):
 
 
 training_job.train_supernet = spy
-# One group for all runs: torchrun's store keeps the addresses of the first.
+# One group for all runs: the store keeps the addresses of the first.
 training_run.start_process_group(ranks_from_environment(), torch.device("cpu"))
 stop_process_group = training_run.stop_process_group
 training_run.start_process_group = lambda *args: None
@@ -201,22 +203,51 @@ def state(output: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs ``SCRIPT`` under torchrun, once for all tests: starting it takes the most time."""
+def two_processes(
+    tmp_path_factory: pytest.TempPathFactory, forked_program: Callable[..., ForkedProgram]
+) -> Path:
+    """Runs ``SCRIPT`` in two ranks, once for all tests."""
     output = tmp_path_factory.mktemp("ranks")
-    (output / "script.py").write_text(SCRIPT)
+    script = output / "script.py"
+    script.write_text(SCRIPT)
     torch.manual_seed(1)
     images = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 2, 0])
     torch.save(images, output / "images.pt")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", str(output / "script.py"), str(output)]
+    command = [sys.executable, str(script), str(output)]
     command += [f"{ELASTIC} --batch-size 72 --threads 1", json.dumps(ONE_STEP)]
     command += [*TINY.split(), "--batch-size", str(BATCH_SIZE), "--threads", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    assert done.stderr.count("The processes found different checkpoints in --output") == 2
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # as torchrun has it; that itself is run in the tests of restarts and of recipes for clusters
+    environment = os.environ | {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    logs = [output / f"rank{rank}.log" for rank in range(2)]
+    processes = []
+    try:
+        for rank, path in enumerate(logs):
+            with open(path, "w") as log:
+                processes.append(
+                    forked_program(
+                        command,
+                        cwd=ROOT,
+                        env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        stdout=subprocess.DEVNULL,
+                        stderr=log,
+                    )
+                )
+        statuses = [process.wait(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    errors = "".join(path.read_text() for path in logs)
+    assert statuses == [0, 0], errors
+    assert "Warning" not in errors
+    assert errors.count("The processes found different checkpoints in --output") == 2
     return output
 
 
