@@ -15,6 +15,7 @@ import torch
 
 from search.cli.options import build_parser, gradient_job
 from search.cli.search import main
+from search.differentiable import loop
 from search.differentiable import mixture_training as task
 from search.differentiable.checkpoint import read_search_checkpoint
 from search.differentiable.search_config import GRADIENT_ALGORITHMS as ALGORITHMS
@@ -246,6 +247,7 @@ def test_a_stopped_search_continues_by_the_same_command(
 ) -> None:
     flags = ["--algorithm", "drnas", "--epochs", "2", "1", "--partial-channels", "2", "1"]
     flags += ["--keep-ops", "5", "3", "--freeze-epochs", "1", "0"]
+    monkeypatch.setattr(loop, "plot_search", lambda *_: None)  # takes longer than the search
     assert run(tmp_path / "whole", *flags) == 0
     capsys.readouterr()
     real = task.MixtureTraining.add_gradients

@@ -7,9 +7,8 @@ import dataclasses
 import math
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,9 @@ from supernets.training.evaluation import Evaluation, evaluate
 from supernets.training.loop import TrainingError, TrainResult
 from supernets.training.standalone import read_network_checkpoint, train_standalone, training_loss
 from supernets.training.standalone_config import RetrainConfig
+from tests.ranks import run_by_two
 from tests.supernets.training.states import at_step, flat, send
 
-ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 EPOCHS = 3
 STEPS_PER_EPOCH = 3  # 1149 images by 400, the last minibatch smaller and odd
@@ -633,14 +632,12 @@ stop_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_with_the_doubled_minibatch(tmp_path: Path) -> None:
+def test_two_processes_do_what_one_does_with_the_doubled_minibatch(
+    server_of_workers: ForkServerContext, tmp_path: Path
+) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", "2", str(tmp_path / "script.py"), str(tmp_path / "two")]
     (tmp_path / "two").mkdir()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    run_by_two(server_of_workers, tmp_path / "script.py", str(tmp_path / "two"))
     loaders = create_loaders("digits", batch_size=380)
     torch.manual_seed(0)
     network = nn.Sequential(
