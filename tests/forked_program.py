@@ -24,6 +24,7 @@ class ForkedProgram:
         env: All of its environment.
         stdout: Where it prints to: a file that has a name, or ``subprocess.DEVNULL``.
         stderr: The same.
+        start_new_session: Whether it leads a group of processes of its own.
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class ForkedProgram:
         env: Mapping[str, str],
         stdout: IO[Any] | int,
         stderr: IO[Any] | int,
+        start_new_session: bool = False,
     ) -> None:
         paths = [os.devnull if isinstance(each, int) else each.name for each in (stdout, stderr)]
-        self._process = server.Process(target=_run, args=(command[1:], cwd, dict(env), paths))
+        self._process = server.Process(
+            target=_run, args=(command[1:], cwd, dict(env), paths, start_new_session)
+        )
         self._process.start()
         self.pid = self._process.pid
         self.kill = self._process.kill
@@ -62,7 +66,11 @@ class ForkedProgram:
         self.wait()
 
 
-def _run(arguments: list[str], cwd: Path, env: dict[str, str], paths: list[str]) -> None:
+def _run(
+    arguments: list[str], cwd: Path, env: dict[str, str], paths: list[str], leads: bool
+) -> None:
+    if leads:
+        os.setsid()
     for number, path in enumerate(paths, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
     os.chdir(cwd)

@@ -25,7 +25,7 @@ def test_torchrun_restarts_a_training_that_lost_a_rank(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     script, output = BENCHMARKS / "torchrun_restart.py", tmp_path / "result.json"
-    flags = "--kills 1 --epochs 4".split()
+    flags = "--kills 1 --epochs 3".split()
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(script), *flags, "--output", str(output)])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from estimators.executors import ExecutorError, LocalProcesses, Measure
 from supernets.spaces import Architecture
+from tests.forked_program import ForkedProgram
 
 HERE = Path(__file__).parent
 MakeCandidates = Callable[[int], Sequence[tuple[int, Architecture]]]
@@ -97,22 +96,34 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_their_process(tmp_path: Path, number: signal.Signals) -> None:
+def test_workers_end_with_their_process(
+    tmp_path: Path, number: signal.Signals, forked_program: Callable[..., ForkedProgram]
+) -> None:
+    """The workers themselves start as a user's do."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    command: list[Any] = [sys.executable, tmp_path / "script.py", HERE, tmp_path]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        pid = int(process.stdout.readline())
+    printed, errors = tmp_path / "printed", tmp_path / "errors"
+    with open(printed, "w") as stdout, open(errors, "w") as stderr:
+        process = forked_program(
+            [sys.executable, str(tmp_path / "script.py"), str(HERE), str(tmp_path)],
+            cwd=Path.cwd(),
+            env=os.environ,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    with process:
+        while not printed.read_text().endswith("\n"):
+            assert process.poll() is None, errors.read_text()
+            time.sleep(0.05)
+        pid = int(printed.read_text())
         if number is signal.SIGINT:
             os.killpg(process.pid, number)  # Ctrl-C is for all processes of a terminal
         else:
             os.kill(process.pid, number)
         process.wait(timeout=60)
-        errors = process.stderr.read()
     deadline = time.monotonic() + 30
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not is_running(pid)
-    assert errors.count("KeyboardInterrupt") <= (number is signal.SIGINT), errors
+    found = errors.read_text()
+    assert found.count("KeyboardInterrupt") <= (number is signal.SIGINT), found
