@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +37,26 @@ SUPERNETS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=SUPERNETS)
-def supernet(request: pytest.FixtureRequest, make_supernet: Callable[..., Supernet]) -> Supernet:
-    return make_supernet(**SUPERNETS[request.param])
+#: So many architectures of NAS-Bench-201 have every operation on every edge; see below.
+ENOUGH = 20
+
+
+@pytest.fixture(scope="module", params=SUPERNETS)
+def built(
+    request: pytest.FixtureRequest, make_supernet: Callable[..., Supernet]
+) -> tuple[Supernet, dict[str, Tensor]]:
+    """A supernet, built once, and a copy of its weights."""
+    supernet = make_supernet(**SUPERNETS[request.param])
+    return supernet, copy.deepcopy(supernet.state_dict())
+
+
+@pytest.fixture
+def supernet(built: tuple[Supernet, dict[str, Tensor]]) -> Supernet:
+    """The supernet as it was built; what is changed beside weights and mode needs a copy."""
+    supernet, weights = built
+    supernet.load_state_dict(weights)
+    supernet.zero_grad(set_to_none=True)
+    return supernet.train()
 
 
 @pytest.fixture
@@ -68,6 +86,8 @@ def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
     rng = np.random.default_rng(7)
     if not isinstance(supernet, NASBench201Supernet):
         num_archs //= 5 if is_elastic(supernet) else 10
+    else:
+        num_archs = min(num_archs, ENOUGH)
     archs: list[Architecture] = []
     while len(archs) < max(num_archs, 2):
         arch = supernet.space.sample(rng)
@@ -98,6 +118,12 @@ def in_supernet(name: str, arch: Architecture) -> str:
 
 def test_every_space_is_under_contract() -> None:
     assert {settings["space"] for settings in SUPERNETS.values()} == set(SPACES)
+
+
+def test_samples_have_every_operation_on_every_edge(make_supernet: Callable[..., Supernet]) -> None:
+    choices = np.array([arch.choices for arch in sample(make_supernet("nasbench201"), ENOUGH)])
+    assert len(choices) == ENOUGH
+    assert [set(edge) for edge in choices.T.tolist()] == [set(range(5))] * 6
 
 
 def assert_same_state(first: nn.Module, second: nn.Module) -> None:
@@ -145,7 +171,7 @@ def test_extracted_subnet_computes_the_same_in_train_mode(
 def test_extraction_keeps_dtype_memory_format_and_frozen_parameters(
     supernet: Supernet, images: Tensor
 ) -> None:
-    supernet.double().to(memory_format=torch.channels_last)
+    supernet = copy.deepcopy(supernet).double().to(memory_format=torch.channels_last)
     supernet.requires_grad_(False)
     arch = sample(supernet, 1)[0]
     subnet = supernet.extract(arch)
@@ -202,6 +228,7 @@ def test_extraction_leaves_gradients_and_training_mode_alone(
 
 def test_only_the_path_is_executed(supernet: Supernet, images: Tensor) -> None:
     executed: list[str] = []
+    supernet = copy.deepcopy(supernet)
     for name, module in supernet.named_modules():
         if not list(module.children()):
             module.register_forward_hook(lambda *_, name=name: executed.append(name))
