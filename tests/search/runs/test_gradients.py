@@ -11,12 +11,19 @@ import pytest
 
 import search.cli.search
 from search import GradientJob, SearchConfig, SearchJob, search_by_gradients, search_config
+from search.differentiable import loop
 from search.runs.gradient_job import GradientBasics
 from tests.own_frames import frames_to_forward
 
 SMALL = {"channels": 4, "cells_per_stage": 1}
 CONFIG = SearchConfig(gradient="tse-joint", tse_batches=2, seed=1, stages=search_config(
     "darts-tse").stages[:1])  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than small searches; tests of the command draw them."""
+    monkeypatch.setattr(loop, "plot_search", lambda *_: None)
 
 
 def job_of(epochs: int) -> GradientJob:
