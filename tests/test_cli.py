@@ -187,6 +187,7 @@ def test_entry_points_exist_under_their_program_names() -> None:
         assert callable(importlib.import_module(command).main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_script", [False, True])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, from_script: bool) -> None:
     slow = "import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)\n"

@@ -19,6 +19,7 @@ from tests.commands import TORCH_EXPORT
 pytestmark = TORCH_EXPORT
 
 
+@pytest.mark.slow
 def test_train_search_export_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, found, subnet = tmp_path / "run", tmp_path / "found", tmp_path / "subnet"
     flags = "--channels 4 --cells-per-stage 1 --epochs 2 --batch-size 400 --num-probes 1".split()

@@ -28,6 +28,7 @@ def test_a_supernet_is_trained_searched_and_a_subnet_exported(tmp_path: Path) ->
     assert (tmp_path / "subnet" / "subnet.json").is_file()
 
 
+@pytest.mark.slow
 def test_searches_are_compared_on_what_is_given() -> None:
     best = script("compare_searches").main(num_trials=20, num_seeds=2)
     assert set(best) == {"random", "local-search", "regularized-evolution", "structural-bo"}

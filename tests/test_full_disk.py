@@ -60,6 +60,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_training_names_its_checkpoint_the_step_it_holds_and_how_to_go_on(
     disk_of: DiskOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_training_names_its_checkpoint_the_step_it_holds_and_how_to_go_on(
     assert last.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_training_whose_later_checkpoint_fails_names_the_step_of_the_one_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_help_version_and_a_wrong_flag_load_nothing_that_is_slow(command: str) -
     assert "unknown option --no-such-flag" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_of_a_table_does_not_load_pytorch(tmp_path: Path) -> None:
     space = NASBench201Space()
     rows = (f"{space.format(arch)},{i % 97}\n" for i, arch in enumerate(space.enumerate()))

@@ -99,6 +99,7 @@ def plain(result: dict[str, Any]) -> Any:
 error_line = error_line_of("supernet-rank")
 
 
+@pytest.mark.slow
 def test_all_scores_are_compared_with_a_table(
     rank: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_all_scores_are_compared_with_a_table(
     assert json.loads((tmp_path / "run" / "args.json").read_text())["args"]["top_k"] == 4
 
 
+@pytest.mark.slow
 def test_the_same_architectures_whatever_the_estimators(rank: Command, tmp_path: Path) -> None:
     assert rank(tmp_path / "a", scores="--estimators macs") == 0
     assert rank(tmp_path / "b", scores="--estimators params tlmini --tse-batches 1") == 0
@@ -168,6 +170,7 @@ def test_the_same_architectures_whatever_the_estimators(rank: Command, tmp_path:
     assert read(tmp_path / "a")["suggested_num_steps"] is None
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_ranking(
     rank: Command,
     tmp_path: Path,
@@ -200,6 +203,7 @@ def test_a_killed_run_continues_to_the_same_ranking(
     assert plain(read(tmp_path / "parts")) == plain(read(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_window_of_epochs_is_resolved_to_minibatches(rank: Command, tmp_path: Path) -> None:
     scores = "--estimators tse_e tlmini --tse-batches 4 --tse-batch-size 32"
     assert rank(tmp_path / "epochs", "--tse-window", "0.08epochs", scores=scores) == 0
@@ -212,6 +216,7 @@ def test_a_window_of_epochs_is_resolved_to_minibatches(rank: Command, tmp_path: 
     ]
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_truth_is_told_by_its_test_set_and_seeds(
     rank: Command, table: Path, tmp_path: Path
 ) -> None:
@@ -262,6 +267,7 @@ def test_costs_are_those_of_now_whenever_something_was_measured(
         assert costs.metrics(arch).keys() == found.keys()
 
 
+@pytest.mark.slow
 def test_several_supernets_have_a_mean_and_a_spread(
     rank: Command, make_checkpoint: Callable[..., Path], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -318,6 +324,7 @@ def test_a_candidate_that_diverges_is_last_and_named(
     assert result["curves"]["tse"]["seconds"] == pytest.approx([0.4 / 3, 0.8 / 3, 0.4])
 
 
+@pytest.mark.slow
 def test_truth_from_scratch_is_trained_once_and_kept(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +440,7 @@ def test_what_is_required_is_named(checkpoint: Path, capsys: pytest.CaptureFixtu
     assert "either in a --table or trained" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_supernets_that_do_not_go_together_are_refused(
     rank: Command,
     make_checkpoint: Callable[..., Path],
@@ -457,6 +465,7 @@ def test_other_settings_in_the_same_folder_are_refused(
     assert "was written with other settings: estimators was" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_search_by_the_combined_score_predicts_the_ranking_it_was_fitted_to(
     rank: Command, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -541,6 +550,7 @@ def test_workers_measure_and_train_what_one_process_does(
     assert again["truth"]["mean"] == here["truth"]["mean"]
 
 
+@pytest.mark.slow
 def test_what_could_not_be_measured_is_named_and_left_out(
     rank: Command,
     tmp_path: Path,

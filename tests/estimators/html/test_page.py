@@ -81,6 +81,7 @@ def test_a_wheel_holds_all_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(templates) > 5 and templates <= packed
 
 
+@pytest.mark.slow
 def test_what_writes_pages_is_loaded_with_the_first_page() -> None:
     code = "import sys, estimators.ranking.report, search.report.page; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -197,6 +197,7 @@ def test_a_page_shows_what_there_is_and_nothing_else(
     assert not [label for label in least.values("aria-label") if "against B" in str(label)]
 
 
+@pytest.mark.slow
 def test_the_same_ranking_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report(make_result(), tmp_path / name)

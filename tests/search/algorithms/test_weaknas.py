@@ -550,6 +550,7 @@ def test_beats_random_on_a_planted_landscape(medium_space, make_estimator, make_
         assert weak_best > 0.97 * best
 
 
+@pytest.mark.slow
 def test_finds_the_best_with_its_own_predictor(make_digit_space, make_estimator):
     """The default multilayer perceptron, end to end on a space of 1024."""
     space = make_digit_space(5, 4)

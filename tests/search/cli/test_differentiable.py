@@ -171,6 +171,7 @@ def test_one_help_has_the_options_of_all_algorithms(capsys: pytest.CaptureFixtur
     assert "--arch-gradient" in shown[0] and "--num-parents" in shown[0]
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_an_architecture_and_its_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +225,7 @@ def test_a_search_ends_with_an_architecture_and_its_record(
     assert "table_digest" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_options_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "search.yaml"
     file.write_text(
@@ -242,6 +244,7 @@ def test_options_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert alive.sum(dim=2).unique().tolist() == [3]
 
 
+@pytest.mark.slow
 def test_a_stopped_search_continues_by_the_same_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

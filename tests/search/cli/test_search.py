@@ -158,6 +158,7 @@ def rows(output: Path, *columns: str) -> list[tuple[Any, ...]]:
     return result
 
 
+@pytest.mark.slow
 def test_digits_from_search_to_subnet(
     search_tse: Command,
     checkpoint: Path,
@@ -286,6 +287,7 @@ def header_of(output: Path) -> dict[str, Any]:
     return {key: json.loads(value) for key, value in header.items()}
 
 
+@pytest.mark.slow
 def test_an_elastic_supernet_is_searched_at_one_resolution(
     search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,6 +315,7 @@ def test_an_elastic_supernet_is_searched_at_one_resolution(
     assert "resolution was 24 and is now None" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_an_elastic_supernet_is_recalibrated_unless_that_is_refused(
     search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,6 +359,7 @@ def latency_table(elastic_checkpoint: Path, tmp_path: Path) -> Path:
     return tmp_path / "latency.json"
 
 
+@pytest.mark.slow
 def test_latency_is_constrained_in_milliseconds(
     search_elastic: Command,
     latency_table: Path,
@@ -396,6 +400,7 @@ def test_a_latency_table_of_another_supernet_is_refused(
     assert files_below(tmp_path) == ["latency.json"]
 
 
+@pytest.mark.slow
 def test_a_search_that_runs_out_of_architectures_says_so(
     search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -741,6 +746,7 @@ def test_genotypes_are_searched(
         assert trial["cost"]["params"] <= 4.5e5
 
 
+@pytest.mark.slow
 def test_an_interrupted_tse_search_equals_an_uninterrupted_one(
     search_tse: Command, tmp_path: Path, no_plots: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1319,6 +1325,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         assert action.help
 
 
+@pytest.mark.slow
 def test_predictors_see_cheap_scores_that_are_kept(
     search_tse: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1343,6 +1350,7 @@ def told(output: Path) -> list[str]:
         return [row["arch"] for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_proxies_are_inputs_of_predictors_in_a_large_space(
     search_elastic: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1369,6 +1377,7 @@ def test_proxies_need_a_supernet(
     )
 
 
+@pytest.mark.slow
 def test_a_raced_search_finds_the_same_best_and_goes_on_with_the_race(
     checkpoint: Path, tmp_path: Path, no_plots: None
 ) -> None:

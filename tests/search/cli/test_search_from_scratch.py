@@ -73,6 +73,7 @@ def forbidden() -> None:
     raise AssertionError("a network was trained")
 
 
+@pytest.mark.slow
 def test_a_search_by_the_training_speed_of_early_epochs(
     run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_trainings_are_shared_by_searches_of_other_scores(
     assert header_of(tmp_path / "b")["estimator"]["window"] == 2
 
 
+@pytest.mark.slow
 def test_a_search_stopped_within_a_training_equals_an_uninterrupted_one(
     run: Command,
     tmp_path: Path,

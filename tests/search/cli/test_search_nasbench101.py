@@ -77,6 +77,7 @@ def search_table(table: Path, output: Path, flags: str = "") -> int:
     return main([*given, *settings.split(), *weaknas, "--output", str(output), *flags.split()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_csv, write_records])
 def test_a_table_is_searched_without_networks(
     write: Callable[[Path, Sequence[Architecture]], Path],

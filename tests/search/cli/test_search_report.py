@@ -79,6 +79,7 @@ def page_in(folder: Path) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_finished_search_writes_its_report(
     run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

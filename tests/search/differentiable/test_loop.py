@@ -157,6 +157,7 @@ def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_joint_tse_takes_no_more_passes_than_training(
     make_search: MakeSearch, loaders: Loaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_joint_tse_takes_no_more_passes_than_training(
     assert watch.alpha_steps == [3, 6, 7, 10, 13, 14]
 
 
+@pytest.mark.slow
 def test_rollout_trains_a_copy_on_the_minibatches_that_weights_train_on_next(
     make_search: MakeSearch, loaders: Loaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +183,7 @@ def test_rollout_trains_a_copy_on_the_minibatches_that_weights_train_on_next(
     assert watch.alpha_steps == [3, 9, 13, 17, 23, 27]  # before weights train
 
 
+@pytest.mark.slow
 def test_first_order_goes_through_the_val_split(
     make_search: MakeSearch, loaders: Loaders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +195,7 @@ def test_first_order_goes_through_the_val_split(
     assert watch.forwards == watch.backwards == 4 * STEPS_PER_EPOCH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["first-order", "tse-joint", "tse-rollout"])
 def test_alphas_rest_in_frozen_epochs(make_search: MakeSearch, gradient: GradientName) -> None:
     search = make_search(gradient=gradient, stages=(Stage(2, freeze_epochs=1),))
@@ -203,6 +207,7 @@ def test_alphas_rest_in_frozen_epochs(make_search: MakeSearch, gradient: Gradien
     assert search.alphas.steps == steps
 
 
+@pytest.mark.slow
 def test_joint_gradient_is_the_sum_over_the_training(
     make_search: MakeSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +259,7 @@ def outcome(search: DifferentiableSearch, folder: Path) -> tuple[Any, ...]:
     return state, search.alphas.values.detach().clone(), files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_interrupted_anywhere_it_ends_in_the_same_bits(
     make_search: MakeSearch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
@@ -284,6 +290,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_bits(
     assert files == expected[2]
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_taken_up_without_another_step(
     make_search: MakeSearch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -296,6 +303,7 @@ def test_a_finished_search_is_taken_up_without_another_step(
     assert search.stage == 1 and search.network.op_mask.sum(axis=2).max() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_stages_prune_widen_and_keep_the_schedule(make_search: MakeSearch) -> None:
     search = make_search(**CASES["drnas"])
@@ -335,6 +343,7 @@ def test_the_record_is_without_none_where_it_is_excluded(make_search: MakeSearch
     assert 0 not in search.derived().arch.choices
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictures")
 def test_the_record_of_epochs(make_search: MakeSearch, tmp_path: Path) -> None:
     space = NASBench201Space()
@@ -362,6 +371,7 @@ def test_the_record_of_epochs(make_search: MakeSearch, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == 2 * 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relaxation", ["softmax", "dirichlet", "gumbel"])
 def test_a_penalty_on_macs_makes_way_for_cheap_operations(
     make_search: MakeSearch, relaxation: str
@@ -373,6 +383,7 @@ def test_a_penalty_on_macs_makes_way_for_cheap_operations(
     assert ends[1] < 0.995 * ends[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["first-order", "tse-joint", "tse-rollout"])
 def test_alphas_alone_lower_the_loss(make_search: MakeSearch, gradient: GradientName) -> None:
     search = make_search(gradient=gradient, recipe={"lr": 1e-9, "min_lr": 0.0}, stages=(Stage(4),))
@@ -419,6 +430,7 @@ def test_streams_are_refused(loaders: Loaders, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_any_value_of_a_checkpoint_is_read_or_refused_in_a_line(
     make_search: MakeSearch,
     edits: Callable[..., Any],
@@ -443,6 +455,7 @@ def test_any_value_of_a_checkpoint_is_read_or_refused_in_a_line(
     assert num_refused > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [

@@ -72,6 +72,7 @@ def _sample(space, num_archs, seed=0, encoding="one-hot"):
     return choices, _standardised(features @ weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "encoding"),
     [

@@ -56,6 +56,7 @@ def rich(make_run: MakeRun, make_linear_predictor: Any, name: str, seed: int = 0
     )
 
 
+@pytest.mark.slow
 def test_a_page_stands_alone(
     make_run: MakeRun, make_linear_predictor: Any, page_of: Callable[..., tuple[str, Page]]
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_page_shows_what_there_is_and_nothing_else(
     assert [row[-1] for row in page.tables["Best architectures"]] == ["Query", "2", "1"]
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(
     make_run: MakeRun, make_linear_predictor: Any, tmp_path: Path
 ) -> None:
@@ -254,6 +256,7 @@ def test_how_it_was_measured(make_run: MakeRun, page_of: Callable[..., tuple[str
     assert "<pre>supernet-search --seed 1</pre>" in text and "the others differ in it" in text
 
 
+@pytest.mark.slow
 def test_the_predictors_judgement_is_in_the_headline(
     make_run: MakeRun, make_linear_predictor: Any, page_of: Callable[..., tuple[str, Page]]
 ) -> None:

@@ -32,6 +32,7 @@ def job_of(epochs: int) -> GradientJob:
     return GradientJob("darts-tse", config=config, recipe=recipe, network=SMALL, batch_size=200)
 
 
+@pytest.mark.slow
 def test_a_call_is_the_command_and_is_continued(tmp_path: Path) -> None:
     result = search_by_gradients(job_of(1), tmp_path / "a", device="cpu")
     assert result.training.is_finished and result.arch is not None

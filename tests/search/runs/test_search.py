@@ -52,6 +52,7 @@ def test_from_the_command_to_the_network_there_are_at_most_eight_frames(tmp_path
     assert ways == {(*begin, "run", "forward")} and len(begin) + 2 <= 8
 
 
+@pytest.mark.slow
 def test_a_call_is_continued_and_is_the_command(table: TableSettings, tmp_path: Path) -> None:
     """By settings that are given by name, as the flags of the command are."""
     short = run(SearchJob(**{**vars(JOB), "num_trials": 8}), tmp_path / "a", estimator=table,

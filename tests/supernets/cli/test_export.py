@@ -155,6 +155,7 @@ torch.save([logits, one, again], {str(tmp_path / "logits.pt")!r})
     assert torch.allclose(again, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
     [

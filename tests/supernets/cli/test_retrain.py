@@ -240,6 +240,7 @@ def test_the_test_split_is_read_once_and_after_the_training(
     assert len(test) == 2 and passes == [True]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_uninterrupted(
     exported: Path,
     tmp_path: Path,
@@ -600,6 +601,7 @@ DARTS = (
 ).split()
 
 
+@pytest.mark.slow
 def test_a_larger_nasnet_is_trained_with_what_it_is_not_handed_over_with(
     nasnet: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -668,6 +670,7 @@ def test_what_trains_a_nasnet_reaches_its_recipe(
     assert "cutout" not in captured["loaders"].settings
 
 
+@pytest.mark.slow
 def test_the_size_is_as_exported_or_as_asked_for(
     exported: Path, nasnet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
 ) -> None:
@@ -685,6 +688,7 @@ def test_the_size_is_as_exported_or_as_asked_for(
         assert record["cost"]["params"] == parameters
 
 
+@pytest.mark.slow
 def test_the_stem_is_asked_for_where_images_call_for_another(
     nasnet: Path, tmp_path: Path, capture: Callable[..., dict[str, Any]]
 ) -> None:
@@ -875,6 +879,7 @@ def test_data_that_have_changed_since_the_export_are_refused(
     assert "The images of digits are not those" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_any_value_of_the_record_in_a_checkpoint_is_read_or_refused_in_a_line(
     edits: Callable[..., Any], is_refused: Callable[..., bool], trained: Path, tmp_path: Path
 ) -> None:

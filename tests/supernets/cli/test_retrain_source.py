@@ -90,6 +90,7 @@ def test_the_training_is_that_of_the_subnet_of_this_architecture(
     assert record["provenance"] == {"subnet": "subnet", "exported": {"arch": CELL}}
 
 
+@pytest.mark.slow
 def test_a_stopped_genotype_is_resumed_with_the_same_settings_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

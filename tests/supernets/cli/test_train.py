@@ -300,6 +300,7 @@ NASNET = (
 ).split()
 
 
+@pytest.mark.slow
 def test_cells_are_trained_and_resumed_with_their_own_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ def test_costs_equal_what_torch_counts(settings: dict[str, Any]) -> None:
             assert model.measure(arch) == Cost(params, macs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -362,6 +362,7 @@ def measure(
     return partial(run, checkpoint, "--device=cpu", "--threads=1")
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_replaces_it(
     measure: Callable[..., int],
     supernet: MobileNetV3Supernet,
@@ -403,6 +404,7 @@ def test_bad_options_are_one_line_and_write_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
     disk_of: Callable[[int], AbstractContextManager[None]],
     measure: Callable[..., int],
@@ -421,6 +423,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_table_of_before(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_meanwhile_is_one_line(
     measure: Callable[..., int],
     supernet: MobileNetV3Supernet,

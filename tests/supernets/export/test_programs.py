@@ -48,7 +48,7 @@ MISSING_ONNX = pytest.mark.skipif(
     "onnx" not in choose_formats(None, "mobilenetv3"), reason="needs paceline[onnx]"
 )
 
-pytestmark = TORCH_EXPORT
+pytestmark = [TORCH_EXPORT, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,7 @@ def test_the_record_is_of_the_resolution(
     assert record["formats"]["load_with_timm.py"]["conv_stem_stride"] == 1
 
 
+@pytest.mark.slow
 def test_an_export_holds_no_image_and_no_path_of_this_machine(
     exported: Path, loaders: Loaders, leaks: Callable[[Path, Loaders], list[str]]
 ) -> None:
@@ -255,6 +256,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", run)
 
 
+@pytest.mark.slow
 def test_timm_is_not_given_weights_that_are_not_finite(
     exported: Path, tmp_path: Path, in_this_process: None
 ) -> None:
@@ -374,6 +376,7 @@ def rewrite(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return rewrite
 
 
+@pytest.mark.slow
 def test_another_program_is_not_kept(rewrite: Any, tmp_path: Path) -> None:
     def bias(program: torch.export.ExportedProgram) -> None:
         with torch.no_grad():
@@ -431,6 +434,7 @@ def test_a_folder_that_timm_cannot_load_is_not_kept(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_best_json_with_a_resolution_is_exported(
     supernet: Supernet,
     arch: Architecture,
@@ -476,6 +480,7 @@ def test_logits_that_are_no_numbers_are_a_difference() -> None:
         check_logits("x", torch.tensor([[float("nan")]]), torch.ones(1, 1), tolerance=1e9)
 
 
+@pytest.mark.slow
 @MISSING_ONNX
 def test_averages_at_the_border_of_odd_maps_are_those_every_runtime_agrees_on(
     tmp_path: Path,
@@ -501,6 +506,7 @@ def test_averages_at_the_border_of_odd_maps_are_those_every_runtime_agrees_on(
     assert not any(each.get("count_include_pad", 0) for each in attributes)
 
 
+@pytest.mark.slow
 def test_exports_lie_in_folders_whose_names_are_not_utf8(tmp_path: Path) -> None:
     supernet = create_supernet(
         "nasbench201", num_classes=3, channels=4, cells_per_stage=1, input_size=(3, 8, 8)

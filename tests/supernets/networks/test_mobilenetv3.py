@@ -181,6 +181,7 @@ def test_gradients_of_a_kernel_flow_through_its_transforms(
                 torch.testing.assert_close(source.grad, like)
 
 
+@pytest.mark.slow
 def test_dropout_and_drop_path_are_timms(make_supernet: Callable[..., Supernet]) -> None:
     """The same random numbers drop the same images and features, at the same rates."""
     supernet = make_supernet("mobilenetv3").train()

@@ -169,6 +169,7 @@ def test_every_weight_has_a_gradient(make_network: MakeNetwork, images: Tensor) 
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+@pytest.mark.slow
 def test_gradients_of_weights_are_right(make_network: MakeNetwork, images: Tensor) -> None:
     network = make_network().double()
     x = images.double()

@@ -78,6 +78,7 @@ def test_a_subnet_is_exported_where_one_image_is_left(trained: Path, tmp_path: P
     assert record["recalibration"]["num_images"] == 2 * 574 + 1
 
 
+@pytest.mark.slow
 def test_a_search_by_gradients_goes_on_where_one_image_is_left(tmp_path: Path) -> None:
     # of 1,437 images 719 are train, 718 val
     for size in ("718", "717"):

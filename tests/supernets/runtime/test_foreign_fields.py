@@ -48,6 +48,7 @@ def edited(whole: dict[str, Any], at: tuple[Any, ...], value: Any) -> dict[str, 
     return checkpoint
 
 
+@pytest.mark.slow
 def test_any_value_of_any_field_is_read_or_refused_in_a_line(
     edits: Callable[..., Any], is_refused: Callable[..., bool], trained: Path, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "step"),
     [
@@ -182,6 +183,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert_same_training(tmp_path, expected)
 
 
+@pytest.mark.slow
 def test_stopped_three_times_equals_uninterrupted(
     uninterrupted: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

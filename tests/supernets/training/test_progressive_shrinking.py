@@ -158,6 +158,7 @@ def make_supernet() -> Callable[[], MobileNetV3Supernet]:
     return make
 
 
+@pytest.mark.slow
 def test_phases_hand_on_weights_and_learn_from_the_first(
     make_supernet: Callable[[], MobileNetV3Supernet],
     tmp_path: Path,
@@ -229,6 +230,7 @@ def test_phases_hand_on_weights_and_learn_from_the_first(
     assert {(settings["kd_ratio"], settings["weight"]) for settings in steps} == {(0.5, 1.0)}
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_is_that_of_the_last_phase(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +251,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_probes_are_of_the_phase(
     make_supernet: Callable[[], MobileNetV3Supernet],
     tmp_path: Path,
@@ -337,6 +340,7 @@ def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2])
 def test_a_run_stopped_within_a_phase_resumes_to_the_same_bits(
     index: int,
@@ -357,6 +361,7 @@ def test_a_run_stopped_within_a_phase_resumes_to_the_same_bits(
     assert_same_run(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_phases_resumes_to_the_same_bits(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

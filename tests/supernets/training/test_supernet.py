@@ -202,6 +202,7 @@ def test_a_path_that_is_not_canonical_is_named_by_its_architecture(
     assert f", path {space.format(arch)}; lower --lr" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_table_has_the_extremes_of_an_ordered_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

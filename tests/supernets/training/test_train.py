@@ -24,6 +24,7 @@ JOB = TrainJob(
 )
 
 
+@pytest.mark.slow
 def test_a_call_does_what_the_command_does(tmp_path: Path) -> None:
     assert main([*FLAGS.split(), "--output", str(tmp_path / "command")]) == 0
     result = train(JOB, tmp_path / "call", device="cpu")
