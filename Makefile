@@ -16,7 +16,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(PYTEST)
 
-# Without slow tests, and one set of parameters of each test: under 4 minutes on two cores.
+# Without slow tests, and one set of parameters of each test: about two minutes on two cores.
 quick: .venv/installed
 	$(PYTEST) -m "not slow" --first-parameters
 

@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from estimators.scores.proxy_images import distinct_images
-from supernets.networks.nasbench201_cells import ReductionBlock
+from supernets.networks.nasbench201 import ReductionBlock
 from supernets.runtime.device import device_with_float64
 
 #: Scores a network by images (N, C, H, W) and labels (N,); the network is only read.

@@ -26,8 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.networks.names import BNMode
-from supernets.networks.nasbench201 import NASBench201Supernet
-from supernets.networks.nasbench201_cells import BN_POLICIES, BNSettings, ConvBN, Skeleton
+from supernets.networks.nasbench201 import (
+    BN_POLICIES,
+    BNSettings,
+    ConvBN,
+    NASBench201Supernet,
+    Skeleton,
+)
 from supernets.networks.nasbench201_counts import KERNELS
 from supernets.networks.relaxed import EdgeWeights, RelaxedNetwork, State, run_edges
 from supernets.spaces import Architecture

@@ -13,8 +13,13 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.names import BN_MODES
-from supernets.networks.nasbench201 import NASBench201Subnet, NASBench201Supernet
-from supernets.networks.nasbench201_cells import BN_POLICIES, Cell, Skeleton
+from supernets.networks.nasbench201 import (
+    BN_POLICIES,
+    Cell,
+    NASBench201Subnet,
+    NASBench201Supernet,
+    Skeleton,
+)
 from supernets.spaces import Architecture, NASBench201Space
 
 SPACE = NASBench201Space()

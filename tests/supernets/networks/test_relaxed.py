@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_relaxed_network, create_supernet
-from supernets.networks.nasbench201_cells import BN_POLICIES
+from supernets.networks.nasbench201 import BN_POLICIES
 from supernets.networks.nasbench201_relaxed import RelaxedCell as NASBench201Cell
 from supernets.networks.nasnet_relaxed import EDGES as NASNET_EDGES
 from supernets.networks.nasnet_relaxed import RelaxedCell as NASNetCell
