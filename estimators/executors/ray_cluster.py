@@ -184,10 +184,19 @@ class RayCluster(Executor):
             self._ray.cancel(stream)
         deadline = time.monotonic() + GRACE
         while waiting and time.monotonic() < deadline:
-            (stream, *_), waiting = self._ray.wait(waiting, timeout=GRACE)
+            ready, waiting = self._ray.wait(waiting, timeout=max(deadline - time.monotonic(), 0))
+            waiting += [stream for stream in ready if not self._has_ended(stream)]
         for stream in waiting:
             self._ray.cancel(stream, force=True)
         self._connection.close()
+
+    def _has_ended(self, stream: Any) -> bool:
+        """Whether a stream that is ready is so by its end, and not by what its task has said."""
+        try:
+            self._ray.get(next(stream))
+        except (StopIteration, self._ray.exceptions.RayError):
+            return True
+        return False
 
     def _advance(self, stream: Any) -> Trial | None:
         """What a task says next, if it is a trial."""

@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from estimators.executors import Measure
+from estimators.executors import ray_cluster as ray_module
 from estimators.executors.ray_cluster import RayCluster
 from supernets.spaces import Architecture
 
@@ -80,3 +82,48 @@ def test_what_ray_changes_is_changed_back(
         print("said by a cluster")
     captured = capfd.readouterr()
     assert "said by a cluster" in captured.err and captured.out == ""
+
+
+class UnreadTask:
+    """Stands for Ray with one task, which has said that it has begun and has not ended."""
+
+    class RayError(Exception):
+        """Of a task that was stopped."""
+
+    def __init__(self) -> None:
+        self.exceptions = self
+        self.said = ["it has begun"]
+        self.cancelled: list[bool] = []
+
+    def __next__(self) -> str:
+        return self.said.pop()
+
+    def get(self, said: str) -> str:
+        if said == "it has ended":
+            raise self.RayError
+        return said
+
+    def cancel(self, stream: UnreadTask, force: bool = False) -> None:
+        self.cancelled.append(force)
+        if force:
+            self.said.append("it has ended")
+
+    def wait(
+        self, streams: list[UnreadTask], timeout: float
+    ) -> tuple[list[UnreadTask], list[UnreadTask]]:
+        if self.said:
+            return streams, []
+        time.sleep(timeout)
+        return [], streams
+
+
+def test_a_task_that_was_only_heard_to_begin_is_not_taken_as_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_module, "GRACE", 0.2)
+    task = UnreadTask()
+    executor = RayCluster.__new__(RayCluster)
+    executor._ray, executor._connection = task, ExitStack()
+    executor._running = {task: ray_module._Running(0, Architecture("toy", (0,)))}
+    executor.close()
+    assert task.cancelled == [False, True]
