@@ -33,6 +33,7 @@ from estimators.scores.tse import TSEEstimator
 from estimators.scores.windows import window_in_epochs
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
+from supernets.runtime.device import resolve_device
 from supernets.spaces import SearchSpace
 from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
@@ -115,7 +116,7 @@ def create_described_estimator(
         assert space is not None
         return open_table(settings, space)
     assert supernet is not None
-    device = torch.device(device)
+    device = resolve_device(device)
     machine = {"device": device.type, "amp": amp}
     if isinstance(data, Loaders) and {"train minibatches", "loaders as data"} & set(kind.needs):
         check_batch_size(settings.train_batch_size, data)

@@ -27,6 +27,7 @@ from search.report.verdict import (
     next_commands,
 )
 from search.runs.gradient_job import GradientJob
+from search.runs.job import SearchJob
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.export.cell_drawing import draw_cells
@@ -36,7 +37,7 @@ from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.digests import by_content, unchecked_inputs
 from supernets.runtime.foreign_fields import check_dict
-from supernets.runtime.instances import check_instance
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
@@ -45,7 +46,7 @@ from supernets.spaces.factory import create_space
 from supernets.training.checkpoint_fields import steps_done
 from supernets.training.evaluation import chance_top1
 from supernets.training.loop import TrainResult
-from supernets.training.run import check_same_settings, running
+from supernets.training.run import check_arguments, check_same_settings, running
 
 _logger = logging.getLogger(__name__)
 
@@ -110,8 +111,12 @@ def search_by_gradients(
         >>> job = GradientJob("darts-tse", network={"channels": 4, "cells_per_stage": 1})
         >>> search_by_gradients(job, "runs/darts-tse").summary["best"]  # doctest: +SKIP
     """
-    check_instance("job", job, GradientJob, "a SearchJob is for search")
-    output, config, ranks = Path(output), job.settings, ranks_from_environment()
+    advice = "a SearchJob is for search" if isinstance(job, SearchJob) else "GradientJob() is one"
+    check_instance("job", job, GradientJob, advice)
+    asked: dict[str, Any] = {"num_workers": num_workers, "checkpoint_minutes": checkpoint_minutes}
+    check_arguments(**asked)
+    output, config = checked_path("output", output), job.settings
+    ranks = ranks_from_environment()
     chosen_device = device_of_rank(device, ranks)
     recipe = job.weights
     with Outputs() if outputs is None else nullcontext(outputs) as written:
@@ -152,7 +157,7 @@ def search_by_gradients(
             ranks=ranks,
             device=chosen_device,
             resumed_at=resumed_at,
-            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
+            args=args or {**vars(job), "output": output, "device": str(chosen_device), **asked},
         ):
             training = search.run(checkpoint_minutes)
         if not training.is_finished or not ranks.is_main:

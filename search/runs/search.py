@@ -7,11 +7,13 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import supernets.runtime.option_types as kinds
 from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
 from estimators.scores.settings import EstimatorSettings
 from estimators.trials.store import TrialStore
 from search.algorithms.base import SearchAlgorithm, SpaceExhaustedError
 from search.runner import SearchError, run_search
+from search.runs.gradient_job import GradientJob
 from search.runs.job import SearchJob
 from search.runs.results import SearchResult, finish
 from search.runs.setup import (
@@ -27,7 +29,8 @@ from search.runs.setup import (
     settings_of,
 )
 from search.runs.subject import open_data, open_subject
-from supernets.runtime.instances import check_instance
+from supernets.runtime.device import resolve_device
+from supernets.runtime.instances import check_instance, check_switch, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
@@ -63,7 +66,7 @@ def search(
             algorithm itself, that was told nothing, in place of the job's space, seed and name.
         estimator: Settings of the job's estimator; or an estimator itself, in place of its name.
         executors: Where candidates are measured; None for this process.
-        device: What to compute on.
+        device: What to compute on; "auto" for an accelerator if there is one.
         threads: Threads of each worker that ``executors`` start; None for 1.
         num_workers: Threads or processes that read images.
         amp: Whether to compute in bfloat16 autocast; None where the hardware has it.
@@ -86,9 +89,15 @@ def search(
         >>> result = search(job, "runs/evolution", estimator=table)  # doctest: +SKIP
         >>> result.best[0].score, result.trials_dataframe().score.mean()  # doctest: +SKIP
     """
-    check_instance("job", job, SearchJob, "a GradientJob is for search_by_gradients")
+    is_other = isinstance(job, GradientJob)
+    advice = "a GradientJob is for search_by_gradients" if is_other else "SearchJob() makes one"
+    check_instance("job", job, SearchJob, advice)
     check_given(job, algorithm, estimator, executors)
-    output = Path(output)
+    output, device = checked_path("output", output), resolve_device(device)
+    kinds.WORKERS.check("num_workers", num_workers)
+    if threads is not None:
+        kinds.THREADS.check("threads", threads)
+    check_switch("amp", amp, may_be_none=True)
     with Outputs() if outputs is None else nullcontext(outputs) as outputs:
         check_estimator(job, estimator, executors or ExecutorSettings())
         factory = ExecutorFactory(executors or ExecutorSettings(), device, threads)
@@ -112,6 +121,7 @@ def search(
         with saying_what_is_safe(describe), store:
             given = {**vars(job), "algorithm_settings": algorithm, "estimator_settings": estimator}
             given |= {"executors": executors, "output": output, "device": str(device)}
+            given |= {"threads": threads, "num_workers": num_workers, "amp": amp}
             write_args(output, args or given)
             with _table_in_any_case(store, output / "trials.csv"):
                 try:

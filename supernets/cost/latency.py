@@ -28,7 +28,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.mobilenetv3_subnet import ResizingNetwork
 from supernets.runtime.atomic_write import atomic_write
-from supernets.runtime.device import autocast
+from supernets.runtime.device import autocast, resolve_device
 from supernets.runtime.foreign_fields import (
     ForeignFileError,
     check_dict,
@@ -186,7 +186,7 @@ def measure_latency_table(
         >>> table.conditions["batch_size"]
         1
     """
-    options, device = options or LatencyOptions(), torch.device(device)
+    options, device = options or LatencyOptions(), resolve_device(device)
     from scipy.stats import spearmanr  # here, as loading takes a second, and reading needs none
 
     settings = latency_settings(supernet)

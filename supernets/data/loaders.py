@@ -28,6 +28,7 @@ from supernets.data.summary import count_copies, data_found
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_stream import StreamLoader, open_streams
 from supernets.data.timm_transforms import MEAN, STD
+from supernets.runtime.device import resolve_device
 from supernets.runtime.option_types import check_settings
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def create_loaders(
     )
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be from 0 to world_size - 1 = {world_size - 1}, got {rank}.")
-    device = torch.device(device)
+    device = resolve_device(device)
     settings = {**config.settings, "seed": seed}
     if is_stream(config.dataset):
         if world_size > 1 or config.num_val is not None:

@@ -41,13 +41,20 @@ from supernets.networks.inherited_weights import (
 )
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.runtime.wording import plural
 from supernets.training.checkpoint_fields import check_data, steps_done
 from supernets.training.evaluation import evaluate
-from supernets.training.run import already_trained, check_same_settings, is_resumed, running
+from supernets.training.run import (
+    already_trained,
+    check_arguments,
+    check_same_settings,
+    is_resumed,
+    running,
+)
 from supernets.training.standalone import check_trainable, read_network_checkpoint, train_standalone
 from supernets.training.standalone_config import RetrainConfig
 
@@ -120,7 +127,15 @@ def retrain(
         >>> result.record["metrics"]["num_test_images"]
         360
     """
-    output, config, source, ranks = Path(output), job.config, job.source, ranks_from_environment()
+    check_instance("job", job, RetrainJob, "RetrainJob(source) is one")
+    asked: dict[str, Any] = {
+        "num_workers": num_workers,
+        "checkpoint_minutes": checkpoint_minutes,
+        "resume": resume,
+    }
+    check_arguments(**asked)
+    output, config, source = checked_path("output", output), job.config, job.source
+    ranks = ranks_from_environment()
     chosen_device = device_of_rank(device, ranks)
     formats = choose_formats(job.formats, source.space)
     with nullcontext(outputs) if outputs is not None else Outputs() as written:
@@ -143,7 +158,7 @@ def retrain(
             ranks=ranks,
             device=chosen_device,
             resumed_at=[] if checkpoint is None else [steps_done(output / "last.pt", checkpoint)],
-            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
+            args=args or {**vars(job), "output": output, "device": str(chosen_device), **asked},
         ):
             result = train_standalone(
                 network,

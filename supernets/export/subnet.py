@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+import supernets.runtime.option_types as kinds
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
 from supernets.export.architecture_file import read_architecture
@@ -22,6 +23,8 @@ from supernets.export.options import ExportOptions
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.factory import SUPERNET_ONLY
+from supernets.runtime.device import resolve_device
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture
@@ -85,10 +88,12 @@ def export_checkpoint(
         >>> export_checkpoint(options)["metrics"]["test_top1"]  # doctest: +SKIP
         97.5
     """
+    check_instance("options", options, ExportOptions, "ExportOptions(file, arch, folder) is one")
+    kinds.WORKERS.check("num_workers", num_workers)
+    device = resolve_device(device)
     with nullcontext(outputs) if outputs is not None else Outputs() as outputs:
         checkpoint = read_training_checkpoint(options.supernet)
         check_space(options.space, checkpoint, options.supernet)
-        device = torch.device(device)
         supernet = supernet_from_checkpoint(checkpoint, options.supernet).to(device).eval()
         arch, trial = read_architecture(options.arch, supernet.space)
         formats = choose_formats(options.formats, supernet.space.name)
@@ -158,7 +163,7 @@ def export_subnet(
             out of range.
         RuntimeError: If a reloaded network computes other logits.
     """
-    output = Path(output)
+    output = checked_path("output", output)
     check_export_target(output, overwrite=overwrite)
     formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)

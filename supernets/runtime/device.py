@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from supernets.runtime.instances import check_instance
 from supernets.runtime.ranks import ProcessInfo
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str | torch.device) -> torch.device:
     """Turns ``"auto"``, or a name of PyTorch's such as ``"cuda:1"`` or ``"mps"``, into a device.
 
     ``"auto"`` is CUDA where there is one, else another accelerator, else the CPU.
@@ -18,6 +19,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ValueError: If the name is unknown or this machine has no such device.
     """
+    check_instance("device", name, (str, torch.device), "'auto' and 'cpu' are names")
+    name = str(name)
     if name == "auto":
         return torch.device(_accelerator() or "cpu")
     try:
@@ -32,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
+def device_of_rank(name: str | torch.device, ranks: ProcessInfo) -> torch.device:
     """Turns a name into a device; under ``torchrun`` each process has its own accelerator.
 
     Raises:
@@ -46,7 +49,7 @@ def device_of_rank(name: str, ranks: ProcessInfo) -> torch.device:
             f"Several processes train together on cuda or cpu, not on {device.type}; use --device "
             "cpu, or one process."
         )
-    return resolve_device(f"cuda:{ranks.local_rank}") if name in ("auto", "cuda") else device
+    return resolve_device(f"cuda:{ranks.local_rank}") if str(name) in ("auto", "cuda") else device
 
 
 def _accelerator() -> str | None:

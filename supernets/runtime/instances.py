@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from supernets.runtime.option_types import shown
 from supernets.runtime.wording import one_of
@@ -54,6 +56,43 @@ def check_list(name: str, values: object, kind: type, advice: str = "") -> None:
         for value in values:
             if not isinstance(value, kind):
                 _refuse(name, expected, f"{_told(value)} in it", advice)
+
+
+def checked_path(name: str, value: object) -> Path:
+    """Returns a path argument as a ``Path``.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: What was passed.
+
+    Raises:
+        ValueError: If it is neither text nor a path.
+
+    Example:
+        >>> checked_path("output", 5)
+        Traceback (most recent call last):
+            ...
+        ValueError: output must be a path or text, got 5.
+    """
+    if isinstance(value, str | os.PathLike) and isinstance(path := os.fspath(value), str):
+        return Path(path)
+    raise ValueError(f"{name} must be a path or text, got {_told(value)}.")
+
+
+def check_switch(name: str, value: object, *, may_be_none: bool = False) -> None:
+    """Makes sure that an argument is true or false.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: What was passed.
+        may_be_none: Whether None, for whatever suits, is one too.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, bool) and not (value is None and may_be_none):
+        expected = "True, False or None" if may_be_none else "True or False"
+        raise ValueError(f"{name} must be {expected}, got {_told(value)}.")
 
 
 def _refuse(name: str, expected: str, came: str, advice: str) -> None:

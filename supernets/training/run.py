@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import supernets.runtime.option_types as kinds
 from supernets.data.names import NOT_DECISIVE
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.distributed import (
@@ -18,11 +19,30 @@ from supernets.runtime.distributed import (
     start_process_group,
     stop_process_group,
 )
+from supernets.runtime.instances import check_switch
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.run_record import write_args
 from supernets.runtime.settings_difference import diff_settings
 from supernets.training.loop import TrainingError
+
+
+def check_arguments(
+    *, num_workers: int, checkpoint_minutes: float, resume: bool | None = None
+) -> None:
+    """Makes sure of what a training is asked for beside its job, before anything is done.
+
+    Args:
+        num_workers: Threads or processes that read images.
+        checkpoint_minutes: Minutes between checkpoints.
+        resume: Whether to continue the run that is there; None if there is one.
+
+    Raises:
+        ValueError: If one is out of range, or of another kind.
+    """
+    kinds.WORKERS.check("num_workers", num_workers)
+    kinds.MINUTES.check("checkpoint_minutes", checkpoint_minutes)
+    check_switch("resume", resume, may_be_none=True)
 
 
 def is_resumed(output: Path, checkpoints: Sequence[Path], resume: bool | None) -> bool:

@@ -19,6 +19,7 @@ from supernets.networks.settings import SETTINGS, MobileNetV3Settings
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
@@ -29,7 +30,7 @@ from supernets.training.loop import TrainResult
 from supernets.training.ofa_checkpoints import Released, read_released, released_supernet
 from supernets.training.path_sampling import create_path_sampler
 from supernets.training.progressive_shrinking import phase_dir, phases_for, train_progressively
-from supernets.training.run import check_same_settings, is_resumed, running
+from supernets.training.run import check_arguments, check_same_settings, is_resumed, running
 from supernets.training.supernet import train_supernet
 from supernets.training.supernet_config import TrainConfig
 
@@ -82,7 +83,15 @@ def train(
         >>> result.is_finished, result.steps
         (True, 2)
     """
-    output, config, ranks = Path(output), job.recipe, ranks_from_environment()
+    check_instance("job", job, TrainJob, "TrainJob('nasbench201') is one")
+    asked: dict[str, Any] = {
+        "num_workers": num_workers,
+        "checkpoint_minutes": checkpoint_minutes,
+        "resume": resume,
+    }
+    check_arguments(**asked)
+    output, config = checked_path("output", output), job.recipe
+    ranks = ranks_from_environment()
     chosen_device = device_of_rank(device, ranks)
     if config.sync_bn and ranks.world_size == 1:
         raise ValueError("--sync-bn needs several processes; start them with torchrun.")
@@ -139,7 +148,7 @@ def train(
             ranks=ranks,
             device=chosen_device,
             resumed_at=[steps_done(*found) for found in zip(files, checkpoints, strict=False)],
-            args=args or {**vars(job), "output": output, "device": str(chosen_device)},
+            args=args or {**vars(job), "output": output, "device": str(chosen_device), **asked},
         ):
             if phases:
                 assert isinstance(supernet, MobileNetV3Supernet)

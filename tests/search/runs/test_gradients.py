@@ -94,6 +94,9 @@ def test_a_job_that_asks_and_tells_is_refused(tmp_path: Path) -> None:
     job: Any = SearchJob(supernet=Path("x"))
     with pytest.raises(ValueError, match="job must be a GradientJob, got a SearchJob; a SearchJob"):
         search_by_gradients(job, tmp_path / "run")
+    text: Any = "darts"
+    with pytest.raises(ValueError, match="got 'darts'; GradientJob"):
+        search_by_gradients(text, tmp_path / "run")
 
 
 def test_stages_are_stages() -> None:

@@ -25,6 +25,7 @@ from search import (
 from search import (
     search as run,
 )
+from supernets.runtime.device import resolve_device
 from supernets.spaces import NASBench201Space
 from tests.own_frames import frames_to_forward
 
@@ -118,7 +119,14 @@ def test_trials_are_a_table_of_pandas(
     )
     job = SearchJob(num_trials=18, batch_size=9)
     algorithm = RandomSearch(SearchProblem(space))
-    result = run(job, tmp_path, algorithm=algorithm, estimator=estimator)
+    result = run(job, tmp_path, algorithm=algorithm, estimator=estimator, device="auto")
+    asked = json.loads((tmp_path / "args.json").read_text())["args"]
+    assert {name: asked[name] for name in ("threads", "num_workers", "amp")} == {
+        "threads": None,
+        "num_workers": 2,
+        "amp": None,
+    }
+    assert asked["device"] == str(resolve_device("auto"))
     table = result.trials_dataframe()
     assert list(table) == ["number", "arch", "score", "seconds", "error", "loss"]
     for name in ("number", "score", "seconds", "error"):
@@ -146,6 +154,12 @@ def test_trials_are_a_table_of_pandas(
         ({"estimator": TableSettings}, "got the class TableSettings; .* here TableSettings; or"),
         ({"algorithm": "evolution"}, "or None, got 'evolution'; SearchJob"),
         ({"algorithm": RandomSearch}, "or None, got the class RandomSearch; SearchJob"),
+        ({"job": "x"}, "job must be a SearchJob, got 'x'; SearchJob"),
+        ({"output": 5}, "output must be a path or text, got 5"),
+        ({"device": "tpu"}, "Unknown device 'tpu'; this machine has cpu"),
+        ({"threads": "a"}, "threads must be a whole number, got 'a'"),
+        ({"num_workers": -1}, "num_workers must not be negative, got -1"),
+        ({"amp": "x"}, "amp must be True, False or None, got 'x'"),
         ({"executors": 4}, "executors must be an ExecutorSettings or None, got 4"),
     ],
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from supernets.runtime.instances import check_instance, check_list
+from supernets.runtime.instances import check_instance, check_list, check_switch, checked_path
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,24 @@ def test_what_is_no_list_of_a_kind_is_refused(values: object, message: str) -> N
     with pytest.raises(ValueError) as caught:
         check_list("them", values, str)
     assert str(caught.value) == message
+
+
+def test_a_path_is_text_or_a_path() -> None:
+    assert checked_path("output", "a/b") == checked_path("output", Path("a/b")) == Path("a/b")
+    for wrong, shown in ((5, "5"), (None, "None"), (b"a", "b'a'")):
+        with pytest.raises(ValueError) as caught:
+            checked_path("output", wrong)
+        assert str(caught.value) == f"output must be a path or text, got {shown}."
+
+
+def test_a_switch_is_true_or_false() -> None:
+    check_switch("amp", True)
+    check_switch("amp", None, may_be_none=True)
+    for wrong, may_be_none, message in (
+        ("no", True, "amp must be True, False or None, got 'no'."),
+        (None, False, "amp must be True or False, got None."),
+        (1, False, "amp must be True or False, got 1."),
+    ):
+        with pytest.raises(ValueError) as caught:
+            check_switch("amp", wrong, may_be_none=may_be_none)
+        assert str(caught.value) == message
