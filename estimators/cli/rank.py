@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         archs = sample_evaluation_set(
             space, truth.table, path=ranked.archs, num_archs=ranked.num_archs, seed=comparison.seed
         )
-        comparison.check_top_k(len(archs))
+        comparison = comparison.fitted(len(archs))
         if of_table:
             truth = checked_truth(truth, archs, is_asked_for=truth_settings.test_images is not None)
         run.outputs.own(output, kind="ranking")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -24,9 +25,11 @@ from estimators.ranking.supernets import (
 )
 from estimators.ranking.truth import Truth
 from estimators.scores.names import SCORES
-from estimators.scores.settings import MultiScoreSettings
+from estimators.scores.settings import RANKED, MultiScoreSettings
 from estimators.trials.store import Trial
-from supernets.runtime.instances import check_instance, check_list
+from supernets.runtime.device import resolve_device
+from supernets.runtime.instances import check_instance, check_list, check_switch, checked_path
+from supernets.runtime.option_types import shown
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
@@ -61,7 +64,7 @@ def rank_scores(
         output: Folder of the measurements and of what ``Ranking.write`` writes; may be missing.
         settings: Settings of the scores; None for the defaults.
         comparison: How they are compared; None for the defaults.
-        device: Device of the supernets and their data.
+        device: Device of the supernets and their data; "auto" for an accelerator if there is one.
         amp: Whether to compute in bfloat16 autocast.
         make_executor: Builds the executor that measures.
         outputs: What a command writes, ``output`` included; None outside of one.
@@ -104,7 +107,9 @@ def rank_scores(
     check_instance("settings", settings, (MultiScoreSettings, type(None)))
     check_instance("comparison", comparison, (ComparisonSettings, type(None)))
     check_instance("truth", truth, (Truth, Mapping), "{arch: accuracy, …} is one")
-    output, device = Path(output), torch.device(device)
+    check_switch("amp", amp)
+    output, device = checked_path("output", output), resolve_device(device)
+    _check_scores(scores)
     settings = MultiScoreSettings() if settings is None else settings
     comparison = ComparisonSettings() if comparison is None else comparison
     if not isinstance(truth, Truth):
@@ -112,7 +117,7 @@ def rank_scores(
     check_alike(
         [each.supernet for each in supernets], [each.path or each.name for each in supernets]
     )
-    comparison.check_top_k(len(archs))
+    comparison = comparison.fitted(len(archs))
     _check_archs(archs, truth)
     chosen = common_scores(scores, settings, [len(each.loaders.train) for each in supernets])
     with nullcontext(outputs) if outputs is not None else Outputs() as written, ExitStack() as end:
@@ -127,9 +132,14 @@ def rank_scores(
             end.callback(subject.store.close)
         written.begin()
         with saying_what_is_safe(partial(_what_is_safe, output, subjects)):
-            given: dict[str, Any] = {"archs": [str(each) for each in archs], "truth": truth.source}
+            given: dict[str, Any] = {
+                "supernets": [{"name": each.name, "path": each.path} for each in supernets],
+                "archs": [supernets[0].supernet.space.format(arch) for arch in archs],
+                "truth": truth.source,
+            }
             given |= {"scores": scores, "settings": settings, "comparison": comparison}
-            write_args(output, args or {**given, "output": output, "device": str(device)})
+            given |= {"output": output, "device": str(device), "amp": amp}
+            write_args(output, args or given)
             trained: Sequence[Trial] = ()
             if truth.trainer is not None:
                 trained = train_all(archs, truth.trainer, make_executor=make_executor)
@@ -150,12 +160,25 @@ def rank_scores(
     return found
 
 
+def _check_scores(scores: Sequence[str]) -> None:
+    if not scores:
+        raise ValueError("There is no score to compare; give one at least, such as 'tse'.")
+    for name in scores:
+        if name not in RANKED:
+            raise ValueError(f"Unknown score {name!r}; choose from {', '.join(RANKED)}.")
+
+
 def _check_archs(archs: Sequence[Architecture], truth: Truth) -> None:
     if len(set(archs)) < len(archs):
         raise ValueError("An architecture is given twice; give each once.")
     missing = 0 if truth.table is None else sum(arch not in truth.table for arch in archs)
     if missing:
         raise ValueError(f"The truth lacks {missing} of {len(archs)} architectures.")
+    for values in (truth.table or {}, *truth.repeats):
+        for arch in archs:
+            value = values.get(arch, 0.0)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise ValueError(f"Values of the truth must be numbers, got {shown(value)}.")
     wrong = 0
     for values in (truth.table or {}, *truth.repeats):
         wrong += sum(not math.isfinite(values[arch]) for arch in archs if arch in values)

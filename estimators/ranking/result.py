@@ -98,11 +98,13 @@ def compare_measurements(
         values = {trial.arch: trial.score for trial in trained if trial.score is not None}
     lost = not_measured(measured)
     known = [i for i, arch in enumerate(archs) if arch in values and i not in lost]
-    if len(known) <= settings.top_k:
+    top_k = settings.fitted(len(archs)).top_k
+    assert top_k is not None
+    if len(known) <= top_k:
         num_with_truth = sum(arch in values for arch in archs)
         raise RankingError(
             f"Of {len(archs)} architectures {num_with_truth} have a truth and "
-            f"{len(archs) - len(lost)} could be measured, too few for a top {settings.top_k}; "
+            f"{len(archs) - len(lost)} could be measured, too few for a top {top_k}; "
             "where trainings from scratch diverged, lower --truth-lr."
         )
     true = np.array([values[archs[i]] for i in known])
@@ -124,7 +126,7 @@ def compare_measurements(
         measured,
         true,
         notations=[space.format(archs[i]) for i in known],
-        top_k=settings.top_k,
+        top_k=top_k,
         num_bootstrap=settings.num_bootstrap,
         num_known=num_known,
         stability=settings.stability,
@@ -139,7 +141,7 @@ def compare_measurements(
     result = {
         "space": space.name,
         "num_archs": len(known),
-        "top_k": settings.top_k,
+        "top_k": top_k,
         "num_bootstrap": settings.num_bootstrap,
         "date": date.today().isoformat(),
         "command": command,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import supernets.runtime.option_types as kinds
 from estimators.scores.settings import BATCH_SIZE, TableSettings
 from supernets.runtime.options import Options, option
+
+_TOP_K = 10
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class ComparisonSettings(Options):
 
     Args:
         seed: Seed of everything that is drawn, random architectures included.
-        top_k: Number of architectures that count as the top.
+        top_k: Number of architectures that count as the top; None for 10, or half of fewer than 20
+            architectures.
         num_bootstrap: Number of resamples behind the 95% intervals.
         num_known: Number of architectures whose truth a combined score is fitted to; None for a
             fifth.
@@ -29,7 +35,13 @@ class ComparisonSettings(Options):
     """
 
     seed: int = option(0, "of architectures", kinds.SEED, metavar="N")
-    top_k: int = option(10, "how many are the top", kinds.POSITIVE_INT, metavar="K")
+    top_k: int | None = option(
+        None,
+        "how many are the top",
+        kinds.POSITIVE_INT,
+        metavar="K",
+        default_text=f"{_TOP_K}, or half of fewer than {2 * _TOP_K} architectures",
+    )
     num_bootstrap: int = option(
         1000, "resamples behind the 95%% intervals", kinds.BATCH, metavar="N"
     )
@@ -47,16 +59,33 @@ class ComparisonSettings(Options):
         metavar="R",
     )
 
-    def check_top_k(self, num_archs: int) -> None:
-        """Makes sure that not all architectures are the top.
+    def fitted(self, num_archs: int) -> ComparisonSettings:
+        """Returns these settings with a ``top_k`` for a number of architectures.
 
         Raises:
-            ValueError: If they are.
+            ValueError: If all of them would be the top.
+
+        Example:
+            >>> ComparisonSettings().fitted(8).top_k, ComparisonSettings().fitted(200).top_k
+            (4, 10)
         """
+        if num_archs < 2:
+            raise ValueError(f"A ranking is of two architectures at least, got {num_archs}.")
+        if self.top_k is None:
+            top_k = min(_TOP_K, num_archs // 2)
+            if top_k < _TOP_K:
+                _logger.info(
+                    "The top are %d of the %d architectures; --top-k, or top_k, chooses another "
+                    "number.",
+                    top_k,
+                    num_archs,
+                )
+            return replace(self, top_k=top_k)
         if self.top_k >= num_archs:
             raise ValueError(
                 f"--top-k must be less than the {num_archs} architectures, got {self.top_k}."
             )
+        return self
 
 
 @dataclass(frozen=True)

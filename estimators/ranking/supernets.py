@@ -20,6 +20,7 @@ from estimators.scores.settings import MultiScoreSettings
 from estimators.trials.store import Trial, TrialStore
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
+from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
 from supernets.spaces import Architecture
 from supernets.training.checkpoint import weights_digest
@@ -37,6 +38,9 @@ class RankedSupernet:
         path: Where it is from; None for nowhere.
         history: Rows of its training, one for each epoch; may be empty.
 
+    Raises:
+        ValueError: If the supernet, its loaders or the name are something else.
+
     Example:
         >>> from supernets import create_loaders, create_supernet
         >>> loaders = create_loaders("digits", batch_size=64, seed=0)
@@ -52,6 +56,11 @@ class RankedSupernet:
     name: str = "supernet"
     path: Path | None = None
     history: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        check_instance("supernet", self.supernet, Supernet, "load_supernet reads one")
+        check_instance("loaders", self.loaders, Loaders, "create_loaders('digits') makes some")
+        check_instance("name", self.name, str)
 
 
 @dataclass(frozen=True)

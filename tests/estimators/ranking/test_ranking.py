@@ -106,6 +106,13 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_written(
     cases: list[tuple[dict[str, Any], str]] = [
         ({"supernets": []}, "no supernet to rank"),
         ({"supernets": [ranked, other]}, "other is of space 'nasnet', seed 0 of 'nasbench201'"),
+        ({"scores": []}, "There is no score to compare"),
+        ({"scores": ["flops"], "comparison": ComparisonSettings(top_k=6)}, "Unknown score 'flops'"),
+        ({"device": "tpu"}, "Unknown device 'tpu'; this machine has cpu"),
+        ({"output": 5}, "output must be a path or text, got 5"),
+        ({"amp": "x"}, "amp must be True or False, got 'x'"),
+        ({"truth": {**truth, archs[0]: "a"}}, "Values of the truth must be numbers, got 'a'"),
+        ({"archs": archs[:1]}, "A ranking is of two architectures at least, got 1"),
         ({"comparison": ComparisonSettings(top_k=6)}, "--top-k must be less than the 6 arch"),
         ({"archs": [*archs, archs[0]]}, "An architecture is given twice"),
         ({"truth": {archs[0]: 1.0}}, "The truth lacks 5 of 6 architectures"),
@@ -152,3 +159,30 @@ def test_arguments_of_another_kind_are_refused(
             rank(supernets=wrong)
     with pytest.raises(ValueError, match=r"scores must be a list of texts, got 'tse'; "):
         rank("tse")
+
+
+def test_a_supernet_is_one_with_loaders(ranked: RankedSupernet) -> None:
+    wrong: Any = "x"
+    with pytest.raises(ValueError, match="supernet must be a Supernet, got 'x'; load_supernet"):
+        RankedSupernet(wrong, ranked.loaders)
+    with pytest.raises(ValueError, match="loaders must be a Loaders, got 'x'; create_loaders"):
+        RankedSupernet(ranked.supernet, wrong)
+
+
+def test_half_of_few_architectures_are_the_top_and_the_call_is_recorded(
+    rank: Callable[..., Ranking],
+    ranked: RankedSupernet,
+    archs: list[Architecture],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    found = rank(["macs", "params"], comparison=ComparisonSettings(num_bootstrap=20), device="auto")
+    assert found.result["top_k"] == 3
+    assert [text for text in caplog.messages if "top_k" in text] == [
+        "The top are 3 of the 6 architectures; --top-k, or top_k, chooses another number."
+    ]
+    asked = json.loads((tmp_path / "run" / "args.json").read_text())["args"]
+    assert asked["supernets"] == [{"name": "seed 0", "path": None}]
+    assert asked["archs"] == [ranked.supernet.space.format(arch) for arch in archs]
+    assert (asked["amp"], asked["comparison"]["top_k"]) == (False, 3)
