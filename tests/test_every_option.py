@@ -21,6 +21,7 @@ import supernets.cli.train
 from estimators.scores.windows import window_argument
 from supernets.cli.command_line import parse_args
 from supernets.runtime import option_types as kinds
+from supernets.runtime.named_objects import NamedObjects
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train": supernets.cli.train.build_parser,
@@ -75,7 +76,9 @@ def action_of(command: str, name: str) -> argparse.Action:
 @pytest.mark.parametrize(("command", "name"), EVERY)
 def test_every_option_has_a_checked_type(command: str, name: str) -> None:
     action = action_of(command, name)
-    is_checked = isinstance(action.type, kinds.Whole | kinds.Real) or action.type in (
+    is_checked = isinstance(
+        action.type, kinds.Whole | kinds.Real | NamedObjects
+    ) or action.type in (
         *kinds.TEXTS,
         window_argument,
     )

@@ -20,6 +20,7 @@ from supernets.cli.command_parser import command_parser
 from supernets.cli.option_flags import add_options, check_family, from_args, resolved
 from supernets.cli.run_options import AmpOptions
 from supernets.runtime.options import REQUIRED, Options, option
+from supernets.spaces.code_of_files import trust_code_option
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,7 @@ class _Ranked(Options):
         metavar="FILE",
         default_text=REQUIRED,
     )
+    trust_code: bool = trust_code_option()
     data_dir: Path | None = option(
         None, "where the data is", kinds.path, metavar="DIR", default_text="as in training"
     )
@@ -204,7 +206,9 @@ class _Data:
         from supernets.training.checkpoint import read_training_checkpoint, trained_supernet
 
         self._ranked, self._device, self._num_workers = ranked, device, num_workers
-        self._checkpoints = [read_training_checkpoint(path) for path in ranked.supernet]
+        self._checkpoints = [
+            read_training_checkpoint(path, trust_code=ranked.trust_code) for path in ranked.supernet
+        ]
         self.supernets = [
             trained_supernet(checkpoint, path, device)
             for checkpoint, path in zip(self._checkpoints, ranked.supernet, strict=True)

@@ -12,6 +12,7 @@ import torch
 
 from estimators.executors.base import Measure
 from estimators.trials.store import Trial
+from supernets.runtime.named_objects import load_file, loaded_files
 from supernets.spaces import Architecture
 from supernets.training.checkpoint import write_archive
 
@@ -57,10 +58,11 @@ def write_measure(measure: Measure, target: Any) -> None:
     Raises:
         OSError: If a file cannot be written.
     """
+    sent = (_Code(loaded_files()), measure)
     if isinstance(target, Path):
-        write_archive(target, measure)
+        write_archive(target, sent)
     else:
-        torch.save(measure, target)
+        torch.save(sent, target)
 
 
 def read_measure(source: Any) -> Measure:
@@ -70,8 +72,25 @@ def read_measure(source: Any) -> Measure:
         source: File or buffer, as of ``torch.load``.
     """
     # this run's own file, which holds objects and not only tensors
-    found: Measure = torch.load(source, mmap=isinstance(source, Path), weights_only=False)
-    return found
+    _, found = torch.load(source, mmap=isinstance(source, Path), weights_only=False)
+    measure: Measure = found
+    return measure
+
+
+class _Code:
+    """Files of one's own that were loaded, which are loaded as this is read: before what follows.
+
+    Args:
+        files: Their paths.
+    """
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        self.files = files
+        for path in files:
+            load_file(path)
+
+    def __reduce__(self) -> tuple[type[_Code], tuple[tuple[Path, ...]]]:
+        return _Code, (self.files,)
 
 
 def _end_with_parent() -> None:

@@ -27,7 +27,7 @@ from estimators.scores.names import CURVE_SCORES, SCRATCH_SCORES, Score
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
 from supernets.networks.base import Supernet
-from supernets.networks.factory import SUPERNET_ONLY
+from supernets.networks.factory import settings_of_subnet
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.foreign_fields import read_json
@@ -250,7 +250,7 @@ def _settings(
 ) -> dict[str, Any]:
     """All that decides the result of an architecture, in one level, as it comes back from JSON."""
     parts = {
-        "network": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "network": settings_of_subnet(supernet.space.name, supernet.settings),
         "data": {
             **{k: v for k, v in loaders.settings.items() if k not in NOT_DECISIVE},
             "batch_size": loaders.train.batch_size,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-#: How often the numbers of a score changed, from 1, by space; 1 where nothing is listed. To be
-#: raised whenever a score of the same subnet, weights and images becomes another.
-REVISIONS: Mapping[str, Mapping[str, int]] = {
-    # 2: edges of cells that no path reaches are no longer part of the network
-    "nasbench201": {"params": 2, "macs": 2, "naswot": 2},
-}
+from supernets.spaces.factory import SPACES
 
 
 def revisions(space: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -23,6 +18,6 @@ def revisions(space: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
         ``{"revisions": …}`` by name, or an empty mapping, so that a store of before is refused only
         where its numbers are others.
     """
-    known = REVISIONS.get(space, {})
+    known = SPACES.find(space).score_revisions if SPACES.is_known(space) else {}
     changed = {name: known[name] for name in sorted(set(names)) if name in known}
     return {"revisions": changed} if changed else {}

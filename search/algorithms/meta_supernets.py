@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from supernets.cost.analytic import Counting
-from supernets.networks.nasbench201_counts import NASBench201Counts
-from supernets.spaces.factory import TABLE_SPACES
-
-#: Classes of the networks, as published.
-NUM_CLASSES = {"nasbench201": 10, "mobilenetv3": 1000, "nasnet": 1000, "darts": 10}
+from supernets.spaces.factory import SPACES
 
 
 def meta_supernet(space: str) -> Counting | None:
-    """Builds what knows a space and the costs of its networks, without weights.
+    """Builds what knows a space and the costs of its published networks, without weights.
 
-    Of NAS-Bench-201 that needs no PyTorch; of other spaces it is a supernet on the meta device.
+    Where the space counts without PyTorch that is not loaded; otherwise it is a supernet on the
+    meta device.
 
     Returns:
         What counts, or None for a space that there are only tables of.
@@ -21,16 +18,15 @@ def meta_supernet(space: str) -> Counting | None:
     Raises:
         ValueError: If the space is unknown.
     """
-    if space in TABLE_SPACES:
+    definition = SPACES.find(space)
+    if not definition.has_networks:
         return None
-    if space not in NUM_CLASSES:
-        known = ", ".join((*NUM_CLASSES, *TABLE_SPACES))
-        raise ValueError(f"Unknown space {space!r}; choose from {known}.")
-    if space == "nasbench201":
-        return NASBench201Counts(num_classes=NUM_CLASSES[space])
+    if definition.counts is not None:
+        counts: Counting = definition.object_of("counts")(num_classes=definition.published_classes)
+        return counts
     import torch  # here, as it takes seconds to load
 
     from supernets.networks.factory import create_supernet
 
     with torch.device("meta"):
-        return create_supernet(space, num_classes=NUM_CLASSES[space])
+        return create_supernet(space, num_classes=definition.published_classes)

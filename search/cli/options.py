@@ -34,21 +34,27 @@ from supernets.cli.option_flags import (
 )
 from supernets.cli.run_options import AmpOptions, RunOptions
 from supernets.data.config import DataConfig
-from supernets.networks.settings import SETTINGS
+from supernets.networks.settings import SupernetSettings, settings_classes
 from supernets.runtime.options import Options, options_of
 from supernets.runtime.wording import flag, one_of
-from supernets.spaces.factory import RELAXED_SPACES
 from supernets.training.supernet_config import TrainConfig
 
 PROGRAM = "supernet-search"
 #: Those that go with --report-of.
-REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose")
-_NETWORKS = {space: SETTINGS[space] for space in RELAXED_SPACES}
+REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose", "trust_code")
 _NOT_OF_SEARCHES = tuple(name for name in options_of(TrainConfig) if name not in RECIPE_OPTIONS)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of ``supernet-search``."""
+def build_parser(space: str | None = None) -> argparse.ArgumentParser:
+    """Builds the parser of ``supernet-search``.
+
+    Args:
+        space: A space of one's own, whose settings are flags of searches by gradients as well; None
+            for none.
+
+    Raises:
+        ValueError: If there is no such space.
+    """
     by_gradients = ", ".join(GRADIENT_ALGORITHMS)
     parser = command_parser(
         PROGRAM,
@@ -76,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     for settings in dict.fromkeys(ESTIMATORS.values()):
         add_options(estimator, settings)
     add_options(workers, ExecutorSettings)
-    for kind in (SearchConfig, StageOptions, GradientBasics, *_NETWORKS.values()):
+    networks = settings_classes(space, relaxed=True)
+    for kind in (SearchConfig, StageOptions, GradientBasics, *networks.values()):
         add_options(gradients, kind)
     add_options(gradients, TrainConfig, without=_NOT_OF_SEARCHES, defaults=RECIPE)
     add_data_options(parser, {"val_fraction": VAL_FRACTION})
@@ -94,14 +101,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def flags_of(algorithm: str) -> set[str]:
-    """Returns the flags that a search by an algorithm may be given."""
+def flags_of(algorithm: str, space: str | None = None) -> set[str]:
+    """Returns the flags that a search by an algorithm may be given, of a space of one's own too."""
     asks = algorithm in ALGORITHMS
     every: tuple[type[Options], ...] = (AmpOptions,)
     if asks:
         every += (SearchJob, ALGORITHMS[algorithm].options, ExecutorSettings, *ESTIMATORS.values())
     else:
-        every += (SearchConfig, StageOptions, GradientBasics, *_NETWORKS.values())
+        networks = settings_classes(space, relaxed=True)
+        every += (SearchConfig, StageOptions, GradientBasics, *networks.values())
         every += (DataConfig, *OF_TIMM.values(), TableSettings)
     flags = {d.flag_of(name) for kind in every for name, d in options_of(kind).items()}
     if not asks:
@@ -119,7 +127,7 @@ def own_options(args: argparse.Namespace, algorithm: str) -> argparse.Namespace:
     Raises:
         ValueError: If one of others was given; says whose it is.
     """
-    own = {dest_of(flag) for flag in flags_of(algorithm)}
+    own = {dest_of(flag) for flag in flags_of(algorithm, args.space)}
     for name, value in vars(args).items():
         if value is not None and name not in own:
             users = [n for n in (*ALGORITHMS, *GRADIENT_ALGORITHMS) if flag(name) in flags_of(n)]
@@ -160,7 +168,9 @@ def gradient_job(args: argparse.Namespace, amp: bool) -> GradientJob:
     from supernets.training.optimizers import check_has_momentum  # here, as it imports PyTorch
 
     basics = from_args(GradientBasics, args)
-    check_family(_NETWORKS, basics.space, args, by="--space")
+    families = settings_classes(basics.space, relaxed=True)
+    if basics.space in families:  # others are refused by the job
+        check_family(families, basics.space, args, by="--space")
     table = given_options(TableSettings, args)
     if table and "table" not in table:
         name = next(iter(table))
@@ -179,7 +189,7 @@ def gradient_job(args: argparse.Namespace, amp: bool) -> GradientJob:
         space=basics.space,
         config=config,
         recipe=weights,
-        network=given_options(_NETWORKS[basics.space], args),
+        network=given_options(families.get(basics.space, SupernetSettings), args),
         data=data_config(args, {"val_fraction": VAL_FRACTION}),
         batch_size=basics.batch_size,
         table=TableSettings(**table) if table else None,

@@ -19,7 +19,7 @@ from search.cli.options import (
 from search.differentiable.search_config import GRADIENT_ALGORITHMS, StageOptions
 from search.runs.gradient_job import GradientBasics
 from search.runs.job import SearchJob
-from supernets.cli.command_line import INTERRUPTED, command, parse_args, print_result
+from supernets.cli.command_line import INTERRUPTED, command, parse_for_space, print_result
 from supernets.cli.option_flags import from_args, given_options, resolved
 from supernets.cli.run_options import AmpOptions, RunOptions
 from supernets.runtime.ranks import ranks_from_environment
@@ -29,7 +29,7 @@ AGAIN = "the same command again"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-search`` and returns the exit status."""
-    args = parse_args(build_parser(), argv)
+    args = parse_for_space(build_parser, argv)
     name = args.algorithm or SearchJob.algorithm
     if args.report_of is not None:
         return _report(args)
@@ -98,7 +98,10 @@ def _report(args: argparse.Namespace) -> int:
     with command(PROGRAM, args) as run:
         options = from_args(RunOptions, args)
         check_report_args(args)
-        runs, page = [read_run(each) for each in args.report_of], options.output / "report.html"
+        runs, page = (
+            [read_run(each, trust_code=bool(args.trust_code)) for each in args.report_of],
+            options.output / "report.html",
+        )
         group_runs(runs)  # refuses runs that are given twice
         run.outputs.own(options.output)
         run.begin()

@@ -15,8 +15,8 @@ import supernets.runtime.option_types as kinds
 from supernets.runtime.instances import check_list
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.options import Options, option
-from supernets.runtime.wording import flag
-from supernets.spaces.factory import NASNET_SPACES
+from supernets.runtime.wording import flag, one_of
+from supernets.spaces.factory import SPACES
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
 GradientName = Literal[
@@ -38,8 +38,6 @@ _FROZEN_PART = 0.2
 _DARTS_EPOCHS = (50,)
 _DRNAS_EPOCHS = (50, 50)
 _DRNAS_PARTIAL_CHANNELS = (4, 2)
-#: Operations that DrNAS keeps in its second stage; all in its first.
-_DRNAS_KEEP_OPS = {"nasbench201": 3, **dict.fromkeys(NASNET_SPACES, 4)}
 
 
 @dataclass(frozen=True)
@@ -268,7 +266,7 @@ class StageOptions(Options):
         same = [1] * len(epochs)
         partial = self.partial_channels or (_DRNAS_PARTIAL_CHANNELS if has_shape else same)
         none = [None] * len(epochs)
-        keep = self.keep_ops or ((None, _DRNAS_KEEP_OPS[space]) if has_shape else none)
+        keep = self.keep_ops or ((None, SPACES.find(space).drnas_operations) if has_shape else none)
         freeze = self.freeze_epochs
         if freeze is None:
             freeze = tuple(round(_FROZEN_PART * n) if is_drnas else 0 for n in epochs)
@@ -336,8 +334,9 @@ def search_config(
     settings = {"relaxation": algorithm.relaxation, "gradient": algorithm.gradient, **given}
     if settings["relaxation"] == "dirichlet-kl":
         settings.setdefault("alpha_weight_decay", 0.0)
-    if "exclude_none" in given and space in NASNET_SPACES:
-        raise ValueError(f"--exclude-none is for --space nasbench201, not {space}.")
+    if "exclude_none" in given and not SPACES.find(space).derives_none:
+        deriving = [name for name in SPACES.built_in if SPACES.find(name).derives_none]
+        raise ValueError(f"--exclude-none is for --space {one_of(deriving)}, not {space}.")
     if "tse_batches" in given and not settings["gradient"].startswith("tse"):
         raise ValueError(
             f"--tse-batches is for gradients of TSE, not for {settings['gradient']}; leave it out, "

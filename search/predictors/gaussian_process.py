@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from search.predictors.base import FeatureFunction, Standardised
 from supernets.spaces import SearchSpace
-from supernets.spaces.structure import Structure, structure
+from supernets.spaces.features import Structure
 
 Floats = NDArray[np.float64]
 
@@ -145,7 +145,7 @@ class Features:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        found = structure(space, _reference(space))
+        found = space.structure(_reference(space))
         self._mean, deviation = found.numbers.mean(axis=0), found.numbers.std(axis=0)
         self._is_used = deviation > 0
         self._scale = np.where(self._is_used, deviation, 1.0)
@@ -165,7 +165,7 @@ class Features:
 
     def of(self, choices: NDArray[np.int64]) -> Table:
         """Computes the features of choices (num_archs, num_decisions)."""
-        found: Structure = structure(self._space, choices)
+        found: Structure = self._space.structure(choices)
         columns = np.clip(found.labels - self._least, 0, self._num_values - 1)
         columns += np.cumsum(self._num_values) - self._num_values
         labels = np.zeros((len(choices), len(self.label_of_column)))

@@ -16,7 +16,7 @@ from search.report.recorded_runs import RecordedRun
 from search.report.replay import RoundQuality, predictor_rank_correlation, rounds_to_judge
 from search.report.statistics import MAX_QUERIES, Curve, mean_curve, queries_to_best, trial_scores
 from supernets.runtime.progress import hides_bars
-from supernets.spaces.factory import TABLE_SPACES
+from supernets.spaces.factory import has_networks
 
 #: Architectures in the table of the best.
 NUM_BEST = 10
@@ -83,7 +83,7 @@ def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:
             for i, (label, rounds) in enumerate(judged.items())
         },
         "front": figures.front_figure(facts, suffix),
-        "is_of_tables": comparison.runs[0].space.name in TABLE_SPACES,
+        "is_of_tables": not has_networks(comparison.runs[0].space.name),
         "maps": figures.map_figures(comparison, suffix),
     }
 

@@ -29,7 +29,8 @@ from supernets.cost.analytic import Cost, CostModel, Counting
 from supernets.networks.base import Supernet
 from supernets.runtime.foreign_fields import ForeignFileError, check_dict, naming_field, read_json
 from supernets.spaces import Architecture, SearchSpace
-from supernets.spaces.factory import create_space
+from supernets.spaces.code_of_files import FIELD, space_of_file
+from supernets.spaces.factory import SPACES, create_space
 from supernets.training.checkpoint import read_checkpoint, supernet_from_checkpoint, weights_digest
 
 _HEADER_KEYS = ("space", "resolution", "supernet", "algorithm", "estimator", "seed")
@@ -81,7 +82,7 @@ class RecordedRun:
         return seed
 
 
-def read_run(folder: str | Path) -> RecordedRun:
+def read_run(folder: str | Path, *, trust_code: bool = False) -> RecordedRun:
     """Reads the files that ``supernet-search`` wrote to its ``--output``; changes none of them.
 
     Costs need the supernet that was searched, with the weights it had. Where its file is gone or
@@ -89,6 +90,8 @@ def read_run(folder: str | Path) -> RecordedRun:
 
     Args:
         folder: Folder with ``trials.db`` and ``args.json``.
+        trust_code: Whether the code of a space that is not built in may be imported, if the search
+            names some; without a question where this process has loaded it already.
 
     Raises:
         ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
@@ -113,7 +116,11 @@ def read_run(folder: str | Path) -> RecordedRun:
     with naming_field(path, "header"):
         kinds.BATCH.check("batch_size", header["algorithm"]["batch_size"])
         kinds.SEED.check("seed", header["seed"])
-        supernet = _supernet(header, record["args"])
+        supernet = _supernet(header, record["args"], trust_code)
+        if supernet is None:
+            given = str(record["args"].get("space"))
+            code = {FIELD: given} if ":" in given else {}
+            space_of_file(path, {**header, **code}, trust_code=trust_code)
         space = create_space(header["space"]) if supernet is None else supernet.space
     trials = read_trials(path, space)
     if all(trial.score is None for trial in trials):
@@ -181,25 +188,27 @@ def _verdict(folder: Path, num_trials: int) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _supernet(header: Mapping[str, Any], args: Mapping[str, Any]) -> Counting | None:
+def _supernet(
+    header: Mapping[str, Any], args: Mapping[str, Any], trust_code: bool
+) -> Counting | None:
     """Returns the supernet of the run or what stands for it.
 
     None if its file is gone or has other weights, or there are only tables of the space.
     """
     if header["supernet"] is None:
-        return meta_supernet(header["space"])
+        return meta_supernet(header["space"]) if SPACES.is_known(header["space"]) else None
     given = args.get("supernet")
     if not isinstance(given, str) or not Path(given).is_file():
         return None
     path = Path(given)
-    supernet, digest = _trained_supernet(path, path.stat().st_mtime_ns)
+    supernet, digest = _trained_supernet(path, path.stat().st_mtime_ns, trust_code)
     return supernet if digest == header["supernet"] else None
 
 
 @lru_cache(maxsize=1)
-def _trained_supernet(path: Path, written: int) -> tuple[Supernet, str]:
+def _trained_supernet(path: Path, written: int, trust_code: bool) -> tuple[Supernet, str]:
     """Reads a supernet and the digest of its weights; runs in a row often share it."""
-    supernet = supernet_from_checkpoint(read_checkpoint(path), path)
+    supernet = supernet_from_checkpoint(read_checkpoint(path, trust_code=trust_code), path)
     return supernet, weights_digest(supernet)
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from estimators.trials.store import Trial
 from supernets.cost.analytic import CostModel
-from supernets.spaces import Architecture, CellSpace, NASBench201Space, SearchSpace
-from supernets.spaces.factory import TABLE_SPACES
-from supernets.spaces.nasbench201 import only_live
+from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.code_of_files import code_of
+from supernets.spaces.factory import has_networks
 
 if TYPE_CHECKING:
     from supernets.data.loaders import Loaders
@@ -87,7 +87,7 @@ def judge_search(
     _judge_scores(verdict, scored, best)
     if 2 * len(scored) < len(trials):
         verdict.doubts.append(f"{len(trials) - len(scored)} of {len(trials)} trials failed")
-    if not has_convolution(space, best.arch):
+    if not space.has_convolution(best.arch):
         verdict.doubts.append("the chosen cell has no convolution that its output depends on")
     if truth is not None:
         judge_truth(verdict, best.arch, truth)
@@ -189,15 +189,6 @@ def _judge_macs(
             )
 
 
-def has_convolution(space: SearchSpace, arch: Architecture) -> bool:
-    """Returns whether the output of a network depends on a convolution within its cells."""
-    if not isinstance(space, CellSpace):
-        return True
-    if isinstance(space, NASBench201Space):
-        (arch,) = space.architectures(only_live(np.array([arch.choices])))
-    return "conv" in space.format(arch)
-
-
 def judge_alphas(entropy_nats: float, num_alive: Sequence[int]) -> Verdict:
     """Judges whether a search by gradients has moved its alphas.
 
@@ -239,7 +230,7 @@ def next_commands(
         table_column: Column of the table that was searched instead; it may name the data set its
             networks were trained on.
     """
-    if space in TABLE_SPACES:
+    if not has_networks(space):
         return []
     best, retrained = shlex.quote(str(output / "best.json")), shlex.quote(str(output / "retrained"))
     if exported is None and supernet is None:
@@ -250,10 +241,12 @@ def next_commands(
     folder = None if loaders is None else loaders.data_dir
     # the export knows all of the data but a folder of this machine
     where = _flags({"data_dir": folder}) if folder is not None and folder.is_absolute() else ""
-    commands = [f"supernet-retrain --subnet {subnet}{where} --output {retrained}"]
+    trusting = " --trust-code" if code_of(space) else ""
+    commands = [f"supernet-retrain --subnet {subnet}{where}{trusting} --output {retrained}"]
     if exported is None:
         source = shlex.quote(str(supernet))
-        commands.insert(0, f"supernet-export --supernet {source} --arch {best} --output {subnet}")
+        export = f"supernet-export --supernet {source}{trusting} --arch {best} --output {subnet}"
+        commands.insert(0, export)
     return commands
 
 

@@ -10,11 +10,11 @@ import supernets.runtime.option_types as kinds
 from estimators.scores.settings import TableSettings
 from search.differentiable.search_config import SearchConfig, search_config
 from supernets.data.config import DataConfig
-from supernets.networks.settings import SETTINGS
+from supernets.networks.settings import settings_class
 from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option, options_of
-from supernets.runtime.wording import unknown_names
-from supernets.spaces.factory import RELAXED_SPACES
+from supernets.runtime.wording import one_of, unknown_names
+from supernets.spaces.factory import SPACES
 from supernets.training.supernet_config import TrainConfig
 
 #: Share of the training images that alphas learn from.
@@ -47,7 +47,7 @@ class GradientBasics(Options):
     """
 
     algorithm: str = option("darts", "", kinds.name)
-    space: str = option("nasbench201", "", choices=RELAXED_SPACES)
+    space: str = option("nasbench201", "", SPACES, metavar="NAME")
     batch_size: int = option(64, "images per process", kinds.BATCH, metavar="N")
     clip_grad: float | None = option(
         None,
@@ -123,11 +123,19 @@ class GradientJob:
         check_instance("network", self.network, Mapping, "{'channels': 8} is one")
         check_instance("data", self.data, DataConfig, "DataConfig('digits') names a data set")
         check_instance("table", self.table, (TableSettings, none))
-        known = options_of(SETTINGS[self.space])
+        definition = SPACES.find(self.space)
+        if definition.relaxed is None:
+            able = [name for name in SPACES.built_in if SPACES.find(name).relaxed is not None]
+            raise ValueError(
+                f"Space {definition.name!r} has no network of all operations, which searches by "
+                f"gradients train; {one_of(able)} has one."
+            )
+        settings = settings_class(self.space)
+        known = options_of(settings)
         unknown = [name for name in self.network if name not in known]
         if unknown:
             raise ValueError(unknown_names(f"Networks of space {self.space!r}", unknown, known))
-        SETTINGS[self.space](**self.network)  # refuses values that are out of range
+        settings(**self.network)  # refuses values that are out of range
         if self.network.get("bn_mode") == "affine":
             raise ValueError("Mixtures have no BatchNorm of their own weights; leave bn_mode out.")
         search_config(self.algorithm, self.space)  # refuses a name that is unknown

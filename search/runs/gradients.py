@@ -21,7 +21,6 @@ from search.differentiable.derivation import Derived, entropy
 from search.differentiable.loop import DifferentiableSearch
 from search.report.verdict import (
     Verdict,
-    has_convolution,
     judge_alphas,
     judge_truth,
     next_commands,
@@ -42,6 +41,7 @@ from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture, CellSpace
+from supernets.spaces.code_of_files import code_of
 from supernets.spaces.factory import create_space
 from supernets.training.checkpoint_fields import steps_done
 from supernets.training.evaluation import chance_top1
@@ -242,7 +242,7 @@ def _verdict(output: Path, search: DifferentiableSearch, arch: Architecture) -> 
         verdict.said.append(
             f"the mixture reaches {accuracy:.1f} % validation accuracy, chance is {chance:.1f} %"
         )
-    if not has_convolution(network.space, arch):
+    if not network.space.has_convolution(arch):
         verdict.doubts.append("the derived cell has no convolution that its output depends on")
     if isinstance(search.true_values, dict):
         judge_truth(verdict, arch, search.true_values)
@@ -257,6 +257,7 @@ def _finish(
     network, derived = search.network, search.derived()
     result = {
         "space": network.space.name,
+        **code_of(network.space.name),
         "algorithm": job.algorithm,
         "relaxation": search.config.relaxation,
         "arch_gradient": search.config.gradient,

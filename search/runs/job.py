@@ -13,7 +13,8 @@ from search.algorithms.registry import ALGORITHMS, algorithm_entry
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.options import Options, option
 from supernets.runtime.wording import flag, one_of
-from supernets.spaces.factory import SPACES, TABLE_SPACES
+from supernets.spaces.code_of_files import trust_code_option
+from supernets.spaces.factory import SPACES, WHICH_SPACE, has_networks
 
 #: Which subnet is exported. The default was measured, so that it is known to be good; a predictor
 #: of few trials may be wrong about what it puts first.
@@ -34,6 +35,7 @@ class SubjectOptions(Options):
     Args:
         supernet: Checkpoint of a trained supernet.
         space: Name of the space; None for the supernet's.
+        trust_code: Whether the code of a space that is not built in may be imported.
         data_dir: Where the supernet's data are; None for where they were in training.
         resolution: The one resolution to search; None for all.
         min_params: Least number of parameters of a subnet; None for any, as for all bounds.
@@ -56,10 +58,12 @@ class SubjectOptions(Options):
     )
     space: str | None = option(
         None,
-        "needed without --supernet",
-        choices=(*SPACES, *TABLE_SPACES),
+        f"needed without --supernet: {WHICH_SPACE}",
+        SPACES,
+        metavar="NAME",
         default_text="the supernet's; nasbench201 of a search by gradients",
     )
+    trust_code: bool = trust_code_option()
     data_dir: Path | None = option(
         None, "where the data is", kinds.path, metavar="DIR", default_text="as in training"
     )
@@ -88,7 +92,7 @@ class SubjectOptions(Options):
             raise ValueError("--data-dir needs --supernet.")
         bounds = [f"{bound}_{metric}" for metric in METRICS for bound in ("min", "max")]
         for name in (*bounds, "latency_table"):
-            if self.space in TABLE_SPACES and getattr(self, name) is not None:
+            if getattr(self, name) is not None and self.space and not has_networks(self.space):
                 raise without_networks(flag(name), self.space)
 
     @property

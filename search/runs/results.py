@@ -29,6 +29,7 @@ from supernets.export.files import ExportError, check_export_target, holds_expor
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels
 from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.code_of_files import code_of
 
 if TYPE_CHECKING:
     import pandas
@@ -107,6 +108,7 @@ def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:
     result: dict[str, Any] = {
         "status": "finished",
         "space": algorithm.space.name,
+        **code_of(algorithm.space.name),
         "estimator": setup.header["estimator"],
         "trials": job.num_trials,
         "failed": sum(trial.score is None for trial in trials),

@@ -10,7 +10,7 @@ from search.algorithms.meta_supernets import meta_supernet
 from search.runs.job import SearchJob
 from supernets.cost.analytic import CostModel, Counting
 from supernets.spaces import SearchSpace
-from supernets.spaces.factory import create_space
+from supernets.spaces.factory import SPACES, create_space
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,9 @@ def open_subject(
         )
 
         device = torch.device(device)
-        checkpoint = read_training_checkpoint(job.supernet)
+        if job.space is not None:
+            SPACES.find(job.space)  # code that is named here is trusted
+        checkpoint = read_training_checkpoint(job.supernet, trust_code=job.trust_code)
         check_space(job.space, checkpoint, job.supernet)
         supernet = trained_supernet(checkpoint, job.supernet, device)
     elif job.space is not None:

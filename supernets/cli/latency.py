@@ -15,6 +15,7 @@ from supernets.cli.run_options import MachineOptions
 from supernets.cost.latency_options import LatencyOptions
 from supernets.runtime.options import REQUIRED, Options, option
 from supernets.runtime.outputs import saying_what_is_safe
+from supernets.spaces.code_of_files import trust_code_option
 
 PROGRAM = "supernet-latency"
 
@@ -25,12 +26,14 @@ class _Files(Options):
 
     Args:
         supernet: Checkpoint of ``supernet-train``.
+        trust_code: Whether the code of a space that is not built in may be imported.
         output: The table.
     """
 
     supernet: Path = option(
         None, "checkpoint of supernet-train", kinds.path, metavar="FILE", default_text=REQUIRED
     )
+    trust_code: bool = trust_code_option()
     output: Path = option(
         None, "the table, a JSON file", kinds.path, metavar="FILE", default_text=REQUIRED
     )
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device = from_args(MachineOptions, args).set_up()
         if options.amp:
             check_amp(device)
-        supernet = load_supernet(files.supernet)
+        supernet = load_supernet(files.supernet, trust_code=files.trust_code)
         latency_settings(supernet)
         check_table_target(files.output)
         run.outputs.own_file(files.output)

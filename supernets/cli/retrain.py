@@ -21,6 +21,7 @@ from supernets.networks.names import IMAGENET_SIDE
 from supernets.networks.settings import NASBench201Settings, NASNetSettings
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
+from supernets.spaces.code_of_files import trust_code_option
 from supernets.spaces.factory import SPACES
 from supernets.training.standalone_config import RetrainConfig
 from supernets.training.supernet_config import DropRates
@@ -50,6 +51,7 @@ class _Network(Options):
         subnet: Folder of an exported subnet.
         arch: Notation of an architecture, or a ``best.json``.
         space: Name of the search space.
+        trust_code: Whether the code of a space that is not built in may be imported.
         finetune: Whether to start from the subnet's weights.
         batch_size: Images per minibatch and process.
         split_seed: Seed of the splits.
@@ -69,8 +71,13 @@ class _Network(Options):
         metavar="ARCH",
     )
     space: str | None = option(
-        None, "of --arch", choices=SPACES, default_text="that of best.json or the subnet"
+        None,
+        "of --arch",
+        SPACES,
+        metavar="NAME",
+        default_text="that of best.json or the subnet",
     )
+    trust_code: bool = trust_code_option()
     finetune: bool = option(
         False, "start from the subnet's weights", default_text="from fresh weights"
     )
@@ -150,9 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         machine = from_args(MachineOptions, args)
         device = machine.set_up(ranks_from_environment())
         if network.subnet is not None:
-            source = RetrainSource.of_subnet(network.subnet, network.space)
+            source = RetrainSource.of_subnet(
+                network.subnet, network.space, trust_code=network.trust_code
+            )
         else:
-            source = RetrainSource.of_architecture(network.arch or "", network.space)
+            source = RetrainSource.of_architecture(
+                network.arch or "", network.space, trust_code=network.trust_code
+            )
         job = retrain_job(args, source, chosen_amp(args.amp, source.space, device))
         data = (job.data, job.data.augmentation, job.data.timm_options) if job.data else ()
         made = (network, options, machine, job.config, job.rates, *filter(None, data))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import supernets.runtime.option_types as kinds
-from supernets.cli.command_line import command, parse_args
+from supernets.cli.command_line import command, parse_for_space
 from supernets.cli.command_parser import command_parser
 from supernets.cli.data_options import add_data_options, data_config
 from supernets.cli.option_flags import (
@@ -19,18 +19,18 @@ from supernets.cli.option_flags import (
     resolved,
 )
 from supernets.cli.run_options import MachineOptions, RunOptions
-from supernets.networks.settings import SETTINGS
+from supernets.networks.settings import SupernetSettings, settings_classes
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.wording import flag
-from supernets.spaces.factory import SPACES
+from supernets.spaces.factory import SPACES, WHICH_SPACE
 from supernets.training.job import (
-    DEFAULT_PATHS,
     PATHS,
     PROGRESSIVE,
     PathOptions,
     ReleasedWeights,
     TrainJob,
+    not_able,
 )
 from supernets.training.phases import PHASES, PhaseOptions
 from supernets.training.supernet_config import TrainConfig
@@ -55,19 +55,26 @@ class _Job(Options):
         batch_size: Images per minibatch and process.
     """
 
-    space: str = option("nasbench201", "", choices=SPACES)
+    space: str = option("nasbench201", WHICH_SPACE, SPACES, metavar="NAME")
     batch_size: int = option(64, "per process", kinds.BATCH, metavar="N")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of ``supernet-train``."""
+def build_parser(space: str | None = None) -> argparse.ArgumentParser:
+    """Builds the parser of ``supernet-train``.
+
+    Args:
+        space: A space of one's own, whose settings are flags as well; None for none.
+
+    Raises:
+        ValueError: If there is no such space.
+    """
     parser = command_parser(
         PROGRAM,
         "Train a weight-sharing supernet. Ctrl-C saves and exits; --resume continues.",
     )
     group = parser.add_argument_group("supernet")
     add_options(group, _Job, without=["batch_size"])
-    for kind in (*SETTINGS.values(), ReleasedWeights):
+    for kind in (*settings_classes(space).values(), ReleasedWeights):
         add_options(group, kind)
     add_data_options(parser)
     group, run = parser.add_argument_group("training"), parser.add_argument_group("run")
@@ -86,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-train`` and returns the exit status."""
-    args = parse_args(build_parser(), argv)
+    args = parse_for_space(build_parser, argv)
     # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
     from supernets.cli.training_run import finish_training, saying_how_to_go_on
     from supernets.networks.factory import chosen_amp
@@ -124,13 +131,15 @@ def train_job(args: argparse.Namespace, amp: bool) -> TrainJob:
     from supernets.training.optimizers import check_has_momentum  # here, as it imports PyTorch
 
     basics = from_args(_Job, args)
-    space = basics.space
-    check_family(SETTINGS, space, args, by="--space")
-    weights = {name: ReleasedWeights if name == "mobilenetv3" else Options for name in SPACES}
-    check_family(weights, space, args, by="--space")
-    paths = from_args(PathOptions, args, {"paths": DEFAULT_PATHS[space]})
+    space, definition = basics.space, SPACES.find(basics.space)
+    families = settings_classes(space)
+    if definition.has_networks:  # which a job refuses otherwise
+        check_family(families, space, args, by="--space")
+    if given_options(ReleasedWeights, args) and not definition.released_weights:
+        raise not_able("--from-ofa", "released_weights", definition)
+    paths = from_args(PathOptions, args, {"paths": definition.default_paths})
     _check_phases(paths, args)
-    settings = from_args(SETTINGS[space], args)
+    settings = from_args(families.get(space, SupernetSettings), args)
     resolutions = settings.arguments.get("resolutions")
     config = from_args(TrainConfig, args, amp=amp)
     if args.momentum is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from supernets.runtime.foreign_fields import ForeignFileError, read_json
 from supernets.spaces import Architecture, SearchSpace
+from supernets.spaces.code_of_files import space_of_file
 
 _BEST = "a best.json of supernet-search"
 
@@ -29,11 +30,15 @@ def read_architecture(text: str, space: SearchSpace) -> tuple[Architecture, dict
     return space.parse(notation), trial
 
 
-def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
+def read_notation(
+    text: str, *, trust_code: bool = False
+) -> tuple[str | None, str, dict[str, Any] | None]:
     """Reads which architecture is meant, without knowing its space.
 
     Args:
         text: An architecture in its notation, which is returned, or the path of a ``best.json``.
+        trust_code: Whether the code of a space that is not built in may be imported, if the file
+            names some; without a question where this process has loaded it already.
 
     Returns:
         The name of the space, the notation and the trial; only the notation without a file.
@@ -51,6 +56,7 @@ def read_notation(text: str) -> tuple[str | None, str, dict[str, Any] | None]:
     best = read_json(Path(text), _BEST)
     try:
         trial = best["best"][0]
-        return best["space"], trial["architecture"], trial
+        notation = trial["architecture"]
     except (KeyError, IndexError, TypeError) as error:
         raise ForeignFileError(f"{text} is not {_BEST}: {error!r}") from error
+    return space_of_file(Path(text), best, trust_code=trust_code).name, notation, trial

@@ -36,9 +36,9 @@ from supernets.export.files import (
 )
 from supernets.export.formats import choose_formats
 from supernets.export.programs import check_logits, write_formats
+from supernets.networks.base import GrowingNetwork
 from supernets.networks.factory import create_subnet
 from supernets.networks.mobilenetv3_subnet import ResizingNetwork, resize
-from supernets.networks.nasbench201 import NASBench201Subnet
 from supernets.runtime.atomic_write import naming_file
 from supernets.runtime.foreign_fields import (
     ForeignFileError,
@@ -52,7 +52,8 @@ from supernets.runtime.foreign_fields import (
     read_json,
 )
 from supernets.spaces import Architecture, CellSpace, SearchSpace
-from supernets.spaces.factory import create_space
+from supernets.spaces.code_of_files import space_of_file
+from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint_fields import check_data
 
 VERSION = 1
@@ -65,8 +66,13 @@ _METRICS: Mapping[str, kinds.Whole | kinds.Real] = {
 _NUM_IMAGES = 8  # to compare logits on
 
 
-def load_subnet(folder: str | Path) -> nn.Module:
+def load_subnet(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
     """Loads an exported subnet; neither the supernet nor its checkpoint is needed.
+
+    Args:
+        folder: Folder of the export.
+        trust_code: Whether the code of a space that is not built in may be imported, if the export
+            names some; without a question where this process has loaded it already.
 
     Returns:
         The network on the CPU, in eval mode: (N, C, H, W) images to (N, num_classes) logits. Where
@@ -76,7 +82,7 @@ def load_subnet(folder: str | Path) -> nn.Module:
         ValueError: If the folder is missing, incomplete, damaged, or something else.
     """
     folder = Path(folder)
-    record = read_subnet_record(folder)
+    record = read_subnet_record(folder, trust_code=trust_code)
     path = find_file(folder, WEIGHTS)
     if path.is_file() and sha256(path) != record.get("weights_sha256"):
         raise ValueError(f"{path} is damaged: its checksum is not the one in subnet.json.")
@@ -91,7 +97,7 @@ def load_subnet(folder: str | Path) -> nn.Module:
     # what does not fit the file's weights is not allocated
     with torch.device("meta"):
         expected = _build(folder, record)
-    if isinstance(expected, NASBench201Subnet):
+    if isinstance(expected, GrowingNetwork):
         expected.make_room(weights)
     check_shapes(path, weights, _stock_network(expected).state_dict())
     subnet = _build(folder, record)
@@ -107,12 +113,16 @@ def _build(folder: Path, record: Mapping[str, Any]) -> nn.Module:
         raise ForeignFileError(f"{folder / RECORD} is damaged: {error}") from error
 
 
-def read_subnet_record(folder: Path) -> dict[str, Any]:
+def read_subnet_record(folder: Path, *, trust_code: bool = False) -> dict[str, Any]:
     """Reads ``subnet.json`` of an export.
 
+    Args:
+        folder: Folder of the export.
+        trust_code: As of ``load_subnet``.
+
     Raises:
-        ValueError: If it is missing, was not written by an export, or holds a field that no export
-            writes.
+        ValueError: If it is missing, was not written by an export, holds a field that no export
+            writes, or its space is unknown or not trusted.
     """
     path = find_file(folder, RECORD)
     if not path.exists():
@@ -126,6 +136,7 @@ def read_subnet_record(folder: Path) -> dict[str, Any]:
     check_version(path, record, VERSION)
     for name in ("space", "architecture"):
         check_text(path, record, name)
+    space_of_file(path, record, trust_code=trust_code)
     check_dict(path, record, "settings")
     for name in ("cost", "metrics", "provenance", "recipe", "versions"):
         if name in record:
@@ -157,8 +168,7 @@ def recorded_architecture(record: Mapping[str, Any]) -> Architecture:
 
 
 def _recorded_space(record: Mapping[str, Any]) -> SearchSpace:
-    resolutions = dict(record["settings"]).get("resolutions", ())
-    return create_space(record["space"], resolutions=resolutions)
+    return SPACES.find(record["space"]).create_space(**dict(record["settings"]))
 
 
 def write_subnet_folder(

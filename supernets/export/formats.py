@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from supernets.spaces.factory import SPACES
+
 FORMATS = ("pt2", "onnx", "timm")
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -23,6 +25,7 @@ def choose_formats(formats: Sequence[str] | None, space: str) -> tuple[str, ...]
     Raises:
         ValueError: If one is unknown, not of this space, or needs packages that are missing.
     """
+    has_timm = SPACES.find(space).timm_files is not None
     missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None]
     need = f"ONNX needs {', '.join(missing)}; pip install 'paceline[onnx]'."
     if formats is None:
@@ -31,13 +34,13 @@ def choose_formats(formats: Sequence[str] | None, space: str) -> tuple[str, ...]
         return tuple(
             name
             for name in FORMATS
-            if not (name == "onnx" and missing) and not (name == "timm" and space != "mobilenetv3")
+            if not (name == "onnx" and missing) and not (name == "timm" and not has_timm)
         )
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"Unknown format {name!r}; choose from {', '.join(FORMATS)}.")
     if "onnx" in formats and missing:
         raise ValueError(need)
-    if "timm" in formats and space != "mobilenetv3":
+    if "timm" in formats and not has_timm:
         raise ValueError(f"timm has no networks of space {space!r}; leave timm out of the formats.")
     return tuple(name for name in FORMATS if name in formats)

@@ -8,6 +8,7 @@ from pathlib import Path
 import supernets.runtime.option_types as kinds
 from supernets.export.formats import FORMATS
 from supernets.runtime.options import REQUIRED, Options, option
+from supernets.spaces.code_of_files import trust_code_option
 from supernets.spaces.factory import SPACES
 
 
@@ -22,6 +23,7 @@ class ExportOptions(Options):
         output: The folder, missing, empty or one of an export.
         overwrite: Whether an export in ``output`` is replaced: the files it is made of, no others.
         space: Name of the space that the supernet has to be of; None for any.
+        trust_code: Whether the code of a space that is not built in may be imported.
         data_dir: Folder of the data; None for that of the training.
         recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
         formats: What to write besides the weights, some of ``FORMATS``; None for all that the space
@@ -56,9 +58,11 @@ class ExportOptions(Options):
     space: str | None = option(
         None,
         "checked against the supernet's",
-        choices=SPACES,
+        SPACES,
+        metavar="NAME",
         default_text="the supernet's",
     )
+    trust_code: bool = trust_code_option()
     data_dir: Path | None = option(
         None, "where the data is", kinds.path, metavar="DIR", default_text="as in training"
     )

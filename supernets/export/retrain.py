@@ -46,6 +46,7 @@ from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.ranks import ProcessInfo, ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.runtime.wording import plural
+from supernets.spaces.code_of_files import code_of
 from supernets.training.checkpoint_fields import check_data, steps_done
 from supernets.training.evaluation import evaluate
 from supernets.training.run import (
@@ -283,6 +284,7 @@ def _describe(job: RetrainJob, loaders: Loaders, ranks: ProcessInfo) -> dict[str
             provenance["classes"] = list((source.data or {}).get("class_names", ()))
     return {
         "space": source.space,
+        **code_of(source.space),
         "architecture": source.architecture,
         "settings": settings,
         "cost": {"params": cost.params, "macs": cost.macs},

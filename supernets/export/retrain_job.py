@@ -11,7 +11,7 @@ from supernets.data.config import DataConfig
 from supernets.export.retrain_source import RetrainSource
 from supernets.runtime.instances import check_instance
 from supernets.runtime.wording import flag
-from supernets.spaces.factory import NASNET_SPACES
+from supernets.spaces.factory import SPACES
 from supernets.training.loop import TrainResult
 from supernets.training.standalone_config import RetrainConfig
 from supernets.training.supernet_config import DropRates
@@ -82,7 +82,7 @@ class RetrainJob:
         if self.config.drop_path_ramp and self.rates.drop_path == 0:
             raise ValueError("--drop-path-ramp needs the rate it ends with; pass --drop-path.")
         foreign = [name for name in self.sizes if name not in source.settings]
-        if self.config.aux_weight > 0 and source.space not in NASNET_SPACES:
+        if self.config.aux_weight > 0 and not SPACES.find(source.space).has_auxiliary_head:
             foreign.append("aux_weight")
         if foreign:
             raise ValueError(

@@ -15,11 +15,11 @@ from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.export.architecture_file import read_notation
 from supernets.export.files import RECORD
 from supernets.export.folder import load_subnet, read_subnet_record
-from supernets.networks.factory import SUPERNET_ONLY, create_supernet
+from supernets.networks.factory import create_supernet, settings_of_subnet
 from supernets.networks.names import STEMS
 from supernets.networks.nasnet_subnet import default_stem
 from supernets.runtime.foreign_fields import check_field, fields_of, naming_field
-from supernets.spaces.factory import SPACES, create_space
+from supernets.spaces.factory import SPACES, create_space, spaces_with_networks
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,24 @@ class RetrainSource:
     weights_sha256: str | None = None
 
     @classmethod
-    def of_subnet(cls, folder: str | Path, space: str | None = None) -> RetrainSource:
+    def of_subnet(
+        cls, folder: str | Path, space: str | None = None, *, trust_code: bool = False
+    ) -> RetrainSource:
         """Reads an exported subnet.
 
         Args:
             folder: Folder of the export.
             space: Name of the space it is expected to be of; None for any.
+            trust_code: Whether the code of a space that is not built in may be imported.
 
         Raises:
-            ValueError: If it cannot be read, or is of another space.
+            ValueError: If it cannot be read, is of another space, or is not trusted.
         """
         folder = Path(folder)
-        weights, record = load_subnet(folder), read_subnet_record(folder)
-        if space not in (None, record["space"]):
+        expected = None if space is None else SPACES.find(space).name
+        weights = load_subnet(folder, trust_code=trust_code)
+        record = read_subnet_record(folder, trust_code=trust_code)
+        if expected not in (None, record["space"]):
             raise ValueError(
                 f"{folder} is a subnet of space {record['space']!r}, not {space!r}; leave --space "
                 "out or pass another --subnet."
@@ -83,19 +88,23 @@ class RetrainSource:
         )
 
     @classmethod
-    def of_architecture(cls, text: str, space: str | None = None) -> RetrainSource:
+    def of_architecture(
+        cls, text: str, space: str | None = None, *, trust_code: bool = False
+    ) -> RetrainSource:
         """Reads an architecture from its notation or from the ``best.json`` of a search.
 
         Args:
             text: The notation, or the path of the file.
             space: Name of the search space; None for that of the file.
+            trust_code: Whether the code of a space that is not built in may be imported.
 
         Raises:
             ValueError: If it cannot be read, is of another space, or there are no networks of its
                 space or of its resolution.
         """
-        found, notation, trial = read_notation(text)
-        if found is not None and space not in (None, found):
+        asked = None if space is None else SPACES.find(space).name
+        found, notation, trial = read_notation(text, trust_code=trust_code)
+        if found is not None and asked not in (None, found):
             raise ValueError(
                 f"{text} is from space {found!r}, not {space!r}; leave --space out or pass "
                 "another --arch."
@@ -103,14 +112,16 @@ class RetrainSource:
         name = found or space
         if name is None:
             raise ValueError(
-                f"--arch in a space's notation needs --space; choose from {', '.join(SPACES)}."
+                "--arch in a space's notation needs --space; choose from "
+                f"{', '.join(SPACES.names())}."
             )
-        if name not in SPACES:
+        definition = SPACES.find(name)
+        if not definition.has_networks:
             raise ValueError(
                 f"{text} is from space {name!r}, which has no networks to train; those that have "
-                f"are {', '.join(SPACES)}."
+                f"are {', '.join(spaces_with_networks())}."
             )
-        if name == "mobilenetv3" and ";r=" in notation:
+        if "resolutions" in definition.space_settings and ";r=" in notation:
             raise ValueError(
                 f"{notation!r} has one of the resolutions that its supernet searched; export it "
                 "and pass --subnet, or leave ';r=…' out and pass that as --image-size."
@@ -121,9 +132,9 @@ class RetrainSource:
             defaults = create_supernet(name, num_classes=2).settings
         return cls(
             name=text,
-            space=name,
+            space=search_space.name,
             architecture=search_space.format(arch),
-            settings={k: v for k, v in defaults.items() if k not in SUPERNET_ONLY},
+            settings=settings_of_subnet(name, defaults),
             provenance={"arch": text, **({"trial": trial} if trial else {})},
         )
 

@@ -22,12 +22,14 @@ from supernets.export.formats import choose_formats
 from supernets.export.options import ExportOptions
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
-from supernets.networks.factory import SUPERNET_ONLY
+from supernets.networks.factory import settings_of_subnet
 from supernets.runtime.device import resolve_device
 from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.versions import versions
 from supernets.spaces import Architecture
+from supernets.spaces.code_of_files import code_of
+from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint import (
     check_space,
     read_training_checkpoint,
@@ -92,7 +94,9 @@ def export_checkpoint(
     kinds.WORKERS.check("num_workers", num_workers)
     device = resolve_device(device)
     with nullcontext(outputs) if outputs is not None else Outputs() as outputs:
-        checkpoint = read_training_checkpoint(options.supernet)
+        if options.space is not None:
+            SPACES.find(options.space)  # code that is named here is trusted
+        checkpoint = read_training_checkpoint(options.supernet, trust_code=options.trust_code)
         check_space(options.space, checkpoint, options.supernet)
         supernet = supernet_from_checkpoint(checkpoint, options.supernet).to(device).eval()
         arch, trial = read_architecture(options.arch, supernet.space)
@@ -175,8 +179,9 @@ def export_subnet(
     subnet = subnet.cpu().to(memory_format=torch.contiguous_format).eval()
     record = {
         "space": supernet.space.name,
+        **code_of(supernet.space.name),
         "architecture": supernet.space.format(arch),
-        "settings": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "settings": settings_of_subnet(supernet.space.name, supernet.settings),
         "cost": {"params": cost.params, "macs": cost.macs},
         "metrics": {
             "test_top1": test.top1,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.spaces import Architecture, SearchSpace
+
+
+@runtime_checkable
+class GrowingNetwork(Protocol):
+    """A stand-alone network that files may hold more weights for than it is built with."""
+
+    def make_room(self, state_dict: Mapping[str, Any]) -> None:
+        """Adds what weights of a file are for, where they are of an earlier form of the network."""
 
 
 class Supernet(nn.Module, abc.ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 import torch
@@ -13,29 +13,20 @@ from torch import nn
 
 import supernets.runtime.option_types as kinds
 from supernets.networks.base import Supernet
-from supernets.networks.mobilenetv3 import MobileNetV3Supernet
-from supernets.networks.mobilenetv3_subnet import mobilenetv3_subnet
-from supernets.networks.nasbench201 import NASBench201Subnet, NASBench201Supernet
-from supernets.networks.nasbench201_relaxed import RelaxedNASBench201
-from supernets.networks.nasnet import NASNetSupernet
-from supernets.networks.nasnet_relaxed import RelaxedNASNet
-from supernets.networks.nasnet_subnet import NASNetSubnet
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.device import check_amp, has_bfloat16
 from supernets.runtime.option_types import check_settings
-from supernets.runtime.wording import unknown_names
+from supernets.runtime.wording import one_of, unknown_names
 from supernets.spaces import Architecture
-from supernets.spaces.factory import NASNET_SPACES, RELAXED_SPACES, SPACES
+from supernets.spaces.definition import SpaceDefinition
+from supernets.spaces.factory import SPACES
 
-#: Settings of supernets that their stand-alone subnets do not have.
-SUPERNET_ONLY = ("bn_mode", "kernel_transform", "auxiliary")
-_SUPERNETS: dict[str, type[Supernet]] = {
-    "nasbench201": NASBench201Supernet,
-    "mobilenetv3": MobileNetV3Supernet,
-    **dict.fromkeys(NASNET_SPACES, NASNetSupernet),
-}
 #: Arguments of networks that are no settings.
-_NO_SETTINGS = ("distinct_inputs", "arch", "settings")
+_NO_SETTINGS = ("arch", "settings")
+#: Settings of stand-alone networks alone.
+_RATES = ("dropout", "drop_path")
+#: Settings of subnets that were checked, so that building many of them is as fast as building one.
+_checked: set[str] = set()
 #: Settings that networks of all operations have beside those of the supernet.
 _OF_RELAXED = ("op_mask", "partial_channels")
 _SIZES: dict[str, kinds.Whole | kinds.Real] = {
@@ -55,44 +46,61 @@ def create_supernet(name: str, **settings: Any) -> Supernet:
     """Builds the supernet of a space with fresh weights.
 
     Args:
-        name: Name of the space.
+        name: Name of the space, or ``package.module:Object`` or ``file.py:Object`` of a
+            ``SpaceDefinition``.
         **settings: Arguments of that space's supernet, for example ``num_classes``.
 
     Raises:
-        ValueError: If the name is unknown or a setting is out of range.
+        ValueError: If the name is unknown, there are only tables of the space, or a setting is out
+            of range.
     """
-    builders: dict[str, Callable[..., Supernet]] = {
-        "nasbench201": NASBench201Supernet,
-        "mobilenetv3": MobileNetV3Supernet,
-        "nasnet": partial(NASNetSupernet, distinct_inputs=False),
-        "darts": partial(NASNetSupernet, distinct_inputs=True),
-    }
-    if name not in SPACES:
-        raise ValueError(f"Unknown space {name!r}; choose from {', '.join(SPACES)}.")
-    _check_names(f"Supernets of space {name!r}", _SUPERNETS[name], settings)
-    return _built(partial(builders[name], **settings), settings)
+    definition = _with_networks(name)
+    network = definition.object_of("supernet")
+    _check_names(f"Supernets of space {definition.name!r}", network, settings, definition)
+    supernet = _built(partial(network, **definition.fixed, **settings), settings)
+    if not isinstance(supernet, Supernet):
+        raise ValueError(
+            f"The supernet of space {definition.name!r} must be a Supernet, got "
+            f"{type(supernet).__name__}."
+        )
+    return supernet
 
 
 def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
     """Builds the network of all operations of a space at once, with fresh weights.
 
     Args:
-        name: Name of the space, one of ``RELAXED_SPACES``.
+        name: Name of the space, one that has such a network.
         **settings: Arguments of that space's network, for example ``num_classes``.
 
     Raises:
-        ValueError: If the name is unknown or a setting is out of range.
+        ValueError: If the name is unknown, the space has no such network, or a setting is out of
+            range.
     """
-    if name in RELAXED_SPACES:
-        _check_names(f"Networks of space {name!r}", _SUPERNETS[name], settings, _OF_RELAXED)
-    if name == "nasbench201":
-        return _built(partial(RelaxedNASBench201, **settings), settings)
-    if name in NASNET_SPACES:
-        build = partial(RelaxedNASNet, distinct_inputs=name == "darts", **settings)
-        return _built(build, settings)
-    raise ValueError(
-        f"Space {name!r} has no relaxed network; choose from {', '.join(RELAXED_SPACES)}."
-    )
+    definition = SPACES.find(name)
+    if definition.relaxed is None:
+        raise ValueError(
+            f"Space {definition.name!r} has no relaxed network; {one_of(relaxed_spaces())} has one."
+        )
+    supernet, network = definition.object_of("supernet"), definition.object_of("relaxed")
+    what = f"Networks of space {definition.name!r}"
+    _check_names(what, supernet, settings, definition, _OF_RELAXED)
+    built: RelaxedNetwork = _built(partial(network, **definition.fixed, **settings), settings)
+    return built
+
+
+def relaxed_spaces() -> list[str]:
+    """Returns the names of the built-in and installed spaces that searches by gradients have."""
+    return [name for name in SPACES.names() if SPACES.find(name).relaxed is not None]
+
+
+def _with_networks(name: str) -> SpaceDefinition:
+    definition = SPACES.find(name)
+    if not definition.has_networks:
+        raise ValueError(
+            f"There are only tables of space {definition.name!r}, and no networks to build."
+        )
+    return definition
 
 
 def default_amp(name: str, device: torch.device) -> bool:
@@ -100,7 +108,8 @@ def default_amp(name: str, device: torch.device) -> bool:
 
     On CPUs the gradients of depthwise convolutions are several times slower in bfloat16.
     """
-    if device.type == "cpu" and name in ("mobilenetv3", *NASNET_SPACES):
+    known = SPACES.find(name) if SPACES.is_known(name) else None
+    if device.type == "cpu" and known is not None and not known.trains_in_bfloat16_on_cpus:
         return False
     return has_bfloat16(device)
 
@@ -133,26 +142,53 @@ def create_subnet(
         ValueError: If the space is unknown, has no auxiliary head or no such setting, or a setting
             is out of range.
     """
-    if with_auxiliary and arch.space not in NASNET_SPACES:
+    definition = _with_networks(arch.space)
+    if with_auxiliary and not definition.has_auxiliary_head:
         raise ValueError(f"Networks of space {arch.space!r} have no auxiliary head; leave it out.")
-    settings = {name: value for name, value in settings.items() if name not in SUPERNET_ONLY}
-    builders: dict[str, Callable[..., nn.Module]] = {
-        "nasbench201": NASBench201Subnet,
-        "mobilenetv3": mobilenetv3_subnet,
-        **dict.fromkeys(NASNET_SPACES, partial(NASNetSubnet, auxiliary=with_auxiliary)),
-    }
-    if arch.space not in builders:
-        raise ValueError(f"Unknown space {arch.space!r}; choose from {', '.join(SPACES)}.")
+    own = settings_of_subnet(arch.space, settings)
+    supernet = definition.object_of("supernet")
     what = f"Subnets of space {arch.space!r}"
-    own = [name for name in signature(builders[arch.space]).parameters if name not in _NO_SETTINGS]
-    _check_names(what, _SUPERNETS[arch.space], settings, tuple(own))
-    return _built(partial(builders[arch.space], arch, **settings), settings)
+    if definition.subnet is None:
+        _check_names(what, supernet, own, definition)
+        return _built(lambda: _meta_supernet(definition, own).build_subnet(arch), own)
+    subnet = definition.object_of("subnet")
+    extra = signature(subnet).parameters
+    _check_names(what, supernet, settings, definition, tuple(extra))
+    for name in settings.keys() & set(_RATES):
+        kinds.RATE.check(name, settings[name])
+    of_supernet = {k: v for k, v in settings.items() if k in signature(supernet).parameters}
+    key = f"{arch.space} {of_supernet}"
+    if key not in _checked:  # the supernet refuses what is out of range
+        _built(lambda: _meta_supernet(definition, of_supernet), of_supernet)
+        _checked.add(key)
+    auxiliary = {"auxiliary": with_auxiliary} if definition.has_auxiliary_head else {}
+    built: nn.Module = _built(partial(subnet, arch, **auxiliary, **own), own)
+    return built
+
+
+def _meta_supernet(definition: SpaceDefinition, settings: Mapping[str, Any]) -> Supernet:
+    """The supernet of settings without its weights."""
+    with torch.device("meta"):
+        supernet: Supernet = definition.object_of("supernet")(**definition.fixed, **settings)
+    return supernet
+
+
+def settings_of_subnet(space: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those settings of a supernet that its stand-alone subnets have too.
+
+    Args:
+        space: Name of the space.
+        settings: Settings of the supernet.
+    """
+    own = SPACES.find(space).supernet_only if SPACES.is_known(space) else ()
+    return {name: value for name, value in settings.items() if name not in own}
 
 
 def _check_names(
     what: str,
-    network: type[nn.Module],
+    network: Callable[..., nn.Module],
     settings: Mapping[str, Any],
+    definition: SpaceDefinition,
     others: tuple[str, ...] = (),
 ) -> None:
     """Makes sure that a network has the settings that are given, and is given those it needs.
@@ -160,8 +196,12 @@ def _check_names(
     Raises:
         ValueError: If it has not, or is not; names those that there are.
     """
-    own = [name for name in signature(network).parameters if name not in _NO_SETTINGS]
-    known = dict.fromkeys((*own, *others))
+    parameters = signature(network).parameters
+    if any(each.kind == Parameter.VAR_KEYWORD for each in parameters.values()):
+        return  # which it has it says itself
+    known = dict.fromkeys((*parameters, *others))
+    for name in (*_NO_SETTINGS, *definition.fixed):
+        known.pop(name, None)
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ValueError(unknown_names(what, unknown, known))

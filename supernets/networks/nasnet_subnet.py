@@ -265,6 +265,7 @@ class NASNetSubnet(nn.Module):
             stem=stem or default_stem(input_size),
             auxiliary=auxiliary,
         )
+        self.has_auxiliary_head = auxiliary
         self.dropout = dropout
         self.drop_path = DropPath(drop_path)
 

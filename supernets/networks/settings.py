@@ -8,12 +8,17 @@ from typing import Any
 import supernets.runtime.option_types as kinds
 from supernets.networks.names import BN_MODES, IMAGENET_SIDE, STEMS, BNMode, Stem
 from supernets.runtime.options import Options, option
-from supernets.spaces.factory import NASNET_SPACES
+from supernets.spaces.factory import SPACES
 
 
 @dataclass(frozen=True)
 class SupernetSettings(Options):
-    """Base of the settings of all spaces."""
+    """Base of the settings of all spaces, and the settings of a space that has none.
+
+    Example:
+        >>> SupernetSettings().arguments
+        {}
+    """
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -131,9 +136,36 @@ class MobileNetV3Settings(SupernetSettings):
     )
 
 
-#: The settings of each space.
-SETTINGS: dict[str, type[SupernetSettings]] = {
-    "nasbench201": NASBench201Settings,
-    "mobilenetv3": MobileNetV3Settings,
-    **dict.fromkeys(NASNET_SPACES, NASNetSettings),
-}
+def settings_class(space: str) -> type[SupernetSettings]:
+    """Returns the class of the settings of a space's supernet.
+
+    Raises:
+        ValueError: If the space is unknown, or its settings are no ``SupernetSettings``.
+    """
+    definition = SPACES.find(space)
+    if definition.settings is None:
+        return SupernetSettings
+    kind = definition.object_of("settings")
+    if not (isinstance(kind, type) and issubclass(kind, SupernetSettings)):
+        raise ValueError(
+            f"The settings of space {definition.name!r} must be a subclass of SupernetSettings, "
+            f"got {kind!r}."
+        )
+    return kind
+
+
+def settings_classes(
+    space: str | None = None, *, relaxed: bool = False
+) -> dict[str, type[SupernetSettings]]:
+    """Returns the classes of settings by the names of spaces, which commands make flags of.
+
+    Args:
+        space: A space beside those that are built in, whose flags come first; None for none.
+        relaxed: Whether to leave out spaces without a network of all operations.
+    """
+    found = {name: SPACES.find(name) for name in dict.fromkeys([space, *SPACES.built_in]) if name}
+    return {
+        name: settings_class(name)
+        for name, definition in found.items()
+        if definition.has_networks and (definition.relaxed is not None or not relaxed)
+    }

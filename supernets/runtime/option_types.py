@@ -134,6 +134,7 @@ class Real(_Number):
 
 
 #: Numbers of things.
+WHOLE = Whole(-MAX_INT)
 POSITIVE_INT = Whole(1)
 NON_NEGATIVE_INT = Whole(0)
 AT_LEAST_TWO = Whole(2)
@@ -157,6 +158,7 @@ FRACTION = Real("must be between 0 and 1", 0.0, 1.0, open_below=True, open_above
 SHARE = Real("must be above 0 and at most 1", 0.0, 1.0, open_below=True)
 #: Rates of dropping, and the decay of averages.
 RATE = Real("must be from 0 to less than 1", 0.0, 1.0, open_above=True)
+REAL = Real(f"must be from {-MAX_FLOAT:g} to {MAX_FLOAT:g}", -MAX_FLOAT, MAX_FLOAT)
 POSITIVE = Real("must be positive", 0.0, MAX_FLOAT, open_below=True)
 #: Shared by learning rates and all else that multiplies weights or gradients.
 NON_NEGATIVE = Real("must not be negative", 0.0, MAX_FLOAT)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from supernets.runtime.option_types import architecture, path, shown
+from supernets.runtime.option_types import REAL, WHOLE, architecture, path, shown
 from supernets.runtime.option_types import name as name_of
 from supernets.runtime.wording import flag
 
@@ -97,6 +97,10 @@ class Option:
             raise ValueError(f"{name} must be text, got {shown(value)}.")
 
 
+#: Kinds of options that say nothing else, by the type of their default.
+_KINDS: dict[type, Kind] = {int: WHOLE, float: REAL, str: name_of}
+
+
 def option(
     default: Any,
     help: str = "",
@@ -109,7 +113,13 @@ def option(
     default_text: str | None = None,
     is_switch: bool = False,
 ) -> Any:
-    """Makes a field of a dataclass that is an option of a command as well: see ``Option``."""
+    """Makes a field of a dataclass that is an option of a command as well: see ``Option``.
+
+    Without a kind and choices an option is of the kind of its default: any whole number, any finite
+    number, or text.
+    """
+    if kind is None and choices is None:
+        kind = _KINDS.get(type(default))
     declared = Option(
         help=help,
         kind=kind,

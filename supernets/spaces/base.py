@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from supernets.spaces.architecture import Architecture
 from supernets.spaces.decisions import DecisionList
 from supernets.spaces.encodings import Encoding, integers, one_hot
+from supernets.spaces.features import Structure
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
@@ -102,6 +103,25 @@ class SearchSpace(DecisionList):
             The same shape.
         """
         return choices
+
+    def structure(self, choices: NDArray[np.int64]) -> Structure:
+        """Describes what architectures are in quantities that decide how they train.
+
+        Two ways of writing the same network should look the same here. A space that knows nothing
+        of the kind has its active choices as labels, and no numbers.
+
+        Args:
+            choices: Choices of architectures, (num_archs, num_decisions), canonical.
+
+        Returns:
+            As many columns for any architectures of the same space.
+        """
+        labels = np.where(self.is_active(choices), choices, -1)
+        return Structure(labels, np.zeros((len(choices), 0)))
+
+    def has_convolution(self, arch: Architecture) -> bool:
+        """Returns whether the output depends on a convolution that the search can leave out."""
+        return True
 
     def sample_choices(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draws architectures whose every decision is uniform, shape (num_archs, num_decisions).

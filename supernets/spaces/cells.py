@@ -47,6 +47,10 @@ class CellSpace(SearchSpace):
     def cells(self, arch: Architecture) -> dict[str, list[Edge]]:
         """Returns the operations of each kind of cell, by its name, in order of their targets."""
 
+    def has_convolution(self, arch: Architecture) -> bool:
+        """Returns whether the output of a network depends on a convolution within its cells."""
+        return "conv" in self.format(arch)
+
     @abc.abstractmethod
     def to_graphs(
         self, choices: NDArray[np.int64]

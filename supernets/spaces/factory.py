@@ -1,31 +1,38 @@
-"""Names of search spaces, and the space of a name."""
+"""Search spaces by name, through one door for those built in and those of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from supernets.runtime.named_objects import HOW_TO_NAME, NamedObjects
 from supernets.spaces.base import SearchSpace
-from supernets.spaces.mobilenetv3 import MobileNetV3Space
-from supernets.spaces.nasbench101 import NASBench101Space
-from supernets.spaces.nasbench201 import NASBench201Space
-from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.definition import SpaceDefinition
 
-#: Those that there are supernets of.
-SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
-#: Those that there are only tables of.
-TABLE_SPACES = ("nasbench101",)
-#: Those of two cells with Genotype notation; they differ in whether a node reads a state twice.
-NASNET_SPACES = ("nasnet", "darts")
-#: Those with a network of all operations at once.
-RELAXED_SPACES = ("nasbench201", *NASNET_SPACES)
+_HERE = "supernets.spaces.built_in"
+#: The spaces by name.
+SPACES: NamedObjects[SpaceDefinition] = NamedObjects(
+    "space",
+    "paceline.spaces",
+    SpaceDefinition,
+    {
+        "nasbench201": f"{_HERE}:NASBENCH201",
+        "mobilenetv3": f"{_HERE}:MOBILENETV3",
+        "nasnet": f"{_HERE}:NASNET",
+        "darts": f"{_HERE}:DARTS",
+        "nasbench101": f"{_HERE}:NASBENCH101",
+    },
+)
+#: Which names there are, for the help of options.
+WHICH_SPACE = f"{', '.join(SPACES.built_in)}, or your own as {HOW_TO_NAME}"
 
 
 def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
     """Builds a search space by name.
 
     Args:
-        name: Name of the space.
-        resolutions: Sides in pixels that are searched, for ``"mobilenetv3"`` alone.
+        name: Name of the space, or ``package.module:Object`` or ``file.py:Object`` of a
+            ``SpaceDefinition``.
+        resolutions: Sides in pixels that are searched, for spaces where they are a decision.
 
     Raises:
         ValueError: If the name is unknown, or the space has no resolutions.
@@ -34,14 +41,17 @@ def create_space(name: str, *, resolutions: Sequence[int] = ()) -> SearchSpace:
         >>> create_space("nasbench201").size
         15625
     """
-    if name == "mobilenetv3":
-        return MobileNetV3Space(resolutions)
-    if resolutions:
-        raise ValueError(f"Space {name!r} has no resolutions; leave them out.")
-    if name == "nasbench201":
-        return NASBench201Space()
-    if name == "nasbench101":
-        return NASBench101Space()
-    if name in NASNET_SPACES:
-        return NASNetSpace(distinct_inputs=name == "darts")
-    raise ValueError(f"Unknown space {name!r}; choose from {', '.join((*SPACES, *TABLE_SPACES))}.")
+    definition = SPACES.find(name)
+    if resolutions and "resolutions" not in definition.space_settings:
+        raise ValueError(f"Space {definition.name!r} has no resolutions; leave them out.")
+    return definition.create_space(resolutions=resolutions)
+
+
+def has_networks(space: str) -> bool:
+    """Returns whether there are networks of a space, and not only tables."""
+    return not SPACES.is_known(space) or SPACES.find(space).has_networks
+
+
+def spaces_with_networks() -> tuple[str, ...]:
+    """Returns the names of the built-in spaces that there are networks of, and not only tables."""
+    return tuple(name for name in SPACES.built_in if SPACES.find(name).has_networks)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
+from supernets.spaces.features import Structure
 
 NUM_STAGES = 5
 MAX_DEPTH = 4  # blocks a stage holds
@@ -146,6 +147,12 @@ class MobileNetV3Space(SearchSpace):
         active = self.is_active(choices)[:, NUM_STAGES : NUM_STAGES + NUM_BLOCKS]
         sums: NDArray[Any] = np.where(active, entries, 0).sum(axis=1)
         return sums
+
+    def structure(self, choices: NDArray[np.int64]) -> Structure:
+        """As of ``SearchSpace``; see ``supernets.spaces.structure``."""
+        from supernets.spaces.structure import of_mobilenetv3  # which sees all spaces
+
+        return of_mobilenetv3(self, choices)
 
     def format(self, arch: Architecture) -> str:
         """Writes ``d=…;k=…;e=…``, and ``;r=…`` where the resolution is a decision."""

@@ -22,6 +22,7 @@ from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.encodings import Encoding
+from supernets.spaces.features import Structure
 from supernets.spaces.nasbench101_cells import (
     CONV_1X1,
     CONV_3X3,
@@ -152,6 +153,12 @@ class NASBench101Space(SearchSpace):
         Choices without a path from input to output become all zeros.
         """
         return decode(canonical_codes(prune(choices)))
+
+    def structure(self, choices: NDArray[np.int64]) -> Structure:
+        """As of ``SearchSpace``; see ``supernets.spaces.structure``."""
+        from supernets.spaces.structure import of_nasbench101  # which sees all spaces
+
+        return of_nasbench101(self, choices)
 
     def format(self, arch: Architecture) -> str:
         """Writes operations and adjacency, e.g. ``input,conv3x3-bn-relu,output|011001000``."""

@@ -20,6 +20,7 @@ from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cell_functions import name_function
 from supernets.spaces.cells import CellSpace, Edge
+from supernets.spaces.features import Structure
 
 #: Operations in the benchmark's own order; an architecture's choices index this tuple.
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -60,6 +61,17 @@ class NASBench201Space(CellSpace):
     num_states = NUM_NODES
     num_inputs = 1
     decisions = tuple(Decision(f"{target}<-{source}", OPS) for source, target in EDGES)
+
+    def has_convolution(self, arch: Architecture) -> bool:
+        """As of ``CellSpace``; edges that no path reaches do not count."""
+        (live,) = self.architectures(only_live(np.array([arch.choices])))
+        return "conv" in self.format(live)
+
+    def structure(self, choices: NDArray[np.int64]) -> Structure:
+        """As of ``SearchSpace``; see ``supernets.spaces.structure``."""
+        from supernets.spaces.structure import of_nasbench201  # which sees all spaces
+
+        return of_nasbench201(choices)
 
     def format(self, arch: Architecture) -> str:
         """Writes the benchmark's string, e.g. ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""

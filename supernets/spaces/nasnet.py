@@ -25,6 +25,7 @@ from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.encodings import Encoding
+from supernets.spaces.features import Structure
 from supernets.spaces.genotypes import read_genotype
 
 #: Operations in DARTS' order; the choices of an architecture index this tuple.
@@ -163,6 +164,12 @@ class NASNetSpace(CellSpace):
                     "are numbered."
                 )
         return super().restrict(candidates)
+
+    def structure(self, choices: NDArray[np.int64]) -> Structure:
+        """As of ``SearchSpace``; see ``supernets.spaces.structure``."""
+        from supernets.spaces.structure import of_nasnet  # which sees all spaces
+
+        return of_nasnet(self, choices)
 
     def format(self, arch: Architecture) -> str:
         """Writes the genotype, as Python prints the named tuple of the DARTS community."""

@@ -7,13 +7,12 @@ nothing reaches the output.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernets.spaces import nasbench101_cells, nasbench201, nasnet
-from supernets.spaces.base import SearchSpace
+from supernets.spaces.features import Structure
 from supernets.spaces.mobilenetv3 import (
     DEPTHS,
     EXPANDS,
@@ -24,53 +23,19 @@ from supernets.spaces.mobilenetv3 import (
     MobileNetV3Space,
 )
 from supernets.spaces.nasbench101 import NASBench101Space
-from supernets.spaces.nasbench201 import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP, NASBench201Space
+from supernets.spaces.nasbench201 import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP
 from supernets.spaces.nasnet import NASNetSpace
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-class Structure(NamedTuple):
-    """Features of architectures, of two kinds.
-
-    Args:
-        labels: Features that are equal or not, (num_archs, num_labels), integers.
-        numbers: Quantities, (num_archs, num_numbers).
-    """
-
-    labels: NDArray[np.int64]
-    numbers: Floats
-
-
-def structure(space: SearchSpace, choices: NDArray[np.int64]) -> Structure:
-    """Describes the structure of architectures in as many columns for any of the same space.
-
-    Args:
-        space: NAS-Bench-201: operations of the edges on a path from input to output, their counts,
-            and what the paths are like. NASNet and DARTS: the same by kind of cell, and what the
-            nodes read. NAS-Bench-101: choices and operations, and what the paths are like.
-            MobileNetV3: what the active blocks are, by stage and in all. Of another space the
-            labels are the active choices, and there are no numbers.
-        choices: Canonical, (num_archs, num_decisions).
-    """
-    if isinstance(space, NASBench201Space):
-        return _of_nasbench201(choices)
-    if isinstance(space, NASNetSpace):
-        return _of_nasnet(space, choices)
-    if isinstance(space, NASBench101Space):
-        return _of_nasbench101(space, choices)
-    if isinstance(space, MobileNetV3Space):
-        return _of_mobilenetv3(space, choices)
-    labels = np.where(space.is_active(choices), choices, -1)
-    return Structure(labels, np.zeros((len(choices), 0)))
-
-
 #: The paths from input to output, as indices of edges.
 _PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))
 
 
-def _of_nasbench201(choices: NDArray[np.int64]) -> Structure:
+def of_nasbench201(choices: NDArray[np.int64]) -> Structure:
+    """Operations on a path from input to output, their counts, and what the paths are like."""
     on_path = np.zeros(choices.shape, np.bool_)  # by a path without none
     is_live = np.stack([(choices[:, path] != NONE).all(axis=1) for path in _PATHS], axis=1)
     for column, path in zip(is_live.T, _PATHS, strict=True):
@@ -102,7 +67,8 @@ _CONVS = tuple(i for i, op in enumerate(nasnet.OPS) if "conv" in op)
 _POOLS = tuple(i for i, op in enumerate(nasnet.OPS) if "pool" in op)
 
 
-def _of_nasnet(space: NASNetSpace, choices: NDArray[np.int64]) -> Structure:
+def of_nasnet(space: NASNetSpace, choices: NDArray[np.int64]) -> Structure:
+    """The same as of NAS-Bench-201 by kind of cell, and what the nodes read."""
     inputs, ops = space.edges(choices)  # (num_archs, cells, nodes, 2)
     numbers: list[NDArray[np.generic]] = []
     rows = np.arange(len(choices))
@@ -130,7 +96,8 @@ def _of_nasnet(space: NASNetSpace, choices: NDArray[np.int64]) -> Structure:
     return Structure(choices, _columns(numbers))
 
 
-def _of_nasbench101(space: NASBench101Space, choices: NDArray[np.int64]) -> Structure:
+def of_nasbench101(space: NASBench101Space, choices: NDArray[np.int64]) -> Structure:
+    """Choices and operations, and what the paths are like."""
     adjacency, ids = nasbench101_cells.graphs(choices)
     is_op = np.isin(ids, range(len(nasbench101_cells.OPS)))
     kinds = [ids == op for op in range(len(nasbench101_cells.OPS))]
@@ -166,7 +133,8 @@ def _of_nasbench101(space: NASBench101Space, choices: NDArray[np.int64]) -> Stru
     return Structure(labels, _columns(numbers))
 
 
-def _of_mobilenetv3(space: MobileNetV3Space, choices: NDArray[np.int64]) -> Structure:
+def of_mobilenetv3(space: MobileNetV3Space, choices: NDArray[np.int64]) -> Structure:
+    """What the active blocks are, by stage and in all."""
     shape = (len(choices), NUM_STAGES, MAX_DEPTH)
     blocks = slice(NUM_STAGES, NUM_STAGES + NUM_BLOCKS)
     active = space.is_active(choices)[:, blocks].reshape(shape)

@@ -27,6 +27,7 @@ from supernets.runtime.foreign_fields import (
     naming_field,
 )
 from supernets.runtime.option_types import shown
+from supernets.spaces.code_of_files import code_of, space_of_file
 from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint_fields import check_training
 
@@ -56,6 +57,7 @@ def save_supernet(path: str | Path, supernet: Supernet, **training_state: Any) -
         "format": FORMAT,
         "version": VERSION,
         "space": supernet.space.name,
+        **code_of(supernet.space.name),
         "supernet_settings": supernet.settings,
         "state_dict": supernet.state_dict(),
         **training_state,
@@ -99,15 +101,22 @@ class _ErrorKeeper:
         """Leaves that to the file's owner."""
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, trust_code: bool = False) -> dict[str, Any]:
     """Reads a checkpoint of a supernet onto the CPU and checks that it is one of ours.
 
+    Args:
+        path: The file.
+        trust_code: Whether the code of a space that is not built in may be imported, if the file
+            names some; without a question where this process has loaded it already.
+
     Raises:
-        ValueError: If the file is missing, truncated, or something else.
+        ValueError: If the file is missing, truncated, or something else, or its space is unknown or
+            not trusted.
     """
-    return read_dict(
-        path, FORMAT, VERSION, "a supernet checkpoint; expected one from supernet-train"
-    )
+    what = "a supernet checkpoint; expected one from supernet-train"
+    checkpoint = read_dict(path, FORMAT, VERSION, what)
+    space_of_file(path, checkpoint, trust_code=trust_code)
+    return checkpoint
 
 
 def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
@@ -144,13 +153,17 @@ def read_dict(path: Path, name: str, version: int, what: str) -> dict[str, Any]:
     return checkpoint
 
 
-def read_training_checkpoint(path: Path) -> dict[str, Any]:
+def read_training_checkpoint(path: Path, *, trust_code: bool = False) -> dict[str, Any]:
     """Reads a checkpoint that also holds the data settings and the state of its training.
 
+    Args:
+        path: The file.
+        trust_code: As of ``read_checkpoint``.
+
     Raises:
-        ValueError: If the file is missing, truncated, something else, or holds a supernet alone.
+        ValueError: As ``read_checkpoint``, or if the file holds a supernet alone.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, trust_code=trust_code)
     if "train_config" not in checkpoint or "data" not in checkpoint:
         raise ValueError(
             f"{path} holds a supernet without its training and data settings; "
@@ -190,11 +203,7 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     Raises:
         ValueError: If its space is unknown, or the weights do not fit the settings.
     """
-    space = checkpoint.get("space")
-    if not isinstance(space, str) or space not in SPACES:
-        raise ValueError(
-            f"{path} holds a supernet of space {shown(space)}; known are {', '.join(SPACES)}."
-        )
+    space = space_of_file(path, checkpoint).name
     settings = check_dict(path, checkpoint, "supernet_settings")
     check_weights(path, checkpoint)
     with fields_of(path):
@@ -224,14 +233,20 @@ def trained_supernet(checkpoint: dict[str, Any], path: Path, device: torch.devic
     return supernet
 
 
-def load_supernet(path: str | Path) -> Supernet:
+def load_supernet(path: str | Path, *, trust_code: bool = False) -> Supernet:
     """Rebuilds a trained supernet from its checkpoint, on the CPU and in eval mode.
 
+    Args:
+        path: The file.
+        trust_code: Whether the code of a space that is not built in may be imported, if the file
+            names some; without a question where this process has loaded it already.
+
     Raises:
-        ValueError: If the file is missing, truncated, foreign, or does not fit.
+        ValueError: If the file is missing, truncated, foreign, or does not fit, or its space is
+            code that is not trusted.
     """
     path = Path(path)
-    return supernet_from_checkpoint(read_checkpoint(path), path).eval()
+    return supernet_from_checkpoint(read_checkpoint(path, trust_code=trust_code), path).eval()
 
 
 def reopen_data(
@@ -317,7 +332,7 @@ def check_space(name: str | None, checkpoint: Mapping[str, Any], path: Path) -> 
     Raises:
         ValueError: If it is of another space.
     """
-    if name is not None and name != checkpoint["space"]:
+    if name is not None and SPACES.find(name).name != checkpoint["space"]:
         raise ValueError(
             f"{path} holds a supernet of space {checkpoint['space']!r}, not {name!r}; "
             "leave --space out or use another checkpoint."

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import supernets.runtime.option_types as kinds
 from supernets.data.config import DataConfig
 from supernets.networks.names import OFA_WEIGHTS
-from supernets.networks.settings import SETTINGS, SupernetSettings
+from supernets.networks.settings import SupernetSettings, settings_class
 from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option
 from supernets.runtime.wording import flag, one_of
-from supernets.spaces.factory import NASNET_SPACES, SPACES
+from supernets.spaces.definition import SpaceDefinition
+from supernets.spaces.factory import SPACES
 from supernets.training.phases import PhaseOptions
 from supernets.training.supernet_config import TrainConfig
 
 PATHS = ("uniform", "macs-bins", "fair", "multi", "sandwich", "best-up", "worst-up")
 #: Phase by phase, from the largest network to all of them.
 PROGRESSIVE = "progressive"
-#: The paths of each space where none are asked for, and what becomes of gradients off them.
-DEFAULT_PATHS = {
-    "nasbench201": "fair",
-    "mobilenetv3": "sandwich",
-    **dict.fromkeys(NASNET_SPACES, "uniform"),
-}
-INACTIVE_GRADS: dict[str, Literal["zero", "skip"]] = {
-    **dict.fromkeys(SPACES, "zero"),
-    **dict.fromkeys(NASNET_SPACES, "skip"),
-}
 
 
 @dataclass(frozen=True)
@@ -121,11 +111,8 @@ class ReleasedWeights(Options):
             )
 
 
-#: What the supernets of some spaces alone can do.
-_SPACES_OF_RATE = {
-    "drop_path": ("mobilenetv3", *NASNET_SPACES),
-    "aux_weight": NASNET_SPACES,
-}
+#: What the supernets of some spaces alone can do, by the recipe's rate for it.
+_ABILITIES = {"drop_path": "has_drop_path", "aux_weight": "has_auxiliary_head"}
 
 
 @dataclass(frozen=True)
@@ -133,9 +120,9 @@ class TrainJob:
     """Which supernet is trained, on what, and how.
 
     Args:
-        space: One of ``SPACES``.
-        settings: Settings of the supernet, of the class of the space in ``SETTINGS``; None for its
-            defaults.
+        space: Name of the space, or ``package.module:Object`` or ``file.py:Object`` of a
+            ``SpaceDefinition``.
+        settings: Settings of the supernet, of the space's class; None for its defaults.
         released: Released weights to start from.
         data: Which data.
         batch_size: Images per minibatch and process.
@@ -163,32 +150,33 @@ class TrainJob:
     phases: PhaseOptions = PhaseOptions()
 
     def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise ValueError(f"Unknown space {self.space!r}; choose from {', '.join(SPACES)}.")
+        space = self.definition
+        if not space.has_networks:
+            raise ValueError(f"There are only tables of space {space.name!r}, nothing to train.")
         check_instance("released", self.released, ReleasedWeights)
         check_instance("data", self.data, DataConfig, "DataConfig('digits') names a data set")
         check_instance("paths", self.paths, PathOptions, "PathOptions('fair') names paths")
         check_instance("config", self.config, TrainConfig, "TrainConfig(epochs=10) sets its fields")
         check_instance("phases", self.phases, PhaseOptions)
         kinds.BATCH.check("batch_size", self.batch_size)
-        expected = SETTINGS[self.space]
+        expected = settings_class(self.space)
         if not isinstance(self.settings, expected | None):
             raise ValueError(
-                f"The settings of space {self.space!r} must be {expected.__name__}, got "
+                f"The settings of space {space.name!r} must be {expected.__name__}, got "
                 f"{type(self.settings).__name__}."
             )
-        for name, spaces in _SPACES_OF_RATE.items():
-            if getattr(self.recipe, name) > 0 and self.space not in spaces:
-                raise ValueError(f"{flag(name)} is for --space {one_of(spaces)}, not {self.space}.")
-        if self.sampler == PROGRESSIVE and self.space != "mobilenetv3":
-            raise ValueError("--paths progressive is for --space mobilenetv3.")
+        for name, ability in _ABILITIES.items():
+            if getattr(self.recipe, name) > 0 and not getattr(space, ability):
+                raise not_able(flag(name), ability, space)
+        if self.sampler == PROGRESSIVE and not space.trains_progressively:
+            raise not_able("--paths progressive", "trains_progressively", space)
         if self.released.from_ofa is None:
             if self.recipe.epochs == 0:
                 raise ValueError(
                     "--epochs 0 stores released weights as they are; it needs --from-ofa."
                 )
-        elif self.space != "mobilenetv3":
-            raise ValueError(f"--from-ofa is for --space mobilenetv3, not {self.space}.")
+        elif not space.released_weights:
+            raise not_able("--from-ofa", "released_weights", space)
         elif self.sampler == PROGRESSIVE:
             raise ValueError(
                 "--paths progressive trains all phases itself; leave --from-ofa out, or choose "
@@ -196,13 +184,30 @@ class TrainJob:
             )
 
     @property
+    def definition(self) -> SpaceDefinition:
+        """The space."""
+        return SPACES.find(self.space)
+
+    @property
     def sampler(self) -> str:
         """The paths of a step, or those of the space."""
-        return self.paths.paths or DEFAULT_PATHS[self.space]
+        return self.paths.paths or self.definition.default_paths
 
     @property
     def recipe(self) -> TrainConfig:
         """The recipe, with what suits the space where it leaves that open."""
         if self.config.inactive_grads is not None:
             return self.config
-        return replace(self.config, inactive_grads=INACTIVE_GRADS[self.space])
+        return replace(self.config, inactive_grads=self.definition.inactive_grads)
+
+
+def not_able(what: str, ability: str, space: SpaceDefinition) -> ValueError:
+    """Builds the error for an option of spaces with an ability that this space does not have.
+
+    Args:
+        what: The option.
+        ability: Name of the field of ``SpaceDefinition`` that says which spaces have it.
+        space: The space.
+    """
+    able = [name for name in SPACES.built_in if getattr(SPACES.find(name), ability)]
+    return ValueError(f"{what} is for --space {one_of(able)}, not {space.name}.")

@@ -23,8 +23,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets.data.loaders import Loaders
-from supernets.networks.nasbench201 import NASBench201Subnet
-from supernets.networks.nasnet_subnet import NASNetSubnet
+from supernets.networks.base import GrowingNetwork
 from supernets.networks.single_images import check_single_images, smallest_minibatch
 from supernets.runtime.device import autocast
 from supernets.runtime.foreign_fields import check_weights
@@ -87,7 +86,7 @@ def train_standalone(
     """
     ranks = ranks or ProcessInfo()
     check_trainable(network, loaders, config, ranks)
-    if resume_from is not None and isinstance(network, NASBench201Subnet):
+    if resume_from is not None and isinstance(network, GrowingNetwork):
         network.make_room(resume_from["state_dict"])
     network.to(device)
     if config.channels_last:
@@ -156,7 +155,7 @@ def training_loss(
 
     with autocast(x.device, amp):
         if aux_weight > 0:
-            logits, auxiliary_logits = cast(NASNetSubnet, network).forward_with_auxiliary(x)
+            logits, auxiliary_logits = cast(Any, network).forward_with_auxiliary(x)
         else:
             logits, auxiliary_logits = network(x), None
     loss = cross_entropy(logits)
@@ -174,7 +173,7 @@ def check_trainable(
         ValueError: If the network lacks what the recipe is about, or a minibatch is too small for
             its BatchNorm.
     """
-    has_head = isinstance(network, NASNetSubnet) and network.skeleton.auxiliary is not None
+    has_head = getattr(network, "has_auxiliary_head", False)
     if config.aux_weight > 0 and not has_head:
         raise ValueError("aux_weight needs a network with an auxiliary head; leave it out.")
     check_single_images(

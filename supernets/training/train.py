@@ -15,7 +15,7 @@ from supernets.data.loaders import Loaders, create_loaders
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
-from supernets.networks.settings import SETTINGS, MobileNetV3Settings
+from supernets.networks.settings import MobileNetV3Settings, settings_class
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
@@ -180,7 +180,7 @@ def train(
 
 def _create_supernet(job: TrainJob, loaders: Loaders) -> tuple[Supernet, Released | None]:
     """The supernet with fresh or released weights, and where the latter are from."""
-    settings, from_ofa = job.settings or SETTINGS[job.space](), job.released.from_ofa
+    settings, from_ofa = job.settings or settings_class(job.space)(), job.released.from_ofa
     if from_ofa is None:
         arguments = settings.arguments
         if job.recipe.aux_weight > 0:

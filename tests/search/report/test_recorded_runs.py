@@ -333,7 +333,7 @@ def test_runs_of_others_are_refused(write_run: WriteRun, tmp_path: Path) -> None
     other = {"algorithm": {"name": "weaknas", "batch_size": 3, "depth": 3}}
     with pytest.raises(ValueError, match="'weaknas' has no option depth"):
         read_run(write_run("newer", header=other))
-    with pytest.raises(ValueError, match="Unknown space 'mazes'"):
+    with pytest.raises(ValueError, match="is of space 'mazes', which is unknown here"):
         read_run(write_run("mazes", header={"space": "mazes"}))
 
 

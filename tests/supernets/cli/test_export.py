@@ -446,9 +446,10 @@ def test_a_bad_supernet_is_refused(
     stored = torch.load(checkpoint, weights_only=True)
     torch.save(stored | {"space": "elsewhere"}, bad)
     assert run(bad, ARCH, output) == 2
-    assert "space 'elsewhere'; known are nasbench201" in error_line(capsys)
+    assert "space 'elsewhere', which is unknown here; known are nasbench201" in error_line(capsys)
+    torch.save(stored | {"space": "mobilenetv3"}, bad)
     assert run(bad, ARCH, output, "--space", "nasbench201") == 2
-    assert "holds a supernet of space 'elsewhere', not 'nasbench201'" in error_line(capsys)
+    assert "holds a supernet of space 'mobilenetv3', not 'nasbench201'" in error_line(capsys)
     torch.save({key: stored[key] for key in stored if key != "data"}, bad)
     assert run(bad, ARCH, output) == 2
     assert "without its training and data settings" in error_line(capsys)
@@ -487,9 +488,13 @@ def test_best_json_gives_the_first_architecture_and_its_trial(
         best.write_text(text)
         assert run(checkpoint, str(best), tmp_path / "other") == 2
         assert "is not a best.json of supernet-search" in error_line(capsys)
-    best.write_text(json.dumps({"space": "elsewhere", "best": [trial]}))
-    assert run(checkpoint, str(best), tmp_path / "other") == 2
-    assert "is from space 'elsewhere', but this supernet" in error_line(capsys)
+    for space, message in (
+        ("elsewhere", "is of space 'elsewhere', which is unknown here"),
+        ("darts", "is from space 'darts', but this supernet"),
+    ):
+        best.write_text(json.dumps({"space": space, "best": [trial]}))
+        assert run(checkpoint, str(best), tmp_path / "other") == 2
+        assert message in error_line(capsys)
     assert run(checkpoint, str(tmp_path), tmp_path / "other") == 2
     assert f"is a folder; for the best of its search give {best}" in error_line(capsys)
     assert not (tmp_path / "other").exists()

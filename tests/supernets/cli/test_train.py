@@ -146,7 +146,10 @@ def test_output_is_required(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--space", "resnet"], "argument --space: invalid choice: 'resnet'"),
+        (
+            ["--space", "resnet"],
+            "argument --space: Unknown space 'resnet'; choose from nasbench201",
+        ),
         (["--stem", "x"], "argument --stem: invalid choice: 'x'"),
         (["--macs-bins", "1", "2"], "argument --macs-bins: expected 3 arguments"),
         (["--epochs", "x"], "--epochs must be a whole number, got 'x'"),
@@ -247,10 +250,14 @@ def test_resume_refuses_a_foreign_file(tmp_path: Path, capsys: pytest.CaptureFix
 def test_resume_refuses_a_checkpoint_of_another_space(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = torch.load(trained / "last.pt", weights_only=True) | {"space": "elsewhere"}
-    torch.save(checkpoint, tmp_path / "last.pt")
-    assert train(tmp_path, "--resume") == 2
-    assert "space 'elsewhere', this run trains 'nasbench201'" in error_line(capsys)
+    checkpoint = torch.load(trained / "last.pt", weights_only=True)
+    for space, message in (
+        ("elsewhere", "is of space 'elsewhere', which is unknown here; known are nasbench201"),
+        ("mobilenetv3", "holds a supernet of space 'mobilenetv3', this run trains 'nasbench201'"),
+    ):
+        torch.save({**checkpoint, "space": space}, tmp_path / "last.pt")
+        assert train(tmp_path, "--resume") == 2
+        assert message in error_line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from supernets.export.programs import check_logits
 from supernets.export.subnet import export_subnet
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
-from supernets.networks.factory import SUPERNET_ONLY, create_subnet
+from supernets.networks.factory import create_subnet, settings_of_subnet
 from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture
 from supernets.training.evaluation import evaluate
@@ -515,7 +515,7 @@ def test_exports_lie_in_folders_whose_names_are_not_utf8(tmp_path: Path) -> None
     record = {
         "space": "nasbench201",
         "architecture": supernet.space.format(arch),
-        "settings": {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY},
+        "settings": settings_of_subnet(supernet.space.name, supernet.settings),
         "data": {},
     }
     subnet = supernet.to_standalone(supernet.extract(arch)).eval()

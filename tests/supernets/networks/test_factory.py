@@ -19,7 +19,7 @@ from supernets.networks.factory import (
     default_amp,
 )
 from supernets.spaces import Architecture
-from supernets.spaces.factory import SPACES, create_space
+from supernets.spaces.factory import create_space, spaces_with_networks
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
     }
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", spaces_with_networks())
 def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
     supernet = create_supernet(name, **tiny[name])
     assert isinstance(supernet, Supernet)
@@ -153,3 +153,21 @@ def test_other_subnets_have_no_auxiliary_head(name: str, tiny: dict[str, Any]) -
     arch = create_space(name).sample(np.random.default_rng(0))
     with pytest.raises(ValueError, match=f"'{name}' have no auxiliary head; leave it out"):
         create_subnet(arch, with_auxiliary=True, **tiny[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("nasnet", {"stem": "nope"}, "Unknown stem 'nope'; choose from cifar, imagenet"),
+        ("mobilenetv3", {"strides": (1, 2)}, "strides must be 6 numbers"),
+        ("mobilenetv3", {"dropout": 3.0}, "dropout must be from 0 to less than 1, got 3.0"),
+        ("nasbench201", {"bn_mode": "nope"}, "Unknown bn_mode 'nope'; choose from ref, batch"),
+        ("nasbench201", {"kernel_transform": True}, "have no kernel_transform; there are"),
+    ],
+)
+def test_settings_of_subnets_are_checked_as_those_of_supernets(
+    name: str, settings: dict[str, Any], message: str
+) -> None:
+    arch = create_space(name).sample(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=message):
+        create_subnet(arch, num_classes=10, **settings)

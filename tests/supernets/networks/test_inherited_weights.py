@@ -10,23 +10,23 @@ import pytest
 import torch
 
 from supernets.networks.base import Supernet
-from supernets.networks.factory import SUPERNET_ONLY, create_subnet
+from supernets.networks.factory import create_subnet, settings_of_subnet
 from supernets.networks.inherited_weights import are_other_classes, head_names, load_inherited
-from supernets.spaces.factory import NASNET_SPACES, SPACES
+from supernets.spaces.factory import SPACES, spaces_with_networks
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", spaces_with_networks())
 @pytest.mark.parametrize("num_classes", [3, 5])
 def test_all_weights_but_the_head_are_inherited_exactly(
     space: str, num_classes: int, make_supernet: Callable[..., Supernet]
 ) -> None:
     supernet = make_supernet(space)
     arch = supernet.space.sample(np.random.default_rng(0))
-    settings = {k: v for k, v in supernet.settings.items() if k not in SUPERNET_ONLY}
+    settings = settings_of_subnet(space, supernet.settings)
     source = supernet.to_standalone(supernet.extract(arch))
     other = {**settings, "num_classes": num_classes}
     extra: dict[str, Any] = {}
-    if space in NASNET_SPACES:
+    if SPACES.find(space).has_auxiliary_head:
         other["input_size"], extra = (3, 32, 32), {"with_auxiliary": True}
     network = create_subnet(arch, **extra, **other)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from supernets.networks.factory import create_supernet
-from supernets.networks.settings import SETTINGS, MobileNetV3Settings
-from supernets.spaces.factory import SPACES
+from supernets.networks.settings import MobileNetV3Settings, settings_class, settings_classes
+from supernets.spaces.factory import spaces_with_networks
 
 
 def settings_of(space: str, **arguments: Any) -> dict[str, Any]:
@@ -17,10 +17,10 @@ def settings_of(space: str, **arguments: Any) -> dict[str, Any]:
         return create_supernet(space, num_classes=10, **arguments).settings
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", spaces_with_networks())
 def test_defaults_are_those_of_the_supernet(space: str) -> None:
-    assert SETTINGS.keys() == set(SPACES)
-    assert settings_of(space, **SETTINGS[space]().arguments) == settings_of(space)
+    assert settings_classes().keys() == set(spaces_with_networks())
+    assert settings_of(space, **settings_class(space)().arguments) == settings_of(space)
 
 
 def test_all_of_them_reach_the_supernet() -> None:
@@ -41,4 +41,4 @@ def test_all_of_them_reach_the_supernet() -> None:
 )
 def test_wrong_ones_are_refused(space: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SETTINGS[space](**settings)
+        settings_class(space)(**settings)

@@ -81,7 +81,7 @@ def test_any_value_of_any_field_is_read_or_refused_in_a_line(
         (("data", "class_names"), 3, "class_names.* must be a list of names"),
         (("data", "seed"), DELETED, "with 'seed'"),
         (("version",), "1", "is not a supernet checkpoint"),
-        (("space",), ["nasbench201"], "holds a supernet of space"),
+        (("space",), ["nasbench201"], "is of space .*, which is no name"),
         (("skip_bad_images",), "no", "skip_bad_images must be True or False"),
         (("data_dir",), 3, "data_dir must be a folder or None"),
         (("data", "mean"), [math.nan], "mean.* must be lists of finite numbers"),

@@ -85,3 +85,27 @@ def test_what_is_no_path_or_text_is_refused(settings: dict[str, Any], message: s
 def test_none_is_refused_where_it_does_not_stand_for_not_given() -> None:
     with pytest.raises(ValueError, match=r"^lr must be a number, got None\.$"):
         Recipe(lr=None)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Inferred(Options):
+    number: int = option(3)
+    share: float = option(0.5)
+    text: str = option("a")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"number": 0.5}, "number must be a whole number, got 0.5"),
+        ({"share": float("nan")}, "share must be .*, got nan"),
+        ({"text": 3}, "text must be text, got 3"),
+    ],
+)
+def test_an_option_of_no_kind_is_of_that_of_its_default(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Inferred(**settings)
+    kinds_of = {name: declared.kind for name, declared in options_of(Inferred).items()}
+    assert kinds_of["number"]("-4") == -4 and kinds_of["share"]("1e3") == 1000.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from supernets.spaces import MobileNetV3Space
-from supernets.spaces.factory import SPACES, TABLE_SPACES, create_space
+from supernets.spaces.factory import SPACES, create_space
 
 
-@pytest.mark.parametrize("name", [*SPACES, *TABLE_SPACES])
+@pytest.mark.parametrize("name", [*SPACES])
 def test_every_name_gives_its_space(name: str) -> None:
     assert create_space(name).name == name
 
@@ -28,7 +28,7 @@ def test_unknown_spaces_are_refused() -> None:
         create_space("darts7")
 
 
-@pytest.mark.parametrize("name", [*SPACES, *TABLE_SPACES])
+@pytest.mark.parametrize("name", [*SPACES])
 def test_a_notation_is_text(name: str) -> None:
     with pytest.raises(ValueError, match="notation must be text, got 3; format"):
         create_space(name).parse(3)  # type: ignore[arg-type]

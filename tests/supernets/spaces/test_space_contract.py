@@ -21,7 +21,7 @@ from supernets.spaces import (
     NASBench101Space,
     SearchSpace,
 )
-from supernets.spaces.factory import NASNET_SPACES, SPACES, TABLE_SPACES, create_space
+from supernets.spaces.factory import SPACES, create_space
 
 MOBILENETV3 = {"depth": ("2",), "kernel": ("3", "7"), "expand": ("6",)}  # 1024 architectures
 UNEVEN = {  # 320, of two depths per stage
@@ -60,12 +60,12 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
 
 
 def test_every_space_is_under_contract() -> None:
-    assert {make().name for make in KINDS.values()} == {*SPACES, *TABLE_SPACES}
+    assert {make().name for make in KINDS.values()} == {*SPACES}
 
 
 def merges_active_choices(space: SearchSpace) -> bool:
     """Whether a network can be written in several ways that are all active."""
-    return space.name in (*NASNET_SPACES, "nasbench101")
+    return space.name in ("nasnet", "darts", "nasbench101")
 
 
 def skip_if_choices_are_refused(space: SearchSpace) -> None:

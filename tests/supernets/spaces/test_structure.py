@@ -15,13 +15,13 @@ from supernets.spaces import (
     NASNetSpace,
     SearchSpace,
 )
-from supernets.spaces.structure import Structure, structure
+from supernets.spaces.features import Structure
 
 CELLS = NASBench201Space()
 
 
 def of(space: SearchSpace, *archs: Architecture) -> Structure:
-    return structure(space, np.array([arch.choices for arch in archs]))
+    return space.structure(np.array([arch.choices for arch in archs]))
 
 
 def cell(text: str) -> Architecture:
@@ -111,18 +111,16 @@ def test_numbering_of_the_nodes_makes_no_difference(distinct_inputs: bool) -> No
     space = NASNetSpace(distinct_inputs=distinct_inputs)
     rng = np.random.default_rng(0)
     choices = space.sample_choices(50, rng)
-    assert np.isfinite(structure(space, choices).numbers).all()
+    assert np.isfinite(space.structure(choices).numbers).all()
     again = space.canonicalize(choices)
-    np.testing.assert_array_equal(
-        structure(space, again).numbers, structure(space, choices).numbers
-    )
+    np.testing.assert_array_equal(space.structure(again).numbers, space.structure(choices).numbers)
 
 
 def test_of_other_spaces_the_active_choices_are_labels(
     make_space: Callable[..., SearchSpace],
 ) -> None:
     space = make_space(3, 2)
-    found = structure(space, np.array([[2, 1], [0, 0]]))
+    found = space.structure(np.array([[2, 1], [0, 0]]))
     assert found.labels.tolist() == [[2, 1], [0, 0]] and found.numbers.shape == (2, 0)
 
 
@@ -133,5 +131,5 @@ def widths(found: Sequence[Structure]) -> set[tuple[int, int]]:
 def test_columns_do_not_depend_on_the_architectures() -> None:
     for space in (CELLS, NASNetSpace(distinct_inputs=False), MobileNetV3Space()):
         rng = np.random.default_rng(1)
-        found = [structure(space, space.sample_choices(n, rng)) for n in (1, 7)]
+        found = [space.structure(space.sample_choices(n, rng)) for n in (1, 7)]
         assert len(widths(found)) == 1

@@ -157,7 +157,7 @@ def test_a_newer_version_asks_for_an_update(path: Path) -> None:
 def test_an_unknown_space_is_named(saved: Path) -> None:
     checkpoint = read_checkpoint(saved) | {"space": "elsewhere"}
     saved.write_bytes(saved_object(checkpoint))
-    assert "space 'elsewhere'; known are nasbench201" in refusal(saved)
+    assert "space 'elsewhere', which is unknown here; known are nasbench201" in refusal(saved)
 
 
 def test_weights_of_another_size_are_refused(saved: Path) -> None:

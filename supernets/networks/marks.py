@@ -1,0 +1,426 @@
+"""Marks on the modules of an ordinary network: what a search decides there.
+
+A network with marks is a supernet: see ``marked_supernet``. Three marks say what can be chosen:
+which of several modules runs (``Choice``), how many of a row of modules (``ElasticDepth``), how
+many of its outputs a layer computes (``ElasticWidth``). What is not chosen is not computed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Layers whose outputs may be elastic, and those that follow the width of their inputs.
+ELASTIC_LAYERS = (nn.Conv2d, nn.Linear)
+
+
+class Mark(nn.Module):
+    """Base of the marks: a decision with options, of which one is chosen.
+
+    Args:
+        options: Names of the options.
+        decision: Name of the decision; marks of the same name are decided together. None for the
+            mark's place in the network.
+    """
+
+    def __init__(self, options: Sequence[str], decision: str | None) -> None:
+        super().__init__()
+        if len(options) < 2 or len(set(options)) < len(options):
+            raise ValueError(
+                f"{type(self).__name__} needs at least two different options, got "
+                f"{', '.join(options) or 'none'}."
+            )
+        self.option_names = tuple(options)
+        self.decision = decision
+        #: Index of the option that runs.
+        self.chosen = 0
+
+    def needed_for(self, child: str) -> frozenset[int]:
+        """Returns the options with which the child module of a name exists."""
+        raise NotImplementedError
+
+    def standalone(self, copy_of: Any) -> nn.Module:
+        """Builds what stands in the mark's place in a network of the chosen option alone.
+
+        Args:
+            copy_of: Copies a child module.
+        """
+        raise NotImplementedError
+
+
+class Choice(Mark):
+    """Runs one of several modules.
+
+    Args:
+        options: The modules by the names of the options; they take the same input, and give outputs
+            that what follows takes.
+        decision: Name of the decision; None for the place in the network.
+
+    Raises:
+        ValueError: If there are fewer than two.
+
+    Example:
+        >>> choice = Choice({"k3": nn.Conv2d(4, 4, 3, padding=1), "skip": nn.Identity()})
+        >>> choice.option_names
+        ('k3', 'skip')
+    """
+
+    def __init__(self, options: Mapping[str, nn.Module], decision: str | None = None) -> None:
+        super().__init__(list(options), decision)
+        self.options = nn.ModuleDict(options)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the chosen module."""
+        return self.options[self.option_names[self.chosen]](*args, **kwargs)
+
+    def needed_for(self, child: str) -> frozenset[int]:
+        """Returns the one option that a module is."""
+        name = child.partition(".")[2].partition(".")[0]
+        return frozenset({self.option_names.index(name)})
+
+    def standalone(self, copy_of: Any) -> nn.Module:
+        """Builds the chosen module."""
+        return cast(nn.Module, copy_of(self.options[self.option_names[self.chosen]]))
+
+
+class ElasticDepth(Mark):
+    """Runs the first of a row of modules, one after the other.
+
+    Args:
+        *modules: The modules, as of ``nn.Sequential``.
+        depths: How many of them may run; from 0 to all of them.
+        decision: Name of the decision; None for the place in the network.
+
+    Raises:
+        ValueError: If a depth is out of range, or there are fewer than two.
+
+    Example:
+        >>> ElasticDepth(nn.ReLU(), nn.ReLU(), nn.ReLU(), depths=(1, 3)).option_names
+        ('1', '3')
+    """
+
+    def __init__(
+        self, *modules: nn.Module, depths: Sequence[int], decision: str | None = None
+    ) -> None:
+        super().__init__([str(depth) for depth in depths], decision)
+        if not all(0 <= depth <= len(modules) for depth in depths):
+            raise ValueError(
+                f"Depths must be from 0 to the {len(modules)} modules there are, got "
+                f"{', '.join(map(str, depths))}."
+            )
+        self.depths = tuple(depths)
+        self.blocks = nn.ModuleList(modules)
+
+    def forward(self, x: Any) -> Any:
+        """Runs as many modules as were chosen."""
+        for module in self.blocks[: self.depths[self.chosen]]:
+            x = module(x)
+        return x
+
+    def needed_for(self, child: str) -> frozenset[int]:
+        """Returns the depths that reach a module."""
+        number = int(child.partition(".")[2].partition(".")[0])
+        return frozenset(i for i, depth in enumerate(self.depths) if depth > number)
+
+    def standalone(self, copy_of: Any) -> nn.Module:
+        """Builds the row of the modules that run."""
+        return nn.Sequential(*map(copy_of, self.blocks[: self.depths[self.chosen]]))
+
+
+class ElasticWidth(Mark):
+    """Computes the first of a layer's outputs: channels of a convolution, features of a linear one.
+
+    Layers that follow take as many inputs as come: convolutions, linear layers, BatchNorm and
+    LayerNorm of a network with an elastic width use the first of their weights.
+
+    Args:
+        layer: An ``nn.Conv2d`` of one group, or an ``nn.Linear``.
+        widths: How many outputs there may be: numbers up to all of them, or shares of all, such as
+            0.25 and 1.0, whose names stay the same for layers of any size.
+        decision: Name of the decision; None for the place in the network. What is added to each
+            other needs one name.
+
+    Raises:
+        ValueError: If the layer is another, a width is out of range, or there are fewer than two.
+
+    Example:
+        >>> ElasticWidth(nn.Conv2d(3, 32, 3), (8, 16, 32)).option_names
+        ('8', '16', '32')
+    """
+
+    def __init__(
+        self, layer: nn.Module, widths: Sequence[int | float], decision: str | None = None
+    ) -> None:
+        super().__init__([f"{width:g}" for width in widths], decision)
+        if type(layer) not in ELASTIC_LAYERS or getattr(layer, "groups", 1) != 1:
+            raise ValueError(
+                "ElasticWidth is of an nn.Conv2d of one group or an nn.Linear, got "
+                f"{type(layer).__name__}."
+            )
+        most = len(cast(Tensor, layer.weight))
+        numbers = [round(width * most) if isinstance(width, float) else width for width in widths]
+        if not all(1 <= number <= most for number in numbers):
+            raise ValueError(
+                f"Widths must be from 1 to the {most} outputs of the layer, or shares of them up "
+                f"to 1.0, got {', '.join(map(str, widths))}."
+            )
+        self.widths = tuple(numbers)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes as many outputs as were chosen."""
+        layer = cast(Sliced, self.layer)
+        return layer.run(x, self.widths[self.chosen])
+
+    def needed_for(self, child: str) -> frozenset[int]:
+        """Returns all options: the layer is always there."""
+        return frozenset(range(len(self.widths)))
+
+    def standalone(self, copy_of: Any) -> nn.Module:
+        """Builds the layer with as many outputs as are chosen."""
+        return cast(Sliced, self.layer).sliced(self.widths[self.chosen])
+
+
+class Sliced:
+    """A layer that takes as many inputs as come; mixed into the layers of marked networks."""
+
+    #: How many inputs came last, for ``sliced``.
+    num_inputs: int
+
+    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Computes the first ``num_outputs`` outputs, all if None."""
+        raise NotImplementedError
+
+    def sliced(self, num_outputs: int | None = None) -> nn.Module:
+        """Builds an ordinary layer with the weights that ran last."""
+        raise NotImplementedError
+
+
+def _part(tensor: Tensor | None, *sizes: int) -> Tensor | None:
+    """The first of a tensor's entries; the tensor itself where these are all."""
+    if tensor is None or tuple(tensor.shape[: len(sizes)]) == sizes:
+        return tensor
+    return tensor[tuple(slice(size) for size in sizes)]
+
+
+def _plain(layer: nn.Module, kind: type[nn.Module], **sizes: Any) -> nn.Module:
+    """A copy of a layer's settings as an ordinary one of other sizes, without weights."""
+    plain = kind.__new__(kind)
+    plain.__dict__ = {**_attributes(layer), **sizes}
+    plain.__dict__.pop("num_inputs", None)
+    return plain
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module without its weights and modules; hooks are the copy's own."""
+    copied = {k: copy.copy(v) if isinstance(v, dict | set) else v for k, v in vars(module).items()}
+    return {**copied, "_parameters": {}, "_buffers": {}, "_modules": {}}
+
+
+def _own(plain: nn.Module, name: str, like: Tensor | None, *sizes: int) -> None:
+    """Gives a layer its part of a weight or a buffer."""
+    part = _part(like, *sizes)
+    if isinstance(like, nn.Parameter):
+        assert part is not None
+        value = nn.Parameter(part.detach().clone(), requires_grad=like.requires_grad)
+        plain.register_parameter(name, value)
+    elif part is None:
+        plain._parameters[name] = None
+    else:
+        plain.register_buffer(name, part.detach().clone())
+
+
+class SlicedConv2d(nn.Conv2d, Sliced):
+    """A convolution that takes as many channels as come; depthwise ones give as many."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves (N, C, H, W) with the weights of C inputs."""
+        return self.run(x)
+
+    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Computes the first ``num_outputs`` channels, all if None."""
+        self.num_inputs = x.shape[1]
+        weight, bias, groups = self._weights(num_outputs)
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._reversed_padding_repeated_twice, self.padding_mode)
+            return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
+
+    def _weights(self, num_outputs: int | None) -> tuple[Tensor, Tensor | None, int]:
+        if self.groups == 1:
+            outputs, inputs, groups = num_outputs or self.out_channels, self.num_inputs, 1
+        else:  # of the same channels per group as there are
+            per_group = self.in_channels // self.groups
+            groups, rest = divmod(self.num_inputs, per_group)
+            if rest:
+                raise ValueError(
+                    f"A convolution of groups of {per_group} channels cannot take "
+                    f"{self.num_inputs}; choose widths that are multiples."
+                )
+            outputs, inputs = self.out_channels // self.groups * groups, per_group
+        weight = _part(self.weight, outputs, inputs)
+        assert weight is not None
+        return weight, _part(self.bias, outputs), groups
+
+    def sliced(self, num_outputs: int | None = None) -> nn.Module:
+        """Builds an ordinary convolution with the weights that ran last."""
+        weight, bias, groups = self._weights(num_outputs)
+        sizes = {"in_channels": self.num_inputs, "out_channels": len(weight), "groups": groups}
+        plain = _plain(self, nn.Conv2d, **sizes)
+        _own(plain, "weight", self.weight, *weight.shape[:2])
+        _own(plain, "bias", self.bias, len(weight))
+        return plain
+
+
+class SlicedLinear(nn.Linear, Sliced):
+    """A linear layer that takes as many features as come."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (…, C) with the weights of C inputs."""
+        return self.run(x)
+
+    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Computes the first ``num_outputs`` features, all if None."""
+        self.num_inputs = x.shape[-1]
+        outputs = num_outputs or self.out_features
+        weight = _part(self.weight, outputs, self.num_inputs)
+        assert weight is not None
+        return F.linear(x, weight, _part(self.bias, outputs))
+
+    def sliced(self, num_outputs: int | None = None) -> nn.Module:
+        """Builds an ordinary linear layer with the weights that ran last."""
+        outputs = num_outputs or self.out_features
+        sizes = {"in_features": self.num_inputs, "out_features": outputs}
+        plain = _plain(self, nn.Linear, **sizes)
+        _own(plain, "weight", self.weight, outputs, self.num_inputs)
+        _own(plain, "bias", self.bias, outputs)
+        return plain
+
+
+class SlicedBatchNorm2d(nn.BatchNorm2d, Sliced):
+    """BatchNorm of as many channels as come; running statistics of the others stay."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalizes (N, C, H, W)."""
+        return self.run(x)
+
+    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Normalizes with the statistics and weights of the channels that come."""
+        self.num_inputs = x.shape[1]
+        if self.num_inputs == self.num_features:
+            return super().forward(x)
+        factor = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                factor = 1.0 / float(self.num_batches_tracked)
+        return F.batch_norm(
+            x,
+            _part(self.running_mean, self.num_inputs),
+            _part(self.running_var, self.num_inputs),
+            _part(self.weight, self.num_inputs),
+            _part(self.bias, self.num_inputs),
+            self.training or self.running_mean is None,
+            factor,
+            self.eps,
+        )
+
+    def sliced(self, num_outputs: int | None = None) -> nn.Module:
+        """Builds an ordinary BatchNorm of the channels that came last."""
+        plain = _plain(self, nn.BatchNorm2d, num_features=self.num_inputs)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            _own(plain, name, getattr(self, name), self.num_inputs)
+        _own(plain, "num_batches_tracked", self.num_batches_tracked)
+        return plain
+
+
+class SlicedLayerNorm(nn.LayerNorm, Sliced):
+    """LayerNorm over as many features as come, of the last dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalizes (…, C)."""
+        return self.run(x)
+
+    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Normalizes with the weights of the features that come."""
+        self.num_inputs = x.shape[-1]
+        weight, bias = (_part(each, self.num_inputs) for each in (self.weight, self.bias))
+        return F.layer_norm(x, (self.num_inputs,), weight, bias, self.eps)
+
+    def sliced(self, num_outputs: int | None = None) -> nn.Module:
+        """Builds an ordinary LayerNorm of the features that came last."""
+        plain = _plain(self, nn.LayerNorm, normalized_shape=(self.num_inputs,))
+        _own(plain, "weight", self.weight, self.num_inputs)
+        _own(plain, "bias", self.bias, self.num_inputs)
+        return plain
+
+
+#: What becomes of the layers of a network with an elastic width.
+SLICED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: SlicedConv2d,
+    nn.Linear: SlicedLinear,
+    nn.BatchNorm2d: SlicedBatchNorm2d,
+    nn.LayerNorm: SlicedLayerNorm,
+}
+
+
+def follow_widths(network: nn.Module) -> None:
+    """Makes the layers of a network take as many inputs as come, if a width in it is elastic."""
+    if any(isinstance(module, ElasticWidth) for module in network.modules()):
+        for module in network.modules():
+            if type(module) is nn.LayerNorm and len(module.normalized_shape) > 1:
+                continue
+            module.__class__ = SLICED.get(type(module), type(module))
+
+
+def path_of(network: nn.Module) -> nn.Module:
+    """Copies the path that ran last through a marked network, as an ordinary network.
+
+    Args:
+        network: The network, whose ``follow_widths`` layers have seen a minibatch of this path.
+    """
+    copies: dict[int, nn.Module] = {}
+
+    def copy_of(module: nn.Module) -> nn.Module:
+        if id(module) not in copies:
+            copies[id(module)] = _copy(module, copy_of)
+        return copies[id(module)]
+
+    return copy_of(network)
+
+
+def _copy(module: nn.Module, copy_of: Any) -> nn.Module:
+    if isinstance(module, Mark):
+        return module.standalone(copy_of)
+    if isinstance(module, Sliced):
+        return module.sliced()
+    found = copy.copy(module)
+    found.__dict__ = _attributes(module)
+    found._modules = {
+        name: None if child is None else copy_of(child) for name, child in module._modules.items()
+    }
+    for name, parameter in module._parameters.items():
+        if parameter is None:
+            found._parameters[name] = None
+        else:
+            value = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+            found._parameters[name] = value
+    for name, buffer in module._buffers.items():
+        found._buffers[name] = None if buffer is None else buffer.detach().clone()
+    return found
+
+
+def choose(marks: Mapping[int, Sequence[Mark]], choices: Sequence[int]) -> None:
+    """Chooses an option of every decision.
+
+    Args:
+        marks: The marks of each decision, by its index.
+        choices: Index of the option of each.
+    """
+    for i, choice in enumerate(choices):
+        for mark in marks[i]:
+            mark.chosen = choice

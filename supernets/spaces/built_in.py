@@ -1,0 +1,71 @@
+"""The spaces that are built in, defined as one's own would be."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from supernets.spaces.definition import SpaceDefinition
+from supernets.spaces.mobilenetv3 import MobileNetV3Space
+from supernets.spaces.nasbench101 import NASBench101Space
+from supernets.spaces.nasbench201 import NASBench201Space
+from supernets.spaces.nasnet import NASNetSpace
+
+_NETWORKS = "supernets.networks"
+
+NASBENCH201 = SpaceDefinition(
+    "nasbench201",
+    NASBench201Space,
+    supernet=f"{_NETWORKS}.nasbench201:NASBench201Supernet",
+    settings=f"{_NETWORKS}.settings:NASBench201Settings",
+    supernet_only=("bn_mode",),
+    subnet=f"{_NETWORKS}.nasbench201:NASBench201Subnet",
+    relaxed=f"{_NETWORKS}.nasbench201_relaxed:RelaxedNASBench201",
+    counts=f"{_NETWORKS}.nasbench201_counts:NASBench201Counts",
+    default_paths="fair",
+    # 2: edges of cells that no path reaches are no longer part of the network
+    score_revisions={"params": 2, "macs": 2, "naswot": 2},
+    derives_none=True,
+    drnas_operations=3,
+)
+MOBILENETV3 = SpaceDefinition(
+    "mobilenetv3",
+    MobileNetV3Space,
+    supernet=f"{_NETWORKS}.mobilenetv3:MobileNetV3Supernet",
+    settings=f"{_NETWORKS}.settings:MobileNetV3Settings",
+    space_settings=("resolutions",),
+    supernet_only=("kernel_transform",),
+    subnet=f"{_NETWORKS}.mobilenetv3_subnet:mobilenetv3_subnet",
+    published_classes=1000,
+    default_paths="sandwich",
+    trains_in_bfloat16_on_cpus=False,
+    has_drop_path=True,
+    trains_progressively=True,
+    released_weights=True,
+    timm_files="supernets.export.timm_files:write_timm_files",
+    latency_parts="supernets.cost.latency:MobileNetV3Parts",
+)
+NASBENCH101 = SpaceDefinition("nasbench101", NASBench101Space)
+
+
+def _of_two_cells(name: str, published_classes: int) -> SpaceDefinition:
+    fixed = {"distinct_inputs": name == "darts"}
+    return SpaceDefinition(
+        name,
+        partial(NASNetSpace, **fixed),
+        supernet=f"{_NETWORKS}.nasnet:NASNetSupernet",
+        settings=f"{_NETWORKS}.settings:NASNetSettings",
+        fixed=fixed,
+        supernet_only=("auxiliary",),
+        subnet=f"{_NETWORKS}.nasnet_subnet:NASNetSubnet",
+        relaxed=f"{_NETWORKS}.nasnet_relaxed:RelaxedNASNet",
+        published_classes=published_classes,
+        inactive_grads="skip",
+        trains_in_bfloat16_on_cpus=False,
+        has_drop_path=True,
+        has_auxiliary_head=True,
+        drnas_operations=4,
+    )
+
+
+NASNET = _of_two_cells("nasnet", published_classes=1000)
+DARTS = _of_two_cells("darts", published_classes=10)
