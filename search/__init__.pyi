@@ -36,6 +36,7 @@ from .algorithms.weaknas import WeakNASOptions as WeakNASOptions
 from .algorithms.weaknas import top_n_schedule as top_n_schedule
 from .differentiable.search_config import GRADIENT_ALGORITHMS as GRADIENT_ALGORITHMS
 from .differentiable.search_config import SearchConfig as SearchConfig
+from .differentiable.search_config import Stage as Stage
 from .differentiable.search_config import StageOptions as StageOptions
 from .differentiable.search_config import search_config as search_config
 from .predictors import PREDICTORS as PREDICTORS

@@ -8,14 +8,14 @@ Estimation for Neural Architecture Search (TSE), https://arxiv.org/abs/2006.0449
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
-from supernets.runtime.instances import check_list
+from supernets.runtime.instances import check_instance, check_list
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.options import Options, option
-from supernets.runtime.wording import flag, one_of
+from supernets.runtime.wording import flag, one_of, unknown_names
 from supernets.spaces.factory import SPACES
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
@@ -49,6 +49,13 @@ class Stage:
         partial_channels: One over the share of channels that go through operations.
         keep_ops: Number of operations left on every edge, at least 2; None for all.
         freeze_epochs: Number of first epochs, in which alphas stay as they are.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Example:
+        >>> SearchConfig(stages=(Stage(20), Stage(10, keep_ops=3))).epochs
+        30
     """
 
     epochs: int
@@ -330,7 +337,18 @@ def search_config(
         >>> search_config("gdas", given={"alpha_lr": 0.001}).relaxation
         'gumbel'
     """
-    algorithm, given = gradient_algorithm(name), dict(given or {})
+    algorithm = gradient_algorithm(name)
+    check_instance(
+        "stages", stages, (StageOptions, type(None)), "StageOptions(epochs=(20,)) is one"
+    )
+    check_instance("given", given, (Mapping, type(None)), "{'alpha_lr': 0.001} is one")
+    given = dict(given or {})
+    if "stages" in given:
+        raise ValueError("Stages are given as stages=StageOptions(...), not among the fields.")
+    known = [field.name for field in fields(SearchConfig) if field.name != "stages"]
+    unknown = [field for field in given if field not in known]
+    if unknown:
+        raise ValueError(unknown_names("Settings of a search by gradients", unknown, known))
     settings = {"relaxation": algorithm.relaxation, "gradient": algorithm.gradient, **given}
     if settings["relaxation"] == "dirichlet-kl":
         settings.setdefault("alpha_weight_decay", 0.0)

@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import supernets.runtime.option_types as kinds
 from supernets.data.config import DataConfig
+from supernets.export.formats import choose_formats
 from supernets.export.retrain_source import RetrainSource
-from supernets.runtime.instances import check_instance
-from supernets.runtime.wording import flag
+from supernets.networks.settings import settings_class
+from supernets.runtime.instances import check_instance, check_list, check_switch
+from supernets.runtime.option_types import shown
+from supernets.runtime.options import options_of
+from supernets.runtime.wording import flag, one_of
 from supernets.spaces.factory import SPACES
 from supernets.training.loop import TrainResult
 from supernets.training.standalone_config import RetrainConfig
 from supernets.training.supernet_config import DropRates
+
+_RELATIONS = ("same", "resplit", "other")
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class RetrainJob:
             has and the installed packages write.
 
     Raises:
-        ValueError: If the network has not what is asked for.
+        ValueError: If the network has not what is asked for, or a value is out of range.
 
     Example:
         >>> source = RetrainSource.of_architecture(
@@ -75,6 +82,17 @@ class RetrainJob:
         check_instance(
             "config", self.config, RetrainConfig, "RetrainConfig(epochs=10) sets its fields"
         )
+        if self.relation not in _RELATIONS:
+            raise ValueError(
+                f"relation must be {one_of(list(_RELATIONS))}, got {shown(self.relation)}."
+            )
+        check_switch("finetune", self.finetune)
+        kinds.BATCH.check("batch_size", self.batch_size)
+        if self.split_seed is not None:
+            kinds.SEED.check("split_seed", self.split_seed)
+        if self.formats is not None:
+            check_list("formats", self.formats, str, "['pt2'] is one")
+            choose_formats(self.formats, source.space)
         if self.finetune and source.weights is None:
             raise ValueError(
                 "--arch is an architecture without weights; leave out --finetune, or pass --subnet."
@@ -93,6 +111,9 @@ class RetrainJob:
                 f"The weights of {source.name} are for the size they were exported with; leave out "
                 f"{_flags(self.sizes)}, or --finetune."
             )
+        settings = settings_class(source.space)
+        known = options_of(settings)
+        settings(**{name: value for name, value in self.sizes.items() if name in known})  # checks
 
 
 @dataclass(frozen=True)

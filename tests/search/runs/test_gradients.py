@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 import search.cli.search
-from search import GradientJob, SearchConfig, SearchJob, search_by_gradients, search_config
+from search import (
+    GradientJob,
+    SearchConfig,
+    SearchJob,
+    Stage,
+    search_by_gradients,
+    search_config,
+)
 from search.differentiable import loop
 from search.runs.gradient_job import GradientBasics
 from tests.own_frames import frames_to_forward
@@ -103,3 +110,17 @@ def test_stages_are_stages() -> None:
     stages: Any = [3]
     with pytest.raises(ValueError, match="stages must be a list of Stage objects, got 3 in it"):
         SearchConfig(stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"given": {"nope": 3}}, "have no nope; there are relaxation, gradient, tse_batches"),
+        ({"given": 3}, "given must be a Mapping or None, got 3; {'alpha_lr'"),
+        ({"given": {"stages": (Stage(3),)}}, "Stages are given as stages=StageOptions"),
+        ({"stages": 3}, r"stages must be a StageOptions or None, got 3; StageOptions\("),
+    ],
+)
+def test_settings_of_other_names_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        search_config("darts", **given)

@@ -92,6 +92,29 @@ WRONG_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"finetune": "no"}, "finetune must be True or False, got 'no'"),
+        ({"batch_size": "a"}, "batch_size must be a whole number, got 'a'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"split_seed": "x"}, "split_seed must be a whole number, got 'x'"),
+        ({"relation": "x"}, "relation must be same, resplit or other, got 'x'"),
+        ({"sizes": {"channels": 0}}, "channels must be at least 1, got 0"),
+        ({"formats": ("nope",)}, "Unknown format 'nope'; choose from pt2, onnx, timm"),
+        ({"formats": ("timm",)}, "timm has no networks of space 'nasbench201'"),
+        ({"formats": "pt2"}, "formats must be a list of texts, got 'pt2'"),
+        ({"formats": 5}, "formats must be a list of texts, got 5"),
+    ],
+)
+def test_values_of_a_retraining_are_checked_when_it_is_made(
+    fields: dict[str, Any], message: str
+) -> None:
+    source = RetrainSource.of_architecture(ARCH, "nasbench201")
+    with pytest.raises(ValueError, match=message):
+        RetrainJob(source, **fields)
+
+
 @pytest.mark.parametrize("call", [train, retrain, search_by_gradients])
 @pytest.mark.parametrize(("given", "message"), WRONG_ARGUMENTS)
 def test_arguments_of_a_call_are_checked_before_anything_is_written(
