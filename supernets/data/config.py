@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import supernets.runtime.option_types as kinds
-from supernets.data.names import DATASETS, PREFIXES, is_known, is_stream, is_timm_dataset
+from supernets.data.names import DATASETS, PREFIXES, is_known, is_own, is_stream, is_timm_dataset
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
+from supernets.runtime.named_objects import HOW_TO_NAME, absolute
 from supernets.runtime.options import Options, option
 
 
@@ -31,7 +32,9 @@ class DataConfig(Options):
             all three brings its val split, unless ``test`` has no labels, as ImageNet's. Of plain
             ``<class>/`` folders, or of ``train`` alone, a fifth is held out as test. ``image_tree``
             says which names and files count. "timm" is such a folder, or ``train.tar`` and so on,
-            or a tar file of class folders; ``timm_options`` can name other splits.
+            or a tar file of class folders; ``timm_options`` can name other splits. Of one's own,
+            ``package.module:Object`` or ``file.py:Object`` is a function that makes a PyTorch
+            ``Dataset``, see ``own_sets``.
         data_dir: Folder of the data; for all but the digits, and where ``hfds/``, ``hfids/`` and
             ``tfds/`` keep their data.
         download: Whether to fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are
@@ -63,7 +66,8 @@ class DataConfig(Options):
 
     dataset: str = option(
         "digits",
-        f"{', '.join(DATASETS)}, or a name in timm's words beginning with {', '.join(PREFIXES)}",
+        f"{', '.join(DATASETS)}, a name in timm's words beginning with {', '.join(PREFIXES)}, or "
+        f"your own as {HOW_TO_NAME}",
         kinds.name,
         metavar="NAME",
         default_text="digits, built in",
@@ -94,15 +98,16 @@ class DataConfig(Options):
         if not is_known(dataset):
             raise ValueError(
                 f"Unknown dataset {dataset!r}; choose from {', '.join(DATASETS)}, or a name that "
-                f"begins with one of {', '.join(PREFIXES)}."
+                f"begins with one of {', '.join(PREFIXES)}, or name your own as {HOW_TO_NAME}."
             )
         if dataset == "digits" and data_dir is not None:
             raise ValueError(f"digits come with scikit-learn; leave out --data-dir {data_dir}.")
-        if data_dir is None and not dataset.startswith(("digits", "hfds/", "hfids/", "tfds/")):
+        needs_none = is_own(dataset) or dataset.startswith(("digits", "hfds/", "hfids/", "tfds/"))
+        if data_dir is None and not needs_none:
             raise ValueError(f"{dataset} needs the folder of its data; pass --data-dir.")
         if self.download and not dataset.startswith(("cifar", "torch/", "tfds/", "hfids/")):
             raise ValueError(f"{dataset} cannot be downloaded; leave out --download.")
-        if self.skip_bad_images and dataset.startswith(("digits", "cifar")):
+        if self.skip_bad_images and (is_own(dataset) or dataset.startswith(("digits", "cifar"))):
             raise ValueError(f"{dataset} has no image files to skip; leave out --skip-bad-images.")
         if self.skip_bad_images and is_stream(dataset):
             raise ValueError("timm decides what a stream skips; leave out --skip-bad-images.")
@@ -122,7 +127,8 @@ class DataConfig(Options):
     @property
     def settings(self) -> dict[str, Any]:
         """What of it is kept with a result, as it is read back from JSON."""
-        settings: dict[str, Any] = {"dataset": self.dataset, "val_fraction": self.val_fraction}
+        dataset = absolute(self.dataset) if is_own(self.dataset) else self.dataset
+        settings: dict[str, Any] = {"dataset": dataset, "val_fraction": self.val_fraction}
         if self.num_val is not None:
             settings["requested_num_val"] = self.num_val  # unreadable images may leave fewer
         if self.cutout > 0:

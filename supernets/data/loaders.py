@@ -21,7 +21,8 @@ from supernets.data.builtin_sets import ImageSet, open_cifar, open_digits, open_
 from supernets.data.config import DataConfig
 from supernets.data.image_loader import ImageLoader, Loader, PixelSource
 from supernets.data.memory_pixels import MemoryPixels, read_all
-from supernets.data.names import is_stream, is_timm_dataset
+from supernets.data.names import is_own, is_stream, is_timm_dataset
+from supernets.data.own_sets import open_own
 from supernets.data.splits import draw_splits, split_digest
 from supernets.data.streamed_pixels import StreamedPixels, check_classes, check_readable
 from supernets.data.summary import count_copies, data_found
@@ -212,7 +213,9 @@ def _open(config: DataConfig, seed: int) -> ImageSet:
             seed,
             config.download,
         )
-    if folder is None:
+    if is_own(config.dataset):
+        images = open_own(config.dataset, folder, image_size)
+    elif folder is None:
         images = open_digits(image_size)
     elif config.dataset == "folder":
         images = open_folder(folder, image_size, config.skip_bad_images)

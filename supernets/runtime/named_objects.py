@@ -80,7 +80,7 @@ class NamedObjects(Generic[Found]):
 
     def is_loaded(self, name: str) -> bool:
         """Returns whether an object was found by this name before, in this process."""
-        return _absolute(name) in self._found
+        return absolute(name) in self._found
 
     def is_known(self, name: str) -> bool:
         """Returns whether there is an object of this name; imports nothing of one's own."""
@@ -95,7 +95,7 @@ class NamedObjects(Generic[Found]):
         """
         if not isinstance(name, str):
             raise ValueError(f"Unknown {self.what} {shown(name)}; {self._choices()}.")
-        name = _absolute(name)
+        name = absolute(name)
         if name not in self._found:
             found = find_object(self._reference(name))
             is_kind = isinstance(found, self.kind) or (
@@ -180,7 +180,7 @@ def find_object(reference: str) -> Any:
     Raises:
         ValueError: If there is no such module, file or object, or the import fails; says which.
     """
-    where, _, name = _absolute(reference).rpartition(":")
+    where, _, name = absolute(reference).rpartition(":")
     if not where or not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"{reference!r} names no object; write {HOW_TO_NAME}.")
     found: Any = load_file(Path(where)) if where.endswith(".py") else _import(where)
@@ -200,8 +200,8 @@ def file_of(reference: str) -> Path | None:
     return Path(where) if where.endswith(".py") else None
 
 
-def _absolute(reference: str) -> str:
-    """Writes a reference to a file with its whole path, so that one file has one name."""
+def absolute(reference: str) -> str:
+    """Returns a reference to a file with its whole path, so that one file has one name."""
     where, colon, name = reference.rpartition(":")
     return f"{Path(where).absolute()}:{name}" if colon and where.endswith(".py") else reference
 
