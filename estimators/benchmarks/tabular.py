@@ -125,7 +125,11 @@ class TabularEstimator:
         values: dict[Architecture, float] = {}
         lines: dict[Architecture, int] = {}
         num_rows = 0
-        for line, row in read_rows(path, (arch_column, value_column)):
+        for line, row in read_rows(
+            path,
+            (arch_column, value_column),
+            advice={arch_column: "--arch-column, or arch_column, names that of the architectures"},
+        ):
             num_rows += 1
             text = row[value_column]
             if not text.strip():

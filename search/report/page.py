@@ -15,6 +15,7 @@ from search.report.groups import Comparison, RunGroup, group_runs
 from search.report.recorded_runs import RecordedRun
 from search.report.replay import RoundQuality, predictor_rank_correlation, rounds_to_judge
 from search.report.statistics import MAX_QUERIES, Curve, mean_curve, queries_to_best, trial_scores
+from supernets.runtime.instances import check_list, checked_path
 from supernets.runtime.progress import hides_bars
 from supernets.spaces.factory import has_networks
 
@@ -40,6 +41,8 @@ def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
     Raises:
         ValueError: If there are no runs, or two have the same settings and seed.
     """
+    check_list("runs", runs, RecordedRun, "read_run reads one from its folder")
+    path = checked_path("path", path)
     comparisons = group_runs(runs)
     labels = (group.label for comparison in comparisons for group in comparison.groups)
     shown = {
@@ -59,7 +62,7 @@ def write_search_report(runs: Sequence[RecordedRun], path: str | Path) -> None:
         "MAX_ERRORS": MAX_ERRORS,
         "MAX_FAILED": MAX_FAILED,
     }
-    write_page(Path(path), Path(__file__).with_name("report.html.j2"), shown)
+    write_page(path, Path(__file__).with_name("report.html.j2"), shown)
 
 
 def _shown(comparison: Comparison, suffix: str) -> dict[str, Any]:

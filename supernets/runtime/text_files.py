@@ -54,12 +54,15 @@ def read_text(path: Path) -> str:
         raise OSError(f"damaged gzip, {error}") from error
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+def read_rows(
+    path: Path, columns: Sequence[str], *, advice: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Reads a CSV table with a header, row by row.
 
     Args:
         path: The file.
         columns: Names of the columns that are needed.
+        advice: What to do where a column is missing, by its name and without a full stop.
 
     Returns:
         An iterator over the numbers of lines and the rows, by column.
@@ -79,8 +82,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping
                 )
             for column in columns:
                 if column not in header:
+                    hint = (advice or {}).get(column)
                     raise ValueError(
-                        f"{path} has no column {column!r}; it has {', '.join(header)}."
+                        f"{path} has no column {column!r}; it has {', '.join(header)}"
+                        f"{'; ' + hint if hint else ''}."
                     )
                 if header.count(column) > 1:
                     raise ValueError(f"{path} has {header.count(column)} columns {column!r}.")

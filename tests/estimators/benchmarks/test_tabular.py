@@ -93,7 +93,7 @@ def test_later_changes_of_the_values_do_not_reach_the_table(space: SearchSpace) 
         ("", "table.csv is empty; expected .* columns arch_str, top1"),
         ("arch_str,top1,top1\n0-1,5,6\n", "has 2 columns 'top1'"),
         ("arch_str,acc\n0-1,5\n", "no column 'top1'; it has arch_str, acc"),
-        ("arch,top1\n0-1,5\n", "no column 'arch_str'; it has arch, top1"),
+        ("arch,top1\n0-1,5\n", "no column 'arch_str'; it has arch, top1; --arch-column, or arch_"),
         ("arch_str,top1\n", "holds no value in column 'top1'"),
         ("arch_str,top1\n0-1,\n1-1, \n", "holds no value in column 'top1'"),
         ("arch_str,top1\n0-9,5\n", "table.csv, line 2: Decision 'd1'"),

@@ -330,3 +330,16 @@ def test_no_run_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one run"):
         write_search_report([], tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("runs", "path", "message"),
+    [
+        (["nope"], "report.html", "runs must be a list of RecordedRun objects, got 'nope' in it"),
+        ("nope", "report.html", "runs must be a list of RecordedRun objects, got 'nope'; read_run"),
+        ([], 5, "path must be a path or text, got 5"),
+    ],
+)
+def test_what_is_no_run_is_refused(runs: Any, path: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_search_report(runs, path)
