@@ -20,6 +20,7 @@ ROOMS = (
     "supernets.cost",
     "supernets.training",
     "supernets.export",
+    "supernets.testing",
     "supernets.cli",
     "estimators.base",
     "estimators.bootstrap",

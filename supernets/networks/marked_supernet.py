@@ -91,19 +91,22 @@ class MarkedSupernet(Supernet):
         """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``.
 
         Raises:
-            ValueError: If there is to be dropout, which the network itself has or has not.
+            ValueError: If ``arch`` is of another space, or there is to be dropout, which the
+                network itself has or has not.
         """
         if dropout or drop_path:
             raise ValueError(
                 f"The network of space {self._name!r} has what dropout it has; leave dropout and "
                 "drop_path out."
             )
+        self.space.check(arch)
         choose(self._marks, arch.choices)
         logits: Tensor = self.network(x)
         return logits
 
     def build_subnet(self, arch: Architecture) -> nn.Module:
         """Builds the stand-alone network of ``arch`` with fresh weights."""
+        self.space.check(arch)
         fresh = self._build(**arguments_of(self._name, self._build, self.settings))
         follow_widths(fresh)
         whole = {id(parameter): parameter.shape for parameter in fresh.parameters()}
@@ -119,6 +122,7 @@ class MarkedSupernet(Supernet):
 
     def extract(self, arch: Architecture) -> nn.Module:
         """Extracts the subnet of ``arch`` with its inherited weights, sharing no storage."""
+        self.space.check(arch)
         choose(self._marks, arch.choices)
         return _path(self.network, self.input_size).train(self.training)
 

@@ -66,8 +66,8 @@ class SearchSpace(DecisionList):
         """Reads the notation that ``format`` writes.
 
         Raises:
-            ValueError: If ``text`` is not an architecture of this space; the message shows a valid
-                one.
+            ValueError: If ``text`` is not an architecture of this space; the message ends with a
+                valid one: ``Expected, for example, '…'.``
         """
 
     #: Whether the options of every decision are ordered by the size of the network.

@@ -125,7 +125,9 @@ class MarkedSpace(SearchSpace):
         for part in text.strip().split(";"):
             name, equals, option = part.strip().partition("=")
             if not equals or name in given:
-                raise ValueError(f"{part!r} is no decision of {text!r}; expected as {example}.")
+                raise ValueError(
+                    f"{part!r} is no decision of {text!r}. Expected, for example, {example!r}."
+                )
             given[name] = option
         choices = []
         for decision in self.decisions:

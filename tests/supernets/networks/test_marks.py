@@ -276,7 +276,7 @@ def test_marks_without_a_choice_are_refused(make: Callable[[], Any], message: st
         ("stem=k9;depth=0;pool=skip;hidden=8", "'stem' has no option 'k9'; there are k3, k5"),
         ("stem=k3;dept=0;pool=skip;hidden=8", "has no decision dept; did you mean depth"),
         ("stem=k3;depth=0;pool=skip;hidden=8;2.blocks.0.expand=1", "decides what does not exist"),
-        ("stem", "'stem' is no decision of 'stem'; expected as stem=k3;depth=0"),
+        ("stem", "'stem' is no decision of 'stem'. Expected, for example, 'stem=k3;depth=0;"),
         ("stem=k3;stem=k3;depth=0;pool=skip;hidden=8", "is no decision of"),
     ],
 )
