@@ -42,6 +42,7 @@ from estimators import TabularEstimator
 from estimators.trials.store import Trial
 from search import ALGORITHMS, SearchProblem, create_algorithm
 from supernets import Architecture
+from supernets.spaces.factory import create_space
 from supernets.spaces.nasbench201 import NASBench201Space
 
 CHECKPOINTS = (50, 100, 150, 200)
@@ -71,6 +72,7 @@ class Task:
         truth: What a found architecture is worth, in percent.
         noise: Standard deviation of what is added to the values the algorithm is told.
         in_batches: Whether ``BATCH_SIZE`` are asked for at once.
+        space: Name of the space of the architectures.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Task:
     truth: dict[Architecture, float]
     noise: float = 0.0
     in_batches: bool = False
+    space: str = "nasbench201"
 
 
 def main() -> None:
@@ -226,7 +229,7 @@ def search(
         names = options.pop("proxies")
         features = proxies.inputs(names)
         options["predictor_inputs"] = names.removeprefix(SHUFFLED).split("+")
-    space = NASBench201Space()
+    space = create_space(task.space)
     best = max(task.values.values())
     targets = {arch for arch, value in task.values.items() if value == best}
     archs = list(task.truth)

@@ -166,6 +166,7 @@ def make_supernet(
         "mobilenetv3": tiny_elastic_settings,
         "nasnet": tiny_nasnet_settings,
         "darts": tiny_nasnet_settings,
+        "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
     }
 
     def make(space: str = "nasbench201", *, seed: int = 0, **settings: Any) -> Supernet:

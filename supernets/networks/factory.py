@@ -32,6 +32,7 @@ _OF_RELAXED = ("op_mask", "partial_channels")
 _SIZES: dict[str, kinds.Whole | kinds.Real] = {
     "num_classes": kinds.NUM_CLASSES,
     "channels": kinds.CHANNELS,
+    "stem_channels": kinds.CHANNELS,
     "layers": kinds.CELLS,
     "cells_per_stage": kinds.CELLS,
     "width": kinds.WIDTH,

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.marked_costs import MarkedCosts
-from supernets.networks.marks import Mark, choose, follow_widths, path_of
+from supernets.networks.marks import Mark, Sliced, choose, follow_widths, path_of
 from supernets.runtime.wording import unknown_names
 from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.base import SearchSpace
 from supernets.spaces.definition import SpaceDefinition
 from supernets.spaces.marked import MarkedDecision, MarkedSpace
 
@@ -60,7 +61,7 @@ class MarkedSupernet(Supernet):
         True
     """
 
-    space: MarkedSpace
+    space: SearchSpace
     needs_recalibration = True
 
     def __init__(
@@ -202,6 +203,8 @@ def arguments_of(name: str, build: BuildNetwork, given: Mapping[str, Any]) -> di
 
 def _path(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
     """The chosen path of a marked network as an ordinary network."""
+    if not any(isinstance(module, Sliced) for module in network.modules()):
+        return path_of(network)
     parameter = next(network.parameters())
     was_training = {module: module.training for module in network.modules()}
     with torch.no_grad():  # tells layers how many inputs come

@@ -136,6 +136,26 @@ class MobileNetV3Settings(SupernetSettings):
     )
 
 
+@dataclass(frozen=True)
+class NASBenchMacroSettings(SupernetSettings):
+    """Settings of ``NASBenchMacroSupernet``.
+
+    Args:
+        stem_channels: Width of the stem, which each stage doubles.
+
+    Raises:
+        ValueError: If it is out of range.
+
+    Example:
+        >>> NASBenchMacroSettings(stem_channels=8).arguments
+        {'stem_channels': 8}
+    """
+
+    stem_channels: int = option(
+        32, "nasbench_macro: width of the stem, doubled by each stage", kinds.CHANNELS, metavar="C"
+    )
+
+
 def settings_class(space: str) -> type[SupernetSettings]:
     """Returns the class of the settings of a space's supernet.
 

@@ -7,6 +7,7 @@ from supernets.spaces.encodings import ENCODINGS, Encoding
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
+from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MobileNetV3Space",
     "NASBench101Space",
     "NASBench201Space",
+    "NASBenchMacroSpace",
     "NASNetSpace",
     "SearchSpace",
 ]

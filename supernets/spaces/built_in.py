@@ -8,6 +8,7 @@ from supernets.spaces.definition import SpaceDefinition
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
+from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
 
 _NETWORKS = "supernets.networks"
@@ -45,6 +46,14 @@ MOBILENETV3 = SpaceDefinition(
     latency_parts="supernets.cost.latency:MobileNetV3Parts",
 )
 NASBENCH101 = SpaceDefinition("nasbench101", NASBench101Space)
+NASBENCH_MACRO = SpaceDefinition(
+    "nasbench_macro",
+    NASBenchMacroSpace,
+    supernet=f"{_NETWORKS}.nasbench_macro:NASBenchMacroSupernet",
+    settings=f"{_NETWORKS}.settings:NASBenchMacroSettings",
+    default_paths="fair",
+    trains_in_bfloat16_on_cpus=False,
+)
 
 
 def _of_two_cells(name: str, published_classes: int) -> SpaceDefinition:

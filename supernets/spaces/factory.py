@@ -20,6 +20,7 @@ SPACES: NamedObjects[SpaceDefinition] = NamedObjects(
         "nasnet": f"{_HERE}:NASNET",
         "darts": f"{_HERE}:DARTS",
         "nasbench101": f"{_HERE}:NASBENCH101",
+        "nasbench_macro": f"{_HERE}:NASBENCH_MACRO",
     },
 )
 #: Which names there are, for the help of options.

@@ -31,6 +31,7 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
         "mobilenetv3": tiny_elastic_settings,
         "nasnet": cells,
         "darts": cells,
+        "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
     }
 
 
@@ -49,6 +50,7 @@ def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
         ("mobilenetv3", {}),
         ("mobilenetv3", {"resolutions": (24, 32)}),
         ("nasnet", {}),
+        ("nasbench_macro", {}),
         ("darts", {"auxiliary": True, "input_size": (3, 29, 29)}),
     ],
 )

@@ -19,6 +19,7 @@ from supernets.networks.names import BN_MODES
 from supernets.networks.nasbench201 import NASBench201Supernet
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.factory import SPACES, create_space, spaces_with_networks
+from supernets.spaces.nasbench_macro import BLOCKS
 from supernets.testing import SupernetContract
 from supernets.testing.supernet_under_test import gradients, restored
 
@@ -31,6 +32,7 @@ SUPERNETS: dict[str, dict[str, Any]] = {
     "mobilenetv3-resolutions": {"space": "mobilenetv3", "resolutions": (24, 32)},
     "nasnet": {"space": "nasnet"},
     "darts": {"space": "darts"},
+    "nasbench_macro": {"space": "nasbench_macro"},
 }
 
 
@@ -74,6 +76,12 @@ def is_elastic(supernet: Supernet) -> bool:
 
 def in_supernet(name: str, arch: Architecture) -> str:
     """What the supernet calls a module or a tensor of the subnet of ``arch``."""
+    if arch.space == "nasbench_macro":  # a layer's block stands in the place of its mark
+        layer = re.fullmatch(r"1\.(\d)(.*)", name)
+        if layer is None:
+            return f"network.{name}".rstrip(".")
+        block = BLOCKS[arch.choices[int(layer[1])]]
+        return f"network.1.{layer[1]}.options.{block}{layer[2]}"
     operation = re.fullmatch(r"skeleton\.cells\.(\d)\.ops\.(\d)(.*)", name)
     if operation is None or not SPACES.find(arch.space).has_auxiliary_head:
         return name.removeprefix("network.")

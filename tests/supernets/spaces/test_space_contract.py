@@ -39,6 +39,10 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     ),
     "nasbench101": partial(create_space, "nasbench101"),
     "nasbench101-one-op": lambda: create_space("nasbench101").restrict({"op": ("maxpool3x3",)}),
+    "nasbench_macro": partial(create_space, "nasbench_macro"),
+    "nasbench_macro-restricted": lambda: create_space("nasbench_macro").restrict(
+        {"layer.0": ("identity",), "layer.3": ("identity", "mb_e6_k5")}
+    ),
     "darts": partial(create_space, "darts"),
     "darts-one-op": lambda: create_space("darts").restrict({"op": ("skip_connect",)}),  # 6241
 }
