@@ -172,11 +172,11 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
         raise ValueError(
             f"The algorithm has been told {len(algorithm.trials)} trials already; give a fresh one."
         )
-    problem, space = algorithm.problem, algorithm.space
-    num_archs = len(problem.feasible_choices) if problem.is_enumerable else space.size
+    problem = algorithm.problem
+    num_archs = len(problem.feasible_choices) if problem.is_enumerable else problem.space.size
     if num_trials > num_archs:
         raise ValueError(
-            f"num_trials is {num_trials}, but space {space.name!r} has only {num_archs} feasible "
+            f"num_trials is {num_trials}, but {problem.name} has only {num_archs} feasible "
             "architectures; lower it or loosen the constraint."
         )
     if not problem.is_enumerable:

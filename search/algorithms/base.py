@@ -13,7 +13,7 @@ import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions
 from search.algorithms.problem import SearchProblem
-from search.algorithms.rows import RowSet, unseen_rows
+from search.algorithms.rows import RowSet, nearest_rows, unseen_rows
 from supernets.runtime.instances import check_instance
 from supernets.spaces import Architecture
 
@@ -121,8 +121,8 @@ class SearchAlgorithm(abc.ABC):
             if num_left < num_archs:
                 raise SpaceExhaustedError(
                     f"Cannot ask for {num_archs} architectures: {num_left} of the "
-                    f"{len(self.problem.feasible_choices)} feasible ones of space "
-                    f"{self.space.name!r} are left; ask for fewer trials or loosen the constraint."
+                    f"{len(self.problem.feasible_choices)} feasible ones of {self.problem.name} "
+                    "are left; ask for fewer trials or loosen the constraint."
                 )
 
     def _are_unseen(self, choices: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -196,6 +196,9 @@ class SearchAlgorithm(abc.ABC):
     ) -> _Drawn:
         """Collects distinct feasible architectures from random draws.
 
+        Where there is a pool, a draw that is not of it stands for the wanted one of the pool that
+        differs in the fewest decisions.
+
         Args:
             draw: Gives as many random canonical choices as it is asked for.
             num_archs: Number of architectures that are wanted.
@@ -208,8 +211,16 @@ class SearchAlgorithm(abc.ABC):
         known = excluded  # and what was found
         num_draws, num_infeasible, num_known = 0, 0, 0
         chunk_size = 2 * num_archs
+        ties = np.random.default_rng((self.seed, len(self.trials), 4))  # (…, …, 1) are predictors'
         while len(known) < len(excluded) + num_archs and num_draws < max_draws:
             choices = draw(min(chunk_size, _MAX_CHUNK_SIZE, max_draws - num_draws))
+            if self.problem.pool is not None:
+                listed = self.problem.feasible_choices
+                if not allows_seen:
+                    listed = listed[self._feasible_unseen]
+                if len(known):
+                    listed = listed[unseen_rows(listed, known)]
+                choices = self._within_pool(choices, listed, ties)
             feasible = choices[self.problem.is_feasible(choices)]
             num_draws += len(choices)
             num_infeasible += len(choices) - len(feasible)
@@ -222,6 +233,26 @@ class SearchAlgorithm(abc.ABC):
             chunk_size *= 2
         found = known[len(excluded) :][:num_archs]
         return _Drawn(found, num_draws, num_infeasible, num_known)
+
+    def _within_pool(
+        self, choices: NDArray[np.int64], listed: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Replaces what is not of the problem's pool by the nearest architectures that are.
+
+        Args:
+            choices: Choices of architectures, (num_archs, num_decisions).
+            listed: Those of the pool that may take their places, (num_listed, num_decisions); where
+                there is none, nothing is replaced.
+            rng: Decides between those that differ in as many decisions.
+
+        Returns:
+            The same shape.
+        """
+        is_foreign = ~self.problem.is_listed(choices)
+        if len(listed) and is_foreign.any():
+            choices = choices.copy()
+            choices[is_foreign] = nearest_rows(choices[is_foreign], listed, rng)
+        return choices
 
 
 class StartupSearch(SearchAlgorithm):

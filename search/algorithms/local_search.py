@@ -11,6 +11,8 @@ Differs from the paper in:
    search begins anew at a random architecture.
 3. An architecture's neighbors are what 1,000 random mutations make of it. These are all of them
    but in spaces where some are improbable or where there are hundreds.
+4. Of a pool, a mutation that it does not list stands for the listed architecture that differs from
+   it in the fewest decisions.
 """
 
 from __future__ import annotations
@@ -86,6 +88,11 @@ class LocalSearch(PopulationSearch):
             rng = np.random.default_rng((self.seed, trial.number, 3))  # (…, …, 1) are predictors'
             copies = np.tile(trial.arch.choices, (_NUM_MUTATIONS, 1))
             mutants = self.space.mutate_choices(copies, rng)
+            if self.problem.pool is not None:
+                mutants = mutants[unseen_rows(mutants, mutants[:0])]  # finding the nearest is slow
+                others = self.problem.feasible_choices
+                others = others[unseen_rows(others, copies[:1])]
+                mutants = self._within_pool(mutants, others, rng)
             mutants = mutants[self.problem.is_feasible(mutants)]
             self._neighbors[trial.arch] = mutants[unseen_rows(mutants, mutants[:0])]
         return self._neighbors[trial.arch]

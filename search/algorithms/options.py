@@ -92,6 +92,7 @@ class PoolOptions(RankingOptions):
         "fresh",
         "where a space is too large to rank whole: a pool is drawn for every batch, or one for all",
         choices=POOLS,
+        flag="--ranked-pool",  # --pool lists what may be searched
     )
 
 

@@ -1,4 +1,6 @@
-"""Algorithms that rank candidates: a whole space where it is small, otherwise a pool.
+"""Algorithms that rank candidates: a whole space where it is small, otherwise a pool of it.
+
+Of a search of listed architectures, the problem's own pool, all are ranked.
 
 A fresh pool is half random, a quarter mutants (1 to 3 decisions redrawn) and a quarter crossovers
 of the best 20 trials, together with all successful trials.
@@ -47,8 +49,8 @@ class PoolSearch(StartupSearch):
         super().__init__(problem, options, options.num_initial)
         if pool == "fixed" and problem.is_enumerable:
             raise ValueError(
-                f"Space {self.space.name!r} is small enough to be ranked whole; a fixed pool is "
-                "for larger ones, leave it out."
+                f"{problem.name[0].upper()}{problem.name[1:]} is small enough to be ranked whole; "
+                "a fixed pool is for larger ones, leave it out."
             )
         self.pool = pool
         self.pool_size = options.pool_size

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: Pairs of rows that are compared at once.
+_MAX_PAIRS = 4_000_000
+
 
 def unique_rows(choices: NDArray[np.int64]) -> NDArray[np.intp]:
     """Returns the number of the first row that each row is equal to.
@@ -36,6 +39,30 @@ def unseen_rows(choices: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray
     """
     first = unique_rows(np.concatenate([known, choices]))[len(known) :]
     return np.asarray(first == np.arange(len(known), len(known) + len(choices)))
+
+
+def nearest_rows(
+    choices: NDArray[np.int64], listed: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Returns for each row the listed one that differs in the fewest choices, equals at random.
+
+    Args:
+        choices: Rows of choices (num_rows, num_decisions).
+        listed: Rows of choices (num_listed, num_decisions); at least one.
+        rng: Decides between those that differ in as many.
+
+    Returns:
+        (num_rows, num_decisions).
+    """
+    nearest = np.empty(len(choices), np.intp)
+    block = max(1, _MAX_PAIRS // len(listed))
+    for start in range(0, len(choices), block):
+        rows = choices[start : start + block]
+        num_differing = rng.random((len(rows), len(listed)), np.float32)  # a part of one
+        for own, others in zip(rows.T, listed.T, strict=True):
+            num_differing += own[:, None] != others
+        nearest[start : start + block] = num_differing.argmin(axis=1)
+    return listed[nearest]
 
 
 class RowSet:

@@ -38,6 +38,9 @@ class SubjectOptions(Options):
         trust_code: Whether the code of a space that is not built in may be imported.
         data_dir: Where the supernet's data are; None for where they were in training.
         resolution: The one resolution to search; None for all.
+        pool: File that lists the only architectures to search, a notation a line, or a CSV file
+            with a column of them; None for all.
+        pool_column: That column; None for ``"arch_str"``.
         min_params: Least number of parameters of a subnet; None for any, as for all bounds.
         max_params: Most parameters.
         min_macs: Least multiply-accumulates of a subnet.
@@ -70,6 +73,16 @@ class SubjectOptions(Options):
     resolution: int | None = option(
         None, "search this one only", kinds.PIXELS, metavar="PX", default_text="all"
     )
+    pool: Path | None = option(
+        None,
+        "search only what this file lists: an architecture a line, or a CSV with a column of them",
+        kinds.path,
+        metavar="FILE",
+        default_text="all; of a table that lists a part of the space, those",
+    )
+    pool_column: str | None = option(
+        None, "of --pool, a CSV", kinds.name, metavar="NAME", default_text="arch_str"
+    )
     min_params: float | None = _bound("least", "params")
     max_params: float | None = _bound("most", "params")
     min_macs: float | None = _bound("least", "macs")
@@ -88,6 +101,8 @@ class SubjectOptions(Options):
         for name in ("min_latency", "max_latency"):
             if getattr(self, name) is not None and self.latency_table is None:
                 raise ValueError(f"{flag(name)} needs --latency-table, from supernet-latency.")
+        if self.pool_column is not None and self.pool is None:
+            raise ValueError("--pool-column is of --pool; give that too, or leave it out.")
         if self.supernet is None and self.data_dir is not None:
             raise ValueError("--data-dir needs --supernet.")
         bounds = [f"{bound}_{metric}" for metric in METRICS for bound in ("min", "max")]

@@ -244,6 +244,9 @@ def _verdict(
         truth = setup.estimator.values
     trained, is_table = setup.trained, isinstance(setup.estimator, TabularEstimator)
     is_scratch = setup.estimator.name == "from_scratch"
+    pool = setup.algorithm.problem.pool
+    if isinstance(truth, dict) and pool is not None:
+        truth = {arch: truth[arch] for arch in pool if arch in truth}
     verdict = judge_search(
         trials,
         best,

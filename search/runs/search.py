@@ -15,6 +15,7 @@ from search.algorithms.base import SearchAlgorithm, SpaceExhaustedError
 from search.runner import SearchError, run_search
 from search.runs.gradient_job import GradientJob
 from search.runs.job import SearchJob
+from search.runs.pool import note_pool
 from search.runs.results import SearchResult, finish
 from search.runs.setup import (
     GivenAlgorithm,
@@ -102,12 +103,15 @@ def search(
         check_estimator(job, estimator, executors or ExecutorSettings())
         factory = ExecutorFactory(executors or ExecutorSettings(), device, threads)
         own_space = algorithm.space if isinstance(algorithm, SearchAlgorithm) else None
-        subject = open_subject(job, own_space, device)
+        subject = open_subject(job, own_space, settings_of(job, estimator), device)
         asked = build_algorithm(job, output, algorithm, subject)
         own_outputs(job, output, outputs)
         measuring = settings_of(job, estimator) or EstimatorSettings()
         trained = open_data(job, subject, measuring.train_batch_size, num_workers)
         setup = set_up(job, output, subject, asked, trained, estimator, factory, amp, outputs)
+        if subject.pool is not None and subject.table is not None:
+            is_given = job.pool is not None
+            note_pool(subject.pool, subject.table[0], subject.space, is_given=is_given)
         note_fewer_random(job, algorithm, asked.algorithm.options.settings())
         outputs.begin()
         store = setup.store

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimators.base import Estimator
-from estimators.benchmarks.tabular import TabularEstimator, open_table
+from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory, ExecutorSettings
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.scores.revisions import revisions
@@ -44,7 +44,7 @@ from supernets.export.files import check_export_target
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
-from supernets.runtime.wording import flag, plural
+from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def build_algorithm(
     """Builds the algorithm, and makes sure that it can search so much."""
     features, given = None, {} if given is None else given
     if isinstance(given, SearchAlgorithm):
-        if job.constraints or job.resolution is not None:
+        if job.constraints or job.resolution is not None or job.pool is not None:
             raise ValueError(
-                "Constraints and a resolution are of an algorithm's problem; leave the job's out."
+                "Constraints, a resolution and a pool are of an algorithm's problem; leave the "
+                "job's out."
             )
         algorithm, name = given, _name_of(given)
     else:
@@ -88,7 +89,7 @@ def build_algorithm(
         are_feasible = None
         if subject.cost_model is not None:
             are_feasible = feasibility_check(subject.cost_model, job.constraints)
-        problem = SearchProblem(subject.space, job.seed, are_feasible, features)
+        problem = SearchProblem(subject.space, job.seed, are_feasible, features, subject.pool)
         algorithm = create_algorithm(name, problem, options)
     batch_size = job.batch_size
     if batch_size is None:
@@ -121,11 +122,11 @@ def _options(job: SearchJob, output: Path, given: Mapping[str, Any]) -> Algorith
 
 def _check_given(job: SearchJob, given: Mapping[str, Any], algorithm: SearchAlgorithm) -> None:
     """Makes sure that no setting was given that has no effect on this search, or too much."""
-    for name in ("pool", "pool_size"):
+    for name, words in (("pool", "--ranked-pool"), ("pool_size", "--pool-size")):
         if given.get(name) is not None and algorithm.problem.is_enumerable:
             raise ValueError(
-                f"{flag(name)} is for spaces too large to rank whole, and space "
-                f"{algorithm.space.name!r} is ranked whole; leave it out."
+                f"{words} is for spaces too large to rank whole, and {algorithm.problem.name} is "
+                "ranked whole; leave it out."
             )
     num_random = num_random_trials(algorithm.options.settings())
     if _gives_random(given) and 0 < job.num_trials <= num_random:
@@ -251,8 +252,8 @@ def set_up(
     described: dict[str, Any]
     if given is not None and not isinstance(given, EstimatorSettings):
         estimator, described = given, {"name": given.name}
-    elif job.estimator == "table" and isinstance(measuring, TableSettings):
-        estimator, described = open_table(measuring, subject.whole_space)
+    elif subject.table is not None:
+        estimator, described = subject.table
     else:
         from estimators.factory import create_described_estimator  # loads PyTorch
 
@@ -265,7 +266,7 @@ def set_up(
             device=subject.device,
             amp=_chosen_amp(amp, subject),
         )
-    constraints = job.constraints
+    constraints, problem = job.constraints, asked.algorithm.problem
     metrics = [constraint.metric for constraint in constraints]
     used = [described["name"], *described.get("scores", ()), *metrics]
     used += settings.get("predictor_inputs", ())
@@ -280,6 +281,8 @@ def set_up(
         "seed": asked.algorithm.seed,
         **revisions(subject.whole_space.name, used),
     }
+    if problem.pool is not None:
+        header["pool"] = {"num_archs": len(problem.pool), "digest": problem.pool_digest}
     test_values = _test_values(job, measuring, subject.whole_space, described)
     check_export(job, header)
     outputs.create()

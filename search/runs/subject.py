@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from estimators.benchmarks.tabular import TabularEstimator, open_table
+from estimators.scores.settings import EstimatorSettings, TableSettings
 from search.algorithms.meta_supernets import meta_supernet
 from search.runs.job import SearchJob
+from search.runs.pool import pool_of_table, read_pool
 from supernets.cost.analytic import CostModel, Counting
-from supernets.spaces import SearchSpace
+from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.factory import SPACES, create_space
 
 if TYPE_CHECKING:
@@ -41,22 +44,30 @@ class Subject:
     checkpoint: dict[str, Any] | None
     cost_model: CostModel | None
     device: torch.device | str
+    #: The table that is searched, with what the header of trials says of it; None for none.
+    table: tuple[TabularEstimator, dict[str, Any]] | None = None
+    #: The only architectures that are searched; None for all.
+    pool: Sequence[Architecture] | None = None
 
 
 def open_subject(
     job: SearchJob,
     own_space: SearchSpace | None,
+    measuring: EstimatorSettings | None,
     device: torch.device | str,
 ) -> Subject:
-    """Opens the supernet; without one, what stands for its space, if anything.
+    """Opens the supernet, or what stands for its space, if anything; the table and the pool.
 
     Args:
         job: The job.
-        own_space: Space of an algorithm of one's own; None for that of the job.
+        own_space: Space of an algorithm of one's own, whose problem says of which pool it is; None
+            for that of the job.
+        measuring: Settings of the estimator; None for one of one's own.
         device: What to compute on.
 
     Raises:
-        ValueError: If the supernet, the resolution or the latency table does not fit.
+        ValueError: If the supernet, the resolution, the latency table, the table or the pool does
+            not fit.
     """
     checkpoint: dict[str, Any] | None = None
     supernet: Counting | None = None
@@ -98,7 +109,14 @@ def open_subject(
 
             latency = LatencyTable.load(job.latency_table, supernet).predict
         cost_model = CostModel(supernet, space=space, latency=latency)
-    return Subject(whole, space, supernet, checkpoint, cost_model, device)
+    pool, table = None, None
+    if job.pool is not None:
+        pool = read_pool(job.pool, space, column=job.pool_column)
+    if isinstance(measuring, TableSettings) and job.estimator == "table":
+        table = open_table(measuring, whole)
+        if pool is None and own_space is None:
+            pool = pool_of_table(table[0], space)
+    return Subject(whole, space, supernet, checkpoint, cost_model, device, table, pool)
 
 
 def open_data(

@@ -137,7 +137,7 @@ def build_algorithm() -> Callable[..., SearchAlgorithm]:
         problem, own = (
             {key: settings.pop(key) for key in keys if key in settings}
             for keys in (
-                ("seed", "are_feasible", "zero_cost_features"),
+                ("seed", "are_feasible", "zero_cost_features", "pool"),
                 ("make_predictor", "make_classifier"),
             )
         )

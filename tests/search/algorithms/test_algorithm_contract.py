@@ -249,3 +249,55 @@ def test_interrupted_at_every_trial_equals_uninterrupted(
             )
     trials = _search(make_algorithm, make_estimator(), medium_space, tmp_path / "a.db", 14)
     assert _outcome(trials) == _outcome(whole)
+
+
+def _tenth(space, num_archs=60):
+    """A pool of few architectures, which mutations of one another seldom meet."""
+    choices = space.sample_choices(2 * num_archs, np.random.default_rng(5))
+    return space.architectures(np.unique(choices, axis=0)[:num_archs])
+
+
+@pytest.mark.parametrize("space", ["medium_space", "large_space", "darts"], indirect=True)
+def test_a_pool_alone_is_asked_for_to_its_end(make_algorithm, space, measure):
+    pool = _tenth(space)
+    algorithm, seen = make_algorithm(space, pool=pool), set()
+    in_other_order = make_algorithm(space, pool=pool[::-1])
+    for start in range(0, 60, 6):
+        archs = algorithm.ask(6)
+        assert archs == in_other_order.ask(6)
+        assert len(set(archs) - seen) == 6 and set(archs) <= set(pool)
+        seen |= set(archs)
+        for each in (algorithm, in_other_order):
+            each.tell(measure(archs, start))
+    with pytest.raises(SpaceExhaustedError, match="0 of the 60 feasible ones of the pool of space"):
+        algorithm.ask(1)
+
+
+def test_a_pool_of_all_changes_nothing(make_algorithm, medium_space, measure):
+    whole = make_algorithm(medium_space, seed=2, are_feasible=_even)
+    listed = make_algorithm(
+        medium_space, seed=2, are_feasible=_even, pool=list(medium_space.enumerate())
+    )
+    for start in range(0, 24, 6):
+        archs = whole.ask(6)
+        assert listed.ask(6) == archs
+        for each in (whole, listed):
+            each.tell(measure(archs, start))
+
+
+def test_a_pool_is_constrained_and_resumed(make_algorithm, make_estimator, large_space, tmp_path):
+    pool = _tenth(large_space, 80)
+
+    def search(name, estimator):
+        with TrialStore.open(tmp_path / name, {}, large_space) as store:
+            algorithm = make_algorithm(large_space, seed=7, are_feasible=_even, pool=pool)
+            run_search(algorithm, estimator, store, num_trials=18, batch_size=5)
+            return store.trials
+
+    whole = search("whole.db", make_estimator(_fails))
+    assert {trial.arch for trial in whole} <= set(pool)
+    assert _even(large_space.choices_of(trial.arch for trial in whole)).all()
+    for at in (3, 8, 16):
+        with pytest.raises(KeyboardInterrupt):
+            search(f"{at}.db", make_estimator(_fails, interrupt_at=at))
+        assert _outcome(search(f"{at}.db", make_estimator(_fails))) == _outcome(whole)

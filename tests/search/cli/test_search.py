@@ -22,6 +22,7 @@ from PIL import Image
 
 import search.cli.options
 import search.runs.results
+import search.runs.subject
 import supernets.cli.train
 import supernets.export.subnet
 from estimators import Estimate, EstimateError, TabularEstimator, TSEEstimator, ValAccuracyEstimator
@@ -125,11 +126,21 @@ def search_elastic(elastic_checkpoint: Path, no_plots: None) -> Command:
 
 
 @pytest.fixture
-def search_mobilenetv3(table: Path) -> Command:
-    """Searches for what the table, of other architectures, does not hold."""
+def searches_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables count as if they listed all of their space."""
+    monkeypatch.setattr(search.runs.subject, "pool_of_table", lambda table, space: None)
+
+
+@pytest.fixture
+def search_mobilenetv3(searches_all: None, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Searches for what the table, of one architecture, does not hold."""
+    space = create_space("mobilenetv3")
+    arch = space.format(space.sample(np.random.default_rng(0)))
+    path = tmp_path_factory.mktemp("one") / "one.csv"
+    path.write_text(f'arch_str,accuracy\n"{arch}",50\n')
 
     def run(output: Path, *flags: str) -> int:
-        given = ["--space", "mobilenetv3", "--estimator", "table", "--table", str(table)]
+        given = ["--space", "mobilenetv3", "--estimator", "table", "--table", str(path)]
         return main([*given, "--table-column", "accuracy", "--output", str(output), *flags])
 
     return run
@@ -404,7 +415,10 @@ def test_a_latency_table_of_another_supernet_is_refused(
 def test_a_search_that_runs_out_of_architectures_says_so(
     search_elastic: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = "--pool fixed --pool-size 3 --max-params 2.2e5 --recalibrate-batches 1 --val-batches 1"
+    flags = (
+        "--ranked-pool fixed --pool-size 3 --max-params 2.2e5 --recalibrate-batches 1 "
+        "--val-batches 1"
+    )
     assert search_elastic(tmp_path, *flags.split()) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -509,6 +523,7 @@ def test_columns_that_cannot_be_tested_by_are_refused(
     assert not (tmp_path / "run" / "trials.db").exists()
 
 
+@pytest.mark.usefixtures("searches_all")
 def test_failed_trials_are_survived_and_counted(
     search_table: Command, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -528,6 +543,7 @@ def test_failed_trials_are_survived_and_counted(
     assert block["best"][0]["metrics"] == {"accuracy": max(expected)}
 
 
+@pytest.mark.usefixtures("searches_all")
 def test_constraints_hold_for_every_trial(
     search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -718,6 +734,7 @@ def test_options_reach_the_algorithm(
         ),
     ],
 )
+@pytest.mark.usefixtures("searches_all")
 def test_genotypes_are_searched(
     name: str,
     flags: str,
@@ -989,7 +1006,7 @@ def test_a_file_that_is_no_store_is_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--num-trials 15626", "num_trials is 15626, but space 'nasbench201' has only 15625"),
+        ("--num-trials 15626", "num_trials is 15626, but the pool of space 'nasbench201' has only"),
         ("--table none.csv", "There is no table at none.csv."),
         ("--table-column nope", "has no column 'nope'; it has arch_str, accuracy, other."),
         ("--arch-column nope", "has no column 'nope'"),
@@ -1018,8 +1035,11 @@ def test_a_file_that_is_no_store_is_refused(
             "tournament_size must be from 1 to population_size=15, got 51.",
         ),
         ("--algorithm weaknas --encoding path", "has no encoding 'path'; choose from one-hot, in"),
-        ("--algorithm weaknas --pool fixed", "small enough to be ranked whole"),
-        ("--algorithm bo --pool fresh", "--pool is for spaces too large to rank whole, and space"),
+        ("--algorithm weaknas --ranked-pool fixed", "small enough to be ranked whole"),
+        (
+            "--algorithm bo --ranked-pool fresh",
+            "--ranked-pool is for spaces too large to rank whole, and the pool of space",
+        ),
         (
             "--algorithm structural-bo --pool-size 9999",
             "--pool-size is for spaces too large to ran",
@@ -1039,8 +1059,8 @@ def test_a_file_that_is_no_store_is_refused(
             "--encoding is for --algorithm weaknas, neural-predictor, bo or proxybo, n",
         ),
         (
-            "--pool fresh",
-            "--pool is for --algorithm weaknas, neural-predictor, bo or proxybo, not random.",
+            "--ranked-pool fresh",
+            "--ranked-pool is for --algorithm weaknas, neural-predictor, bo or proxybo, not",
         ),
         (
             "--resolution 160",
@@ -1147,6 +1167,7 @@ def test_an_impossible_constraint_names_the_feasible_range_in_seconds(
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.usefixtures("searches_all")
 def test_more_trials_than_feasible_architectures_are_refused(
     search_table: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

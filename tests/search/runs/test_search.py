@@ -87,7 +87,9 @@ def test_objects_of_ones_own_are_searched_with(
         other = make_estimator()
         other.name = "other"
         run(job, tmp_path, algorithm=RandomSearch(problem), estimator=other)
-    with pytest.raises(ValueError, match="Constraints and a resolution are of an algorithm's"):
+    with pytest.raises(
+        ValueError, match="Constraints, a resolution and a pool are of an algorithm's"
+    ):
         bounded = SearchJob(num_trials=20, max_macs=1e6)
         run(bounded, tmp_path / "b", algorithm=RandomSearch(problem), estimator=make_estimator())
 
