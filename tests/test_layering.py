@@ -36,6 +36,7 @@ ROOMS = (
     "search.predictors",
     "search.algorithms",
     "search.runner",
+    "search.testing",
     "search.differentiable",
     "search.report",
     "search.runs",

@@ -15,26 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 import search
-from estimators.base import Estimate, EstimateError
 from estimators.trials.store import Trial
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.problem import SearchProblem
 from search.algorithms.registry import ALGORITHMS
 from search.report.recorded_runs import RecordedRun
+from search.testing.landscape import DigitSpace, PlantedEstimator
+from search.testing.landscape import measure as trials_of
 from supernets.cost.analytic import Cost, CostModel
 from supernets.networks.factory import create_supernet
-from supernets.spaces import Architecture, SearchSpace
-from tests.toy_space import ToySpace
+from supernets.spaces import SearchSpace
 
 TraceFunction = Callable[[FrameType, str, Any], Any]
-
-
-class DigitSpace(ToySpace):
-    """``num_decisions`` digits below ``num_options``, written as ``3-1-2``."""
-
-    def __init__(self, num_decisions: int, num_options: int) -> None:
-        super().__init__(*[num_options] * num_decisions)
-        self.name = f"digits{num_decisions}x{num_options}"
 
 
 class LinearPredictor:
@@ -54,39 +46,6 @@ class LinearPredictor:
         self, choices: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.predict(choices), np.full(len(choices), 0.1)
-
-
-class PlantedEstimator:
-    """A smooth landscape with its single best at the highest digits; some points may fail.
-
-    Args:
-        fails: Which architectures cannot be scored.
-        interrupt_at: Presses Ctrl-C instead of making the measurement of this number.
-    """
-
-    name = "planted"
-
-    def __init__(
-        self,
-        fails: Callable[[Architecture], bool] = lambda arch: False,
-        interrupt_at: int | None = None,
-    ) -> None:
-        self.fails, self.interrupt_at = fails, interrupt_at
-        self.num_estimates = 0
-
-    def score(self, arch: Architecture) -> float:
-        choices = arch.choices
-        pairs = sum(a * b for a, b in zip(choices, choices[1:], strict=False))
-        return float(sum((i + 1) * choice for i, choice in enumerate(choices)) + 0.3 * pairs)
-
-    def estimate(self, arch: Architecture) -> Estimate:
-        if self.num_estimates == self.interrupt_at:
-            raise KeyboardInterrupt
-        self.num_estimates += 1
-        if self.fails(arch):
-            raise EstimateError(f"no score for {arch.choices}")
-        score = self.score(arch)
-        return Estimate(score, {"loss": -score}, seconds=0.5, curves={"train_loss": (2.0, -score)})
 
 
 @pytest.fixture
@@ -178,21 +137,7 @@ def lines_of() -> Callable[..., int]:
 @pytest.fixture
 def measure() -> Callable[..., list[Trial]]:
     """Turns architectures into the trials of a landscape, numbered from ``start``."""
-
-    def measure(
-        archs: Sequence[Architecture],
-        start: int = 0,
-        estimator: PlantedEstimator | None = None,
-    ) -> list[Trial]:
-        estimator = estimator or PlantedEstimator()
-        return [
-            Trial(number, arch, None, {}, 0.0, "failed")
-            if estimator.fails(arch)
-            else Trial(number, arch, estimator.score(arch), {}, 0.0, None)
-            for number, arch in enumerate(archs, start=start)
-        ]
-
-    return measure
+    return trials_of
 
 
 @pytest.fixture
