@@ -178,25 +178,16 @@ class RayCluster(Executor):
 
     def close(self) -> None:
         """Stops all tasks; one that trains from scratch may write a checkpoint before."""
-        waiting = list(self._running)
+        # a stream is ready by what its task has said as well, and its task may still run then
+        ends = {stream.completed(): stream for stream in self._running}
         self._running.clear()
-        for stream in waiting:
+        for stream in ends.values():
             self._ray.cancel(stream)
-        deadline = time.monotonic() + GRACE
-        while waiting and time.monotonic() < deadline:
-            ready, waiting = self._ray.wait(waiting, timeout=max(deadline - time.monotonic(), 0))
-            waiting += [stream for stream in ready if not self._has_ended(stream)]
-        for stream in waiting:
-            self._ray.cancel(stream, force=True)
+        if ends:
+            _, running = self._ray.wait(list(ends), num_returns=len(ends), timeout=GRACE)
+            for end in running:
+                self._ray.cancel(ends[end], force=True)
         self._connection.close()
-
-    def _has_ended(self, stream: Any) -> bool:
-        """Whether a stream that is ready is so by its end, and not by what its task has said."""
-        try:
-            self._ray.get(next(stream))
-        except (StopIteration, self._ray.exceptions.RayError):
-            return True
-        return False
 
     def _advance(self, stream: Any) -> Trial | None:
         """What a task says next, if it is a trial."""

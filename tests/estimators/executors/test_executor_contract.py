@@ -147,7 +147,9 @@ def test_closing_leaves_what_is_measured(
     assert executor.next().number in (0, 3)
     started = time.monotonic()
     executor.close()
-    assert time.monotonic() - started < GRACE / 2
+    # Ray may lose the request to stop of a task that has just begun, which is then killed
+    limit = GRACE + 10 if isinstance(executor, RayCluster) else GRACE / 2
+    assert time.monotonic() - started < limit
 
 
 def test_lost_workers(
