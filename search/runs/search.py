@@ -30,7 +30,6 @@ from search.runs.setup import (
     settings_of,
 )
 from search.runs.subject import open_data, open_subject
-from supernets.runtime.device import resolve_device
 from supernets.runtime.instances import check_instance, check_switch, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
@@ -94,7 +93,11 @@ def search(
     advice = "a GradientJob is for search_by_gradients" if is_other else "SearchJob() makes one"
     check_instance("job", job, SearchJob, advice)
     check_given(job, algorithm, estimator, executors)
-    output, device = checked_path("output", output), resolve_device(device)
+    output = checked_path("output", output)
+    if job.supernet is not None:
+        from supernets.runtime.device import resolve_device  # PyTorch, which tables do without
+
+        device = resolve_device(device)
     kinds.WORKERS.check("num_workers", num_workers)
     if threads is not None:
         kinds.THREADS.check("threads", threads)
