@@ -94,8 +94,10 @@ def search(
     check_instance("job", job, SearchJob, advice)
     check_given(job, algorithm, estimator, executors)
     output = checked_path("output", output)
-    if job.supernet is not None:
-        from supernets.runtime.device import resolve_device  # PyTorch, which tables do without
+    if job.supernet is None and str(device) in ("auto", "cpu"):
+        device = "cpu"  # a table does without PyTorch
+    else:
+        from supernets.runtime.device import resolve_device  # which loads it
 
         device = resolve_device(device)
     kinds.WORKERS.check("num_workers", num_workers)
