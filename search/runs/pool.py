@@ -43,7 +43,11 @@ def read_pool(path: Path, space: SearchSpace, *, column: str | None = None) -> l
         True
     """
     if not path.is_file():
-        raise ValueError(f"There is no pool at {path}; --pool is a file that lists architectures.")
+        is_old = str(path) in ("fresh", "fixed")
+        instead = f"--ranked-pool {path} says what is ranked" if is_old else "give another file"
+        raise ValueError(
+            f"There is no pool at {path}; --pool is a file that lists architectures, {instead}."
+        )
     is_csv = column is not None or path.name.endswith(_CSV_NAMES)
     lines: dict[Architecture, int] = {}
     for line, text in _cells(path, column or "arch_str") if is_csv else _lines(path):

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.marked_costs import MarkedCosts
-from supernets.networks.marks import Mark, Sliced, choose, follow_widths, path_of
+from supernets.networks.marks import Mark, choose, follow_widths, path_of
+from supernets.networks.sliced_layers import Sliced
 from supernets.runtime.wording import unknown_names
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace

@@ -167,7 +167,7 @@ class NASNetSpace(CellSpace):
 
     def structure(self, choices: NDArray[np.int64]) -> Structure:
         """As of ``SearchSpace``; see ``supernets.spaces.structure``."""
-        from supernets.spaces.structure import of_nasnet  # which sees all spaces
+        from supernets.spaces.structure import of_nasnet
 
         return of_nasnet(self, choices)
 
