@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.runtime.wording import did_you_mean, plural
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
@@ -119,8 +120,7 @@ class MarkedSpace(SearchSpace):
             ValueError: If it is no architecture of this space; says which decision is wrong.
         """
         example = self.format(self.architecture([allowed[0] for allowed in self.allowed]))
-        if not isinstance(text, str):
-            raise ValueError(f"A notation must be text, got {text!r}; format gives it: {example}.")
+        check_instance("notation", text, str, "format(arch) writes it")
         given: dict[str, str] = {}
         for part in text.strip().split(";"):
             name, equals, option = part.strip().partition("=")

@@ -18,6 +18,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.features import Structure
@@ -62,7 +63,8 @@ class NASBenchMacroSpace(SearchSpace):
         Raises:
             ValueError: If it is not text of eight digits from 0 to 2.
         """
-        if not isinstance(text, str) or not re.fullmatch(r"[0-2]{8}", text.strip()):
+        check_instance("notation", text, str, "format(arch) writes it")
+        if not re.fullmatch(r"[0-2]{8}", text.strip()):
             raise ValueError(
                 f"{text!r} is not a NAS-Bench-Macro architecture of {NUM_LAYERS} digits from 0 to "
                 "2. Expected, for example, '22212220'."

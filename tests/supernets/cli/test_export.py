@@ -351,7 +351,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(copy: Path) -> None:
     [
         ({"format": "other"}, "was not written by supernet-export"),
         ({"version": 2}, "has version 2, this version reads up to 1; update"),
-        ({"space": "elsewhere"}, "is damaged: Unknown space 'elsewhere'"),
+        ({"space": "elsewhere"}, "is of space 'elsewhere', which is unknown here"),
         ({"architecture": "|x|"}, "is damaged: '|x|' is not a NAS-Bench-201 architecture"),
         ({"settings": {"num_classes": 10, "width": 3}}, "is damaged: "),
         ({"settings": None}, "settings must be values by name, got None"),
