@@ -53,10 +53,14 @@ def read_notation(
                 f"{os.path.join(text, 'best.json')}."
             )
         return None, text, None
+    if not Path(text).exists():
+        raise ValueError(f"There is no file {text}; give {_BEST}, or an architecture.")
     best = read_json(Path(text), _BEST)
     try:
         trial = best["best"][0]
         notation = trial["architecture"]
     except (KeyError, IndexError, TypeError) as error:
-        raise ForeignFileError(f"{text} is not {_BEST}: {error!r}") from error
+        raise ForeignFileError(
+            f"{text} is not {_BEST}: it has no space and a best trial with an architecture."
+        ) from error
     return space_of_file(Path(text), best, trust_code=trust_code).name, notation, trial

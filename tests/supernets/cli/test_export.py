@@ -404,7 +404,7 @@ def test_folders_that_are_no_exports_are_refused(copy: Path, tmp_path: Path) -> 
     [
         ("|none~0|", [], "'|none~0|' is not a NAS-Bench-201 architecture: it has 1"),
         (ARCH.replace("none", "conv"), [], "unknown operation 'conv'"),
-        ("none.json", [], "none.json is not a best.json of supernet-search"),
+        ("none.json", [], "There is no file none.json; give a best.json of supernet-search"),
         (ARCH, ["--formats", "timm"], "timm has no networks of space 'nasbench201'"),
         (ARCH, ["--device", "tpu"], "Unknown device 'tpu'"),
         (ARCH, ["--data-dir", "x"], "digits come with scikit-learn; leave out --data-dir x."),
@@ -488,6 +488,8 @@ def test_best_json_gives_the_first_architecture_and_its_trial(
         best.write_text(text)
         assert run(checkpoint, str(best), tmp_path / "other") == 2
         assert "is not a best.json of supernet-search" in error_line(capsys)
+    assert run(checkpoint, str(tmp_path / "gone.json"), tmp_path / "other") == 2
+    assert "gone.json; give a best.json of supernet-search, or an arch" in error_line(capsys)
     for space, message in (
         ("elsewhere", "is of space 'elsewhere', which is unknown here"),
         ("darts", "is from space 'darts', but this supernet"),
