@@ -44,7 +44,7 @@ def open_digits(image_size: int | None) -> ImageSet:
     """Opens scikit-learn's digits, (1797, 8, 8, 1), in a single split."""
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    reader = _ArrayReader(images, [str(index) for index in range(len(images))], image_size)
+    reader = ArrayReader(images, [str(index) for index in range(len(images))], image_size)
     return ImageSet(
         reader=reader,
         labels=bunch.target.astype(np.int64),
@@ -75,7 +75,7 @@ def open_cifar(dataset: str, data_dir: Path, image_size: int | None, download: b
         ) from error
     num_train = len(train.data)
     names = [f"train/{i}" for i in range(num_train)] + [f"test/{i}" for i in range(len(test.data))]
-    reader = _ArrayReader(np.concatenate([train.data, test.data]), names, image_size)
+    reader = ArrayReader(np.concatenate([train.data, test.data]), names, image_size)
     return ImageSet(
         reader=reader,
         labels=np.array(train.targets + test.targets, np.int64),
@@ -139,7 +139,7 @@ def open_timm(
     )
 
 
-class _ArrayReader:
+class ArrayReader:
     """Images of an array (num_images, H, W, C), resized to ``image_size`` unless that is None."""
 
     def __init__(self, images: NDArray[np.uint8], names: list[str], image_size: int | None) -> None:

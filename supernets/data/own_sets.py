@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from supernets.data.builtin_sets import ImageSet
+from supernets.data.builtin_sets import ArrayReader, ImageSet
 from supernets.data.image_folder import fit_square
 from supernets.data.image_loader import Augmentation
 from supernets.runtime.foreign_fields import ForeignFileError
@@ -93,9 +93,14 @@ def open_own(name: str, data_dir: Path | None, image_size: int | None) -> ImageS
         raise ValueError(f"{name} has label {max(labels)}, and {len(names)} classes.")
     stacked = np.stack(pixels)
     mean, std = _statistics(stacked[splits["train"]])
-    image_names = [f"{split}/{i}" for split, dataset in parts.items() for i in range(len(dataset))]
+    places = [f"{split}/{i}" for split, dataset in parts.items() for i in range(len(dataset))]
+    # also what is in an image, as the code may make another one under the same name
+    image_names = [
+        f"{place} {hashlib.sha256(image.tobytes()).hexdigest()[:16]}"
+        for place, image in zip(places, stacked, strict=True)
+    ]
     return ImageSet(
-        reader=_OwnReader(stacked, image_names),
+        reader=ArrayReader(stacked, image_names, None),
         labels=np.array(labels, np.int64),
         class_names=names,
         splits=splits,
@@ -132,26 +137,6 @@ def _statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[flo
         mean.append(float(share @ values))
         std.append(float(np.sqrt(share @ (values - mean[-1]) ** 2)) or 1.0)
     return tuple(round(each, 6) for each in mean), tuple(round(each, 6) for each in std)
-
-
-class _OwnReader:
-    """Pixels (num_images, H, W, C) of 8 bits, and a name for each image."""
-
-    def __init__(self, pixels: NDArray[np.uint8], names: list[str]) -> None:
-        self.shape: tuple[int, int, int] = pixels.shape[1:]
-        self._pixels, self._names = pixels, names
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def name(self, index: int) -> str:
-        # also what is in the image, as the code may make other ones under the same name
-        content = np.ascontiguousarray(self._pixels[index]).tobytes()
-        return f"{self._names[index]} {hashlib.sha256(content).hexdigest()[:16]}"
-
-    def read(self, index: int, epoch: int = 0) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = self._pixels[index]
-        return pixels
 
 
 def _item(dataset: Any, index: int, what: str) -> tuple[NDArray[np.uint8], int]:
