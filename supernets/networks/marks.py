@@ -7,6 +7,7 @@ many of its outputs a layer computes (``ElasticWidth``). What is not chosen is n
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -19,7 +20,7 @@ from supernets.networks.sliced_layers import SLICED, Sliced, attributes_of
 ELASTIC_LAYERS = (nn.Conv2d, nn.Linear)
 
 
-class Mark(nn.Module):
+class Mark(nn.Module, abc.ABC):
     """Base of the marks: a decision with options, of which one is chosen.
 
     Args:
@@ -40,17 +41,17 @@ class Mark(nn.Module):
         #: Index of the option that runs.
         self.chosen = 0
 
+    @abc.abstractmethod
     def needed_for(self, child: str) -> frozenset[int]:
         """Returns the options with which the child module of a name exists."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def standalone(self, copy_of: Any) -> nn.Module:
         """Builds what stands in the mark's place in a network of the chosen option alone.
 
         Args:
             copy_of: Copies a child module.
         """
-        raise NotImplementedError
 
 
 class Choice(Mark):

@@ -5,6 +5,7 @@ They are what follows an elastic width in a marked network; see ``marks``.
 
 from __future__ import annotations
 
+import abc
 import copy
 from typing import Any
 
@@ -12,19 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Sliced:
+class Sliced(abc.ABC):
     """A layer that takes as many inputs as come; mixed into the layers of marked networks."""
 
     #: How many inputs came last, for ``sliced``.
     num_inputs: int
 
+    @abc.abstractmethod
     def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
         """Computes the first ``num_outputs`` outputs, all if None."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sliced(self, num_outputs: int | None = None) -> nn.Module:
         """Builds an ordinary layer with the weights that ran last."""
-        raise NotImplementedError
 
 
 def _part(tensor: Tensor | None, *sizes: int) -> Tensor | None:
