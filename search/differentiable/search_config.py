@@ -16,7 +16,7 @@ from supernets.runtime.instances import check_instance, check_list
 from supernets.runtime.option_types import check_settings
 from supernets.runtime.options import Options, option
 from supernets.runtime.wording import flag, one_of, unknown_names
-from supernets.spaces.factory import SPACES
+from supernets.spaces.factory import SPACES, spaces_with
 
 RelaxationName = Literal["softmax", "dirichlet", "dirichlet-kl", "gumbel"]
 GradientName = Literal[
@@ -353,7 +353,7 @@ def search_config(
     if settings["relaxation"] == "dirichlet-kl":
         settings.setdefault("alpha_weight_decay", 0.0)
     if "exclude_none" in given and not SPACES.find(space).derives_none:
-        deriving = [name for name in SPACES.built_in if SPACES.find(name).derives_none]
+        deriving = spaces_with("derives_none")
         raise ValueError(f"--exclude-none is for --space {one_of(deriving)}, not {space}.")
     if "tse_batches" in given and not settings["gradient"].startswith("tse"):
         raise ValueError(

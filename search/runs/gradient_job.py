@@ -14,7 +14,7 @@ from supernets.networks.settings import settings_class
 from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option, options_of
 from supernets.runtime.wording import one_of, unknown_names
-from supernets.spaces.factory import SPACES
+from supernets.spaces.factory import SPACES, spaces_with
 from supernets.training.supernet_config import TrainConfig
 
 #: Share of the training images that alphas learn from.
@@ -125,7 +125,7 @@ class GradientJob:
         check_instance("table", self.table, (TableSettings, none))
         definition = SPACES.find(self.space)
         if definition.relaxed is None:
-            able = [name for name in SPACES.built_in if SPACES.find(name).relaxed is not None]
+            able = spaces_with("relaxed")
             raise ValueError(
                 f"Space {definition.name!r} has no network of all operations, which searches by "
                 f"gradients train; {one_of(able)} has one."

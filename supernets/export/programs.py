@@ -24,9 +24,10 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from supernets.export.files import LOADER
-from supernets.export.timm_files import logits_of_timm, write_timm_files
+from supernets.export.timm_files import logits_of_timm
 from supernets.runtime.atomic_write import naming_file
 from supernets.spaces import Architecture
+from supernets.spaces.factory import SPACES
 
 #: Largest difference of a logit after reloading, as a part of the largest logit. The same kernels
 #: give zero; others sum in another order, which makes up to 1e-5 in float32.
@@ -87,6 +88,7 @@ def write_formats(
         path = folder / "subnet.onnx"
         facts[path.name] = _write_onnx(path, program, x, expected)
     if "timm" in formats:
+        write_timm_files = SPACES.find(arch.space).object_of("timm_files")
         stride = write_timm_files(folder, arch, x.shape[1:], settings=settings, data=data)
         difference = check_logits(LOADER, logits_of_timm(folder, x), expected)
         facts[LOADER] = {"max_difference": difference, "conv_stem_stride": stride}

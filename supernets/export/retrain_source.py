@@ -20,7 +20,7 @@ from supernets.networks.factory import create_supernet, settings_of_subnet
 from supernets.networks.names import STEMS
 from supernets.networks.nasnet_subnet import default_stem
 from supernets.runtime.foreign_fields import check_field, fields_of, naming_field
-from supernets.spaces.factory import SPACES, create_space, spaces_with_networks
+from supernets.spaces.factory import SPACES, create_space, spaces_with
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class RetrainSource:
         if not definition.has_networks:
             raise ValueError(
                 f"{text} is from space {name!r}, which has no networks to train; those that have "
-                f"are {', '.join(spaces_with_networks())}."
+                f"are {', '.join(spaces_with('has_networks'))}."
             )
         if "resolutions" in definition.space_settings and ";r=" in notation:
             raise ValueError(

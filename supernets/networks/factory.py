@@ -19,7 +19,7 @@ from supernets.runtime.option_types import check_settings
 from supernets.runtime.wording import one_of, unknown_names
 from supernets.spaces import Architecture
 from supernets.spaces.definition import SpaceDefinition
-from supernets.spaces.factory import SPACES
+from supernets.spaces.factory import SPACES, spaces_with
 
 #: Arguments of networks that are no settings.
 _NO_SETTINGS = ("arch", "settings")
@@ -81,18 +81,14 @@ def create_relaxed_network(name: str, **settings: Any) -> RelaxedNetwork:
     definition = SPACES.find(name)
     if definition.relaxed is None:
         raise ValueError(
-            f"Space {definition.name!r} has no relaxed network; {one_of(relaxed_spaces())} has one."
+            f"Space {definition.name!r} has no relaxed network; "
+            f"{one_of(spaces_with('relaxed'))} has one."
         )
     supernet, network = definition.object_of("supernet"), definition.object_of("relaxed")
     what = f"Networks of space {definition.name!r}"
     _check_names(what, supernet, settings, definition, _OF_RELAXED)
     built: RelaxedNetwork = _built(partial(network, **definition.fixed, **settings), settings)
     return built
-
-
-def relaxed_spaces() -> list[str]:
-    """Returns the names of the built-in and installed spaces that searches by gradients have."""
-    return [name for name in SPACES.names() if SPACES.find(name).relaxed is not None]
 
 
 def _with_networks(name: str) -> SpaceDefinition:

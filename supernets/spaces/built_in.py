@@ -43,7 +43,6 @@ MOBILENETV3 = SpaceDefinition(
     trains_progressively=True,
     released_weights=True,
     timm_files="supernets.export.timm_files:write_timm_files",
-    latency_parts="supernets.cost.latency:MobileNetV3Parts",
 )
 NASBENCH101 = SpaceDefinition("nasbench101", NASBench101Space)
 NASBENCH_MACRO = SpaceDefinition(

@@ -49,7 +49,6 @@ class SpaceDefinition:
         trains_progressively: Whether it can be trained phase by phase, from the largest network on.
         released_weights: Whether ``--from-ofa`` reads weights for it.
         timm_files: Function that writes an export as timm loads it; None where timm cannot.
-        latency_parts: Class of the parts that a latency table sums; None for none.
         score_revisions: How often the numbers of scores changed, from 1, by score.
         derives_none: Whether searches by gradients may leave an edge out.
         drnas_operations: Operations that DrNAS keeps in its second stage; None for all.
@@ -79,7 +78,6 @@ class SpaceDefinition:
     trains_progressively: bool = False
     released_weights: bool = False
     timm_files: Reference = None
-    latency_parts: Reference = None
     score_revisions: Mapping[str, int] = field(default_factory=dict)
     derives_none: bool = False
     drnas_operations: int | None = None

@@ -53,6 +53,10 @@ def has_networks(space: str) -> bool:
     return not SPACES.is_known(space) or SPACES.find(space).has_networks
 
 
-def spaces_with_networks() -> tuple[str, ...]:
-    """Returns the names of the built-in spaces that there are networks of, and not only tables."""
-    return tuple(name for name in SPACES.built_in if SPACES.find(name).has_networks)
+def spaces_with(ability: str) -> tuple[str, ...]:
+    """Returns the names of the built-in spaces that have what a definition may say of a space.
+
+    Args:
+        ability: Name of a field or property of ``SpaceDefinition``, such as ``"relaxed"``.
+    """
+    return tuple(name for name in SPACES.built_in if getattr(SPACES.find(name), ability))

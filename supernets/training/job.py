@@ -13,7 +13,7 @@ from supernets.runtime.instances import check_instance
 from supernets.runtime.options import Options, option
 from supernets.runtime.wording import flag, one_of
 from supernets.spaces.definition import SpaceDefinition
-from supernets.spaces.factory import SPACES
+from supernets.spaces.factory import SPACES, spaces_with
 from supernets.training.phases import PhaseOptions
 from supernets.training.supernet_config import TrainConfig
 
@@ -209,5 +209,4 @@ def not_able(what: str, ability: str, space: SpaceDefinition) -> ValueError:
         ability: Name of the field of ``SpaceDefinition`` that says which spaces have it.
         space: The space.
     """
-    able = [name for name in SPACES.built_in if getattr(SPACES.find(name), ability)]
-    return ValueError(f"{what} is for --space {one_of(able)}, not {space.name}.")
+    return ValueError(f"{what} is for --space {one_of(spaces_with(ability))}, not {space.name}.")

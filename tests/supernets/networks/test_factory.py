@@ -19,7 +19,7 @@ from supernets.networks.factory import (
     default_amp,
 )
 from supernets.spaces import Architecture
-from supernets.spaces.factory import create_space, spaces_with_networks
+from supernets.spaces.factory import create_space, spaces_with
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
     }
 
 
-@pytest.mark.parametrize("name", spaces_with_networks())
+@pytest.mark.parametrize("name", spaces_with("has_networks"))
 def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
     supernet = create_supernet(name, **tiny[name])
     assert isinstance(supernet, Supernet)

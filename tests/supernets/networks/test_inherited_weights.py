@@ -12,10 +12,10 @@ import torch
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_subnet, settings_of_subnet
 from supernets.networks.inherited_weights import are_other_classes, head_names, load_inherited
-from supernets.spaces.factory import SPACES, spaces_with_networks
+from supernets.spaces.factory import SPACES, spaces_with
 
 
-@pytest.mark.parametrize("space", spaces_with_networks())
+@pytest.mark.parametrize("space", spaces_with("has_networks"))
 @pytest.mark.parametrize("num_classes", [3, 5])
 def test_all_weights_but_the_head_are_inherited_exactly(
     space: str, num_classes: int, make_supernet: Callable[..., Supernet]

@@ -9,7 +9,7 @@ import torch
 
 from supernets.networks.factory import create_supernet
 from supernets.networks.settings import MobileNetV3Settings, settings_class, settings_classes
-from supernets.spaces.factory import spaces_with_networks
+from supernets.spaces.factory import spaces_with
 
 
 def settings_of(space: str, **arguments: Any) -> dict[str, Any]:
@@ -17,9 +17,9 @@ def settings_of(space: str, **arguments: Any) -> dict[str, Any]:
         return create_supernet(space, num_classes=10, **arguments).settings
 
 
-@pytest.mark.parametrize("space", spaces_with_networks())
+@pytest.mark.parametrize("space", spaces_with("has_networks"))
 def test_defaults_are_those_of_the_supernet(space: str) -> None:
-    assert settings_classes().keys() == set(spaces_with_networks())
+    assert settings_classes().keys() == set(spaces_with("has_networks"))
     assert settings_of(space, **settings_class(space)().arguments) == settings_of(space)
 
 

@@ -18,7 +18,7 @@ from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.names import BN_MODES
 from supernets.networks.nasbench201 import NASBench201Supernet
 from supernets.spaces import Architecture, NASNetSpace
-from supernets.spaces.factory import SPACES, create_space, spaces_with_networks
+from supernets.spaces.factory import SPACES, create_space, spaces_with
 from supernets.spaces.nasbench_macro import BLOCKS
 from supernets.testing import SupernetContract
 from supernets.testing.supernet_under_test import gradients, restored
@@ -94,7 +94,9 @@ def in_supernet(name: str, arch: Architecture) -> str:
 
 
 def test_every_space_is_under_contract() -> None:
-    assert {settings["space"] for settings in SUPERNETS.values()} == set(spaces_with_networks())
+    assert {settings["space"] for settings in SUPERNETS.values()} == set(
+        spaces_with("has_networks")
+    )
 
 
 def test_samples_have_every_operation_on_every_edge(make_supernet: Callable[..., Supernet]) -> None:
