@@ -2,6 +2,7 @@
 
 from .algorithms.base import SearchAlgorithm as SearchAlgorithm
 from .algorithms.base import SpaceExhaustedError as SpaceExhaustedError
+from .algorithms.definition import AlgorithmDefinition as AlgorithmDefinition
 from .algorithms.evolution import RegularizedEvolution as RegularizedEvolution
 from .algorithms.evolution import RegularizedEvolutionOptions as RegularizedEvolutionOptions
 from .algorithms.evolution import SPOSEvolution as SPOSEvolution
@@ -20,7 +21,6 @@ from .algorithms.proxybo import ProxyBO as ProxyBO
 from .algorithms.proxybo import ProxyBOOptions as ProxyBOOptions
 from .algorithms.random_search import RandomSearch as RandomSearch
 from .algorithms.registry import ALGORITHMS as ALGORITHMS
-from .algorithms.registry import AlgorithmEntry as AlgorithmEntry
 from .algorithms.registry import algorithm_options as algorithm_options
 from .algorithms.registry import algorithm_settings as algorithm_settings
 from .algorithms.registry import create_algorithm as create_algorithm
@@ -40,6 +40,7 @@ from .differentiable.search_config import Stage as Stage
 from .differentiable.search_config import StageOptions as StageOptions
 from .differentiable.search_config import search_config as search_config
 from .predictors import PREDICTORS as PREDICTORS
+from .predictors import PredictorDefinition as PredictorDefinition
 from .predictors import create_predictor as create_predictor
 from .report.page import write_search_report as write_search_report
 from .report.recorded_runs import RecordedRun as RecordedRun

@@ -20,7 +20,7 @@ from supernets.cli.command_parser import command_parser
 from supernets.cli.option_flags import add_options, check_family, from_args, resolved
 from supernets.cli.run_options import AmpOptions
 from supernets.runtime.options import REQUIRED, Options, option
-from supernets.spaces.code_of_files import trust_code_option
+from supernets.runtime.trusted_code import trust_code_option
 
 if TYPE_CHECKING:
     import torch

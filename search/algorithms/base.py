@@ -14,6 +14,7 @@ from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import RowSet, nearest_rows, unseen_rows
+from search.predictors.base import Predictor
 from supernets.runtime.instances import check_instance
 from supernets.spaces import Architecture
 
@@ -41,6 +42,9 @@ class SearchAlgorithm(abc.ABC):
             their defaults.
     """
 
+    #: Whether what ``reported_predictor`` builds sees the problem's zero-cost features.
+    predictor_sees_features = True
+
     def __init__(self, problem: SearchProblem, options: AlgorithmOptions | None = None) -> None:
         check_instance("problem", problem, SearchProblem, "SearchProblem(space, seed=0) is one")
         check_instance("options", options, (AlgorithmOptions, type(None)))
@@ -65,6 +69,19 @@ class SearchAlgorithm(abc.ABC):
         rng = self._rng()
         self._check_num_archs(num_archs)
         return self.space.architectures(self._choose(num_archs, rng))
+
+    @property
+    def reported_predictor(self) -> Callable[[int], Predictor] | None:
+        """Builds an unfitted predictor as the search has it, from a seed below 2**32, for reports.
+
+        None if it has none, or if not a single one ranks.
+        """
+        return None
+
+    @property
+    def num_fitted(self) -> int | None:
+        """How many of the first trials told that predictor is fitted to; None for all."""
+        return None
 
     @abc.abstractmethod
     def _choose(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from search.algorithms.structural_bo import log_regrets
 from search.predictors.gaussian_process import GaussianProcess
 from supernets.spaces import SearchSpace
 
 Floats = NDArray[np.float64]
+#: Regrets are measured in the distance from the best score to this quantile of all.
+GOOD = 0.75
 
 
 class LogRegretGP:
@@ -51,3 +52,13 @@ class LogRegretGP:
             + above * (scores[-1] - scores[-2]) / (known[-1] - known[-2]),
             np.float64,
         )
+
+
+def log_regrets(scores: Floats) -> Floats:
+    """Turns finite scores (num_archs,) into standardised negative logarithms of their regrets."""
+    best = scores.max()
+    scale = best - np.quantile(scores, GOOD)
+    if scale <= 0:  # at least a quarter of them are the best
+        scale = best - scores.min() or 1.0
+    labels = -np.log1p((best - scores) / scale)
+    return np.asarray((labels - labels.mean()) / (labels.std() or 1.0), np.float64)

@@ -124,6 +124,17 @@ class NeuralPredictorSearch(PoolSearch):
         self.make_predictor = make_predictor
         self.make_classifier = make_classifier or make_predictor
 
+    @property
+    def reported_predictor(self) -> Callable[[int], Predictor] | None:
+        """As of ``SearchAlgorithm``; of two stages not a single predictor ranks."""
+        return None if self.options.two_stage else self.make_predictor
+
+    @property
+    def num_fitted(self) -> int | None:
+        """As of ``SearchAlgorithm``: the first trials, of which at least two have to succeed."""
+        successes = [i for i, trial in enumerate(self.trials, 1) if trial.score is not None]
+        return max([self.num_initial, *successes[1:2]])
+
     def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Takes the best-predicted unseen ones."""
         ranked = self._ranking(rng).choices

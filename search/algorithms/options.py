@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
-from search.predictors.registry import OWN_VIEWS, PREDICTORS
-from supernets.runtime.options import Options, option
+from search.predictors.registry import PREDICTORS, WHICH_PREDICTOR
+from supernets.runtime.named_objects import NamedObjects
+from supernets.runtime.options import Options, option, options_of
 from supernets.spaces import ENCODINGS, Encoding
 
 #: Numbers that tell of an architecture before any trial: costs, and zero-cost proxies.
@@ -30,8 +31,14 @@ class AlgorithmOptions(Options):
     """
 
     def settings(self) -> dict[str, Any]:
-        """Returns the settings that have an effect, for the header of a search's trials."""
+        """Returns the settings that have an effect, for the header of a search's trials.
+
+        Objects of one's own are there by the names that they call themselves.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, declared in options_of(type(self)).items():
+            if isinstance(declared.kind, NamedObjects):
+                values[name] = declared.kind.own_name(values[name])
         return {name: value for name, value in values.items() if value is not None}
 
     def _only_with(self, name: str, other: str, needed: object, default: object) -> None:
@@ -117,7 +124,12 @@ def features_option() -> Any:
 
 def predictor_option(default: str) -> Any:
     """Makes the field ``predictor`` of an algorithm that can have any of them."""
-    return option(default, "what regresses scores from trials", choices=PREDICTORS)
+    return option(
+        default,
+        f"what regresses scores from trials: {WHICH_PREDICTOR}",
+        PREDICTORS,
+        metavar="NAME",
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ class PredictorOptions(AlgorithmOptions):
     """Settings of an algorithm that can have any predictor.
 
     Args:
-        predictor: One of ``PREDICTORS``.
+        predictor: One of ``PREDICTORS``, or where one of one's own is.
         encoding: What the predictor sees of an architecture; None for one-hot, or of one that has
             its own view.
         predictor_inputs: Names of the problem's zero-cost features, which it sees as well.
@@ -141,7 +153,7 @@ class PredictorOptions(AlgorithmOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.predictor not in OWN_VIEWS:
+        if not PREDICTORS.find(self.predictor).has_own_view:
             object.__setattr__(self, "encoding", self.encoding or "one-hot")
         elif self.encoding is not None:
             raise ValueError(

@@ -40,7 +40,12 @@ from search.algorithms.options import (
 from search.algorithms.pool_search import PoolSearch, chosen_features
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import unseen_rows
-from search.predictors.base import FeatureFunction, OnScaleOfScores, ProbabilisticPredictor
+from search.predictors.base import (
+    FeatureFunction,
+    OnScaleOfScores,
+    Predictor,
+    ProbabilisticPredictor,
+)
 from search.predictors.registry import forest_maker
 from supernets.runtime.options import option
 from supernets.spaces import Encoding
@@ -122,6 +127,8 @@ class ProxyBO(PoolSearch):
 
     options: BOOptions
 
+    predictor_sees_features = False
+
     def __init__(
         self,
         problem: SearchProblem,
@@ -141,6 +148,11 @@ class ProxyBO(PoolSearch):
                 )
         problem.space.check_encoding(options.encoding)
         self.make_predictor = make_predictor or forest_maker(problem.space, options.encoding)
+
+    @property
+    def reported_predictor(self) -> Callable[[int], Predictor] | None:
+        """As of ``SearchAlgorithm``."""
+        return self.make_predictor
 
     def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Takes the best of a combined ranking, with ``rand_prob`` each a random one instead.

@@ -1,78 +1,53 @@
-"""Search algorithms by name: the one place that lists them."""
+"""Search algorithms by name, through one door for those built in and those of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.evolution import (
-    RegularizedEvolution,
-    RegularizedEvolutionOptions,
-    SPOSEvolution,
-    SPOSEvolutionOptions,
-)
-from search.algorithms.local_search import LocalSearch, LocalSearchOptions
-from search.algorithms.neural_predictor import NeuralPredictorOptions, NeuralPredictorSearch
+from search.algorithms.definition import AlgorithmDefinition
 from search.algorithms.options import AlgorithmOptions
 from search.algorithms.problem import SearchProblem
-from search.algorithms.proxybo import BOOptions, ProxyBO, ProxyBOOptions
-from search.algorithms.random_search import RandomSearch
-from search.algorithms.structural_bo import StructuralBO, StructuralBOOptions
-from search.algorithms.tpe import TPEOptions, TPESearch
-from search.algorithms.weaknas import WeakNAS, WeakNASOptions
+from supernets.runtime.named_objects import NamedObjects
+
+_HERE = "search.algorithms.built_in"
+#: The algorithms by name.
+ALGORITHMS: NamedObjects[AlgorithmDefinition] = NamedObjects(
+    "algorithm",
+    "paceline.algorithms",
+    AlgorithmDefinition,
+    {
+        "random": f"{_HERE}:RANDOM",
+        "weaknas": f"{_HERE}:WEAKNAS",
+        "structural-bo": f"{_HERE}:STRUCTURAL_BO",
+        "neural-predictor": f"{_HERE}:NEURAL_PREDICTOR",
+        "bo": f"{_HERE}:BO",
+        "proxybo": f"{_HERE}:PROXYBO",
+        "evolution": f"{_HERE}:EVOLUTION",
+        "regularized-evolution": f"{_HERE}:REGULARIZED_EVOLUTION",
+        "local-search": f"{_HERE}:LOCAL_SEARCH",
+        "tpe": f"{_HERE}:TPE",
+    },
+)
 
 
-@dataclass(frozen=True)
-class AlgorithmEntry:
-    """An algorithm that can be asked for by name.
+def algorithm_classes(own: str | None = None) -> dict[str, type[AlgorithmOptions]]:
+    """Returns the classes of settings by the names of algorithms, which commands make flags of.
 
     Args:
-        algorithm: Its class, built from a ``SearchProblem`` and its options.
-        options: Class of its settings; the flags of ``supernet-search`` are made of their fields.
-        batch_size: How many architectures are asked for at once where nothing else is said.
-        predicts: Whether its class has ``can_predict`` and ``predict_best``, of a last predictor,
-            which can put an architecture first that was never measured.
-
-    Example:
-        >>> ALGORITHMS["evolution"].batch_size
-        50
-    """
-
-    algorithm: type[SearchAlgorithm]
-    options: type[AlgorithmOptions] = AlgorithmOptions
-    batch_size: int = 1
-    predicts: bool = False
-
-
-ALGORITHMS: dict[str, AlgorithmEntry] = {
-    "random": AlgorithmEntry(RandomSearch, batch_size=10),
-    "weaknas": AlgorithmEntry(WeakNAS, WeakNASOptions, batch_size=10, predicts=True),
-    "structural-bo": AlgorithmEntry(StructuralBO, StructuralBOOptions),
-    "neural-predictor": AlgorithmEntry(
-        NeuralPredictorSearch, NeuralPredictorOptions, batch_size=10, predicts=True
-    ),
-    "bo": AlgorithmEntry(ProxyBO, BOOptions),
-    "proxybo": AlgorithmEntry(ProxyBO, ProxyBOOptions),
-    "evolution": AlgorithmEntry(SPOSEvolution, SPOSEvolutionOptions, batch_size=50),
-    "regularized-evolution": AlgorithmEntry(RegularizedEvolution, RegularizedEvolutionOptions),
-    "local-search": AlgorithmEntry(LocalSearch, LocalSearchOptions),
-    "tpe": AlgorithmEntry(TPESearch, TPEOptions),
-}
-#: What an algorithm's number of random trials at the start is called.
-_RANDOM_TRIALS = ("num_initial", "population_size")
-
-
-def algorithm_entry(name: str) -> AlgorithmEntry:
-    """Returns the entry of a name in ``ALGORITHMS``.
+        own: An algorithm beside those that are built in, whose flags come first; None for none.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such algorithm.
     """
-    if name not in ALGORITHMS:
-        raise ValueError(f"Unknown algorithm {name!r}; choose from {', '.join(ALGORITHMS)}.")
-    return ALGORITHMS[name]
+    names = dict.fromkeys([own, *ALGORITHMS])
+    return {name: ALGORITHMS.find(name).options for name in names if name}
+
+
+#: What an algorithm's number of random trials at the start is called.
+_RANDOM_TRIALS = ("num_initial", "population_size")
 
 
 def create_algorithm(
@@ -84,7 +59,8 @@ def create_algorithm(
     """Builds a search algorithm by its name.
 
     Args:
-        name: One of ``ALGORITHMS``.
+        name: One of ``ALGORITHMS``, or ``package.module:Object`` or ``file.py:Object`` of an
+            ``AlgorithmDefinition``.
         problem: What is searched.
         options: Its settings; None for those of ``settings``.
         **settings: Fields of its options, in place of these; None means not given.
@@ -100,12 +76,12 @@ def create_algorithm(
         >>> len(create_algorithm("evolution", problem, num_parents=5).ask(2))
         2
     """
-    entry = algorithm_entry(name)
+    entry = ALGORITHMS.find(name)
     if options is None:
         return entry.algorithm(problem, algorithm_options(name, **settings))
     if type(options) is not entry.options or settings:
         raise ValueError(
-            f"Algorithm {name!r} takes {entry.options.__name__}, or its fields by name, got "
+            f"Algorithm {entry.name!r} takes {entry.options.__name__}, or its fields by name, got "
             f"{', '.join([type(options).__name__, *settings])}."
         )
     return entry.algorithm(problem, options)
@@ -115,13 +91,13 @@ def algorithm_options(name: str, **given: Any) -> AlgorithmOptions:
     """Builds the settings of an algorithm.
 
     Args:
-        name: One of ``ALGORITHMS``.
+        name: As of ``create_algorithm``.
         **given: Fields of its options; None means not given.
 
     Raises:
         ValueError: If the name is unknown, or an option is out of range or of another algorithm.
     """
-    kind = algorithm_entry(name).options
+    kind = ALGORITHMS.find(name).options
     chosen = {option: value for option, value in given.items() if value is not None}
     known = {field.name for field in fields(kind)}
     for option, value in chosen.items():
@@ -136,7 +112,7 @@ def algorithm_settings(name: str, **given: Any) -> dict[str, Any]:
     """Returns an algorithm's settings, defaults filled in, for the header of its trials.
 
     Args:
-        name: One of ``ALGORITHMS``.
+        name: As of ``create_algorithm``.
         **given: As of ``algorithm_options``.
 
     Raises:
@@ -153,7 +129,7 @@ def fitting_options(
     Half of so few trials are random then, at least one. What was given is left as it is.
 
     Args:
-        name: One of ``ALGORITHMS``.
+        name: As of ``create_algorithm``.
         num_trials: Number of trials at the end of the search.
         given: Fields of the algorithm's options by name; None means not given.
         stored: ``algorithm_settings`` of the search that is continued, whose numbers stay.

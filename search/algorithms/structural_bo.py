@@ -7,16 +7,19 @@ are those of highest expected improvement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.algorithms.acquisition import log_expected_improvement
+from search.algorithms.log_regret_gp import LogRegretGP, log_regrets
 from search.algorithms.options import RankingOptions
 from search.algorithms.pool_search import PoolSearch
 from search.algorithms.problem import SearchProblem
+from search.predictors.base import Predictor
 from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
 
 #: Multiply-adds that may be spent on variances; with more trials, only candidates of high expected
@@ -25,8 +28,6 @@ MAX_WORK = 5_000_000_000
 MIN_UNCERTAIN = 1000
 #: In a space too large to rank whole, the best candidates are mutated in some rounds.
 NUM_ROUNDS, NUM_PARENTS, NUM_MUTANTS = 3, 50, 1000
-#: Regrets are measured in the distance from the best score to this quantile of all.
-GOOD = 0.75
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class StructuralBO(PoolSearch):
         options = options or StructuralBOOptions()
         super().__init__(problem, options)
         self._features = Features(self.space)
+
+    @property
+    def reported_predictor(self) -> Callable[[int], Predictor] | None:
+        """As of ``SearchAlgorithm``: the process, which is fitted to logarithms of regrets."""
+        return partial(LogRegretGP, self.space)
 
     def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Takes what is expected to improve most."""
@@ -120,16 +126,6 @@ class StructuralBO(PoolSearch):
         )
         table = belief.table.joined(self._features.of(drawn.choices))
         return np.concatenate([choices, drawn.choices]), table
-
-
-def log_regrets(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turns finite scores (num_archs,) into standardised negative logarithms of their regrets."""
-    best = scores.max()
-    scale = best - np.quantile(scores, GOOD)
-    if scale <= 0:  # at least a quarter of them are the best
-        scale = best - scores.min() or 1.0
-    labels = -np.log1p((best - scores) / scale)
-    return np.asarray((labels - labels.mean()) / (labels.std() or 1.0), np.float64)
 
 
 def _most_promising(

@@ -188,6 +188,11 @@ class WeakNAS(PoolSearch):
         super().__init__(problem, options, options.pool)
         self.make_predictor = make_predictor or predictor_maker(problem, options)
 
+    @property
+    def reported_predictor(self) -> Callable[[int], Predictor] | None:
+        """As of ``SearchAlgorithm``."""
+        return self.make_predictor
+
     def _choose_informed(self, num_archs: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Samples from the top of a freshly fitted predictor."""
         iteration = (len(self.trials) - self.num_initial) // num_archs

@@ -7,7 +7,7 @@ import argparse
 import supernets.runtime.option_types as kinds
 from estimators.executors.settings import ExecutorSettings
 from estimators.scores.settings import ESTIMATORS, TableSettings
-from search.algorithms.registry import ALGORITHMS
+from search.algorithms.registry import ALGORITHMS, algorithm_classes
 from search.differentiable.search_config import (
     GRADIENT_ALGORITHMS,
     SearchConfig,
@@ -35,6 +35,7 @@ from supernets.cli.option_flags import (
 from supernets.cli.run_options import AmpOptions, RunOptions
 from supernets.data.config import DataConfig
 from supernets.networks.settings import SupernetSettings, settings_classes
+from supernets.runtime.named_objects import HOW_TO_NAME
 from supernets.runtime.options import Options, options_of
 from supernets.runtime.wording import flag, one_of
 from supernets.training.supernet_config import TrainConfig
@@ -45,15 +46,16 @@ REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose", "trust_co
 _NOT_OF_SEARCHES = tuple(name for name in options_of(TrainConfig) if name not in RECIPE_OPTIONS)
 
 
-def build_parser(space: str | None = None) -> argparse.ArgumentParser:
+def build_parser(space: str | None = None, algorithm: str | None = None) -> argparse.ArgumentParser:
     """Builds the parser of ``supernet-search``.
 
     Args:
         space: A space of one's own, whose settings are flags of searches by gradients as well; None
             for none.
+        algorithm: An algorithm of one's own, whose settings are flags as well; None for none.
 
     Raises:
-        ValueError: If there is no such space.
+        ValueError: If there is no such object.
     """
     by_gradients = ", ".join(GRADIENT_ALGORITHMS)
     parser = command_parser(
@@ -73,11 +75,13 @@ def build_parser(space: str | None = None) -> argparse.ArgumentParser:
     add_options(subject, SubjectOptions)
     search.add_argument(
         "--algorithm",
-        choices=(*ALGORITHMS, *GRADIENT_ALGORITHMS),
-        help="(default: structural-bo, for up to some hundred trials)",
+        type=_algorithm,
+        metavar="NAME",
+        help=f"{', '.join((*ALGORITHMS, *GRADIENT_ALGORITHMS))}, or one of your own that asks and "
+        f"tells, as {HOW_TO_NAME} (default: structural-bo, for up to some hundred trials)",
     )
     add_options(search, SearchJob, without=["estimator", *options_of(ResultOptions)])
-    add_family_options(search, {name: entry.options for name, entry in ALGORITHMS.items()})
+    add_family_options(search, algorithm_classes(algorithm))
     add_options(estimator, SearchJob, without=options_of(ResultOptions))
     for settings in dict.fromkeys(ESTIMATORS.values()):
         add_options(estimator, settings)
@@ -101,12 +105,18 @@ def build_parser(space: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def _algorithm(text: str) -> str:
+    """Reads the name of an algorithm of either kind."""
+    return text if text in GRADIENT_ALGORITHMS else str(ALGORITHMS(text, GRADIENT_ALGORITHMS))
+
+
 def flags_of(algorithm: str, space: str | None = None) -> set[str]:
     """Returns the flags that a search by an algorithm may be given, of a space of one's own too."""
-    asks = algorithm in ALGORITHMS
+    asks = algorithm not in GRADIENT_ALGORITHMS
     every: tuple[type[Options], ...] = (AmpOptions,)
     if asks:
-        every += (SearchJob, ALGORITHMS[algorithm].options, ExecutorSettings, *ESTIMATORS.values())
+        options = ALGORITHMS.find(algorithm).options
+        every += (SearchJob, options, ExecutorSettings, *ESTIMATORS.values())
     else:
         networks = settings_classes(space, relaxed=True)
         every += (SearchConfig, StageOptions, GradientBasics, *networks.values())

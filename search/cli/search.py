@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from operator import attrgetter
 
 from estimators.executors.settings import ExecutorSettings
 from estimators.scores.settings import ESTIMATORS
@@ -19,17 +20,25 @@ from search.cli.options import (
 from search.differentiable.search_config import GRADIENT_ALGORITHMS, StageOptions
 from search.runs.gradient_job import GradientBasics
 from search.runs.job import SearchJob
-from supernets.cli.command_line import INTERRUPTED, command, parse_for_space, print_result
+from supernets.cli.command_line import INTERRUPTED, command, print_result
 from supernets.cli.option_flags import from_args, given_options, resolved
+from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import AmpOptions, RunOptions
+from supernets.networks.settings import settings_of_space
 from supernets.runtime.ranks import ranks_from_environment
+from supernets.spaces.factory import SPACES
 
 AGAIN = "the same command again"
+#: Whose objects of one's own bring flags.
+_FAMILIES: dict[str, Family] = {
+    "space": (SPACES, settings_of_space),
+    "algorithm": (ALGORITHMS, attrgetter("options")),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-search`` and returns the exit status."""
-    args = parse_for_space(build_parser, argv)
+    args = parse_with_own(build_parser, _FAMILIES, argv)
     name = args.algorithm or SearchJob.algorithm
     if args.report_of is not None:
         return _report(args)
@@ -70,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             searched = search(
                 job,
                 options.output,
-                algorithm=given_options(ALGORITHMS[name].options, args),
+                algorithm=given_options(ALGORITHMS.find(name).options, args),
                 estimator=from_args(ESTIMATORS[job.estimator], args),
                 executors=from_args(ExecutorSettings, args),
                 device="cpu" if job.supernet is None else machine.set_up(),

@@ -1,23 +1,33 @@
-"""Predictors by name; what a predictor needs is imported once it is built."""
+"""Predictors by name, through one door for those built in and those of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from search.predictors.base import FeatureFunction, Predictor, ProbabilisticPredictor
+from search.predictors.definition import PredictorDefinition
+from supernets.runtime.named_objects import HOW_TO_NAME, NamedObjects
 from supernets.spaces import Encoding, SearchSpace
 
-PREDICTORS = (
-    "mlp",
-    "random_forest",
-    "gradient_boosting",
-    "gaussian_process",
-    "mlp_ensemble",
-    "gcn",
+_HERE = "search.predictors.built_in"
+#: The predictors by name; what one needs is imported once it is built.
+PREDICTORS: NamedObjects[PredictorDefinition] = NamedObjects(
+    "predictor",
+    "paceline.predictors",
+    PredictorDefinition,
+    {
+        "mlp": f"{_HERE}:MLP",
+        "random_forest": f"{_HERE}:RANDOM_FOREST",
+        "gradient_boosting": f"{_HERE}:GRADIENT_BOOSTING",
+        "gaussian_process": f"{_HERE}:GAUSSIAN_PROCESS",
+        "mlp_ensemble": f"{_HERE}:MLP_ENSEMBLE",
+        "gcn": f"{_HERE}:GCN",
+    },
 )
-#: Of these, the ones that do not look at encodings.
-OWN_VIEWS = ("gaussian_process", "gcn")
+#: Which names there are, for the help of options.
+WHICH_PREDICTOR = f"{', '.join(PREDICTORS)}, or your own as {HOW_TO_NAME}"
 
 
 def create_predictor(
@@ -31,11 +41,13 @@ def create_predictor(
     """Builds an unfitted predictor.
 
     Args:
-        name: One of ``PREDICTORS``.
+        name: One of ``PREDICTORS``, or ``package.module:Object`` or ``file.py:Object`` of a
+            ``PredictorDefinition``.
         space: Space of the architectures it will be given.
         seed: Makes its fit repeatable; from 0 to 2**32 - 1.
-        encoding: Encoding of the architectures, one of the space's; None for one-hot. Those of
-            ``OWN_VIEWS``, Gaussian processes and graph networks, see structures and graphs.
+        encoding: Encoding of the architectures, one of the space's; None for one-hot. Not of those
+            with their own view, such as Gaussian processes and graph networks, which see structures
+            and graphs.
         zero_cost_features: Further numbers that it sees beside the encoding; None for none, as a
             graph network needs it.
 
@@ -43,35 +55,24 @@ def create_predictor(
         ValueError: If ``name`` is unknown, the space does not have the encoding, or the predictor
             cannot see the space, the encoding or extra inputs.
     """
-    if name not in PREDICTORS:
-        raise ValueError(f"Unknown predictor {name!r}; choose from {', '.join(PREDICTORS)}.")
-    if name in OWN_VIEWS:
-        if encoding is not None:
-            raise ValueError(
-                f"Predictor {name!r} has its own view of architectures; leave encoding "
-                f"{encoding!r} out."
-            )
-        if name == "gaussian_process":
-            from search.predictors.gaussian_process import GaussianProcess
-
-            return GaussianProcess(space, seed, zero_cost_features=zero_cost_features)
-        if zero_cost_features is not None:
-            raise ValueError(
-                "Predictor 'gcn' sees nothing but graphs; leave predictor inputs out, or use "
-                "another predictor, such as gaussian_process or mlp_ensemble."
-            )
-        from search.predictors.gcn import GCNPredictor
-
-        return GCNPredictor(space, seed)
-    encoding = encoding or "one-hot"
-    space.check_encoding(encoding)
-    if name == "mlp_ensemble":
-        from search.predictors.ensemble import mlp_ensemble
-
-        return mlp_ensemble(space, seed, encoding, zero_cost_features)
-    from search.predictors.sklearn_models import sklearn_predictor
-
-    return sklearn_predictor(name, space, seed, encoding, zero_cost_features)
+    definition = PREDICTORS.find(name)
+    seen: dict[str, Any] = {}
+    if not definition.has_own_view:
+        seen["encoding"] = encoding or "one-hot"
+        space.check_encoding(seen["encoding"])
+    elif encoding is not None:
+        raise ValueError(
+            f"Predictor {definition.name!r} has its own view of architectures; leave encoding "
+            f"{encoding!r} out."
+        )
+    if definition.takes_features:
+        seen["zero_cost_features"] = zero_cost_features
+    elif zero_cost_features is not None:
+        raise ValueError(
+            f"Predictor {definition.name!r} sees nothing but architectures; leave predictor inputs "
+            "out, or use another predictor, such as gaussian_process or mlp_ensemble."
+        )
+    return definition.builder(space, seed, **seen)
 
 
 def graph_classifier_maker(space: SearchSpace) -> Callable[[int], Predictor]:

@@ -13,6 +13,7 @@ Differs from the authors' setting in:
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pkgutil import resolve_name
 from typing import Any
 
@@ -148,3 +149,9 @@ def sklearn_predictor(
     kind, settings = MODELS[name]
     model = resolve_name(kind)(**settings, random_state=seed)
     return SklearnPredictor(space, model, encoding, zero_cost_features)
+
+
+#: Builders of those that are predictors by themselves.
+mlp, random_forest, gradient_boosting = (
+    partial(sklearn_predictor, name) for name in ("mlp", "random_forest", "gradient_boosting")
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial, read_header, read_trials
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.log_regret_gp import LogRegretGP
 from search.algorithms.meta_supernets import meta_supernet
-from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.algorithms.problem import SearchProblem
-from search.algorithms.proxybo import ProxyBO
-from search.algorithms.registry import algorithm_options, create_algorithm
-from search.algorithms.structural_bo import StructuralBO
-from search.algorithms.weaknas import WeakNAS
+from search.algorithms.registry import ALGORITHMS, algorithm_options, create_algorithm
 from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.predictors.base import FeatureFunction, Predictor
+from search.predictors.registry import PREDICTORS
 from supernets.cost.analytic import Cost, CostModel, Counting
 from supernets.networks.base import Supernet
 from supernets.runtime.foreign_fields import ForeignFileError, check_dict, naming_field, read_json
+from supernets.runtime.named_objects import NamedObjects
+from supernets.runtime.trusted_code import object_of_file
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.code_of_files import FIELD, space_of_file
 from supernets.spaces.factory import SPACES, create_space
@@ -90,8 +88,9 @@ def read_run(folder: str | Path, *, trust_code: bool = False) -> RecordedRun:
 
     Args:
         folder: Folder with ``trials.db`` and ``args.json``.
-        trust_code: Whether the code of a space that is not built in may be imported, if the search
-            names some; without a question where this process has loaded it already.
+        trust_code: Whether code that is not part of paceline, of a space, an algorithm or a
+            predictor, may be imported if the search names some; without a question where this
+            process has loaded it already.
 
     Raises:
         ValueError: If the folder holds no search, none of its trials succeeded, it is in use by a
@@ -128,6 +127,11 @@ def read_run(folder: str | Path, *, trust_code: bool = False) -> RecordedRun:
         raise ValueError(f"{folder} holds {len(trials)} trials and none that succeeded{last}")
     cost_model = None if supernet is None else CostModel(supernet)
     with naming_field(path, "header"):
+        for objects, named in _named_objects(header["algorithm"]):
+            given = record["args"].get(named)
+            reference = given if objects.is_reference(given) else None
+            name = header["algorithm"]["name" if named == "algorithm" else named]
+            object_of_file(objects, path, name, reference, trust_code=trust_code)
         algorithm, knows_inputs = _algorithm(header, space, folder, cost_model)
     rounds = rounds_of(algorithm, trials, header["algorithm"]["batch_size"])
     return RecordedRun(
@@ -137,8 +141,8 @@ def read_run(folder: str | Path, *, trust_code: bool = False) -> RecordedRun:
         trials=trials,
         rounds=rounds,
         costs={} if cost_model is None else _costs(cost_model, trials),
-        make_predictor=_make_predictor(algorithm) if knows_inputs else None,
-        num_fitted=_num_fitted(algorithm),
+        make_predictor=algorithm.reported_predictor if knows_inputs else None,
+        num_fitted=algorithm.num_fitted,
         command=_command(record["args"], has_networks=header["supernet"] is not None),
         versions={**record["versions"], "git commit": str(record["git_commit"] or "none")},
         verdict=_verdict(folder, len(trials)),
@@ -212,6 +216,12 @@ def _trained_supernet(path: Path, written: int, trust_code: bool) -> tuple[Super
     return supernet, weights_digest(supernet)
 
 
+def _named_objects(settings: Mapping[str, Any]) -> list[tuple[NamedObjects[Any], str]]:
+    """Which objects a search had by name, and by which option; what the header says is first."""
+    found: list[tuple[NamedObjects[Any], str]] = [(ALGORITHMS, "algorithm")]
+    return [*found, (PREDICTORS, "predictor")] if "predictor" in settings else found
+
+
 def _algorithm(
     header: Mapping[str, Any], space: SearchSpace, folder: Path, cost_model: CostModel | None
 ) -> tuple[SearchAlgorithm, bool]:
@@ -229,8 +239,7 @@ def _algorithm(
             features = inputs
     problem = SearchProblem(space, seed=header["seed"], zero_cost_features=features)
     algorithm = create_algorithm(name, problem, options)
-    # the surrogate of ProxyBO does not see them
-    return algorithm, isinstance(algorithm, ProxyBO) or features is not _not_known
+    return algorithm, not algorithm.predictor_sees_features or features is not _not_known
 
 
 def _not_known(choices: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -239,24 +248,6 @@ def _not_known(choices: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _not_measured(arch: Architecture) -> Mapping[str, float]:
     raise ValueError(f"The zero-cost proxies of {arch.choices} are not in the run's folder.")
-
-
-def _make_predictor(algorithm: SearchAlgorithm) -> Callable[[int], Predictor] | None:
-    if isinstance(algorithm, WeakNAS | ProxyBO):
-        return algorithm.make_predictor
-    if isinstance(algorithm, NeuralPredictorSearch) and not algorithm.options.two_stage:
-        return algorithm.make_predictor
-    if isinstance(algorithm, StructuralBO):
-        return partial(LogRegretGP, algorithm.space)
-    return None
-
-
-def _num_fitted(algorithm: SearchAlgorithm) -> int | None:
-    """Returns how many first trials an algorithm's predictor is fitted to; None for all."""
-    if not isinstance(algorithm, NeuralPredictorSearch):
-        return None
-    successes = [i for i, trial in enumerate(algorithm.trials, 1) if trial.score is not None]
-    return max([algorithm.num_initial, *successes[1:2]])
 
 
 def _costs(cost_model: CostModel, trials: Sequence[Trial]) -> dict[Architecture, Cost]:

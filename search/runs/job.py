@@ -9,11 +9,11 @@ from typing import Any, Literal
 import supernets.runtime.option_types as kinds
 from estimators.scores.settings import ESTIMATORS
 from search.algorithms.constraints import constraints_within
-from search.algorithms.registry import ALGORITHMS, algorithm_entry
+from search.algorithms.registry import ALGORITHMS
 from supernets.cost.analytic import METRICS, Constraint
 from supernets.runtime.options import Options, option
+from supernets.runtime.trusted_code import trust_code_option
 from supernets.runtime.wording import flag, one_of
-from supernets.spaces.code_of_files import trust_code_option
 from supernets.spaces.factory import SPACES, WHICH_SPACE, has_networks
 
 #: Which subnet is exported. The default was measured, so that it is known to be good; a predictor
@@ -184,7 +184,8 @@ class SearchJob(ResultOptions, SubjectOptions):
     """A search that asks an algorithm for architectures and tells it their scores.
 
     Args:
-        algorithm: One of ``ALGORITHMS``.
+        algorithm: One of ``ALGORITHMS``, or ``package.module:Object`` or ``file.py:Object`` of an
+            ``AlgorithmDefinition``.
         num_trials: Number of trials in the end.
         batch_size: Number of architectures asked for at once; None for that of the algorithm.
         seed: Makes the search repeatable.
@@ -217,7 +218,7 @@ class SearchJob(ResultOptions, SubjectOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        entry = algorithm_entry(self.algorithm)
+        entry = ALGORITHMS.find(self.algorithm)
         if self.estimator != "table" and self.test_column is not None:
             raise ValueError("--test-column is of --table; use --estimator table, or leave it out.")
         if self.export_choice == "predicted" and not entry.predicts:

@@ -83,17 +83,17 @@ def build_algorithm(
             )
         algorithm, name = given, _name_of(given)
     else:
-        name = job.algorithm
+        name = ALGORITHMS.own_name(job.algorithm)
         options = given if isinstance(given, AlgorithmOptions) else _options(job, output, given)
         features = _features(job, options, subject, output)
         are_feasible = None
         if subject.cost_model is not None:
             are_feasible = feasibility_check(subject.cost_model, job.constraints)
         problem = SearchProblem(subject.space, job.seed, are_feasible, features, subject.pool)
-        algorithm = create_algorithm(name, problem, options)
+        algorithm = create_algorithm(job.algorithm, problem, options)
     batch_size = job.batch_size
     if batch_size is None:
-        batch_size = ALGORITHMS[name].batch_size if name in ALGORITHMS else 1
+        batch_size = ALGORITHMS.find(name).batch_size if ALGORITHMS.is_known(name) else 1
     if isinstance(given, Mapping):
         _check_given(job, given, algorithm)
     with explained(subject.cost_model, job):
@@ -114,7 +114,7 @@ def _options(job: SearchJob, output: Path, given: Mapping[str, Any]) -> Algorith
     path, stored = output / "trials.db", None
     if path.is_file():
         stored = read_header(path).get("algorithm")
-    if stored is not None and stored.get("name") != job.algorithm:
+    if stored is not None and stored.get("name") != ALGORITHMS.own_name(job.algorithm):
         stored = None
     fitted = fitting_options(job.algorithm, job.num_trials, given, stored)
     return algorithm_options(job.algorithm, **fitted)
@@ -130,9 +130,10 @@ def _check_given(job: SearchJob, given: Mapping[str, Any], algorithm: SearchAlgo
             )
     num_random = num_random_trials(algorithm.options.settings())
     if _gives_random(given) and 0 < job.num_trials <= num_random:
+        name = ALGORITHMS.own_name(job.algorithm)
         raise ValueError(
-            f"{job.algorithm} begins with {plural(num_random, 'random trial')}, which would be "
-            f"all of --num-trials {job.num_trials}; ask for more of them, for fewer random ones, "
+            f"{name} begins with {plural(num_random, 'random trial')}, which would be all of "
+            f"--num-trials {job.num_trials}; ask for more of them, for fewer random ones, "
             "or for --algorithm random."
         )
 
@@ -385,7 +386,7 @@ def note_fewer_random(
     if number < usual:
         _logger.info(
             "%s begins with %s instead of %d, so that not all of the %s are random.",
-            job.algorithm,
+            ALGORITHMS.own_name(job.algorithm),
             plural(number, "random trial"),
             usual,
             plural(job.num_trials, "trial"),

@@ -22,7 +22,6 @@ from supernets.runtime.outputs import OutputError, Outputs, WorkError, one_line
 from supernets.runtime.progress import without_bars
 from supernets.runtime.signals import signals_as_interrupt
 from supernets.runtime.wording import did_you_mean
-from supernets.spaces.factory import SPACES
 
 _logger = logging.getLogger(__name__)
 
@@ -54,37 +53,6 @@ def parse_args(
     if not {"--quiet", "--verbose"}.isdisjoint(arguments):  # either wins over both of the file
         configured = [word for word in configured if word not in ("--quiet", "--verbose")]
     return parser.parse_args([*configured, *arguments])
-
-
-def parse_for_space(
-    build_parser: Callable[[str | None], argparse.ArgumentParser],
-    argv: Sequence[str] | None = None,
-) -> argparse.Namespace:
-    """Parses ``argv`` as ``parse_args`` does, with the flags of the space that ``--space`` names.
-
-    Args:
-        build_parser: Builds the parser, given the name of a space that is not built in, or None.
-        argv: Arguments without the program's name; None for those of this process.
-    """
-    space = _early("space", list(sys.argv[1:] if argv is None else argv))
-    try:
-        parser = build_parser(None if space in SPACES.built_in else space)
-    except ValueError as error:
-        build_parser(None).error(f"argument --space: {str(error).rstrip('.')}")
-    return parse_args(parser, argv)
-
-
-def _early(name: str, arguments: Sequence[str]) -> str | None:
-    """The value of an option that decides which others there are, before these are parsed."""
-    first = CommandParser("", add_help=False)
-    add_config_option(first)
-    first.add_argument(f"--{name}", dest="value", nargs="?")
-    known, _ = first.parse_known_args(arguments)
-    value = known.value
-    if value is None and known.config is not None:
-        with suppress(ValueError):  # said once all are parsed
-            value = read_config(known.config).get(name)
-    return value if isinstance(value, str) else None
 
 
 def _config_arguments(parser: argparse.ArgumentParser, path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from supernets.cli.run_options import MachineOptions
 from supernets.cost.latency_options import LatencyOptions
 from supernets.runtime.options import REQUIRED, Options, option
 from supernets.runtime.outputs import saying_what_is_safe
-from supernets.spaces.code_of_files import trust_code_option
+from supernets.runtime.trusted_code import trust_code_option
 
 PROGRAM = "supernet-latency"
 

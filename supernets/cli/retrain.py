@@ -21,7 +21,7 @@ from supernets.networks.names import IMAGENET_SIDE
 from supernets.networks.settings import NASBench201Settings, NASNetSettings
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
-from supernets.spaces.code_of_files import trust_code_option
+from supernets.runtime.trusted_code import trust_code_option
 from supernets.spaces.factory import SPACES
 from supernets.training.standalone_config import RetrainConfig
 from supernets.training.supernet_config import DropRates

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import supernets.runtime.option_types as kinds
-from supernets.cli.command_line import command, parse_for_space
+from supernets.cli.command_line import command
 from supernets.cli.command_parser import command_parser
 from supernets.cli.data_options import add_data_options, data_config
 from supernets.cli.option_flags import (
@@ -18,8 +18,9 @@ from supernets.cli.option_flags import (
     given_options,
     resolved,
 )
+from supernets.cli.own_objects import parse_with_own
 from supernets.cli.run_options import MachineOptions, RunOptions
-from supernets.networks.settings import SupernetSettings, settings_classes
+from supernets.networks.settings import SupernetSettings, settings_classes, settings_of_space
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.wording import flag
@@ -93,7 +94,7 @@ def build_parser(space: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-train`` and returns the exit status."""
-    args = parse_for_space(build_parser, argv)
+    args = parse_with_own(build_parser, {"space": (SPACES, settings_of_space)}, argv)
     # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
     from supernets.cli.training_run import finish_training, saying_how_to_go_on
     from supernets.networks.factory import chosen_amp

@@ -20,9 +20,9 @@ from PIL import Image
 from supernets.data.builtin_sets import ArrayReader, ImageSet
 from supernets.data.image_folder import fit_square
 from supernets.data.image_loader import Augmentation
-from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.named_objects import NamedObjects
 from supernets.runtime.option_types import shown
+from supernets.runtime.trusted_code import check_trusted
 
 #: Functions that make data sets, by name. None is built in: those have folders and options.
 OWN_SETS: NamedObjects[Callable[..., Any]] = NamedObjects(
@@ -110,7 +110,7 @@ def open_own(name: str, data_dir: Path | None, image_size: int | None) -> ImageS
     )
 
 
-def check_trusted(path: Path, name: object, *, trust_code: bool) -> None:
+def check_set_trusted(path: Path, name: object, *, trust_code: bool) -> None:
     """Makes sure that a file which names data of one's own may have its code imported.
 
     Args:
@@ -121,10 +121,9 @@ def check_trusted(path: Path, name: object, *, trust_code: bool) -> None:
     Raises:
         ValueError: If it is code that was neither loaded by this process nor is trusted.
     """
-    if isinstance(name, str) and ":" in name and not trust_code and not OWN_SETS.is_loaded(name):
-        raise ForeignFileError(
-            f"{path} was trained on data that {name} makes: opening them imports and runs that "
-            "code. If you trust it, pass --trust-code (trust_code=True in Python)."
+    if OWN_SETS.is_reference(name) and not OWN_SETS.is_loaded(str(name)):
+        check_trusted(
+            path, f"was trained on data that {name} makes", str(name), trust_code=trust_code
         )
 
 

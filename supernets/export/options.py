@@ -8,7 +8,7 @@ from pathlib import Path
 import supernets.runtime.option_types as kinds
 from supernets.export.formats import FORMATS
 from supernets.runtime.options import REQUIRED, Options, option
-from supernets.spaces.code_of_files import trust_code_option
+from supernets.runtime.trusted_code import trust_code_option
 from supernets.spaces.factory import SPACES
 
 

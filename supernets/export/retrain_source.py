@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from supernets.data.names import is_known
-from supernets.data.own_sets import check_trusted
+from supernets.data.own_sets import check_set_trusted
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.export.architecture_file import read_notation
 from supernets.export.files import RECORD
@@ -72,7 +72,7 @@ class RetrainSource:
         expected = None if space is None else SPACES.find(space).name
         weights = load_subnet(folder, trust_code=trust_code)
         record = read_subnet_record(folder, trust_code=trust_code)
-        check_trusted(folder, record["data"].get("dataset"), trust_code=trust_code)
+        check_set_trusted(folder, record["data"].get("dataset"), trust_code=trust_code)
         if expected not in (None, record["space"]):
             raise ValueError(
                 f"{folder} is a subnet of space {record['space']!r}, not {space!r}; leave --space "

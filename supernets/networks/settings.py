@@ -8,6 +8,7 @@ from typing import Any
 import supernets.runtime.option_types as kinds
 from supernets.networks.names import BN_MODES, IMAGENET_SIDE, STEMS, BNMode, Stem
 from supernets.runtime.options import Options, option
+from supernets.spaces.definition import SpaceDefinition
 from supernets.spaces.factory import SPACES
 
 
@@ -162,7 +163,15 @@ def settings_class(space: str) -> type[SupernetSettings]:
     Raises:
         ValueError: If the space is unknown, or its settings are no ``SupernetSettings``.
     """
-    definition = SPACES.find(space)
+    return settings_of_space(SPACES.find(space))
+
+
+def settings_of_space(definition: SpaceDefinition) -> type[SupernetSettings]:
+    """Returns the class of the settings that a definition says.
+
+    Raises:
+        ValueError: If they are no ``SupernetSettings``.
+    """
     if definition.settings is None:
         return SupernetSettings
     kind = definition.object_of("settings")

@@ -37,6 +37,22 @@ def check_instance(
         _refuse(name, _words(kind), _told(value), advice)
 
 
+def check_subclass(name: str, value: object, kind: type, advice: str = "") -> None:
+    """Makes sure that an argument is a class of a kind.
+
+    Args:
+        name: Name of the argument, for the error message.
+        value: What was passed.
+        kind: The class that it must be, or be derived from.
+        advice: What to do otherwise, without a full stop.
+
+    Raises:
+        ValueError: If it is not; says what was expected, what came, and what to do.
+    """
+    if not (isinstance(value, type) and issubclass(value, kind)):
+        _refuse(name, f"a subclass of {kind.__name__}", _told(value), advice)
+
+
 def check_list(name: str, values: object, kind: type, advice: str = "") -> None:
     """Makes sure that an argument is a list, or another sequence, of things of a kind.
 

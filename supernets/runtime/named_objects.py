@@ -19,7 +19,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -32,13 +32,15 @@ from supernets.runtime.wording import did_you_mean
 
 Found = TypeVar("Found")
 
+#: An object, or where it is: ``module:Object``.
+Reference = Any
 #: How an object of one's own is named, for messages and help.
 HOW_TO_NAME = "package.module:Object or file.py:Object"
 _FILE_MODULE = "paceline_file_"
 
 
-class NamedObjects(Generic[Found]):
-    """The objects of one kind that can be chosen by name.
+class NamedObjects(Mapping[str, Found], Generic[Found]):
+    """The objects of one kind that can be chosen by name; as a mapping, those that are built in.
 
     Args:
         what: What one of them is, in messages, for example ``"space"``.
@@ -52,6 +54,10 @@ class NamedObjects(Generic[Found]):
         (<class 'dict'>, 'OrderedDict')
     """
 
+    # one of them is itself alone, and can be the type of an option
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __init__(self, what: str, group: str, kind: type, built_in: Mapping[str, str]) -> None:
         self.what, self.group, self.kind = what, group, kind
         self.built_in = dict(built_in)
@@ -60,6 +66,12 @@ class NamedObjects(Generic[Found]):
     def __iter__(self) -> Iterator[str]:
         """Iterates over the built-in names."""
         return iter(self.built_in)
+
+    def __getitem__(self, name: str) -> Found:
+        """Returns a built-in object."""
+        if name not in self.built_in:
+            raise KeyError(name)
+        return self.find(name)
 
     def __contains__(self, name: object) -> bool:
         """Returns whether a name is built in."""
@@ -84,7 +96,7 @@ class NamedObjects(Generic[Found]):
 
     def is_known(self, name: str) -> bool:
         """Returns whether there is an object of this name; imports nothing of one's own."""
-        return name in self.names() or name in self._found or self.reference_of(name) is not None
+        return name in self._found or self._is_named(name)
 
     def find(self, name: str) -> Found:
         """Returns the object of a name, imported if it was not yet.
@@ -108,6 +120,14 @@ class NamedObjects(Generic[Found]):
             self._check_own_name(name, found)
             self._found[name] = found
         return self._found[name]
+
+    def own_name(self, name: str) -> str:
+        """Returns what the object of a name is called, in records: a reference is none.
+
+        Raises:
+            ValueError: As ``find``, if it is a reference.
+        """
+        return (_name_of(self.find(name)) or name) if self.is_reference(name) else name
 
     def reference_of(self, name: str) -> str | None:
         """Returns where the object called ``name`` is, if it is neither built in nor installed.
@@ -142,22 +162,30 @@ class NamedObjects(Generic[Found]):
             return point.value
         raise ValueError(f"Unknown {self.what} {name!r}; {self._choices(name)}.")
 
-    def _choices(self, name: str = "") -> str:
-        names = self.names()
+    def _choices(self, name: str = "", others: Iterable[str] = ()) -> str:
+        names = (*self.names(), *others)
         meant = did_you_mean(name, names) if name else ""
         question = f" ({meant})" if meant else ""
         return f"choose from {', '.join(names)}{question}, or name your own as {HOW_TO_NAME}"
 
-    def __call__(self, text: str) -> str:
-        """Reads a name on a command line; what it stands for is looked up once it is needed."""
+    def __call__(self, text: str, others: Iterable[str] = ()) -> str:
+        """Reads a name on a command line; what it stands for is looked up once it is needed.
+
+        Args:
+            text: What a user wrote.
+            others: Names that the option has beside, for the message.
+
+        Raises:
+            argparse.ArgumentTypeError: If it is an unknown name.
+        """
         text = read_name(text)
-        if text in self.built_in or ":" in text:
-            return text
-        try:
-            self._reference(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
+        if ":" not in text and not self._is_named(text):
+            choices = self._choices(text, others)
+            raise argparse.ArgumentTypeError(f"Unknown {self.what} {text!r}; {choices}")
         return text
+
+    def _is_named(self, name: str) -> bool:
+        return name in self.names() or self.reference_of(name) is not None
 
     def check(self, name: str, value: object) -> None:
         """Makes sure that a setting is a name; what it stands for is looked up where it is used.
@@ -192,6 +220,15 @@ def find_object(reference: str) -> Any:
             raise ValueError(f"{where} has no {name}{f'; {meant}' if meant else '.'}")
         found = getattr(found, part)
     return found
+
+
+def object_of(reference: object) -> Any:
+    """Returns an object, or what a text refers to, as ``find_object`` does.
+
+    Raises:
+        ValueError: As ``find_object``.
+    """
+    return find_object(reference) if isinstance(reference, str) else reference
 
 
 def file_of(reference: str) -> Path | None:

@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from supernets.runtime.named_objects import find_object
+from supernets.runtime.named_objects import Reference, object_of
 from supernets.spaces.base import SearchSpace
-
-#: An object, or where it is: ``module:Object``.
-Reference = Any
 
 
 @dataclass(frozen=True)
@@ -105,4 +102,4 @@ class SpaceDefinition:
         reference = getattr(self, name)
         if reference is None:
             raise ValueError(f"Space {self.name!r} has no {name}.")
-        return find_object(reference) if isinstance(reference, str) else reference
+        return object_of(reference)

@@ -15,7 +15,7 @@ import torch
 
 from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.data.own_sets import check_trusted
+from supernets.data.own_sets import check_set_trusted
 from supernets.data.timm_options import TimmAugmentation, TimmOptions, as_before_val_beside_test
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
@@ -171,7 +171,7 @@ def read_training_checkpoint(path: Path, *, trust_code: bool = False) -> dict[st
             "use the last.pt of supernet-train."
         )
     check_training(path, checkpoint)
-    check_trusted(path, checkpoint["data"].get("dataset"), trust_code=trust_code)
+    check_set_trusted(path, checkpoint["data"].get("dataset"), trust_code=trust_code)
     return checkpoint
 
 

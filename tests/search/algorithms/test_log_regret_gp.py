@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.algorithms.log_regret_gp import LogRegretGP
-from search.algorithms.structural_bo import log_regrets
+from search.algorithms.log_regret_gp import LogRegretGP, log_regrets
 from search.predictors.gaussian_process import GaussianProcess
 from supernets.spaces import SearchSpace
 

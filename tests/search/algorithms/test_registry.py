@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from search import (
     ALGORITHMS,
-    AlgorithmEntry,
+    AlgorithmDefinition,
     ProxyBO,
     RandomSearch,
     RegularizedEvolution,
@@ -26,6 +25,7 @@ from search import (
     create_predictor,
     run_search,
 )
+from search.algorithms.options import AlgorithmOptions
 from search.algorithms.registry import num_random_trials
 from search.cli.options import build_parser
 from search.predictors.gcn import GCNPredictor
@@ -121,24 +121,36 @@ def test_settings_are_the_defaults_of_the_algorithm():
     }
 
 
-def test_the_example_of_contributing_is_a_file_and_a_line(
-    tmp_path, monkeypatch, small_space, make_estimator
-):
-    """It is found by name, its settings are flags, and a search by it gets to the best."""
+def test_the_example_of_contributing_is_a_file(tmp_path, small_space, make_estimator):
+    """It is found by where it is, its settings are flags, and a search by it gets to the best."""
     guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     example = guide.split("## Add a search algorithm")[1].split("```python\n")[1].split("```")[0]
     assert 20 < len(example.splitlines()) < 50
     (tmp_path / "best_mutants.py").write_text(example, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module("best_mutants")
-    entry = AlgorithmEntry(module.BestMutants, module.BestMutantsOptions)
-    monkeypatch.setitem(ALGORITHMS, "best-mutants", entry)
-    algorithm = create_algorithm("best-mutants", SearchProblem(small_space), num_best=5)
+    name = f"{tmp_path / 'best_mutants.py'}:BEST_MUTANTS"
+    algorithm = create_algorithm(name, SearchProblem(small_space), num_best=5)
     with TrialStore.open(tmp_path / "trials.db", {}, small_space) as store:
         best = run_search(algorithm, make_estimator(), store, num_trials=40, batch_size=1)
     assert best.arch.choices == (2, 2, 2, 2)
-    args = build_parser().parse_args(["--algorithm", "best-mutants", "--num-best", "5"])
+    args = build_parser(algorithm=name).parse_args(["--algorithm", name, "--num-best", "5"])
     assert args.num_best == 5
+    assert {ALGORITHMS.own_name(each) for each in (name, "best-mutants")} == {"best-mutants"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"algorithm": "weaknas"}, "algorithm must be a subclass of SearchAlgorithm, got 'weak"),
+        ({"options": dict}, "options must be a subclass of AlgorithmOptions, got the class dict"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"name": None}, "name must be text, got None"),
+    ],
+)
+def test_what_a_definition_says_is_checked(changed, message):
+    good = {"name": "mine", "algorithm": RandomSearch}
+    assert AlgorithmDefinition(**good).options is AlgorithmOptions
+    with pytest.raises(ValueError, match=message):
+        AlgorithmDefinition(**{**good, **changed})
 
 
 def test_options_are_of_the_algorithm(small_space):
@@ -166,7 +178,7 @@ def test_encodings_that_the_space_lacks_are_refused(small_space):
 def test_unknown_names(small_space):
     with pytest.raises(ValueError, match="Unknown algorithm 'x'; choose from random, weaknas, s"):
         create_algorithm("x", SearchProblem(small_space))
-    with pytest.raises(ValueError, match="predictor must be one of mlp, random_forest"):
+    with pytest.raises(ValueError, match="Unknown predictor 'x'; choose from mlp, random_forest"):
         create_algorithm("weaknas", SearchProblem(small_space), predictor="x")
     with pytest.raises(ValueError, match="encoding must be one of one-hot, integers, p"):
         create_algorithm("weaknas", SearchProblem(small_space), encoding="x")

@@ -8,7 +8,8 @@ import pytest
 from estimators.trials.store import Trial
 from search import SearchProblem, SpaceExhaustedError, StructuralBOOptions
 from search.algorithms.acquisition import log_expected_improvement
-from search.algorithms.structural_bo import StructuralBO, log_regrets
+from search.algorithms.log_regret_gp import log_regrets
+from search.algorithms.structural_bo import StructuralBO
 from search.predictors.gaussian_process import Features, GaussianProcess
 from supernets.spaces import Architecture, NASBench201Space, NASNetSpace
 

@@ -1308,7 +1308,7 @@ def test_an_export_that_would_overwrite_something_is_refused_first(
     ("text", "message"),
     [
         ("trials: 3\n", "unknown option 'trials'"),
-        ("algorithm: best\n", "argument --algorithm: invalid choice"),
+        ("algorithm: best\n", "argument --algorithm: Unknown algorithm 'best'; choose from"),
     ],
 )
 def test_bad_configs_are_refused(

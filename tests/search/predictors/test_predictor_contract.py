@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils import shuffle as sklearn_shuffle
 
-from search.predictors import OWN_VIEWS, PREDICTORS, create_predictor
+from search.predictors import PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor, GraphSpace
 from search.predictors.sklearn_models import MODELS
 from supernets.spaces import NASBench201Space
@@ -23,6 +23,7 @@ from supernets.spaces.factory import create_space
 ENCODING = ("mlp", "random_forest", "gradient_boosting", "mlp_ensemble")
 #: Those that see extra inputs beside.
 EXTRA_INPUTS = (*ENCODING, "gaussian_process")
+OWN_VIEWS = ("gaussian_process", "gcn")
 
 
 @pytest.fixture(params=PREDICTORS)
@@ -242,7 +243,9 @@ def test_sees_what_only_zero_cost_features_tell(name, make_digit_space, quick):
 
 def test_zero_cost_features_that_a_predictor_cannot_see_are_refused():
     assert set(PREDICTORS) - set(EXTRA_INPUTS) == {"gcn"}
-    with pytest.raises(ValueError, match="'gcn' sees nothing but graphs; leave predictor inputs"):
+    with pytest.raises(
+        ValueError, match="'gcn' sees nothing but architectures; leave predictor inputs"
+    ):
         create_predictor(
             "gcn", NASBench201Space(), seed=0, zero_cost_features=lambda choices: np.ones(0)
         )
