@@ -275,6 +275,7 @@ class DifferentiableSearch:
             device=self.device,
             ranks=self.ranks,
             clip_grad=self.recipe.clip_grad,
+            contiguous=not self.recipe.channels_last,
         )
 
     def _next_stage(self, ended: TrainingLoop) -> TrainingLoop:

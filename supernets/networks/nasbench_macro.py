@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from supernets.networks.marked_supernet import MarkedSupernet
 from supernets.networks.marks import Choice
+from supernets.networks.ops import PointwiseConv2d
 from supernets.networks.settings import NASBenchMacroSettings
 from supernets.spaces.nasbench_macro import BLOCKS, STAGES, NASBenchMacroSpace
 
@@ -127,7 +128,11 @@ def _blocks(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]
 def _conv_bn(
     in_channels: int, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    conv = nn.Conv2d(
-        in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-    )
+    conv: nn.Module
+    if kernel == 1:
+        conv = PointwiseConv2d(in_channels, out_channels, stride)
+    else:
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))

@@ -22,6 +22,8 @@ from supernets.networks.batchnorm import BatchNorm2d
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
 SKIP = "skip_connect"
+#: Input channels from which strided pointwise convolutions are left to PyTorch.
+_FEW_CHANNELS = 16
 
 
 def create_op(name: str, channels: int, stride: int, *, affine: bool) -> nn.Module:
@@ -83,6 +85,31 @@ class ReLUConvBN(nn.Sequential):
         )
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution that is safe with a stride: (N, in_channels, H, W), sides rounded up.
+
+    On CPUs with AVX2 and without AVX-512, oneDNN 3.12.0 (of PyTorch 2.14.1) may write outside its
+    memory in the weight gradient of some such convolutions. In training on a CPU those of few
+    channels are computed of the pixels that the stride keeps; the numbers are the same.
+
+    Args:
+        in_channels: Width of its input.
+        channels: Width of its output.
+        stride: Of both sides.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mixes the channels of every kept pixel."""
+        is_trained = x.device.type == "cpu" and torch.is_grad_enabled()
+        if self.stride == (1, 1) or self.in_channels >= _FEW_CHANNELS or not is_trained:
+            return super().forward(x)
+        height, width = self.stride
+        return F.conv2d(x[:, :, ::height, ::width], self.weight, self.bias)
+
+
 class FactorizedReduce(nn.Module):
     """Halves the sides by two 1x1 convolutions of stride 2, one of them shifted by a pixel.
 
@@ -91,8 +118,8 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, affine: bool) -> None:
         super().__init__()
-        self.conv_1 = nn.Conv2d(in_channels, channels // 2, 1, stride=2, bias=False)
-        self.conv_2 = nn.Conv2d(in_channels, channels - channels // 2, 1, stride=2, bias=False)
+        self.conv_1 = PointwiseConv2d(in_channels, channels // 2, 2)
+        self.conv_2 = PointwiseConv2d(in_channels, channels - channels // 2, 2)
         self.bn = BatchNorm2d(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -139,6 +139,7 @@ class TrainingLoop:
         zero_gradients: Whether gradients are set to zero between steps, so that what a step does
             not touch still feels weight decay and momentum; otherwise to None.
         ema_decay: Decay per step of the average of the weights; None for no average.
+        contiguous: Whether images, which come with channels last, are made contiguous.
         ema_warmup: Whether that decay starts at 0 and rises with the steps, as timm has it.
     """
 
@@ -159,13 +160,14 @@ class TrainingLoop:
         zero_gradients: bool = False,
         ema_decay: float | None = None,
         ema_warmup: bool = True,
+        contiguous: bool = False,
     ) -> None:
         broadcast_weights(task.module)
         self.task, self.loader, self.epochs, self.output = task, loader, epochs, output
         self.optimizer, self.scheduler = optimizer, scheduler
         self.device, self.ranks, self.first_epoch = device, ranks, first_epoch
         self.clip_grad, self.clip_value = clip_grad, clip_value
-        self.zero_gradients = zero_gradients
+        self.zero_gradients, self.contiguous = zero_gradients, contiguous
         if zero_gradients:
             for parameter in task.module.parameters():
                 parameter.grad = torch.zeros_like(parameter)
@@ -235,6 +237,7 @@ class TrainingLoop:
                         is_due = time.monotonic() - saved_at > 60 * checkpoint_minutes
                         self.scheduler.step_update(progress.step)
                         weight = len(y) if self.ranks.world_size > 1 else 1.0
+                        x = x.contiguous() if self.contiguous else x
                         losses = self.task.add_gradients(x, y, progress.step, weight)
                         must_stop, must_save = self._update(losses, len(y), request, is_due)
                         bar.update()

@@ -107,6 +107,7 @@ def train_standalone(
         clip_value=config.clip_value,
         ema_decay=config.ema_decay,
         ema_warmup=config.ema_warmup,
+        contiguous=not config.channels_last,
     )
     if resume_from is not None:
         loop.restore(resume_from)

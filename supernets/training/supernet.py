@@ -151,6 +151,7 @@ def train_supernet(
         clip_value=config.clip_value,
         zero_gradients=config.inactive_grads != "skip",
         ema_decay=config.ema_decay,
+        contiguous=not config.channels_last,
     )
     if resume_from is not None:
         loop.restore(resume_from)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernets.networks.ops import FactorizedReduce, ReLUConvBN, create_op
+from supernets.networks.ops import FactorizedReduce, PointwiseConv2d, ReLUConvBN, create_op
 from supernets.spaces.nasnet import OPS
 
 SIDES = ((7, 7), (8, 8), (15, 9), (1, 2))
@@ -182,3 +182,32 @@ def test_batch_norm_is_affine_or_not_and_keeps_statistics(affine: bool) -> None:
 def test_unknown_operations_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"Unknown operation '{name}'"):
         create_op(name, 4, 1, affine=True)
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(3, 2), (4, 1), (24, 2), (5, 3)])
+def test_a_pointwise_convolution_is_a_convolution(channels: int, stride: int) -> None:
+    conv = PointwiseConv2d(channels, 6, stride).double()
+    x = images(2, channels, 9, 8).double().requires_grad_()
+    y, expected = conv(x), F.conv2d(x, conv.weight, stride=stride)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    found, wanted = (torch.autograd.grad(z.square().sum(), (x, conv.weight)) for z in (y, expected))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_few_channels_need_no_stride(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where oneDNN is not safe: the strides that convolutions are asked to have."""
+    real, strides = F.conv2d, []
+
+    def conv2d(
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, *more: int
+    ) -> Tensor:
+        strides.append(stride)
+        return real(x, weight, bias, stride, *more)
+
+    monkeypatch.setattr(F, "conv2d", conv2d)
+    reduce = FactorizedReduce(4, 6, affine=True)
+    trained = reduce(images(2, 4, 8, 8))
+    assert strides == [1, 1]
+    with torch.no_grad():
+        torch.testing.assert_close(reduce(images(2, 4, 8, 8)), trained)
+    assert strides[2:] == [(2, 2)] * 2

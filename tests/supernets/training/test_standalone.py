@@ -492,6 +492,33 @@ def test_channels_last_is_a_choice(channels_last: bool, loaders: Loaders, tmp_pa
     assert inner.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_images_have_the_memory_format_of_the_weights(
+    channels_last: bool, loaders: Loaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a convolution goes by the images' format too, and those of loaders have channels last."""
+    kind = type(loaders.train)
+    given, seen = kind.epoch, set()
+
+    def in_colour(*args: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in given(*args):
+            yield x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last), y
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if module.training:
+            seen.add(inputs[0].is_contiguous(memory_format=torch.channels_last))
+
+    monkeypatch.setattr(kind, "epoch", in_colour)
+    monkeypatch.setattr(
+        "supernets.training.standalone.evaluate", lambda *_, **__: Evaluation(0, 0, 1)
+    )
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10))
+    network[1].register_forward_pre_hook(see)
+    settings = config(epochs=1, channels_last=channels_last)
+    train_standalone(network, loaders, settings, tmp_path, device=CPU)
+    assert seen == {channels_last}
+
+
 def test_a_loss_that_is_not_finite_names_step_and_lr(
     loaders: Loaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
