@@ -167,6 +167,16 @@ def make_supernet(
         "nasnet": tiny_nasnet_settings,
         "darts": tiny_nasnet_settings,
         "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
+        "vit": {
+            "num_classes": 3,
+            "embed_dims": (16, 20, 24),
+            "depths": (2, 3),
+            "heads": (1, 2, 3),
+            "mlp_ratios": (1.0, 2.0),
+            "head_dim": 8,
+            "patch_size": 2,
+            "input_size": (3, 8, 8),
+        },
     }
 
     def make(space: str = "nasbench201", *, seed: int = 0, **settings: Any) -> Supernet:

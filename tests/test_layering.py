@@ -241,7 +241,11 @@ def test_names_that_timm_does_not_offer_are_imported_in_one_place() -> None:
                 names = [alias.name for alias in node.names]
                 if node.module not in public or any(name.startswith("_") for name in names):
                     users.add(module)
-    assert users == {"supernets.runtime.private_names", "supernets.export.load_with_timm"}
+    assert users == {
+        "supernets.runtime.private_names",
+        "supernets.export.load_with_timm",
+        "supernets.export.load_vit_with_timm",
+    }
 
 
 @pytest.mark.parametrize("module", QUICK_TO_START)

@@ -15,6 +15,7 @@ from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
 from estimators.scores.settings import RANKED, ExtraStepsSettings, MultiScoreSettings
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
+from supernets.networks.batchnorm import has_batchnorm
 from supernets.networks.single_images import check_supernet_single_images
 
 #: Recalibration of supernets that need it: 2,000 images, as in OFA's code.
@@ -114,6 +115,11 @@ def _recalibration(
     """
     needed = supernet.needs_recalibration
     num_batches = settings.num_recalibrate_batches
+    if num_batches and not has_batchnorm(supernet):
+        raise ValueError(
+            f"A {supernet.space.name} supernet has no BatchNorm, whose statistics "
+            "--recalibrate-batches is for; leave it out."
+        )
     if num_batches is None:
         num_batches = RECALIBRATE_BATCHES if needed else 0
     if num_batches == 0:

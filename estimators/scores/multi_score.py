@@ -34,6 +34,7 @@ from estimators.scores.names import (
     VAL_CURVE,
     Score,
 )
+from estimators.scores.proxy_networks import check_proxies
 from estimators.scores.zero_cost import measure_proxies
 from supernets.cost.analytic import CostModel
 from supernets.networks.base import Supernet
@@ -81,7 +82,8 @@ class MultiScoreEstimator:
         cost_model: Gives params and macs of every subnet.
 
     Raises:
-        ValueError: If parts do not fit together, or lack what ``score`` looks at.
+        ValueError: If parts do not fit together, lack what ``score`` looks at, or a proxy says
+            nothing of such networks.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class MultiScoreEstimator:
             raise ValueError(
                 f"Unknown proxies {', '.join(unknown)}; choose from {', '.join(PROXY_SCORES)}."
             )
+        check_proxies(supernet, proxies)
         if proxies and proxy_batch is None:
             raise ValueError("Zero-cost proxies need proxy_batch, a minibatch of train images.")
         if val_after and (val is None or training is None):

@@ -27,26 +27,28 @@ Differs from the authors' code:
 4. Images equal to its ``SAME_IMAGE`` make the matrices of ``jacob_cov`` and ``naswot`` singular,
    whose determinants are then rounding errors; here they count once. Images that differ and switch
    all activations alike are the network's own doing: ``naswot`` is then NaN, the logarithm of 0.
-5. ``naswot`` also reads hard swish, by the sign of its input; theirs reads ReLU only. A ReLU that
-   several operations share counts once; theirs has one for each of them.
+5. ``naswot`` also reads hard swish and GELU, by the sign of their input; theirs reads ReLU only. A
+   ReLU that several operations share counts once; theirs has one for each of them.
+6. Transformers, which theirs do not score: channels of ``fisher`` are the last dimension of a
+   linear layer's output, summed over tokens, and ``synflow`` refuses networks with LayerNorm.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from estimators.scores.proxy_images import distinct_images
+from estimators.scores.proxy_networks import check_proxies, prepared, remove_bn
 from supernets.networks.nasbench201 import ReductionBlock
 from supernets.runtime.device import device_with_float64
 
@@ -56,7 +58,7 @@ Proxy = Callable[[nn.Module, Tensor, Tensor], float]
 #: Keeps the terms of ``jacob_cov`` finite where an eigenvalue is zero.
 EIGENVALUE_OFFSET = 1e-5
 #: Whose inputs make up the codes of ``naswot``.
-ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.hardswish)
+ACTIVATIONS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.hardswish, F.gelu)
 
 
 def grad_norm(network: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -108,10 +110,14 @@ def synflow(network: nn.Module, x: Tensor, y: Tensor, *, keep_reduction_bn: bool
         keep_reduction_bn: Whether the reduction blocks of NAS-Bench-201 keep their BatchNorm, as in
             the networks of the published correlations; otherwise nothing does. Their outputs then
             need more than one pixel.
+
+    Raises:
+        ValueError: If the network has LayerNorm.
     """
+    check_proxies(network, ("synflow",))
     device = device_with_float64(x.device)
-    network = _prepare(network).to(device).double()
-    _remove_bn(network, (ReductionBlock,) if keep_reduction_bn else ())
+    network = prepared(network).to(device).double()
+    remove_bn(network, (ReductionBlock,) if keep_reduction_bn else ())
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
@@ -131,7 +137,7 @@ def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: If no two images differ.
     """
-    network = _prepare(network)
+    network = prepared(network)
     x = distinct_images(x).detach().clone().requires_grad_()
     (gradient,) = _gradients(network(x).sum(), [x])
     rows = gradient.flatten(1).cpu().double()  # (N, C * H * W)
@@ -148,13 +154,14 @@ def jacob_cov(network: nn.Module, x: Tensor, y: Tensor) -> float:
 def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Measures how differently the images switch the activations on: ``log |det K|``.
 
-    ``K_ij`` counts the inputs of ReLU and hard swish that are positive for both images i and j or
-    for neither. The labels are not used. Equal images count once; NaN if others have equal codes.
+    ``K_ij`` counts the inputs of ReLU, hard swish and GELU that are positive for both images i and
+    j or for neither. The labels are not used. Equal images count once; NaN if others have equal
+    codes.
 
     Raises:
         ValueError: If no two images differ.
     """
-    network = _prepare(network)
+    network = prepared(network)
     x = distinct_images(x)
     with _Agreement(x) as agreement:
         logits = network(x)
@@ -236,7 +243,7 @@ class _LossGradients:
         of_outputs: bool = False,
         twice: bool = False,
     ) -> None:
-        network = _prepare(network)
+        network = prepared(network)
         self.weights = _weights(network)
         self.outputs: list[Tensor] = []
         #: Of the layers that gave the outputs, in the same order.
@@ -255,7 +262,8 @@ class _LossGradients:
                 layer.register_forward_hook(keep)
         if not len(x):
             raise ValueError("Gradients of the loss need one image or more, got none.")
-        with _HardSigmoidByReLU6(), _explaining_single_images(x):
+        attention = sdpa_kernel(SDPBackend.MATH) if twice else nullcontext()  # fused has no second
+        with attention, _HardSigmoidByReLU6(), _explaining_single_images(x):
             loss = F.cross_entropy(network(x), y)
             found = _gradients(loss, [*self.weights, *self.outputs], create_graph=twice)
         self.of_weights = found[: len(self.weights)]
@@ -283,6 +291,8 @@ def _fisher(gradients: _LossGradients) -> float:
         gradients.weights_per_channel, gradients.outputs, gradients.of_outputs, strict=True
     ):
         product = (output * gradient).detach()
+        if product.dim() == 3:  # tokens come before channels
+            product = product.transpose(1, 2)
         per_image = product.reshape(*output.shape[:2], -1).sum(dim=2)  # (N, channels)
         terms.append(num_weights * per_image.square().mean(dim=0).sum() / 2)
     return _total(terms)
@@ -294,15 +304,6 @@ _BY_LOSS_GRADIENTS: Mapping[str, Callable[[_LossGradients], float]] = {
     "fisher": _fisher,
     "grasp": _grasp,
 }
-
-
-def _prepare(network: nn.Module) -> nn.Module:
-    """A copy in eval mode except for BatchNorm, with gradients for everything."""
-    network = copy.deepcopy(network).eval().requires_grad_(True)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train()
-    return network
 
 
 @contextmanager
@@ -349,17 +350,6 @@ class _HardSigmoidByReLU6(TorchFunctionMode):
         if func is F.hardsigmoid:
             return F.relu6(args[0] + 3) / 6
         return func(*args, **(kwargs or {}))
-
-
-def _remove_bn(module: nn.Module, kept_in: tuple[type[nn.Module], ...]) -> None:
-    """Takes BatchNorm out of everything in ``module`` but modules of some types."""
-    for name, child in module.named_children():
-        if isinstance(child, BatchNormAct2d):  # timm's, which holds the activation that follows
-            setattr(module, name, child.act)
-        elif isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, nn.Identity())
-        elif not isinstance(child, kept_in):
-            _remove_bn(child, kept_in)
 
 
 class _Agreement(TorchFunctionMode):

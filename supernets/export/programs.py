@@ -2,7 +2,8 @@
 
 - ``pt2``: ``subnet.pt2``, a ``torch.export`` program;
 - ``onnx``: ``subnet.onnx``, one file, run by ONNX Runtime for the comparison;
-- ``timm``: ``config.json`` and ``load_with_timm.py``, for MobileNetV3; see ``timm_files``.
+- ``timm``: ``config.json`` and ``load_with_timm.py``, where the space has networks of timm's; see
+  ``timm_files`` and ``timm_vit_files``.
 
 All take any number of images. They are made from made-up images and hold neither those nor the
 paths of the machine that made them.
@@ -33,8 +34,6 @@ from supernets.spaces.factory import SPACES
 #: give zero; others sum in another order, which makes up to 1e-5 in float32.
 TOLERANCE = 1e-4
 _TALKATIVE = ("onnxscript", "onnx_ir")  # they log every step of theirs
-
-_logger = logging.getLogger(__name__)
 
 
 def write_formats(
@@ -89,16 +88,9 @@ def write_formats(
         facts[path.name] = _write_onnx(path, program, x, expected)
     if "timm" in formats:
         write_timm_files = SPACES.find(arch.space).object_of("timm_files")
-        stride = write_timm_files(folder, arch, x.shape[1:], settings=settings, data=data)
+        known = write_timm_files(folder, arch, x.shape[1:], settings=settings, data=data)
         difference = check_logits(LOADER, logits_of_timm(folder, x), expected)
-        facts[LOADER] = {"max_difference": difference, "conv_stem_stride": stride}
-        if stride != 2:
-            _logger.info(
-                "The network is timm's MobileNetV3 with conv_stem.stride set to %d after building, "
-                "which timm fixes to 2; %s sets it.",
-                stride,
-                LOADER,
-            )
+        facts[LOADER] = {"max_difference": difference, **known}
     return facts
 
 

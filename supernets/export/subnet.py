@@ -21,7 +21,7 @@ from supernets.export.folder import write_subnet_folder
 from supernets.export.formats import choose_formats
 from supernets.export.options import ExportOptions
 from supernets.networks.base import Supernet
-from supernets.networks.batchnorm import recalibrate_bn
+from supernets.networks.batchnorm import has_batchnorm, recalibrate_bn
 from supernets.networks.factory import settings_of_subnet
 from supernets.runtime.device import resolve_device
 from supernets.runtime.instances import check_instance, checked_path
@@ -145,7 +145,8 @@ def export_subnet(
     """Writes the folder of a subnet with inherited weights, and proves that it loads.
 
     BatchNorm is made affine and tracked and its statistics are recalibrated on train images; the
-    accuracy is then measured on the test split, once. The folder appears whole or not at all.
+    accuracy is then measured on the test split, once. Without BatchNorm nothing is recalibrated,
+    and the record's ``recalibration`` is None. The folder appears whole or not at all.
 
     Args:
         supernet: Trained supernet; only read.
@@ -171,9 +172,12 @@ def export_subnet(
     check_export_target(output, overwrite=overwrite)
     formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)
-    num_batches = min(recalibrate_batches, len(loaders.train_eval))
     subnet = supernet.to_standalone(supernet.extract(arch)).to(device)
-    recalibrate_bn(subnet, loaders.train_eval, num_batches)
+    recalibration = None
+    if has_batchnorm(subnet):
+        num_batches = min(recalibrate_batches, len(loaders.train_eval))
+        recalibrate_bn(subnet, loaders.train_eval, num_batches)
+        recalibration = _recalibration_record(loaders, num_batches)
     test = evaluate(subnet, loaders.test, device=device)
     cost = CostModel(supernet).measure(arch)
     subnet = subnet.cpu().to(memory_format=torch.contiguous_format).eval()
@@ -189,21 +193,26 @@ def export_subnet(
             "num_test_images": test.num_images,
         },
         "data": data_record(loaders),
-        "recalibration": {
-            "split": "train",
-            "transforms": "those of the test split",
-            "num_batches": num_batches,
-            "num_images": loaders.train_eval.num_images
-            if num_batches == len(loaders.train_eval)
-            else num_batches * loaders.train_eval.batch_size,
-            "seed": loaders.settings["seed"],
-        },
+        "recalibration": recalibration,
         "provenance": dict(provenance or {}),
         "versions": versions(),
     }
     return write_subnet_folder(
         output, subnet, record, loaders.input_size, formats=formats, overwrite=overwrite
     )
+
+
+def _recalibration_record(loaders: Loaders, num_batches: int) -> dict[str, Any]:
+    """What a record says of the images that the statistics of BatchNorm are of."""
+    loader = loaders.train_eval
+    is_all = num_batches == len(loader)
+    return {
+        "split": "train",
+        "transforms": "those of the test split",
+        "num_batches": num_batches,
+        "num_images": loader.num_images if is_all else num_batches * loader.batch_size,
+        "seed": loaders.settings["seed"],
+    }
 
 
 def data_record(loaders: Loaders) -> dict[str, Any]:

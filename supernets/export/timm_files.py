@@ -9,6 +9,7 @@ needs timm alone and registers such an entry. It is this package's own, copied a
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from torch import Tensor
 from supernets.export.files import LOADER
 from supernets.networks.mobilenetv3_subnet import timm_definition
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 _DEFINING = ("num_classes", "width", "input_size", "resolutions", "strides")
 _PROGRAM = """
@@ -47,7 +50,7 @@ def write_timm_files(
     *,
     settings: Mapping[str, Any],
     data: Mapping[str, Any],
-) -> int:
+) -> dict[str, Any]:
     """Writes ``config.json`` and ``load_with_timm.py``; the weights are the folder's.
 
     Args:
@@ -59,38 +62,65 @@ def write_timm_files(
             ``augmentation`` and ``timm_options``; others are resized bilinearly and kept whole.
 
     Returns:
-        The stride of the stem. Where it is not 2, the network differs from what timm builds by the
-        attribute ``conv_stem.stride``, which ``load_with_timm.py`` sets.
+        ``conv_stem_stride``, the stride of the stem. Where it is not 2, the network differs from
+        what timm builds by the attribute ``conv_stem.stride``, which ``load_with_timm.py`` sets.
     """
     definition = timm_definition(arch, **{name: settings[name] for name in _DEFINING})
     num_classes = definition.pop("num_classes")
     del definition["in_chans"]  # follows from input_size
-    crop_pct, interpolation = 1.0, "bilinear"
-    if "timm_options" in data:
-        crop_pct = data["timm_options"]["crop_pct"]
-        if data["augmentation"]["interpolation"] != "random":  # in evaluation that is bilinear
-            interpolation = data["augmentation"]["interpolation"]
     config = {
         "architecture": "paceline_mobilenetv3",
         "num_classes": num_classes,
         "num_features": definition["num_features"],
         "model_args": definition,
         "pretrained_cfg": {
-            "input_size": list(input_size),
-            "interpolation": interpolation,
-            "crop_pct": crop_pct,
-            "mean": data["mean"],
-            "std": data["std"],
-            "num_classes": num_classes,
-            "label_names": data["class_names"],
+            **pretrained_cfg(num_classes, input_size, data),
             "first_conv": "conv_stem",
             "classifier": "classifier",
         },
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    shutil.copyfile(Path(__file__).with_name(LOADER), folder / LOADER)
+    write_config(folder, config, Path(__file__).with_name(LOADER))
     stem_stride: int = definition["stem_stride"]
-    return stem_stride
+    if stem_stride != 2:
+        _logger.info(
+            "The network is timm's MobileNetV3 with conv_stem.stride set to %d after building, "
+            "which timm fixes to 2; %s sets it.",
+            stem_stride,
+            LOADER,
+        )
+    return {"conv_stem_stride": stem_stride}
+
+
+def pretrained_cfg(
+    num_classes: int, input_size: Sequence[int], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns what timm's ``pretrained_cfg`` says of the images and classes.
+
+    Args:
+        num_classes: Number of logits.
+        input_size: Channels, height and width of the images.
+        data: As of ``write_timm_files``.
+    """
+    crop_pct, interpolation = 1.0, "bilinear"
+    if "timm_options" in data:
+        crop_pct = data["timm_options"]["crop_pct"]
+        if data["augmentation"]["interpolation"] != "random":  # in evaluation that is bilinear
+            interpolation = data["augmentation"]["interpolation"]
+    return {
+        "input_size": list(input_size),
+        "interpolation": interpolation,
+        "crop_pct": crop_pct,
+        "mean": data["mean"],
+        "std": data["std"],
+        "num_classes": num_classes,
+        "label_names": data["class_names"],
+    }
+
+
+def write_config(folder: Path, config: Mapping[str, Any], loader: Path) -> None:
+    """Writes ``config.json``, and a file of this package as ``load_with_timm.py``."""
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(loader, folder / LOADER)
 
 
 def logits_of_timm(folder: Path, x: Tensor) -> Tensor:

@@ -129,6 +129,11 @@ def _sum_over_ranks(x: Tensor) -> Tensor:
     return total
 
 
+def has_batchnorm(module: nn.Module) -> bool:
+    """Returns whether a network has BatchNorm; one without has no statistics to recalibrate."""
+    return any(isinstance(child, nn.BatchNorm2d) for child in module.modules())
+
+
 def synchronise_batchnorm(module: nn.Module) -> None:
     """Makes every ``BatchNorm2d`` of ``module`` take its batch statistics over all processes."""
     for child in module.modules():
@@ -149,7 +154,7 @@ def recalibrate_bn(
 
     As in OFA's code, every minibatch is normalised by its own statistics, and their means and
     biased variances are averaged, weighted by the number of images. The module is left in eval
-    mode.
+    mode. Without such a BatchNorm nothing is computed.
 
     Args:
         module: Network taking (N, C, H, W) images.
@@ -168,6 +173,8 @@ def recalibrate_bn(
         if isinstance(child, nn.BatchNorm2d) and child.track_running_stats
     ]
     module.eval()
+    if not averages:
+        return
     for average in averages:
         average.start()
     count = 0

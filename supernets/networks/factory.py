@@ -36,8 +36,18 @@ _SIZES: dict[str, kinds.Whole | kinds.Real] = {
     "layers": kinds.CELLS,
     "cells_per_stage": kinds.CELLS,
     "width": kinds.WIDTH,
+    "head_dim": kinds.CHANNELS,
+    "patch_size": kinds.PIXELS,
 }
-_LISTS = {"input_size": kinds.PIXELS, "resolutions": kinds.PIXELS, "strides": kinds.Whole(1, 2)}
+_LISTS: dict[str, kinds.Whole | kinds.Real] = {
+    "input_size": kinds.PIXELS,
+    "resolutions": kinds.PIXELS,
+    "strides": kinds.Whole(1, 2),
+    "embed_dims": kinds.CHANNELS,
+    "depths": kinds.CELLS,
+    "heads": kinds.CELLS,
+    "mlp_ratios": kinds.WIDTH,
+}
 #: Cells times squared channels of networks whose weights are counted before they are allocated.
 _LARGE = 1_000_000
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -225,6 +235,8 @@ def _built(build: Callable[[], _Network], settings: Mapping[str, Any]) -> _Netwo
         )
     cells = settings.get("layers") or 3 * (settings.get("cells_per_stage") or 1)
     channels = settings.get("channels") or 16 * (settings.get("width") or 1)
+    cells *= max(settings.get("depths") or (1,))
+    channels = max(channels, *(settings.get("embed_dims") or (1,)))
     if cells * channels**2 > _LARGE:
         with torch.device("meta"):  # allocates nothing
             size = sum(tensor.nbytes for tensor in build().state_dict().values())

@@ -10,6 +10,7 @@ from supernets.networks.names import BN_MODES, IMAGENET_SIDE, STEMS, BNMode, Ste
 from supernets.runtime.options import Options, option
 from supernets.spaces.definition import SpaceDefinition
 from supernets.spaces.factory import SPACES
+from supernets.spaces.vit import PRESETS
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,64 @@ class NASBenchMacroSettings(SupernetSettings):
 
     stem_channels: int = option(
         32, "nasbench_macro: width of the stem, doubled by each stage", kinds.CHANNELS, metavar="C"
+    )
+
+
+@dataclass(frozen=True)
+class ViTSettings(SupernetSettings):
+    """Settings of ``ViTSupernet``.
+
+    Args:
+        preset: What is not given otherwise: one of the paper's spaces, or a smaller one for images
+            of 32 or 8 pixels.
+        embed_dims: Embedding dimensions to choose from.
+        depths: Numbers of layers.
+        heads: Heads of a layer.
+        mlp_ratios: Widths of a layer's MLP, as multiples of the embedding dimension.
+        head_dim: Width of a head.
+        patch_size: Side of a patch in pixels.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Example:
+        >>> ViTSettings(preset="cifar", depths=(4, 6)).arguments["depths"]
+        (4, 6)
+    """
+
+    preset: str = option("tiny", "vit: what the options below leave open", choices=tuple(PRESETS))
+    embed_dims: tuple[int, ...] = option(
+        (),
+        "vit: embedding dimensions",
+        kinds.CHANNELS,
+        nargs="+",
+        metavar="C",
+        default_text="the preset's",
+    )
+    depths: tuple[int, ...] = option(
+        (), "vit: layers", kinds.CELLS, nargs="+", metavar="N", default_text="the preset's"
+    )
+    heads: tuple[int, ...] = option(
+        (),
+        "vit: heads of a layer",
+        kinds.CELLS,
+        nargs="+",
+        metavar="N",
+        default_text="the preset's",
+    )
+    mlp_ratios: tuple[float, ...] = option(
+        (),
+        "vit: MLP widths by the embedding dimension",
+        kinds.WIDTH,
+        nargs="+",
+        metavar="R",
+        default_text="the preset's",
+    )
+    head_dim: int | None = option(
+        None, "vit: width of a head", kinds.CHANNELS, metavar="C", default_text="the preset's"
+    )
+    patch_size: int | None = option(
+        None, "vit: side of a patch", kinds.PIXELS, metavar="PX", default_text="the preset's"
     )
 
 

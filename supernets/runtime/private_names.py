@@ -1,6 +1,7 @@
 """Names that timm does not offer publicly, in one place for the day a version of it moves them.
 
-``load_with_timm.py`` of an export has its own imports, as it works without this package.
+What an export copies as ``load_with_timm.py`` has imports of its own, as it works without this
+package.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from timm.models._efficientnet_builder import (
     efficientnet_init_weights,
     round_channels,
 )
+from timm.models.vision_transformer import Block as VisionTransformerBlock
 from timm.scheduler.scheduler import Scheduler
 
 __all__ = [
     "Scheduler",
     "SqueezeExcite",
+    "VisionTransformerBlock",
     "decode_arch_def",
     "efficientnet_init_weights",
     "round_channels",

@@ -9,6 +9,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.vit import ViTSpace
 
 __all__ = [
     "ENCODINGS",
@@ -24,4 +25,5 @@ __all__ = [
     "NASBenchMacroSpace",
     "NASNetSpace",
     "SearchSpace",
+    "ViTSpace",
 ]

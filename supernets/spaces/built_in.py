@@ -10,6 +10,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.vit import ViTSpace
 
 _NETWORKS = "supernets.networks"
 
@@ -52,6 +53,18 @@ NASBENCH_MACRO = SpaceDefinition(
     settings=f"{_NETWORKS}.settings:NASBenchMacroSettings",
     default_paths="fair",
     trains_in_bfloat16_on_cpus=False,
+)
+VIT = SpaceDefinition(
+    "vit",
+    ViTSpace,
+    supernet=f"{_NETWORKS}.vit:ViTSupernet",
+    settings=f"{_NETWORKS}.settings:ViTSettings",
+    space_settings=("preset", "embed_dims", "depths", "heads", "mlp_ratios"),
+    subnet=f"{_NETWORKS}.vit_subnet:vit_subnet",
+    published_classes=1000,
+    default_paths="sandwich",
+    has_drop_path=True,
+    timm_files="supernets.export.timm_vit_files:write_timm_vit_files",
 )
 
 

@@ -45,7 +45,8 @@ class SpaceDefinition:
         has_auxiliary_head: Whether networks may have a second classifier halfway.
         trains_progressively: Whether it can be trained phase by phase, from the largest network on.
         released_weights: Whether ``--from-ofa`` reads weights for it.
-        timm_files: Function that writes an export as timm loads it; None where timm cannot.
+        timm_files: Function that writes an export as timm loads it, and returns what is to be known
+            of it; None where timm cannot.
         score_revisions: How often the numbers of scores changed, from 1, by score.
         derives_none: Whether searches by gradients may leave an edge out.
         drnas_operations: Operations that DrNAS keeps in its second stage; None for all.

@@ -71,7 +71,7 @@ class SupernetUnderTest:
         """Returns which architecture failed, for messages."""
         return f"of {supernet.space.format(arch)}"
 
-    def uncounted_macs(self, supernet: Supernet) -> int:
+    def uncounted_macs(self, supernet: Supernet, arch: Architecture) -> int:
         """Returns multiply-accumulates that are counted beside those of weights."""
         return 0
 

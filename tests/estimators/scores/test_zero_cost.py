@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
+from timm.layers import Attention
 from torch import Tensor, nn
 
 from estimators.scores import zero_cost
@@ -29,6 +31,7 @@ from estimators.scores.zero_cost import (
 )
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_subnet
+from supernets.spaces import ViTSpace
 from supernets.spaces.factory import create_space
 
 SPACES = ("nasbench201", "mobilenetv3", "nasnet", "darts")
@@ -564,3 +567,47 @@ def test_only_what_is_asked_for_is_measured() -> None:
     assert list(seconds) == ["snip", "grad_norm"]
     with pytest.raises(ValueError, match="Unknown proxy 'plain'; choose from grad_norm, snip"):
         measure_proxies(network, IMAGE, LABEL, ["snip", "plain"])
+
+
+def transformer(num_layers: int = 2) -> nn.Module:
+    """The largest network of a small elastic Vision Transformer, as it starts."""
+    settings = {"preset": "digits", "num_classes": 3, "input_size": (1, 8, 8)}
+    layers = ",".join("2" * num_layers)
+    arch = ViTSpace("digits").parse(f"e=32;d={num_layers};h={layers};r={layers}")
+    torch.manual_seed(0)
+    return create_subnet(arch, **settings)
+
+
+def digits_like(num_images: int = 6) -> tuple[Tensor, Tensor]:
+    x = torch.randn(num_images, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    return x, torch.arange(num_images) % 3
+
+
+def test_transformers_are_scored_as_without_fused_attention() -> None:
+    network, (x, y) = transformer(), digits_like()
+    unfused = copy.deepcopy(network)
+    for module in unfused.modules():
+        if isinstance(module, Attention):
+            module.fused_attn = False
+    for name in ("grad_norm", "snip", "grasp", "fisher", "jacob_cov", "naswot"):
+        score = PROXIES[name](network, x, y)
+        assert math.isfinite(score) and score != 0
+        assert score == pytest.approx(PROXIES[name](unfused, x, y), rel=1e-3), name
+
+
+def test_fisher_sums_over_tokens_and_counts_channels() -> None:
+    """One linear layer of two tokens: by hand."""
+    tokens = torch.tensor([[[1.0, 2.0], [3.0, 1.0]]])  # (1, tokens, inputs)
+    layer = linear([[1.0, 0.0], [0.0, 2.0]])
+    network = nn.Sequential(layer, Activation(lambda x: x.sum(dim=1)))  # logits (4, 6)
+    prob = torch.tensor([4.0, 6.0]).softmax(0)
+    slopes = prob - torch.tensor([1.0, 0.0])  # of every token alike
+    outputs = torch.tensor([[1.0, 4.0], [3.0, 2.0]])
+    expected = 2 * ((outputs * slopes).sum(0) ** 2 / 2).sum()
+    assert fisher(network, tokens, LABEL) == pytest.approx(expected.item())
+
+
+def test_what_says_nothing_of_a_network_is_refused() -> None:
+    x, y = digits_like()
+    with pytest.raises(ValueError, match="LayerNorm, which this network has.*leave synflow out"):
+        synflow(transformer(), x, y)

@@ -32,6 +32,16 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
         "nasnet": cells,
         "darts": cells,
         "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
+        "vit": {
+            "num_classes": 3,
+            "embed_dims": (16, 20, 24),
+            "depths": (2, 3),
+            "heads": (1, 2, 3),
+            "mlp_ratios": (1.0, 2.0),
+            "head_dim": 8,
+            "patch_size": 2,
+            "input_size": (3, 8, 8),
+        },
     }
 
 
@@ -51,6 +61,7 @@ def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
         ("mobilenetv3", {"resolutions": (24, 32)}),
         ("nasnet", {}),
         ("nasbench_macro", {}),
+        ("vit", {}),
         ("darts", {"auxiliary": True, "input_size": (3, 29, 29)}),
     ],
 )

@@ -17,6 +17,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.names import BN_MODES
 from supernets.networks.nasbench201 import NASBench201Supernet
+from supernets.networks.vit import ViTSupernet
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.factory import SPACES, create_space, spaces_with
 from supernets.spaces.nasbench_macro import BLOCKS
@@ -33,6 +34,7 @@ SUPERNETS: dict[str, dict[str, Any]] = {
     "nasnet": {"space": "nasnet"},
     "darts": {"space": "darts"},
     "nasbench_macro": {"space": "nasbench_macro"},
+    "vit": {"space": "vit"},
 }
 
 
@@ -71,7 +73,7 @@ def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
 
 def is_elastic(supernet: Supernet) -> bool:
     """Whether subnets hold parts of the supernet's tensors."""
-    return isinstance(supernet, MobileNetV3Supernet)
+    return isinstance(supernet, MobileNetV3Supernet | ViTSupernet)
 
 
 def in_supernet(name: str, arch: Architecture) -> str:
@@ -130,8 +132,11 @@ class TestSupernets(SupernetContract):
     def trained_names(self, arch: Architecture, subnet: nn.Module) -> set[str]:
         return {in_supernet(name, arch) for name in subnet.state_dict()}
 
-    def uncounted_macs(self, supernet: Supernet) -> int:
-        """The biases of the classifier, which the tables of NAS-Bench-201 count."""
+    def uncounted_macs(self, supernet: Supernet, arch: Architecture) -> int:
+        """The biases of the classifier, which the tables of NAS-Bench-201 count, and attention."""
+        if isinstance(supernet, ViTSupernet):
+            heads = sum(layer.heads for layer in supernet.space.layers(arch))
+            return 2 * supernet.num_tokens**2 * heads * int(supernet.settings["head_dim"])
         return supernet.num_classes if isinstance(supernet, NASBench201Supernet) else 0
 
     def test_training_the_subnet_equals_training_its_path(
@@ -165,11 +170,14 @@ class TestSupernets(SupernetContract):
             expected = {in_supernet(name, arch): grad for name, grad in gradients(subnet).items()}
             found = {n: grad for n, grad in gradients(supernet).items() if "transforms" not in n}
             assert found.keys() == expected.keys()
-            assert len(expected) < len(list(supernet.parameters()))
+            num_parameters = len(list(supernet.parameters()))
+            assert len(expected) < num_parameters or isinstance(supernet, ViTSupernet)  # full depth
             for name, gradient in expected.items():
                 if not is_elastic(supernet):
                     assert torch.equal(found[name], gradient), name
-                elif "conv_dw" not in name:  # see test_mobilenetv3.py for transformed kernels
+                elif "conv_dw" in name or ".qkv." in name:
+                    continue  # see test_mobilenetv3.py for transformed kernels, and test_vit.py
+                else:
                     part = tuple(slice(size) for size in gradient.shape)
                     torch.testing.assert_close(found[name][part], gradient)
                     found[name][part] = 0

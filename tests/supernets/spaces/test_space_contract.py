@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from supernets.spaces import CellSpace, SearchSpace
+from supernets.spaces import CellSpace, SearchSpace, ViTSpace
 from supernets.spaces.factory import SPACES, create_space
 from supernets.testing import SpaceContract
 from supernets.testing.space_under_test import choices_of, samples
@@ -43,6 +43,11 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     "nasbench_macro-restricted": lambda: create_space("nasbench_macro").restrict(
         {"layer.0": ("identity",), "layer.3": ("identity", "mb_e6_k5")}
     ),
+    "vit": partial(create_space, "vit"),
+    "vit-digits": partial(ViTSpace, "digits"),
+    "vit-restricted": lambda: create_space("vit").restrict(
+        {"embed": ("192", "240"), "depth": ("12", "14"), "heads": ("3",), "mlp.13": ("4",)}
+    ),
     "darts": partial(create_space, "darts"),
     "darts-one-op": lambda: create_space("darts").restrict({"op": ("skip_connect",)}),  # 6241
 }
@@ -60,6 +65,13 @@ class TestSpaces(SpaceContract):
         return KINDS[request.param]()
 
     def whole(self, space: SearchSpace) -> SearchSpace:
+        if isinstance(space, ViTSpace):
+            return ViTSpace(
+                embed_dims=space.embed_dims,
+                depths=space.depths,
+                heads=space.heads,
+                mlp_ratios=space.mlp_ratios,
+            )
         return create_space(space.name, resolutions=getattr(space, "resolutions", ()))
 
     def merges_active_choices(self, space: SearchSpace) -> bool:
