@@ -42,7 +42,7 @@ MOBILENETV3 = SpaceDefinition(
     trains_in_bfloat16_on_cpus=False,
     has_drop_path=True,
     trains_progressively=True,
-    released_weights=True,
+    released_weights="supernets.training.ofa_checkpoints:OFA_MOBILENETV3",
     timm_files="supernets.export.timm_files:write_timm_files",
 )
 NASBENCH101 = SpaceDefinition("nasbench101", NASBench101Space)

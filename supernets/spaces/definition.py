@@ -44,7 +44,7 @@ class SpaceDefinition:
         has_drop_path: Whether blocks can be dropped in training.
         has_auxiliary_head: Whether networks may have a second classifier halfway.
         trains_progressively: Whether it can be trained phase by phase, from the largest network on.
-        released_weights: Whether ``--from-ofa`` reads weights for it.
+        released_weights: The ``ReleasedNetwork`` whose weights ``--from-ofa`` reads; None for none.
         timm_files: Function that writes an export as timm loads it, and returns what is to be known
             of it; None where timm cannot.
         score_revisions: How often the numbers of scores changed, from 1, by score.
@@ -74,7 +74,7 @@ class SpaceDefinition:
     has_drop_path: bool = False
     has_auxiliary_head: bool = False
     trains_progressively: bool = False
-    released_weights: bool = False
+    released_weights: Reference = None
     timm_files: Reference = None
     score_revisions: Mapping[str, int] = field(default_factory=dict)
     derives_none: bool = False

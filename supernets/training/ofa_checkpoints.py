@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
-import struct
-import zipfile
-import zlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.mobilenetv3_subnet import Widths, scaled_widths
-from supernets.networks.names import OFA_WEIGHTS
-from supernets.runtime.foreign_fields import ForeignFileError, check_finite
 from supernets.spaces.mobilenetv3 import MAX_DEPTH, NUM_STAGES
+from supernets.training.released_files import Released, read_released
+from supernets.training.released_weights import NamedWeights, ReleasedNetwork, names_of_tensors
 
 _logger = logging.getLogger(__name__)
 
@@ -57,44 +48,10 @@ _OTHER_NAMES = {
     "conv_head": "feature_mix_layer.conv",
     "classifier": "classifier.linear",
 }
-#: Where files of trainings keep averaged weights, and raw ones; the first there is is taken.
-_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-_RAW = ("state_dict", "model_state_dict", "model", "net", "network", "module")
-#: Wrappers within wrappers.
-_MAX_WRAPPERS = 3
-#: What PyTorch's ``AveragedModel`` has beside weights.
-_OF_AVERAGING = ("n_averaged",)
-#: What wrappers of modules put into names, anywhere in them.
-_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-#: How files of ``torch.save`` start that are older than PyTorch 1.6; later ones are ZIP archives.
-_OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _EXPECTED = (
     "expected a released OFA-MobileNetV3: the elastic network, or the static full one "
     "(depth 4, expansion 6, kernel 7)"
 )
-
-
-@dataclass(frozen=True)
-class Released:
-    """Weights as a file has them.
-
-    Args:
-        path: The file.
-        tensors: The weights, by the names they have in the file.
-        field: Field of the file that holds them, such as ``state_dict_ema``; empty if it holds
-            nothing else.
-        is_averaged: Whether they are averaged ones.
-    """
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    field: str
-    is_averaged: bool
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Which weights were taken, as plain values."""
-        return {"file": self.path.name, "field": self.field, "is_averaged": self.is_averaged}
 
 
 def load_ofa_checkpoint(
@@ -132,7 +89,7 @@ def load_ofa_checkpoint(
             NaN or infinite, or lacks the raw weights that were asked for.
     """
     return released_supernet(
-        read_released(Path(path), weights),
+        read_released(Path(path), weights, expected=_EXPECTED),
         width=width,
         num_classes=num_classes,
         input_size=input_size,
@@ -153,52 +110,24 @@ def released_supernet(
     Raises:
         ValueError: If the weights do not fit.
     """
-    path, tensors = released.path, released.tensors
-    spellings = _unique_short_names(tensors, path)
     with torch.device("meta"):
-        all_names = _ofa_names(MobileNetV3Supernet(num_classes=2))
-    short_names = {ours: _short(theirs) for ours, theirs in all_names.items()}
-    transforms = {ours: short_names[ours] for ours in short_names if ".kernel_transforms." in ours}
-    is_static = spellings.keys().isdisjoint(transforms.values())
-    if is_static:
-        short_names = {ours: short_names[ours] for ours in short_names if ours not in transforms}
-    untracked = [ours for ours in short_names if ours.endswith(".num_batches_tracked")]
-    is_network = short_names["conv_stem.weight"] in spellings
-    if is_network and spellings.keys().isdisjoint(short_names[ours] for ours in untracked):
-        short_names = {ours: short_names[ours] for ours in short_names if ours not in untracked}
-    _check_names(spellings, short_names.values(), path)
-    if is_static:
-        _logger.info("%s holds no kernel transforms: they are the identity.", path)
-    sizes = {short: _size(tensors[name]) for short, name in spellings.items()}
-    file_classes = sizes["classifier.linear.weight"]
-    if num_classes is None:
-        num_classes = file_classes
-    if num_classes != file_classes:
-        _logger.info(
-            "%s has %d classes, not %d: the classifier starts afresh.",
-            path,
-            file_classes,
-            num_classes,
-        )
-        del short_names["classifier.weight"], short_names["classifier.bias"]
+        names = _ofa_names(MobileNetV3Supernet(num_classes=2))
+    transforms = {ours for ours in names if ".kernel_transforms." in ours}
+    weights = NamedWeights(released, names, optional=transforms, expected=_EXPECTED)
+    if weights.lacks_optional:
+        _logger.info("%s holds no kernel transforms: they are the identity.", released.path)
     supernet = MobileNetV3Supernet(
-        num_classes=num_classes,
-        width=_width(sizes, width, path),
+        num_classes=weights.take_classes(num_classes, "classifier"),
+        width=_width(weights, width),
         input_size=input_size,
         resolutions=resolutions,
     )
-    weights = supernet.state_dict()
-    for ours, short in short_names.items():
-        found = tensors[spellings[short]]
-        if found.shape != weights[ours].shape:
-            raise ValueError(
-                f"{path} does not fit: {spellings[short]} has shape {tuple(found.shape)}, "
-                f"{tuple(weights[ours].shape)} was expected for width "
-                f"{supernet.settings['width']} and {input_size[0]} channels of images; {_EXPECTED}."
-            )
-        weights[ours] = found
-    supernet.load_state_dict(weights)
+    weights.load_into(supernet)
     return supernet.eval()
+
+
+#: What the space of elastic MobileNetV3 is started from.
+OFA_MOBILENETV3 = ReleasedNetwork(_EXPECTED, released_supernet, ("strides", "kernel_transform"))
 
 
 def to_ofa_state_dict(supernet: MobileNetV3Supernet) -> dict[str, Tensor]:
@@ -215,156 +144,18 @@ def _ofa_names(supernet: MobileNetV3Supernet) -> dict[str, str]:
             for ours, theirs in _BLOCK_NAMES.items():
                 number = 1 + stage * MAX_DEPTH + block
                 modules[f"blocks.{1 + stage}.{block}.{ours}"] = f"blocks.{number}.conv.{theirs}"
-    names = {}
-    for name in supernet.state_dict():
-        module, _, tensor = name.rpartition(".")
-        names[name] = modules[name] if name in modules else f"{modules[module]}.{tensor}"
-    return names
+    return names_of_tensors(supernet, modules)
 
 
-def _short(name: str) -> str:
-    """What all spellings of a tensor's name have in common.
-
-    Static networks have ``depth_conv.conv.weight`` where elastic ones have
-    ``depth_conv.conv.conv.weight``; older files say ``mobile_inverted_conv`` for a block's ``conv``
-    and wrap the classifier twice; training on several devices, compiling and averaging put names
-    such as ``module`` and ``_orig_mod`` in front or in between.
-    """
-    parts = name.replace("mobile_inverted_conv", "conv").split(".")
-    parts = [part for part in parts if part not in _WRAPPERS]
-    return ".".join(part for part, _ in groupby(parts))
-
-
-def read_released(path: Path, weights: str = "ema") -> Released:
-    """Reads the weights of a file.
-
-    Args:
-        path: The file.
-        weights: Which to take where a file has both, one of ``OFA_WEIGHTS``.
-
-    Raises:
-        ValueError: As ``load_ofa_checkpoint``.
-    """
-    if weights not in OFA_WEIGHTS:
-        raise ValueError(f"Unknown weights {weights!r}; choose from {', '.join(OFA_WEIGHTS)}.")
-    if not path.is_file():
-        raise ValueError(f"There is no file at {path}; {_EXPECTED}.")
-    try:
-        if path.suffix == ".safetensors":
-            return _weights_among(load_file(path), path, weights)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                is_whole = archive.testzip() is None  # torch.load compares no checksums
-        else:
-            with path.open("rb") as file:
-                is_whole = file.read(len(_OLD_MAGIC)) == _OLD_MAGIC
-        contents = torch.load(path, map_location="cpu", weights_only=True) if is_whole else None
-    except ForeignFileError:
-        raise
-    except SafetensorError as error:
-        raise _foreign(path) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
-    except (
-        AssertionError,
-        EOFError,
-        LookupError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-        struct.error,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:  # whatever decoding damaged bytes meets
-        raise _foreign(path) from error
-    return _weights_among(contents, path, weights)
-
-
-def _weights_among(contents: object, path: Path, asked: str) -> Released:
-    """The weights of a file that were asked for; the averaged ones also where it has no others."""
-    fields: list[str] = []
-    for _ in range(_MAX_WRAPPERS):
-        if not isinstance(contents, dict):
-            break
-        averaged = [name for name in _AVERAGED if isinstance(contents.get(name), dict)]
-        raw = [name for name in _RAW if isinstance(contents.get(name), dict)]
-        if not averaged and not raw:
-            break
-        if asked == "raw" and not raw:
-            raise ValueError(
-                f"{path} holds averaged weights ({averaged[0]}) and no raw ones; leave "
-                "--ofa-weights raw out."
-            )
-        taken = raw[0] if asked == "raw" or not averaged else averaged[0]
-        if averaged and raw:
-            _logger.warning(
-                "%s holds averaged weights (%s) beside raw ones (%s); the %s ones are taken, see "
-                "--ofa-weights.",
-                path,
-                averaged[0],
-                ", ".join(raw),
-                "raw" if taken in raw else "averaged",
-            )
-        else:
-            _logger.info("%s holds its weights as %s.", path, taken)
-        fields.append(taken)
-        contents = contents[taken]
-    if not isinstance(contents, dict) or not contents:
-        raise _foreign(path)
-    if not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
-        for name, tensor in contents.items()
-    ):
-        raise _foreign(path)
-    weights = {
-        name: tensor
-        for name, tensor in contents.items()
-        if name.split(".")[-1] not in _OF_AVERAGING
-    }
-    for name, tensor in weights.items():
-        check_finite(path, name, tensor)
-    is_averaged = not set(_AVERAGED).isdisjoint(fields) or len(weights) < len(contents)
-    return Released(path, weights, ".".join(fields), is_averaged)
-
-
-def _foreign(path: Path) -> ValueError:
-    return ValueError(
-        f"{path} is not a file of PyTorch weights, or is truncated or damaged; {_EXPECTED}."
-    )
-
-
-def _unique_short_names(names: Collection[str], path: Path) -> dict[str, str]:
-    spellings: dict[str, str] = {}
-    for name in names:
-        other = spellings.setdefault(_short(name), name)
-        if other != name:
-            raise ValueError(f"{path} holds both {other} and {name}, which are the same tensor.")
-    return spellings
-
-
-def _check_names(spellings: Mapping[str, str], expected: Collection[str], path: Path) -> None:
-    missing = [short for short in expected if short not in spellings]
-    unexpected = [name for short, name in spellings.items() if short not in set(expected)]
-    wrong = [f"{_some(missing)} missing"] if missing else []
-    wrong += [f"{_some(unexpected)} unexpected"] if unexpected else []
-    if wrong:
-        raise ValueError(f"{path} does not fit: {'; '.join(wrong)}; {_EXPECTED}.")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _width(sizes: Mapping[str, int], wanted: float | None, path: Path) -> float:
+def _width(weights: NamedWeights, wanted: float | None) -> float:
     """The multiplier of fewest decimals that gives the file's widths."""
-    stages = [f"blocks.{1 + s * MAX_DEPTH}.conv.point_linear" for s in range(NUM_STAGES)]
+    path = weights.path
+    stages = [f"blocks.{1 + stage}.0.conv_pwl.weight" for stage in range(NUM_STAGES)]
     found = Widths(
-        stem=sizes["first_conv.conv.weight"],
-        stages=tuple(sizes[f"{name}.conv.weight"] for name in stages),
-        pooled=sizes["final_expand_layer.conv.weight"],
-        features=sizes["feature_mix_layer.conv.weight"],
+        stem=weights.size("conv_stem.weight"),
+        stages=tuple(weights.size(name) for name in stages),
+        pooled=weights.size(f"blocks.{NUM_STAGES + 1}.0.conv.weight"),
+        features=weights.size("conv_head.weight"),
     )
     ratio = found.features / scaled_widths(1.0).features
     candidates = [
@@ -385,7 +176,3 @@ def _width(sizes: Mapping[str, int], wanted: float | None, path: Path) -> float:
             f"of width {wanted}."
         )
     return fitting[0] if wanted is None else wanted
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.shape[0] if tensor.dim() else 0

@@ -15,7 +15,7 @@ from supernets.data.loaders import Loaders, create_loaders
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
-from supernets.networks.settings import MobileNetV3Settings, settings_class
+from supernets.networks.settings import settings_class
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
 from supernets.runtime.device import device_of_rank
 from supernets.runtime.foreign_fields import check_dict
@@ -27,9 +27,10 @@ from supernets.training.checkpoint import read_training_checkpoint, supernet_fro
 from supernets.training.checkpoint_fields import steps_done
 from supernets.training.job import PROGRESSIVE, TrainJob
 from supernets.training.loop import TrainResult
-from supernets.training.ofa_checkpoints import Released, read_released, released_supernet
 from supernets.training.path_sampling import create_path_sampler
 from supernets.training.progressive_shrinking import phase_dir, phases_for, train_progressively
+from supernets.training.released_files import Released, read_released
+from supernets.training.released_weights import released_network
 from supernets.training.run import check_arguments, check_same_settings, is_resumed, running
 from supernets.training.supernet import train_supernet
 from supernets.training.supernet_config import TrainConfig
@@ -192,18 +193,18 @@ def _create_supernet(job: TrainJob, loaders: Loaders) -> tuple[Supernet, Release
             **arguments,
         )
         return supernet, None
-    assert isinstance(settings, MobileNetV3Settings)
-    released = read_released(from_ofa, job.released.ofa_weights or "ema")
-    for name in ("strides", "kernel_transform"):
-        if getattr(settings, name) is not None:
+    network = released_network(job.definition)
+    released = read_released(from_ofa, job.released.ofa_weights or "ema", expected=network.expected)
+    arguments = settings.arguments
+    for name in network.decides:
+        if name in arguments:
             raise ValueError(f"Released weights have a --{name.replace('_', '-')} of their own.")
-    supernet = released_supernet(
+    supernet = network.supernet(
         released,
-        width=settings.width,
         # training can learn other classes; stored as they are, such weights would be of no use
         num_classes=None if job.recipe.epochs == 0 else loaders.num_classes,
         input_size=loaders.input_size,
-        resolutions=settings.resolutions,
+        **arguments,
     )
     if supernet.num_classes != loaders.num_classes:
         raise ValueError(

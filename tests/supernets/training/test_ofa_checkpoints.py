@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.training.checkpoint import save_supernet
-from supernets.training.ofa_checkpoints import load_ofa_checkpoint, read_released, to_ofa_state_dict
+from supernets.training.ofa_checkpoints import load_ofa_checkpoint, to_ofa_state_dict
+from supernets.training.released_files import read_released
 
 StateDict = dict[str, Tensor]
 BATCHNORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -391,15 +392,15 @@ def test_averaged_weights_are_taken_where_raw_ones_stand_beside_and_that_is_said
     assert f"averaged weights ({averaged}) beside raw ones ({raw})" in caplog.text
     torch.save({raw: released, averaged: zeros(released)}, path)
     assert is_equal(load_ofa_checkpoint(path, weights="raw", input_size=SIZE), source)
-    assert read_released(path).provenance == {
+    assert read_released(path, expected="weights").provenance == {
         "file": path.name,
         "field": averaged,
         "is_averaged": True,
     }
-    assert read_released(path, "raw").provenance["field"] == raw
+    assert read_released(path, "raw", expected="weights").provenance["field"] == raw
     torch.save({averaged: released}, path)
     with pytest.raises(ValueError, match=f"holds averaged weights .{averaged}. and no raw ones"):
-        read_released(path, "raw")
+        read_released(path, "raw", expected="weights")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
