@@ -13,17 +13,17 @@ def meta_supernet(space: str) -> Counting | None:
     meta device.
 
     Returns:
-        What counts, or None for a space that there are only tables of.
+        What counts, or None for a space that there are only tables of, and no costs.
 
     Raises:
         ValueError: If the space is unknown.
     """
     definition = SPACES.find(space)
-    if not definition.has_networks:
-        return None
     if definition.counts is not None:
         counts: Counting = definition.object_of("counts")(num_classes=definition.published_classes)
         return counts
+    if not definition.has_networks:
+        return None
     import torch  # here, as it takes seconds to load
 
     from supernets.networks.factory import create_supernet

@@ -4,6 +4,7 @@ from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import MAX_ENUMERABLE_SIZE, SearchSpace
 from supernets.spaces.cells import CellSpace, Edge
 from supernets.spaces.encodings import ENCODINGS, Encoding
+from supernets.spaces.mnasnet import MnasNetSpace
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
@@ -19,6 +20,7 @@ __all__ = [
     "Decision",
     "Edge",
     "Encoding",
+    "MnasNetSpace",
     "MobileNetV3Space",
     "NASBench101Space",
     "NASBench201Space",

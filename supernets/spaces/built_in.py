@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from supernets.spaces.definition import SpaceDefinition
+from supernets.spaces.mnasnet import MnasNetSpace
 from supernets.spaces.mobilenetv3 import MobileNetV3Space
 from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
@@ -53,6 +54,12 @@ NASBENCH_MACRO = SpaceDefinition(
     settings=f"{_NETWORKS}.settings:NASBenchMacroSettings",
     default_paths="fair",
     trains_in_bfloat16_on_cpus=False,
+)
+MNASNET = SpaceDefinition(
+    "mnasnet",
+    MnasNetSpace,
+    counts=f"{_NETWORKS}.mnasnet_counts:MnasNetCounts",
+    published_classes=1000,
 )
 VIT = SpaceDefinition(
     "vit",

@@ -36,7 +36,7 @@ class SpaceDefinition:
             fresh weights; None for ``build_subnet`` of the supernet.
         relaxed: Class of the ``RelaxedNetwork`` of all operations at once; None for none.
         counts: Class that counts costs without PyTorch, from ``num_classes``; None for the
-            supernet's ``count``.
+            supernet's ``count``, and no costs where there is none either.
         published_classes: Classes of the published networks, whose costs searches of tables see.
         default_paths: Paths of a training step where none are asked for.
         inactive_grads: What becomes of the gradients of weights off these paths.

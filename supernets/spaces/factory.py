@@ -21,6 +21,7 @@ SPACES: NamedObjects[SpaceDefinition] = NamedObjects(
         "darts": f"{_HERE}:DARTS",
         "nasbench101": f"{_HERE}:NASBENCH101",
         "nasbench_macro": f"{_HERE}:NASBENCH_MACRO",
+        "mnasnet": f"{_HERE}:MNASNET",
         "vit": f"{_HERE}:VIT",
     },
 )

@@ -48,6 +48,10 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     "vit-restricted": lambda: create_space("vit").restrict(
         {"embed": ("192", "240"), "depth": ("12", "14"), "heads": ("3",), "mlp.13": ("4",)}
     ),
+    "mnasnet": partial(create_space, "mnasnet"),
+    "mnasnet-restricted": lambda: create_space("mnasnet").restrict(
+        {"expand": ("1", "6"), "layers.6": ("2", "4"), "squeeze": ("n",)}
+    ),
     "darts": partial(create_space, "darts"),
     "darts-one-op": lambda: create_space("darts").restrict({"op": ("skip_connect",)}),  # 6241
 }
