@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from hardware import write_result
 from ofa_peer import ofa_supernet, our_arch, random_archs, same_supernet
-from speed import median_ratio, plain_step, sgd
+from speed import in_turn, median_ratio, plain_step, sgd
 
 from search import SearchProblem, create_algorithm
 from supernets import Constraint, CostModel
@@ -134,18 +134,6 @@ def step_times(
         "targets": "path over static at most 1.10; ofa over path at least 1.7",
         **({"max_relative_error_of_logits": max(errors)} if errors else {}),
     }
-
-
-def in_turn(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of every side in turn, ``repeats`` times, after one warm-up each."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, run in sides.items():
-            started = time.process_time()
-            run()
-            if repeat > 0:
-                seconds[name].append(time.process_time() - started)
-    return seconds
 
 
 def extraction(seed: int) -> dict[str, Any]:

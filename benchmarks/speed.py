@@ -74,6 +74,18 @@ def median_ratio(seconds: dict[str, list[float]], side: str, other: str) -> floa
     return float(np.median(np.array(seconds[side]) / np.array(seconds[other])))
 
 
+def in_turn(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of every side in turn, ``repeats`` times, after one warm-up each."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, run in sides.items():
+            started = time.process_time()
+            run()
+            if repeat > 0:
+                seconds[name].append(time.process_time() - started)
+    return seconds
+
+
 def plain_step(
     module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, amp: bool, *args: Any
 ) -> None:

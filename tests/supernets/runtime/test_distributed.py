@@ -61,6 +61,12 @@ ONE_STEP: list[tuple[str, dict[str, Any], float, dict[str, Any]]] = [
         1.0,
         {"distills": True},
     ),
+    (
+        "vit",
+        {"num_classes": 3, "preset": "digits", "input_size": (3, 8, 8)},
+        1.0,
+        {"distills": True},
+    ),
 ]
 
 SCRIPT = """
