@@ -26,6 +26,7 @@ from .networks.settings import MobileNetV3Settings as MobileNetV3Settings
 from .networks.settings import NASBench201Settings as NASBench201Settings
 from .networks.settings import NASNetSettings as NASNetSettings
 from .networks.settings import SupernetSettings as SupernetSettings
+from .networks.settings import ViTSettings as ViTSettings
 from .runtime.options import option as option
 from .spaces import Architecture as Architecture
 from .spaces import Decision as Decision

@@ -87,9 +87,20 @@ def load_inherited(network: nn.Module, source: nn.Module, fresh: set[str] | None
         network: The network to load the weights into, in place.
         source: Network that the weights come from.
         fresh: Names of the weights that stay as they are.
+
+    Raises:
+        ValueError: If a weight has another shape, as the positions of a Vision Transformer have
+            where images are of another size.
     """
     fresh = fresh or set()
     weights = {name: w for name, w in source.state_dict().items() if name not in fresh}
+    for name, own in network.state_dict().items():
+        if name in weights and weights[name].shape != own.shape:
+            raise ValueError(
+                f"The weight {name} to inherit has shape {tuple(weights[name].shape)}, and that of "
+                f"the network {tuple(own.shape)}; use images of the size and channels that the "
+                "weights are of, or --from-scratch."
+            )
     found = network.load_state_dict(weights, strict=False)
     misfits = {*found.missing_keys, *found.unexpected_keys} - fresh
     assert all(name.startswith(AUXILIARY) for name in misfits), misfits

@@ -12,6 +12,7 @@ import torch
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_subnet, settings_of_subnet
 from supernets.networks.inherited_weights import are_other_classes, head_names, load_inherited
+from supernets.spaces import ViTSpace
 from supernets.spaces.factory import SPACES, spaces_with
 
 
@@ -45,3 +46,13 @@ def test_classes_are_compared_by_name_and_by_number() -> None:
     assert are_other_classes(stored, {"num_classes": 2}, ("b", "c"))
     assert are_other_classes(stored, {"num_classes": 2}, ("a", "b", "c"))
     assert not are_other_classes({}, {"num_classes": 2}, ("x", "y"))  # names are not known
+
+
+def test_positions_of_another_size_of_images_are_refused() -> None:
+    settings = {"num_classes": 3, "preset": "digits"}
+    arch = ViTSpace("digits").parse("e=32;d=2;h=2,2;r=1,1")
+    source, network = (
+        create_subnet(arch, input_size=(1, side, side), **settings) for side in (8, 16)
+    )
+    with pytest.raises(ValueError, match=r"pos_embed to inherit has shape \(1, 5, 32\).* 17, 32"):
+        load_inherited(network, source)
