@@ -7,14 +7,14 @@ Differs from the paper in:
 1. Labels are standardised by whoever fits it, and the output is linear; theirs is an accuracy
    through a sigmoid.
 2. Settings are the paper's for NAS-Bench-101, for all spaces: three layers, and a width chosen by
-   the number of labels. A chain of blocks is no graph here; theirs, of ProxylessNAS, is, under 18
-   layers.
+   the number of labels. A chain of blocks, which is the paper's second space, has 18 layers there,
+   through which a vertex learns its place; here the options of each decision have ids of their own.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,21 +38,6 @@ _BATCH_SIZE = 10
 _CHUNK_SIZE = 1024  # architectures predicted at once
 
 
-@runtime_checkable
-class GraphSpace(Protocol):
-    """A space whose architectures are graphs."""
-
-    def to_graphs(
-        self, choices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Returns the graphs of choices (num_archs, num_decisions).
-
-        Returns:
-            Adjacency (num_archs, V, V), 1 where row feeds column; and ids (num_archs, V), negative
-            for padding. The id of the output is the greatest of the space.
-        """
-
-
 class GCNPredictor:
     """Directed graph convolutions, their mean over the vertices, and two linear layers.
 
@@ -65,7 +50,7 @@ class GCNPredictor:
     threads, and leaves the global random state of torch as it was.
 
     Args:
-        space: Space of the architectures, which has ``to_graphs``.
+        space: Space of the architectures, whose ``to_graphs`` is what is seen of them.
         seed: Makes the fit repeatable; from 0 to 2**32 - 1.
         loss: ``"mse"`` makes it a regression; ``"bce"`` a classifier, to be fitted to labels 0 and
             1, that predicts the probability of a 1.
@@ -76,7 +61,7 @@ class GCNPredictor:
         num_epochs: Passes over the labels.
 
     Raises:
-        ValueError: If the space has no graphs, or an argument is out of range.
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -89,11 +74,6 @@ class GCNPredictor:
         learning_rate: float | None = None,
         num_epochs: int = 300,
     ) -> None:
-        if not isinstance(space, GraphSpace):
-            raise ValueError(
-                f"Architectures of space {space.name!r} are no graphs; use another predictor, such "
-                "as mlp, random_forest or gradient_boosting."
-            )
         if loss not in LEARNING_RATES:
             raise ValueError(f"Unknown loss {loss!r}; choose from {', '.join(LEARNING_RATES)}.")
         if width is not None and width < 1:
@@ -186,7 +166,7 @@ class Graphs(NamedTuple):
         return Graphs(self.ops[rows], self.propagation[:, rows])
 
 
-def read_graphs(space: GraphSpace, choices: NDArray[np.int64]) -> Graphs:
+def read_graphs(space: SearchSpace, choices: NDArray[np.int64]) -> Graphs:
     """Builds the graphs of choices (num_archs, num_decisions), ready for the network."""
     adjacency, ops = space.to_graphs(choices)
     adjacency = adjacency + np.eye(ops.shape[1], dtype=np.float32)

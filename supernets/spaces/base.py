@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernets.spaces.architecture import Architecture
+from supernets.spaces.chains import chain_graphs
 from supernets.spaces.decisions import DecisionList
 from supernets.spaces.encodings import Encoding, integers, one_hot
 from supernets.spaces.features import Structure
@@ -118,6 +119,24 @@ class SearchSpace(DecisionList):
         """
         labels = np.where(self.is_active(choices), choices, -1)
         return Structure(labels, np.zeros((len(choices), 0)))
+
+    def to_graphs(
+        self, choices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Returns architectures as graphs with operations on the vertices, for graph predictors.
+
+        A space that knows nothing better is a chain of its decisions; see ``chain_graphs``.
+
+        Args:
+            choices: Choices of architectures, (num_archs, num_decisions), canonical.
+
+        Returns:
+            Adjacency of shape (num_archs, V, V), entry [:, i, j] is 1 where i feeds j; and
+            operation ids (num_archs, V), negative for padding. The id of the output, which every
+            graph has, is the greatest of the space.
+        """
+        num_options = [len(decision.options) for decision in self.decisions]
+        return chain_graphs(choices, self.is_active(choices), num_options)
 
     def has_convolution(self, arch: Architecture) -> bool:
         """Returns whether the output depends on a convolution that the search can leave out."""

@@ -19,6 +19,7 @@ from search import (
 from search.algorithms.neural_predictor import NeuralPredictorSearch
 from search.predictors.gcn import GCNPredictor
 from supernets.spaces import NASBench201Space
+from supernets.spaces.factory import create_space
 from tests.search.algorithms.running import run
 
 
@@ -290,6 +291,29 @@ def test_graph_predictors_in_two_stages():
     run(algorithm, 80, 10, score)
     found = [score(arch) for arch in algorithm.ask(20)]
     assert np.mean(found) > np.quantile([score(arch) for arch in space.enumerate()], 0.9)
+
+
+@pytest.mark.parametrize("name", ["nasbench_macro", "mobilenetv3", "mnasnet"])
+def test_chains_are_graphs(name):
+    """The paper's second space is a chain."""
+    space = create_space(name)
+    settings = {"width": 16, "learning_rate": 1e-2, "num_epochs": 30}
+    algorithm = _search(
+        space,
+        make_predictor=partial(GCNPredictor, space, **settings),
+        num_initial=60,
+        pool_size=300,
+    )
+
+    def score(arch):
+        return float(sum(arch.choices))
+
+    run(algorithm, 60, 10, score)
+    by_chance = [
+        score(arch)
+        for arch in space.architectures(space.sample_choices(300, np.random.default_rng(1)))
+    ]
+    assert np.mean([score(arch) for arch in algorithm.ask(10)]) > np.quantile(by_chance, 0.9)
 
 
 @pytest.mark.parametrize(

@@ -443,11 +443,7 @@ def test_an_impossible_constraint_on_a_huge_space_is_refused_in_seconds(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--algorithm neural-predictor", "of space 'mobilenetv3' are no graphs; use another"),
-        (
-            "--algorithm weaknas --predictor gcn",
-            "of space 'mobilenetv3' are no graphs; use another",
-        ),
+        ("--algorithm weaknas --predictor gcn --encoding one-hot", "leave encoding 'one-hot' out"),
         (
             "--algorithm weaknas --predictor gaussian_process --encoding integers",
             "leave encoding 'integers' out",

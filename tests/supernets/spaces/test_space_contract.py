@@ -104,6 +104,9 @@ class TestSpaces(SpaceContract):
                     assert 0 <= source < target
                     assert search_space.num_inputs <= target < search_space.num_states
                     assert any(op in decision.options for decision in search_space.decisions)
+
+    def test_graphs_go_forward(self, search_space: SearchSpace) -> None:
+        archs = samples(search_space, 20)
         adjacency, ids = search_space.to_graphs(choices_of(archs))
         assert adjacency.dtype == np.float32 and ids.dtype == np.int64
         assert len(ids) == 20 and adjacency.shape == (*ids.shape, ids.shape[1])
