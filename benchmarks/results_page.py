@@ -416,6 +416,37 @@ def nasnet_cifar10() -> Iterator[Row]:
         )
 
 
+def vit_parity() -> Iterator[Row]:
+    """Counts, logits and the time of a step of elastic Vision Transformers, beside timm's."""
+    result = read("vit_parity")
+    yield (
+        "`--preset`",
+        "million parameters",
+        "MMACs",
+        "equal counts",
+        "logits, timm by arguments",
+        "logits, extracted",
+        "step / static step",
+    )
+    for preset in ("tiny", "small", "base", "cifar"):
+        found = result[preset]
+        params, macs = (
+            " to ".join(f"{value:,}" for value in found[f"{name}_smallest_largest"])
+            for name in ("mega_params", "mega_macs")
+        )
+        equal = min(found["num_equal_parameters"], found["num_equal_macs"])
+        ratio = found.get("path_over_static")
+        yield (
+            f"`{preset}`, {found['images'][1]} px",
+            params,
+            macs,
+            f"{equal} of {found['num_subnets']}",
+            f"{found['max_error_timm_by_arguments']:g} ({found['num_timm_by_arguments']})",
+            f"{found['max_error_extracted']:g} ({found['num_extracted']})",
+            decimal(ratio) if ratio is not None else "",
+        )
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -431,6 +462,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         differentiable_retrain,
         mobilenetv3_cifar10,
         nasnet_cifar10,
+        vit_parity,
     )
 }
 
