@@ -14,6 +14,8 @@ from .ranking.result import Ranking as Ranking
 from .ranking.settings import ComparisonSettings as ComparisonSettings
 from .ranking.supernets import RankedSupernet as RankedSupernet
 from .scores.combined import CombinedScore as CombinedScore
+from .scores.definition import EstimatorDefinition as EstimatorDefinition
+from .scores.definition import EstimatorInputs as EstimatorInputs
 from .scores.extra_steps import ExtraSteps as ExtraSteps
 from .scores.from_scratch import FromScratchEstimator as FromScratchEstimator
 from .scores.inherited import ValAccuracyEstimator as ValAccuracyEstimator
@@ -23,9 +25,11 @@ from .scores.multi_score import Record as Record
 from .scores.multi_score_factory import create_multi_score as create_multi_score
 from .scores.names import SCORES as SCORES
 from .scores.names import Score as Score
-from .scores.settings import ESTIMATORS as ESTIMATORS
+from .scores.registry import ESTIMATORS as ESTIMATORS
+from .scores.settings import EstimatorSettings as EstimatorSettings
 from .scores.settings import FromScratchSettings as FromScratchSettings
 from .scores.settings import MultiScoreSettings as MultiScoreSettings
+from .scores.settings import ProxySettings as ProxySettings
 from .scores.settings import TableSettings as TableSettings
 from .scores.settings import TSESettings as TSESettings
 from .scores.settings import ValSettings as ValSettings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ import torch
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import open_table
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
+from estimators.scores.definition import EstimatorInputs
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.minibatches import Minibatches, check_batch_size, draw_minibatches
 from estimators.scores.multi_score_factory import (
@@ -20,8 +23,8 @@ from estimators.scores.multi_score_factory import (
     val_accuracy,
 )
 from estimators.scores.names import BENCHMARK_SCORES, Score
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.settings import (
-    ESTIMATORS,
     CombinedSettings,
     EstimatorSettings,
     FromScratchSettings,
@@ -53,8 +56,9 @@ def create_estimator(
 
     Args:
         name: One of ``ESTIMATORS``: a score of ``estimators.scores.names``, "from_scratch", "table"
-            or "combined".
-        settings: An ``ESTIMATORS[name]``; None for its defaults.
+            or "combined"; or ``package.module:Object`` or ``file.py:Object`` of an
+            ``EstimatorDefinition``.
+        settings: Settings of the class of its definition; None for its defaults.
         supernet: Trained supernet; only read. For all but "table"; that of "from_scratch" need not
             be trained.
         data: Loaders of the supernet's data, from which minibatches are drawn as the settings say,
@@ -103,35 +107,67 @@ def create_described_estimator(
     Raises:
         ValueError: As ``create_estimator``.
     """
-    if name not in ESTIMATORS:
-        raise ValueError(f"Unknown estimator {name!r}; choose from {', '.join(ESTIMATORS)}.")
-    kind = ESTIMATORS[name]
+    definition = ESTIMATORS.find(name)
+    kind = definition.settings
     settings = kind() if settings is None else settings
     if type(settings) is not kind:
         raise ValueError(
-            f"Estimator {name!r} takes {kind.__name__}, got {type(settings).__name__}."
+            f"Estimator {definition.name!r} takes {kind.__name__}, got {type(settings).__name__}."
         )
-    _check_needs(name, kind, supernet, data, space)
-    if isinstance(settings, TableSettings):
-        assert space is not None
-        return open_table(settings, space)
-    assert supernet is not None
-    device = resolve_device(device)
-    machine = {"device": device.type, "amp": amp}
+    _check_needs(definition.name, kind, supernet, data, space)
     if isinstance(data, Loaders) and {"train minibatches", "loaders as data"} & set(kind.needs):
         check_batch_size(settings.train_batch_size, data)
+    computes = "supernet" in kind.needs
+    device = resolve_device(device) if computes else torch.device("cpu")
+    inputs = EstimatorInputs(definition.name, supernet, data, space, device, amp)
+    built = definition.builder(settings, inputs)
+    estimator, facts = built if isinstance(built, tuple) else (built, _plain(settings))
+    check_estimator(definition.name, estimator)
+    machine = {"device": device.type, "amp": amp} if computes else {}
+    return estimator, {"name": definition.name, **facts, **machine}
+
+
+def check_estimator(name: str, estimator: object) -> None:
+    """Makes sure that what a definition built is an estimator of its name.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not callable(getattr(estimator, "estimate", None)) or isinstance(estimator, type):
+        raise ValueError(
+            f"build of estimator {name!r} must return an object with estimate(arch), got "
+            f"{estimator!r}."
+        )
+    if getattr(estimator, "name", None) != name:
+        raise ValueError(
+            f"What build of estimator {name!r} returns must have that name, got "
+            f"{getattr(estimator, 'name', None)!r}."
+        )
+
+
+def _plain(settings: EstimatorSettings) -> dict[str, Any]:
+    """Settings as they stand in the header of trials."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
+
+
+def build_table(
+    settings: TableSettings, inputs: EstimatorInputs
+) -> tuple[Estimator, dict[str, Any]]:
+    """Opens the table of an estimator's settings; see ``open_table``."""
+    assert inputs.space is not None
+    return open_table(settings, inputs.space)
+
+
+def build_score(
+    settings: EstimatorSettings, inputs: EstimatorInputs
+) -> tuple[Estimator, dict[str, Any]]:
+    """Builds what measures a score of ``estimators.scores.names``."""
+    name, supernet, data = inputs.name, inputs.supernet, inputs.data
+    device, amp = inputs.device, inputs.amp
+    assert supernet is not None
     estimator: Estimator
-    if isinstance(settings, FromScratchSettings):
-        assert isinstance(data, Loaders)
-        estimator, facts = _from_scratch(settings, supernet, data, device, amp)
-        return estimator, {**facts, **machine}
-    if isinstance(settings, CombinedSettings):
-        assert isinstance(data, Loaders)
-        estimator, facts = _combined(settings, supernet, data, device, amp)
-        return estimator, {**facts, **machine}
     shared = MultiScoreSettings.of(settings)
     minibatches, facts = minibatches_of([name], shared, supernet, data)
-    facts = {"name": name, **facts}
     if name == "val_acc":
         estimator = val_accuracy(supernet, minibatches, device, amp)
     elif isinstance(settings, TSESettings):
@@ -156,7 +192,7 @@ def create_described_estimator(
         estimator = create_multi_score(
             [name], shared, score=score, supernet=supernet, data=minibatches, device=device, amp=amp
         )
-    return estimator, {**facts, **machine}
+    return estimator, facts
 
 
 def _check_needs(
@@ -180,13 +216,12 @@ def _check_needs(
         raise ValueError(f"Estimator {name!r} needs {', '.join(missing)}.")
 
 
-def _from_scratch(
-    settings: FromScratchSettings,
-    supernet: Supernet,
-    loaders: Loaders,
-    device: torch.device,
-    amp: bool,
+def build_from_scratch(
+    settings: FromScratchSettings, inputs: EstimatorInputs
 ) -> tuple[FromScratchEstimator, dict[str, Any]]:
+    """Builds what trains architectures from scratch."""
+    supernet, loaders, device, amp = inputs.supernet, inputs.data, inputs.device, inputs.amp
+    assert supernet is not None and isinstance(loaders, Loaders)
     epochs, folder = settings.epochs, settings.folder
     assert epochs is not None
     if folder is None:
@@ -226,14 +261,12 @@ def _from_scratch(
     }
 
 
-def _combined(
-    settings: CombinedSettings,
-    supernet: Supernet,
-    loaders: Loaders,
-    device: torch.device,
-    amp: bool,
+def build_combined(
+    settings: CombinedSettings, inputs: EstimatorInputs
 ) -> tuple[CombinedEstimator, dict[str, Any]]:
-    """Measures as the reference was measured."""
+    """Builds what measures as the reference was measured."""
+    supernet, loaders, device, amp = inputs.supernet, inputs.data, inputs.device, inputs.amp
+    assert supernet is not None and isinstance(loaders, Loaders)
     path = settings.reference
     assert path is not None
     reference = Reference.read(path)

@@ -41,6 +41,9 @@ from .training.job import PathOptions as PathOptions
 from .training.job import ReleasedWeights as ReleasedWeights
 from .training.job import TrainJob as TrainJob
 from .training.ofa_checkpoints import load_ofa_checkpoint as load_ofa_checkpoint
+from .training.path_sampling import PathSampler as PathSampler
+from .training.paths import PATHS as PATHS
+from .training.paths import PathsDefinition as PathsDefinition
 from .training.phases import PhaseOptions as PhaseOptions
 from .training.standalone_config import RetrainConfig as RetrainConfig
 from .training.supernet_config import DropRates as DropRates

@@ -30,7 +30,7 @@ from supernets.cli.command_line import parse_args
 from supernets.cost.analytic import CostModel
 from supernets.networks.factory import create_supernet
 from supernets.training.job import PROGRESSIVE
-from supernets.training.path_sampling import create_path_sampler
+from supernets.training.path_factory import create_path_sampler
 from supernets.training.progressive_shrinking import phases_for
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ import supernets.cli.train
 from estimators.scores.windows import window_argument
 from supernets.cli.command_line import parse_args
 from supernets.runtime import option_types as kinds
-from supernets.runtime.named_objects import NamedObjects
+from supernets.runtime.named_objects import NameBeside, NamedObjects
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train": supernets.cli.train.build_parser,
@@ -77,7 +77,7 @@ def action_of(command: str, name: str) -> argparse.Action:
 def test_every_option_has_a_checked_type(command: str, name: str) -> None:
     action = action_of(command, name)
     is_checked = isinstance(
-        action.type, kinds.Whole | kinds.Real | NamedObjects
+        action.type, kinds.Whole | kinds.Real | NamedObjects | NameBeside
     ) or action.type in (
         *kinds.TEXTS,
         window_argument,

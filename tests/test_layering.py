@@ -67,6 +67,8 @@ TORCH_FREE = (
     "estimators.scores.names",
     "estimators.scores.revisions",
     "estimators.scores.settings",
+    "estimators.scores.registry",
+    "estimators.scores.built_in",
     "estimators.executors.settings",
     "estimators.scores.windows",
     "estimators.trials.ties",
@@ -100,7 +102,7 @@ TORCH_FREE = (
     "search.predictors.sklearn_models",
 )
 #: They import what they build once they are asked to.
-REGISTRIES = ("search.predictors.registry",)
+REGISTRIES = ("search.predictors.registry", "estimators.scores.definition")
 HEAVY = ("torch", "torchvision", "timm")
 #: What takes a second or more to load, which a command does once it has something to compute.
 SLOW = (*HEAVY, "sklearn", "scipy", "matplotlib")

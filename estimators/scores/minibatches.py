@@ -12,7 +12,12 @@ from torch import Tensor
 
 from estimators.scores.names import PROXY_SCORES, VAL_SCORES
 from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
-from estimators.scores.settings import RANKED, ExtraStepsSettings, MultiScoreSettings
+from estimators.scores.settings import (
+    RANKED,
+    EstimatorSettings,
+    ExtraStepsSettings,
+    MultiScoreSettings,
+)
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import has_batchnorm
@@ -75,20 +80,53 @@ def draw_minibatches(
     if chosen & TRAINS:
         facts |= {"tse_batches": settings.num_batches, "tse_lr": settings.lr}
     if chosen & {"sovl", *VAL_SCORES}:
-        num_val = settings.num_val_batches
-        val = loaders.val if num_val is None else list(islice(loaders.val, num_val))
-        facts["val_batches"] = num_val
+        val = _val(loaders, settings.num_val_batches)
+        facts["val_batches"] = settings.num_val_batches
     if chosen & set(VAL_SCORES):
-        recalibrate, facts["recalibration"] = _recalibration(settings, supernet, loaders)
+        recalibrate, facts["recalibration"] = _recalibration(
+            settings.num_recalibrate_batches, supernet, loaders
+        )
     if chosen & set(COMPARES_IMAGES):
         num_images = len(distinct_images(train[0][0]))
         if num_images < len(train[0][0]):  # scores of files from before, if any, are then others
             facts["distinct_images"] = num_images
-    trained_on = [*train, *(recalibrate or ())]
-    if chosen & {*TRAINS, *VAL_SCORES, *PROXY_SCORES} - {"synflow"} and trained_on:
+    if chosen & {*TRAINS, *VAL_SCORES, *PROXY_SCORES} - {"synflow"}:
+        _check_single_images(supernet, [*train, *(recalibrate or ())])
+    return Minibatches(train, val, recalibrate), facts
+
+
+def minibatches_that_settings_need(
+    settings: EstimatorSettings, supernet: Supernet, data: Loaders | Minibatches | None
+) -> Minibatches:
+    """Returns what an estimator of one's own is to measure on, see ``EstimatorInputs``.
+
+    Raises:
+        ValueError: As ``draw_minibatches``.
+    """
+    if not isinstance(data, Loaders):
+        return Minibatches() if data is None else data
+    fields, needs = vars(settings), settings.needs
+    train: Sequence[tuple[Tensor, Tensor]] = ()
+    val: Batches = ()
+    recalibrate: Sequence[tuple[Tensor, Tensor]] | None = None
+    if "train minibatches" in needs:
+        train = list(data.train.take(fields.get("num_batches", 1)))
+    if "val minibatches" in needs:
+        val = _val(data, fields.get("num_val_batches"))
+    if "num_recalibrate_batches" in fields:
+        recalibrate, _ = _recalibration(fields["num_recalibrate_batches"], supernet, data)
+    _check_single_images(supernet, [*train, *(recalibrate or ())])
+    return Minibatches(train, val, recalibrate)
+
+
+def _val(loaders: Loaders, num_batches: int | None) -> Batches:
+    return loaders.val if num_batches is None else list(islice(loaders.val, num_batches))
+
+
+def _check_single_images(supernet: Supernet, trained_on: Sequence[tuple[Tensor, Tensor]]) -> None:
+    if trained_on:
         smallest = min(len(y) for _, y in trained_on)
         check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
-    return Minibatches(train, val, recalibrate), facts
 
 
 def check_batch_size(wanted: int, loaders: Loaders) -> None:
@@ -106,7 +144,7 @@ def check_batch_size(wanted: int, loaders: Loaders) -> None:
 
 
 def _recalibration(
-    settings: MultiScoreSettings, supernet: Supernet, loaders: Loaders
+    num_batches: int | None, supernet: Supernet, loaders: Loaders
 ) -> tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]:
     """The minibatches for the statistics of BatchNorm and what they are; None for neither.
 
@@ -114,7 +152,6 @@ def _recalibration(
     code; otherwise images are taken as they are.
     """
     needed = supernet.needs_recalibration
-    num_batches = settings.num_recalibrate_batches
     if num_batches and not has_batchnorm(supernet):
         raise ValueError(
             f"A {supernet.space.name} supernet has no BatchNorm, whose statistics "

@@ -1,4 +1,4 @@
-"""The estimators by name, and what each may be set to.
+"""What each estimator may be set to.
 
 A field of these dataclasses is the one place of its default, its check, its flag and its help. No
 PyTorch is needed to read them, so that commands have their help and their refusals at once.
@@ -17,7 +17,6 @@ from estimators.scores.names import (
     COST_SCORES,
     GAMMA,
     PROXY_SCORES,
-    SCORES,
     SCRATCH_SCORES,
 )
 from estimators.scores.windows import window_argument, window_in_batches, window_in_epochs
@@ -368,11 +367,4 @@ RANKED: Mapping[str, type[EstimatorSettings]] = {
     **dict.fromkeys(("val_acc_after", "val_loss_after"), ValAfterSettings),
     **dict.fromkeys(PROXY_SCORES, ProxySettings),
     **dict.fromkeys((*COST_SCORES, *BENCHMARK_SCORES), EstimatorSettings),
-}
-#: The settings of every estimator, by its name.
-ESTIMATORS: Mapping[str, type[EstimatorSettings]] = {
-    **{name: RANKED[name] for name in SCORES},
-    "from_scratch": FromScratchSettings,
-    "table": TableSettings,
-    "combined": CombinedSettings,
 }

@@ -6,7 +6,8 @@ import argparse
 
 import supernets.runtime.option_types as kinds
 from estimators.executors.settings import ExecutorSettings
-from estimators.scores.settings import ESTIMATORS, TableSettings
+from estimators.scores.registry import estimator_classes
+from estimators.scores.settings import TableSettings
 from search.algorithms.registry import ALGORITHMS, algorithm_classes
 from search.differentiable.search_config import (
     GRADIENT_ALGORITHMS,
@@ -35,7 +36,7 @@ from supernets.cli.option_flags import (
 from supernets.cli.run_options import AmpOptions, RunOptions
 from supernets.data.config import DataConfig
 from supernets.networks.settings import SupernetSettings, settings_classes
-from supernets.runtime.named_objects import HOW_TO_NAME
+from supernets.runtime.named_objects import HOW_TO_NAME, NameBeside
 from supernets.runtime.options import Options, options_of
 from supernets.runtime.wording import flag, one_of
 from supernets.training.supernet_config import TrainConfig
@@ -46,13 +47,16 @@ REPORT_OPTIONS = ("report_of", "output", "config", "quiet", "verbose", "trust_co
 _NOT_OF_SEARCHES = tuple(name for name in options_of(TrainConfig) if name not in RECIPE_OPTIONS)
 
 
-def build_parser(space: str | None = None, algorithm: str | None = None) -> argparse.ArgumentParser:
+def build_parser(
+    space: str | None = None, algorithm: str | None = None, estimator: str | None = None
+) -> argparse.ArgumentParser:
     """Builds the parser of ``supernet-search``.
 
     Args:
         space: A space of one's own, whose settings are flags of searches by gradients as well; None
             for none.
         algorithm: An algorithm of one's own, whose settings are flags as well; None for none.
+        estimator: An estimator of one's own, likewise.
 
     Raises:
         ValueError: If there is no such object.
@@ -65,7 +69,7 @@ def build_parser(space: str | None = None, algorithm: str | None = None) -> argp
         "continues.",
     )
     titles = ("what to search", "search", "estimator", "workers")
-    subject, search, estimator, workers = map(parser.add_argument_group, titles)
+    subject, search, scores, workers = map(parser.add_argument_group, titles)
     gradients = parser.add_argument_group(
         "search by gradients",
         f"of --algorithm {by_gradients}; one value for each stage where there may be several, and "
@@ -75,16 +79,16 @@ def build_parser(space: str | None = None, algorithm: str | None = None) -> argp
     add_options(subject, SubjectOptions)
     search.add_argument(
         "--algorithm",
-        type=_algorithm,
+        type=NameBeside(ALGORITHMS, GRADIENT_ALGORITHMS),
         metavar="NAME",
         help=f"{', '.join((*ALGORITHMS, *GRADIENT_ALGORITHMS))}, or one of your own that asks and "
         f"tells, as {HOW_TO_NAME} (default: structural-bo, for up to some hundred trials)",
     )
     add_options(search, SearchJob, without=["estimator", *options_of(ResultOptions)])
     add_family_options(search, algorithm_classes(algorithm))
-    add_options(estimator, SearchJob, without=options_of(ResultOptions))
-    for settings in dict.fromkeys(ESTIMATORS.values()):
-        add_options(estimator, settings)
+    add_options(scores, SearchJob, without=options_of(ResultOptions))
+    for settings in dict.fromkeys(estimator_classes(estimator).values()):
+        add_options(scores, settings)
     add_options(workers, ExecutorSettings)
     networks = settings_classes(space, relaxed=True)
     for kind in (SearchConfig, StageOptions, GradientBasics, *networks.values()):
@@ -105,18 +109,19 @@ def build_parser(space: str | None = None, algorithm: str | None = None) -> argp
     return parser
 
 
-def _algorithm(text: str) -> str:
-    """Reads the name of an algorithm of either kind."""
-    return text if text in GRADIENT_ALGORITHMS else str(ALGORITHMS(text, GRADIENT_ALGORITHMS))
+def flags_of(algorithm: str, space: str | None = None, estimator: str | None = None) -> set[str]:
+    """Returns the flags that a search by an algorithm may be given.
 
-
-def flags_of(algorithm: str, space: str | None = None) -> set[str]:
-    """Returns the flags that a search by an algorithm may be given, of a space of one's own too."""
+    Args:
+        algorithm: Name of the algorithm.
+        space: A space whose settings are flags too; None for those built in alone.
+        estimator: An estimator, likewise.
+    """
     asks = algorithm not in GRADIENT_ALGORITHMS
     every: tuple[type[Options], ...] = (AmpOptions,)
     if asks:
         options = ALGORITHMS.find(algorithm).options
-        every += (SearchJob, options, ExecutorSettings, *ESTIMATORS.values())
+        every += (SearchJob, options, ExecutorSettings, *estimator_classes(estimator).values())
     else:
         networks = settings_classes(space, relaxed=True)
         every += (SearchConfig, StageOptions, GradientBasics, *networks.values())
@@ -137,7 +142,7 @@ def own_options(args: argparse.Namespace, algorithm: str) -> argparse.Namespace:
     Raises:
         ValueError: If one of others was given; says whose it is.
     """
-    own = {dest_of(flag) for flag in flags_of(algorithm, args.space)}
+    own = {dest_of(flag) for flag in flags_of(algorithm, args.space, args.estimator)}
     for name, value in vars(args).items():
         if value is not None and name not in own:
             users = [n for n in (*ALGORITHMS, *GRADIENT_ALGORITHMS) if flag(name) in flags_of(n)]
@@ -155,11 +160,11 @@ def check_args(args: argparse.Namespace, job: SearchJob) -> None:
     Raises:
         ValueError: If something was.
     """
-    if job.estimator != "table":
+    if job.measures_networks:
         check_measurable(job)
     elif args.amp is not None:
-        raise ValueError("--estimator table computes nothing; leave --amp out.")
-    check_family(ESTIMATORS, job.estimator, args, by="--estimator")
+        raise ValueError(f"--estimator {job.estimator} computes nothing; leave --amp out.")
+    check_family(estimator_classes(job.estimator), job.estimator, args, by="--estimator")
     for name in ("num_workers", "device"):
         if job.supernet is None and getattr(args, name) is not None:
             raise ValueError(f"{flag(name)} needs --supernet.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from estimators.executors.settings import ExecutorSettings
-from estimators.scores.settings import ESTIMATORS
+from estimators.scores.registry import ESTIMATORS
 from search.algorithms.registry import ALGORITHMS
 from search.cli.options import (
     PROGRAM,
@@ -33,6 +33,7 @@ AGAIN = "the same command again"
 _FAMILIES: dict[str, Family] = {
     "space": (SPACES, settings_of_space),
     "algorithm": (ALGORITHMS, attrgetter("options")),
+    "estimator": (ESTIMATORS, attrgetter("settings")),
 }
 
 
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 job,
                 options.output,
                 algorithm=given_options(ALGORITHMS.find(name).options, args),
-                estimator=from_args(ESTIMATORS[job.estimator], args),
+                estimator=from_args(ESTIMATORS.find(job.estimator).settings, args),
                 executors=from_args(ExecutorSettings, args),
                 device="cpu" if job.supernet is None else machine.set_up(),
                 threads=machine.threads,

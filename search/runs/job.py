@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import supernets.runtime.option_types as kinds
-from estimators.scores.settings import ESTIMATORS
+from estimators.scores.registry import ESTIMATORS, WHICH_ESTIMATOR
 from search.algorithms.constraints import constraints_within
 from search.algorithms.registry import ALGORITHMS
 from supernets.cost.analytic import METRICS, Constraint
@@ -189,7 +189,7 @@ class SearchJob(ResultOptions, SubjectOptions):
         num_trials: Number of trials in the end.
         batch_size: Number of architectures asked for at once; None for that of the algorithm.
         seed: Makes the search repeatable.
-        estimator: One of ``ESTIMATORS``.
+        estimator: One of ``ESTIMATORS``, or where an ``EstimatorDefinition`` of one's own is.
 
     Raises:
         ValueError: If a value is out of range, or they do not go together.
@@ -214,7 +214,7 @@ class SearchJob(ResultOptions, SubjectOptions):
         ),
     )
     seed: int = option(0, "", kinds.SEED, metavar="N")
-    estimator: str = option("tse", "", choices=ESTIMATORS)
+    estimator: str = option("tse", WHICH_ESTIMATOR, ESTIMATORS, metavar="NAME")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -228,15 +228,20 @@ class SearchJob(ResultOptions, SubjectOptions):
                 f"does not fit to the end; use {one_of(predicting)}, or measured."
             )
         if self.export is not None:
-            if self.estimator == "from_scratch":
+            if ESTIMATORS.find(self.estimator).trains_anew:
                 raise ValueError(
-                    "--export hands over weights inherited from the supernet, and from_scratch "
-                    "neither looks at those nor keeps its own; leave it out, then give best.json "
-                    "of --output to supernet-export --arch, and what that writes to "
-                    "supernet-retrain."
+                    "--export hands over weights inherited from the supernet, and "
+                    f"{self.estimator} neither looks at those nor keeps its own; leave it out, "
+                    "then give best.json of --output to supernet-export --arch, and what that "
+                    "writes to supernet-retrain."
                 )
             if self.supernet is None:
                 raise ValueError("--export needs --supernet.")
+
+    @property
+    def measures_networks(self) -> bool:
+        """Whether the estimator needs a supernet, and not only architectures."""
+        return "supernet" in ESTIMATORS.find(self.estimator).settings.needs
 
 
 def check_measurable(job: SearchJob) -> None:
@@ -245,10 +250,10 @@ def check_measurable(job: SearchJob) -> None:
     Raises:
         ValueError: If there is not.
     """
-    if job.supernet is None and job.estimator != "table":
+    if job.supernet is None and job.measures_networks:
         raise ValueError(f"--estimator {job.estimator} needs --supernet.")
     if job.supernet is None and job.space is None:
-        raise ValueError("--estimator table needs --space (or --supernet).")
+        raise ValueError(f"--estimator {job.estimator} needs --space (or --supernet).")
 
 
 def without_networks(flag: str, space: str | None) -> ValueError:

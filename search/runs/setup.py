@@ -13,9 +13,9 @@ from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory, ExecutorSettings
 from estimators.scores.names import COST_SCORES, PROXY_SCORES
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.revisions import revisions
 from estimators.scores.settings import (
-    ESTIMATORS,
     EstimatorSettings,
     FromScratchSettings,
     TableSettings,
@@ -175,7 +175,7 @@ def own_outputs(job: SearchJob, output: Path, outputs: Outputs) -> None:
 def settings_of(job: SearchJob, estimator: GivenEstimator | None) -> EstimatorSettings | None:
     """The settings of the job's estimator; None where it is an estimator itself."""
     if estimator is None:
-        return ESTIMATORS[job.estimator]()
+        return ESTIMATORS.find(job.estimator).settings()
     return estimator if isinstance(estimator, EstimatorSettings) else None
 
 
@@ -205,7 +205,7 @@ def check_given(
             estimator,
             (EstimatorSettings, none),
             f"SearchJob(estimator=…) names one, whose settings these are, here "
-            f"{ESTIMATORS[job.estimator].__name__}; or pass an Estimator itself",
+            f"{ESTIMATORS.find(job.estimator).settings.__name__}; or pass an Estimator itself",
         )
 
 

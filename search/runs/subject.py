@@ -112,7 +112,7 @@ def open_subject(
     pool, table = None, None
     if job.pool is not None:
         pool = read_pool(job.pool, space, column=job.pool_column)
-    if isinstance(measuring, TableSettings) and job.estimator == "table":
+    if isinstance(measuring, TableSettings):
         table = open_table(measuring, whole)
         if pool is None and own_space is None:
             pool = pool_of_table(table[0], space)

@@ -26,13 +26,12 @@ from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.wording import flag
 from supernets.spaces.factory import SPACES, WHICH_SPACE
 from supernets.training.job import (
-    PATHS,
-    PROGRESSIVE,
     PathOptions,
     ReleasedWeights,
     TrainJob,
     not_able,
 )
+from supernets.training.paths import PATHS, PROGRESSIVE
 from supernets.training.phases import PHASES, PhaseOptions
 from supernets.training.supernet_config import TrainConfig
 
@@ -177,7 +176,7 @@ def _check_phases(paths: PathOptions, args: argparse.Namespace) -> None:
     """
     assert paths.paths is not None
     is_progressive = paths.paths == PROGRESSIVE
-    plans = {name: Options for name in PATHS} | {PROGRESSIVE: PhaseOptions}
+    plans = dict.fromkeys([*PATHS, paths.paths], Options) | {PROGRESSIVE: PhaseOptions}
     check_family(plans, paths.paths, args, by="--paths")
     if not is_progressive and "kd_ratio" in given_options(TrainConfig, args):
         raise ValueError("--kd-ratio is for --paths progressive, which has a teacher.")

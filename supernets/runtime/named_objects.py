@@ -199,6 +199,40 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
             self._reference(value)
 
 
+class NameBeside:
+    """Reads a name of objects, or one of a few names beside; the kind of an option.
+
+    Args:
+        objects: The objects.
+        others: The names beside, which stand for something else.
+
+    Example:
+        >>> paths = NamedObjects("paths", "paceline.paths", dict, {"plain": "builtins:dict"})
+        >>> NameBeside(paths, ["progressive"])("progressive")
+        'progressive'
+    """
+
+    def __init__(self, objects: NamedObjects[Any], others: Iterable[str]) -> None:
+        self.objects, self.others = objects, tuple(others)
+
+    def __call__(self, text: str) -> str:
+        """Reads a name on a command line.
+
+        Raises:
+            argparse.ArgumentTypeError: If it is unknown.
+        """
+        return text if text in self.others else self.objects(text, self.others)
+
+    def check(self, name: str, value: object) -> None:
+        """Makes sure that a setting is such a name.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if value not in self.others:
+            self.objects.check(name, value)
+
+
 def find_object(reference: str) -> Any:
     """Imports the object that ``package.module:Object`` or ``file.py:Object`` names.
 

@@ -14,12 +14,9 @@ from supernets.runtime.options import Options, option
 from supernets.runtime.wording import flag, one_of
 from supernets.spaces.definition import SpaceDefinition
 from supernets.spaces.factory import SPACES, spaces_with
+from supernets.training.paths import PATHS, PATHS_NAME, PROGRESSIVE, WHICH_PATHS
 from supernets.training.phases import PhaseOptions
 from supernets.training.supernet_config import TrainConfig
-
-PATHS = ("uniform", "macs-bins", "fair", "multi", "sandwich", "best-up", "worst-up")
-#: Phase by phase, from the largest network to all of them.
-PROGRESSIVE = "progressive"
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,8 @@ class PathOptions(Options):
     """Which paths a step of a supernet's training runs.
 
     Args:
-        paths: One of ``PATHS``, or ``PROGRESSIVE``; None for those of the space.
+        paths: One of ``PATHS``, ``PROGRESSIVE``, or where a ``PathsDefinition`` of one's own is;
+            None for those of the space.
         macs_bins: Minimum, maximum and number of the bins of ``"macs-bins"``; None for others.
         num_paths: Paths per step; None for the sampler's own.
 
@@ -41,8 +39,9 @@ class PathOptions(Options):
 
     paths: str | None = option(
         None,
-        "paths of a step",
-        choices=(*PATHS, PROGRESSIVE),
+        f"paths of a step: {WHICH_PATHS}",
+        PATHS_NAME,
+        metavar="NAME",
         default_text="fair for nasbench201, sandwich for mobilenetv3, uniform for others",
     )
     macs_bins: tuple[float, float, int] | None = option(
@@ -58,7 +57,9 @@ class PathOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.paths == "macs-bins") != (self.macs_bins is not None):
+        named = self.paths not in (None, PROGRESSIVE)
+        takes_bins = named and PATHS.find(str(self.paths)).takes_macs_bins
+        if takes_bins != (self.macs_bins is not None):
             raise ValueError(
                 "--paths macs-bins and --macs-bins MIN MAX NUM go together; give both or neither."
             )

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from supernets.cost.analytic import CostModel
 from supernets.runtime.option_types import POSITIVE_INT
 from supernets.spaces import MAX_ENUMERABLE_SIZE, Architecture, SearchSpace
-from supernets.training.job import PATHS
 
 _logger = logging.getLogger(__name__)
 
@@ -35,11 +34,6 @@ MAX_BIN_DRAWS = 300
 MAX_MACS_DRAWS = 500
 NUM_DRAWS_AT_ONCE = 50
 
-_PICKS: dict[str, Literal["best", "worst"] | None] = {
-    "sandwich": None,
-    "best-up": "best",
-    "worst-up": "worst",
-}
 
 #: Loss of a path on the minibatch of the step, over all processes, in nats.
 MeasureLoss = Callable[[Architecture], float]
@@ -51,6 +45,16 @@ class PathSampler(Protocol):
     ``sums_gradients`` says whether the paths' gradients are summed instead of averaged;
     ``distills`` whether all paths but the first learn from the first one's logits instead of the
     labels.
+
+    Example:
+        >>> class LargestFirst:
+        ...     sums_gradients, distills = False, False
+        ...
+        ...     def __init__(self, space, cost_model, num_paths):
+        ...         self.space = space
+        ...
+        ...     def sample(self, rng, measure_loss):
+        ...         return [self.space.extremes()[1], self.space.sample(rng)]
     """
 
     sums_gradients: bool
@@ -349,51 +353,3 @@ class SandwichPaths:
 def _macs(cost_model: CostModel, choices: NDArray[np.int64]) -> NDArray[np.float64]:
     macs: NDArray[np.float64] = cost_model.measure_all(choices)["macs"].astype(np.float64)
     return macs
-
-
-def create_path_sampler(
-    name: str,
-    space: SearchSpace,
-    cost_model: CostModel,
-    num_paths: int | None = None,
-    *,
-    macs_bins: tuple[float, float, int] | None = None,
-) -> PathSampler:
-    """Builds a path sampler by name.
-
-    Args:
-        name: One of ``PATHS``.
-        space: Space to draw from.
-        cost_model: Counts parameters and MACs, for the samplers that need them.
-        num_paths: Paths per step; None takes the sampler's own: 1 for ``"uniform"`` and
-            ``"macs-bins"``, one per option for ``"fair"``, otherwise 4.
-        macs_bins: Minimum, maximum and number of the bins of ``"macs-bins"``, and None otherwise.
-
-    Raises:
-        ValueError: If the name is unknown, or ``num_paths``, ``macs_bins`` or the space does not
-            suit the sampler.
-    """
-    if name not in PATHS:
-        raise ValueError(f"Unknown paths {name!r}; choose from {', '.join(PATHS)}.")
-    if (name == "macs-bins") != (macs_bins is not None):
-        raise ValueError(
-            f"Paths macs-bins need macs_bins, and others have none; got paths {name!r} with "
-            f"macs_bins {macs_bins}."
-        )
-    if name == "uniform":
-        return UniformPaths(space, 1 if num_paths is None else num_paths)
-    if macs_bins is not None:
-        return BinnedPaths(space, cost_model, *macs_bins, 1 if num_paths is None else num_paths)
-    if name == "fair":
-        sampler = FairPaths(space)
-        if num_paths not in (None, sampler.num_paths):
-            raise ValueError(
-                f"Fair paths run every option once, so num_paths is {sampler.num_paths}, "
-                f"got {num_paths}; leave it out or use other paths."
-            )
-        return sampler
-    if num_paths is None:
-        num_paths = 4
-    if name == "multi":
-        return MultiPaths(space, cost_model, num_paths)
-    return SandwichPaths(space, cost_model, num_paths, pick=_PICKS[name])

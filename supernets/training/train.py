@@ -25,9 +25,10 @@ from supernets.runtime.ranks import ranks_from_environment
 from supernets.runtime.versions import versions
 from supernets.training.checkpoint import read_training_checkpoint, supernet_from_checkpoint
 from supernets.training.checkpoint_fields import steps_done
-from supernets.training.job import PROGRESSIVE, TrainJob
+from supernets.training.job import TrainJob
 from supernets.training.loop import TrainResult
-from supernets.training.path_sampling import create_path_sampler
+from supernets.training.path_factory import create_path_sampler
+from supernets.training.paths import PATHS, PROGRESSIVE
 from supernets.training.progressive_shrinking import phase_dir, phases_for, train_progressively
 from supernets.training.released_files import Released, read_released
 from supernets.training.released_weights import released_network
@@ -221,7 +222,7 @@ def _run_settings(
     folder = loaders.data_dir
     return {
         "data": {**loaders.settings, "batch_size": job.batch_size},
-        "paths": {**asdict(job.paths), "paths": job.sampler},
+        "paths": {**asdict(job.paths), "paths": PATHS.own_name(job.sampler)},
         "world_size": world_size,
         "data_dir": None if folder is None else str(folder.resolve()),
         "given_data_dir": None if folder is None else str(folder),

@@ -23,10 +23,10 @@ from estimators.scores.combined_estimator import Reference
 from estimators.scores.minibatches import Minibatches
 from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import COST_SCORES, PROXY_SCORES, Score
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import combined_features
 from estimators.scores.settings import (
-    ESTIMATORS,
     CombinedSettings,
     ExtraStepsSettings,
     FromScratchSettings,
@@ -73,7 +73,7 @@ class Setting:
                 "combined", reference, supernet=self.supernet, data=self.loaders
             )
         name = kind.removesuffix(RECALIBRATED)
-        own = ESTIMATORS[name]
+        own = ESTIMATORS[name].settings
         few: dict[str, Any] = {"num_batches": 3, "lr": 0.01}
         recalibrate = self.train if kind.endswith(RECALIBRATED) else None
         return create_estimator(

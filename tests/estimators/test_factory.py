@@ -19,8 +19,8 @@ from estimators.scores.minibatches import Minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.multi_score_factory import create_multi_score
 from estimators.scores.names import PROXY_SCORES, Score
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.settings import (
-    ESTIMATORS,
     EstimatorSettings,
     ExtraStepsSettings,
     FromScratchSettings,
@@ -76,7 +76,7 @@ def test_what_is_needed_must_be_given(name: str, inputs: dict[str, Any], tmp_pat
         "table": {"table": tmp_path / "t.csv", "column": "c"},
         "combined": {"reference": tmp_path / "r.json"},
     }.get(name, {})
-    made: EstimatorSettings = ESTIMATORS[name](**settings)
+    made: EstimatorSettings = ESTIMATORS[name].settings(**settings)
     with pytest.raises(ValueError, match=f"^Estimator '{name}' needs {', '.join(made.needs)}.$"):
         create_estimator(name, made)
     if "train minibatches" in made.needs:

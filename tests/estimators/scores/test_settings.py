@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from estimators.scores.names import CURVE_SCORES, PROXY_SCORES, SCORES, VAL_SCORES
+from estimators.scores.registry import estimator_classes
 from estimators.scores.settings import (
-    ESTIMATORS,
     RANKED,
     CombinedSettings,
     EstimatorSettings,
@@ -27,6 +27,7 @@ from estimators.scores.settings import (
 from supernets.cli.option_flags import add_options, check_family, from_args
 from supernets.runtime.options import options_of
 
+CLASSES = estimator_classes()
 TRAINS = (*CURVE_SCORES, "val_acc_after", "val_loss_after")
 #: Every flag with a value, and whose it is.
 FLAGS = {
@@ -54,7 +55,7 @@ FLAGS = {
 
 def parse(*flags: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for kind in ESTIMATORS.values():
+    for kind in CLASSES.values():
         add_options(parser, kind)
     return parser.parse_args(" ".join(flags).split())
 
@@ -62,25 +63,25 @@ def parse(*flags: str) -> argparse.Namespace:
 def test_every_flag_of_the_family_is_among_those_tested() -> None:
     declared = {
         option.flag_of(name)
-        for kind in ESTIMATORS.values()
+        for kind in CLASSES.values()
         for name, option in options_of(kind).items()
     }
     assert declared == {flag.split()[0] for flag in FLAGS}
-    assert {name for users in FLAGS.values() for name in users} <= ESTIMATORS.keys()
+    assert {name for users in FLAGS.values() for name in users} <= CLASSES.keys()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", CLASSES)
 def test_own_flags_are_accepted_and_others_refused(name: str) -> None:
     own = [flag for flag, users in FLAGS.items() if name in users]
     given = [flag for flag in own if name != "from_scratch" or "gamma" not in flag]
     args = parse(*given)
-    check_family(ESTIMATORS, name, args, by="--estimator")
-    check_family(ESTIMATORS, ["params", name], args, by="--estimator")
-    settings = from_args(ESTIMATORS[name], args)
-    assert type(settings) is ESTIMATORS[name]
+    check_family(CLASSES, name, args, by="--estimator")
+    check_family(CLASSES, ["params", name], args, by="--estimator")
+    settings = from_args(CLASSES[name], args)
+    assert type(settings) is CLASSES[name]
     for other in FLAGS.keys() - own:
         with pytest.raises(ValueError, match=f"{other.split()[0]} is for --estimator .*, not "):
-            check_family(ESTIMATORS, name, parse(*given, other), by="--estimator")
+            check_family(CLASSES, name, parse(*given, other), by="--estimator")
 
 
 def test_values_arrive_in_their_fields() -> None:
@@ -154,7 +155,7 @@ def test_a_window_beyond_the_minibatches_is_refused_before_any_data_is_opened(
 def test_every_estimator_has_its_batch_size() -> None:
     assert TSESettings(batch_size=3).train_batch_size == 3
     assert FromScratchSettings(epochs=1, batch_size=5).train_batch_size == 5
-    defaults = [ESTIMATORS[name]() for name in SCORES]
+    defaults = [CLASSES[name]() for name in SCORES]
     assert {settings.train_batch_size for settings in defaults} == {64}
 
 

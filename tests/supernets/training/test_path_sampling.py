@@ -26,16 +26,16 @@ from supernets.spaces import (
     NASNetSpace,
     SearchSpace,
 )
+from supernets.training.path_factory import create_path_sampler
 from supernets.training.path_sampling import (
-    PATHS,
     BinnedPaths,
     FairPaths,
     MultiPaths,
     PathSampler,
     SandwichPaths,
     UniformPaths,
-    create_path_sampler,
 )
+from supernets.training.paths import PATHS
 from supernets.training.supernet import train_step
 
 Batches = list[tuple[Tensor, Tensor]]
