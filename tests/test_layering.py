@@ -29,6 +29,7 @@ ROOMS = (
     "estimators.scores",
     "estimators.benchmarks",
     "estimators.factory",
+    "estimators.testing",
     "estimators.executors",
     "estimators.html",
     "estimators.ranking",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from estimators.base import Estimate, Estimator
+from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors.measure import trial_of_scores
 from estimators.factory import create_estimator
@@ -31,10 +28,12 @@ from estimators.scores.settings import (
     ExtraStepsSettings,
     FromScratchSettings,
     MultiScoreSettings,
+    TSESettings,
 )
+from estimators.testing import EstimatorContract, Measured
+from estimators.testing.estimator_contract import trained_path
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
-from supernets.spaces import Architecture
 from supernets.training.checkpoint import weights_digest
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -43,13 +42,9 @@ TRAINED, UNTRAINED = (3, 2, 3, 1, 3, 2), (2, 3, 2, 3, 2, 3)
 
 
 @dataclass
-class Setting:
+class Setting(Measured):
     """A supernet in which one path has been trained, and what estimators take."""
 
-    supernet: Supernet
-    train: Batches
-    val: Batches
-    archs: list[Architecture]  # the first two are the trained and the untrained one
     loaders: Loaders
     make_folder: Callable[[], Path]
 
@@ -119,12 +114,7 @@ def setting(
     rng = np.random.default_rng(2)
     archs = [supernet.space.architecture(choices) for choices in (TRAINED, UNTRAINED)]
     archs += [supernet.space.sample(rng) for _ in range(2)]
-    optimizer = torch.optim.SGD(supernet.train().parameters(), lr=0.1, momentum=0.9)
-    for x, y in make_batches(20, batch_size=24, seed=5):
-        optimizer.zero_grad()
-        F.cross_entropy(supernet(x, archs[0]), y).backward()
-        optimizer.step()
-    supernet.zero_grad()
+    trained_path(supernet, archs, make_batches(20, batch_size=24, seed=5))
     return Setting(
         supernet,
         make_batches(3, seed=6),
@@ -135,90 +125,46 @@ def setting(
     )
 
 
-@pytest.fixture(params=KINDS)
-def make_estimator(request: pytest.FixtureRequest, setting: Setting) -> Callable[[], Estimator]:
-    return partial(setting.make, request.param)
+class TestOurEstimators(EstimatorContract):
+    """All that are built in, with few minibatches."""
+
+    @pytest.fixture
+    def measured(self, setting: Setting) -> Measured:
+        return setting
+
+    @pytest.fixture(params=KINDS)
+    def make_estimator(
+        self, request: pytest.FixtureRequest, setting: Setting
+    ) -> Callable[[], Estimator]:
+        return partial(setting.make, request.param)
+
+    def test_a_trained_path_scores_higher_than_an_untrained_one(
+        self,
+        request: pytest.FixtureRequest,
+        make_estimator: Callable[[], Estimator],
+        measured: Measured,
+    ) -> None:
+        if request.node.callspec.params["make_estimator"] not in TRAINED_KINDS:
+            pytest.skip("it does not look at trained weights")
+        super().test_a_trained_path_scores_higher_than_an_untrained_one(make_estimator, measured)
+
+    def test_its_name_is_known(self, make_estimator: Callable[[], Estimator]) -> None:
+        assert make_estimator().name in ESTIMATORS
 
 
-def values(estimate: Estimate) -> tuple[object, ...]:
-    """All but the time it took."""
-    return estimate.score, dict(estimate.metrics), dict(estimate.curves)
+class TestByName(EstimatorContract):
+    """As of a third party: named, and on the contract's own supernet."""
+
+    estimator = "tse"
+    settings = TSESettings(num_batches=3, lr=0.01)
 
 
-def test_estimate_is_of_plain_finite_numbers(
-    make_estimator: Callable[[], Estimator], setting: Setting
-) -> None:
-    estimator = make_estimator()
-    assert estimator.name in ESTIMATORS
-    for arch in setting.archs:
-        estimate = estimator.estimate(arch)
-        assert estimate.seconds >= 0
-        assert estimate.metrics
-        curves = [value for curve in estimate.curves.values() for value in curve]
-        for value in (estimate.score, estimate.seconds, *estimate.metrics.values(), *curves):
-            assert type(value) is float
-            assert math.isfinite(value)
+class TestOfAnotherSpace(EstimatorContract):
+    estimator = "val_acc"
+    space = "nasnet"
+    supernet: ClassVar = {"num_classes": 3, "channels": 2, "layers": 3, "input_size": (3, 8, 8)}
 
 
-def test_same_score_twice(make_estimator: Callable[[], Estimator], setting: Setting) -> None:
-    estimator, other = make_estimator(), make_estimator()
-    for arch in setting.archs:
-        first = values(estimator.estimate(arch))
-        assert values(estimator.estimate(arch)) == first
-        assert values(other.estimate(arch)) == first
-
-
-def test_scores_do_not_depend_on_the_order(
-    make_estimator: Callable[[], Estimator], setting: Setting
-) -> None:
-    estimator, other = make_estimator(), make_estimator()
-    forward = {arch: values(estimator.estimate(arch)) for arch in setting.archs}
-    backward = {arch: values(other.estimate(arch)) for arch in reversed(setting.archs)}
-    assert forward == backward
-    assert len({str(value) for value in forward.values()}) > 1
-
-
-def test_scores_do_not_depend_on_torchs_global_randomness(
-    make_estimator: Callable[[], Estimator], setting: Setting
-) -> None:
-    estimator = make_estimator()
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        first = values(estimator.estimate(setting.archs[0]))
-        torch.manual_seed(2)
-        assert values(estimator.estimate(setting.archs[0])) == first
-
-
-def test_supernet_is_only_read(
-    make_estimator: Callable[[], Estimator],
-    setting: Setting,
-    weights_of: Callable[[nn.Module], dict[str, Tensor]],
-    assert_same_weights: Callable[..., None],
-) -> None:
-    for training in (True, False):
-        setting.supernet.train(training)
-        before = weights_of(setting.supernet)
-        estimator = make_estimator()
-        for arch in setting.archs[:3]:
-            estimator.estimate(arch)
-        assert_same_weights(setting.supernet, before)
-        assert {module.training for module in setting.supernet.modules()} == {training}
-        assert all(parameter.requires_grad for parameter in setting.supernet.parameters())
-        assert all(parameter.grad is None for parameter in setting.supernet.parameters())
-
-
-def test_data_is_only_read(make_estimator: Callable[[], Estimator], setting: Setting) -> None:
-    batches = setting.train + setting.val
-    before = [(x.clone(), y.clone()) for x, y in batches]
-    make_estimator().estimate(setting.archs[0])
-    for (x, y), (old_x, old_y) in zip(batches, before, strict=True):
-        assert torch.equal(x, old_x) and torch.equal(y, old_y)
-
-
-@pytest.mark.parametrize("make_estimator", TRAINED_KINDS, indirect=True)
-def test_a_trained_path_scores_higher_than_an_untrained_one(
-    make_estimator: Callable[[], Estimator], setting: Setting
-) -> None:
-    estimator = make_estimator()
-    trained, untrained, *_ = setting.archs
-    assert estimator.estimate(trained).score > estimator.estimate(untrained).score
+def test_a_contract_must_say_what_it_tests(setting: Setting) -> None:
+    with pytest.raises(TypeError, match="EstimatorContract must say which it tests"):
+        EstimatorContract.make_estimator.__wrapped__(EstimatorContract(), setting)
