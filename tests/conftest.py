@@ -167,6 +167,12 @@ def make_supernet(
         "nasnet": tiny_nasnet_settings,
         "darts": tiny_nasnet_settings,
         "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
+        "resnet50d": {
+            "num_classes": 3,
+            "width": 0.125,
+            "input_size": (3, 16, 16),
+            "strides": (2, 1),
+        },
         "vit": {
             "num_classes": 3,
             "embed_dims": (16, 20, 24),

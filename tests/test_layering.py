@@ -247,6 +247,7 @@ def test_names_that_timm_does_not_offer_are_imported_in_one_place() -> None:
     assert users == {
         "supernets.runtime.private_names",
         "supernets.export.load_with_timm",
+        "supernets.export.load_resnet50d_with_timm",
         "supernets.export.load_vit_with_timm",
     }
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
@@ -25,11 +25,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
 from supernets.networks.elastic import ElasticMBConv, expanded_width, squeezed_width
+from supernets.networks.inherited_parts import NoInit, inherit_parts
 from supernets.networks.mobilenetv3_subnet import (
     HAS_SE,
     STRIDES,
@@ -157,35 +157,18 @@ class MobileNetV3Supernet(Supernet):
         Running statistics of BatchNorm are those of the mixture that trained the supernet:
         recalibrate them before use in eval mode.
         """
-        with torch.device("meta"), _NoInit():  # no weights are drawn only to be overwritten
+        with torch.device("meta"), NoInit():  # no weights are drawn only to be overwritten
             subnet = self.build_subnet(arch)
         network = subnet.network if isinstance(subnet, ResizingNetwork) else subnet
-        kernels = {
-            f"blocks.{i}.{j}.conv_dw.weight": (self.blocks[i][j], kernel)  # type: ignore[index]
-            for i, stage in enumerate(self.space.stages(arch), start=1)
-            for j, (kernel, _) in enumerate(stage)
-        }
-        stem = self.conv_stem.weight
-        is_channels_last = (
-            stem.is_contiguous(memory_format=torch.channels_last) and not stem.is_contiguous()
-        )
-        own = self.state_dict(keep_vars=True)
-        inherited: dict[str, Tensor] = {}
-        for name, like in network.state_dict().items():
-            if name in kernels:
-                block, kernel = kernels[name]
+        shapes = {name: weight.shape for name, weight in network.named_parameters()}
+        kernels = {}
+        for i, stage in enumerate(self.space.stages(arch), start=1):
+            for j, (kernel, _) in enumerate(stage):
+                name = f"blocks.{i}.{j}.conv_dw.weight"
+                block = cast(ElasticMBConv, self.blocks[i][j])  # type: ignore[index]
                 with torch.no_grad():
-                    part = cast(ElasticMBConv, block).depthwise_weight(kernel, like.shape[0])
-            else:
-                part = own[name].detach()[tuple(slice(size) for size in like.shape)]
-            inherited[name] = part.clone(
-                memory_format=torch.channels_last
-                if is_channels_last and part.dim() == 4
-                else torch.contiguous_format
-            )
-        network.load_state_dict(inherited, assign=True)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(own[name].requires_grad)
+                    kernels[name] = block.depthwise_weight(kernel, shapes[name][0])
+        inherit_parts(network, self, self.conv_stem, others=kernels)
         return subnet.train(self.training)
 
     def to_standalone(self, subnet: nn.Module) -> nn.Module:
@@ -246,22 +229,6 @@ class MobileNetV3Supernet(Supernet):
                 channels = out_channels
             macs[r] += last * height * width
         return _Costs(stem + first + last + head + 2 * num_bn, block_params, macs, block_macs)
-
-
-class _NoInit(TorchFunctionMode):
-    """Draws no weights, where they are about to be replaced."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in (nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_):
-            return kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 class _Costs(NamedTuple):

@@ -109,7 +109,7 @@ class MobileNetV3Settings(SupernetSettings):
 
     width: float | None = option(
         None,
-        "mobilenetv3: width multiplier",
+        "width multiplier; of resnet50d a multiple of 0.125",
         kinds.WIDTH,
         metavar="M",
         default_text="1.0, or that of released weights",
@@ -124,7 +124,7 @@ class MobileNetV3Settings(SupernetSettings):
     )
     strides: tuple[int, ...] | None = option(
         None,
-        "mobilenetv3: of the stem and the five stages",
+        "mobilenetv3: of the stem and the five stages; resnet50d: of the stem and the pool",
         kinds.Whole(1, 2),
         nargs="+",
         metavar="S",
@@ -135,6 +135,40 @@ class MobileNetV3Settings(SupernetSettings):
         "mobilenetv3: smaller kernels are transformed centres of larger ones",
         is_switch=True,
         default_text="yes",
+    )
+
+
+@dataclass(frozen=True)
+class ResNet50DSettings(SupernetSettings):
+    """Settings of ``ResNet50DSupernet``.
+
+    Args:
+        width: Multiplier on all widths, a multiple of 0.125; None for 1.0, or that of released
+            weights.
+        strides: Strides of the stem and of the pool after it; None for those of ImageNet.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Example:
+        >>> ResNet50DSettings(width=0.5, strides=(1, 1)).arguments
+        {'width': 0.5, 'strides': (1, 1)}
+    """
+
+    width: float | None = option(
+        None,
+        "width multiplier; of resnet50d a multiple of 0.125",
+        kinds.WIDTH,
+        metavar="M",
+        default_text="1.0, or that of released weights",
+    )
+    strides: tuple[int, ...] | None = option(
+        None,
+        "mobilenetv3: of the stem and the five stages; resnet50d: of the stem and the pool",
+        kinds.Whole(1, 2),
+        nargs="+",
+        metavar="S",
+        default_text="2 2; for 32 pixels 1 1",
     )
 
 

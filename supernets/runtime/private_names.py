@@ -12,10 +12,12 @@ from timm.models._efficientnet_builder import (
     efficientnet_init_weights,
     round_channels,
 )
+from timm.models.resnet import Bottleneck as ResNetBottleneck
 from timm.models.vision_transformer import Block as VisionTransformerBlock
 from timm.scheduler.scheduler import Scheduler
 
 __all__ = [
+    "ResNetBottleneck",
     "Scheduler",
     "SqueezeExcite",
     "VisionTransformerBlock",

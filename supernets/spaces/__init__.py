@@ -10,6 +10,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.resnet50d import ResNet50DSpace
 from supernets.spaces.vit import ViTSpace
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NASBench201Space",
     "NASBenchMacroSpace",
     "NASNetSpace",
+    "ResNet50DSpace",
     "SearchSpace",
     "ViTSpace",
 ]

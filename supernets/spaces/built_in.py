@@ -11,6 +11,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.resnet50d import ResNet50DSpace
 from supernets.spaces.vit import ViTSpace
 
 _NETWORKS = "supernets.networks"
@@ -60,6 +61,18 @@ MNASNET = SpaceDefinition(
     MnasNetSpace,
     counts=f"{_NETWORKS}.mnasnet_counts:MnasNetCounts",
     published_classes=1000,
+)
+RESNET50D = SpaceDefinition(
+    "resnet50d",
+    ResNet50DSpace,
+    supernet=f"{_NETWORKS}.resnet50d:ResNet50DSupernet",
+    settings=f"{_NETWORKS}.settings:ResNet50DSettings",
+    subnet=f"{_NETWORKS}.resnet50d_subnet:resnet50d_subnet",
+    published_classes=1000,
+    default_paths="sandwich",
+    has_drop_path=True,
+    released_weights="supernets.training.ofa_resnet50d:OFA_RESNET50D",
+    timm_files="supernets.export.timm_resnet50d_files:write_timm_resnet50d_files",
 )
 VIT = SpaceDefinition(
     "vit",

@@ -23,6 +23,7 @@ SPACES: NamedObjects[SpaceDefinition] = NamedObjects(
         "nasbench_macro": f"{_HERE}:NASBENCH_MACRO",
         "mnasnet": f"{_HERE}:MNASNET",
         "vit": f"{_HERE}:VIT",
+        "resnet50d": f"{_HERE}:RESNET50D",
     },
 )
 #: Which names there are, for the help of options.

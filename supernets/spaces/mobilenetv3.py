@@ -6,10 +6,9 @@ https://arxiv.org/abs/1908.09791
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,12 @@ from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.features import Structure
+from supernets.spaces.keyed_lists import (
+    read_choices,
+    read_keyed_lists,
+    read_object,
+    write_keyed_lists,
+)
 
 NUM_STAGES = 5
 MAX_DEPTH = 4  # blocks a stage holds
@@ -164,7 +169,7 @@ class MobileNetV3Space(SearchSpace):
                 self.decisions, arch.choices, active, strict=True
             )
         ]
-        return ";".join(f"{key}={','.join(texts[part])}" for key, part in self._parts().items())
+        return write_keyed_lists(texts, self._parts())
 
     def parse(self, text: str) -> Architecture:
         """Reads what ``format`` writes, or a JSON object or Python dict with the same keys.
@@ -178,25 +183,11 @@ class MobileNetV3Space(SearchSpace):
         """
         check_instance("notation", text, str, "format(arch) writes it")
         text = text.strip()
-        values = self._read_json(text) if text.startswith("{") else self._read_lists(text)
-        parts = self._parts()
-        if set(values) != set(parts):
-            raise self._error(text, f"it has {_listed(values)}, expected {_listed(parts)}")
-        choices: list[int] = []
-        for key, part in parts.items():
-            decisions = self.decisions[part]
-            if len(values[key]) != len(decisions):
-                raise self._error(
-                    text, f"{key} has {len(values[key])} values, not {len(decisions)}"
-                )
-            for decision, value in zip(decisions, values[key], strict=True):
-                if value == "-":
-                    choices.append(-1)
-                elif value in decision.options:
-                    choices.append(decision.options.index(value))
-                else:
-                    offered = ", ".join(decision.options)
-                    raise self._error(text, f"{decision.name} takes {offered}, got {value!r}")
+        refusal = partial(self._error, text)
+        values = (
+            self._read_object(text) if text.startswith("{") else read_keyed_lists(text, refusal)
+        )
+        choices = read_choices(values, self._parts(), self.decisions, refusal)
         for depth in choices[:NUM_STAGES]:
             if depth < 0:
                 raise self._error(text, "a depth is left out")
@@ -218,28 +209,9 @@ class MobileNetV3Space(SearchSpace):
             parts["r"] = slice(-1, None)
         return parts
 
-    def _read_lists(self, text: str) -> dict[str, list[str]]:
-        values: dict[str, list[str]] = {}
-        for group in text.split(";"):
-            key, equals, items = group.partition("=")
-            key = key.strip()
-            if not equals or key in values:
-                raise self._error(text, f"{group!r} is not of the form 'key=value,…', once per key")
-            values[key] = [item.strip() for item in items.split(",")]
-        return values
-
-    def _read_json(self, text: str) -> dict[str, list[str]]:
-        try:
-            config = json.loads(text)
-        except json.JSONDecodeError as error:
-            try:
-                config = ast.literal_eval(text)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                config = None
-            if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-                raise self._error(text, f"it is not valid JSON ({error})") from error
+    def _read_object(self, text: str) -> dict[str, list[str]]:
         values = {}
-        for key, items in config.items():
+        for key, items in read_object(text, partial(self._error, text)).items():
             if key == "wid" and items is None:  # in published files: the width, not elastic
                 continue
             items = items if isinstance(items, list) else [items]
@@ -258,7 +230,3 @@ class MobileNetV3Space(SearchSpace):
 
 def _texts(values: Sequence[int]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
-
-
-def _listed(keys: dict[str, list[str]] | dict[str, slice]) -> str:
-    return ", ".join(keys) or "nothing"

@@ -42,7 +42,8 @@ class PathOptions(Options):
         f"paths of a step: {WHICH_PATHS}",
         PATHS_NAME,
         metavar="NAME",
-        default_text="fair for nasbench201, sandwich for mobilenetv3, uniform for others",
+        default_text="fair for nasbench201 and nasbench_macro, sandwich for mobilenetv3, resnet50d "
+        "and vit, uniform for others",
     )
     macs_bins: tuple[float, float, int] | None = option(
         None,
@@ -92,7 +93,7 @@ class ReleasedWeights(Options):
 
     from_ofa: Path | None = option(
         None,
-        "mobilenetv3: start from released OFA weights",
+        "mobilenetv3, resnet50d: start from released OFA weights",
         kinds.path,
         metavar="FILE",
         default_text="fresh weights",

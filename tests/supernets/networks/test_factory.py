@@ -32,6 +32,12 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
         "nasnet": cells,
         "darts": cells,
         "nasbench_macro": {"num_classes": 3, "stem_channels": 4, "input_size": (3, 8, 8)},
+        "resnet50d": {
+            "num_classes": 3,
+            "width": 0.125,
+            "input_size": (3, 16, 16),
+            "strides": (2, 1),
+        },
         "vit": {
             "num_classes": 3,
             "embed_dims": (16, 20, 24),
@@ -61,6 +67,7 @@ def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
         ("mobilenetv3", {"resolutions": (24, 32)}),
         ("nasnet", {}),
         ("nasbench_macro", {}),
+        ("resnet50d", {}),
         ("vit", {}),
         ("darts", {"auxiliary": True, "input_size": (3, 29, 29)}),
     ],

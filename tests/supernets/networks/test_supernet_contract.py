@@ -17,6 +17,7 @@ from supernets.networks.base import Supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.names import BN_MODES
 from supernets.networks.nasbench201 import NASBench201Supernet
+from supernets.networks.resnet50d import ResNet50DSupernet
 from supernets.networks.vit import ViTSupernet
 from supernets.spaces import Architecture, NASNetSpace
 from supernets.spaces.factory import SPACES, create_space, spaces_with
@@ -34,6 +35,7 @@ SUPERNETS: dict[str, dict[str, Any]] = {
     "nasnet": {"space": "nasnet"},
     "darts": {"space": "darts"},
     "nasbench_macro": {"space": "nasbench_macro"},
+    "resnet50d": {"space": "resnet50d"},
     "vit": {"space": "vit"},
 }
 
@@ -73,7 +75,7 @@ def sample(supernet: Supernet, num_archs: int) -> list[Architecture]:
 
 def is_elastic(supernet: Supernet) -> bool:
     """Whether subnets hold parts of the supernet's tensors."""
-    return isinstance(supernet, MobileNetV3Supernet | ViTSupernet)
+    return isinstance(supernet, MobileNetV3Supernet | ResNet50DSupernet | ViTSupernet)
 
 
 def in_supernet(name: str, arch: Architecture) -> str:

@@ -14,6 +14,16 @@ from supernets.testing import SpaceContract
 from supernets.testing.space_under_test import choices_of, samples
 
 MOBILENETV3 = {"depth": ("2",), "kernel": ("3", "7"), "expand": ("6",)}  # 1024 architectures
+RESNET50D = {  # 2560 architectures
+    "stem.width": ("100",),
+    "depth.1": ("0", "2"),
+    "depth.2": ("1",),
+    "depth.3": ("0",),
+    "depth.4": ("0", "1"),
+    "expand.1": ("20", "35"),
+    **{f"expand.{stage}": ("25",) for stage in (2, 3, 4)},
+    "width": ("65", "100"),
+}
 UNEVEN = {  # 320, of two depths per stage
     "depth.1": ("2", "4"),
     **{f"depth.{stage}": ("2", "3") for stage in (2, 3, 4, 5)},
@@ -43,6 +53,8 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     "nasbench_macro-restricted": lambda: create_space("nasbench_macro").restrict(
         {"layer.0": ("identity",), "layer.3": ("identity", "mb_e6_k5")}
     ),
+    "resnet50d": partial(create_space, "resnet50d"),
+    "resnet50d-restricted": lambda: create_space("resnet50d").restrict(RESNET50D),
     "vit": partial(create_space, "vit"),
     "vit-digits": partial(ViTSpace, "digits"),
     "vit-restricted": lambda: create_space("vit").restrict(
