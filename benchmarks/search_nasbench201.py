@@ -16,8 +16,10 @@ not repeated.
 Options of an algorithm follow its name: ``regularized-evolution:population_size=20``. Proxies of
 ``proxybo`` are columns of ``--proxies``, a file of benchmarks/zero_cost_nasbench201.py, where a
 cell has those of its class of equals: ``proxybo:proxies=snip+synflow+jacob_cov``; with
-``shuffled`` before a name they are dealt to the classes at random. Processes can share the work by
-naming different algorithms or tasks; a last one with ``--seeds 0``, naming all, writes the result.
+``shuffled`` before a name they are dealt to the classes at random. ``optuna-tpe``, ``optuna-gp``
+and ``optuna-nsga2`` are samplers of the package optuna, if it is there (see optuna_peer.py).
+Processes can share the work by naming different algorithms or tasks; a last one with ``--seeds 0``,
+naming all, writes the result.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hardware import write_result
@@ -40,10 +42,13 @@ from tqdm import tqdm
 
 from estimators import TabularEstimator
 from estimators.trials.store import Trial
-from search import ALGORITHMS, SearchProblem, create_algorithm
+from search import ALGORITHMS, SearchAlgorithm, SearchProblem, create_algorithm
 from supernets import Architecture
 from supernets.spaces.factory import create_space
 from supernets.spaces.nasbench201 import NASBench201Space
+
+if TYPE_CHECKING:
+    from optuna_peer import OptunaSearch
 
 CHECKPOINTS = (50, 100, 150, 200)
 NOISE = 0.25  # standard deviation of the noise on labels, in percent
@@ -242,14 +247,22 @@ def search(
     def are_feasible(choices: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.array([tuple(row) in known for row in choices.tolist()], np.bool_)
 
-    batch_size = BATCH_SIZE if task.in_batches else ALGORITHMS[name].batch_size
-    problem = SearchProblem(
-        space,
-        seed,
-        are_feasible=are_feasible if len(known) < len(archs) else None,
-        zero_cost_features=features,
-    )
-    algorithm = create_algorithm(name, problem, **options)
+    algorithm: SearchAlgorithm | OptunaSearch
+    if name.startswith("optuna-"):
+        from optuna_peer import OptunaSearch  # needs the package
+
+        if len(known) < len(archs) or task.in_batches:
+            raise SystemExit(f"{spec} is run on whole tables and one by one, not on {task.name}.")
+        algorithm, batch_size = OptunaSearch(name, space, seed, **options), 1
+    else:
+        batch_size = BATCH_SIZE if task.in_batches else ALGORITHMS[name].batch_size
+        problem = SearchProblem(
+            space,
+            seed,
+            are_feasible=are_feasible if len(known) < len(archs) else None,
+            zero_cost_features=features,
+        )
+        algorithm = create_algorithm(name, problem, **options)
     started = time.perf_counter()
     found = None
     while len(algorithm.trials) < max_queries:
@@ -258,6 +271,8 @@ def search(
             break
         start = len(algorithm.trials)
         asked = algorithm.ask(min(algorithm.next_batch_size(batch_size), max_queries - start))
+        if not asked:  # a sampler that only repeats itself
+            break
         algorithm.tell([Trial(start + i, a, told[a], {}, 0.0, None) for i, a in enumerate(asked)])
         if found is None and targets & set(asked):
             found = start + 1 + min(asked.index(arch) for arch in targets if arch in asked)
@@ -276,6 +291,7 @@ def search(
         "num_trials": len(algorithm.trials),
         "regret_steps": steps,
         "seconds": seconds,
+        "repeats": getattr(algorithm, "num_repeats", 0),
     }
 
 
@@ -314,7 +330,10 @@ def summaries(by_spec: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Over seeds; queries of runs that never found the best are left out, and counted."""
+    """Over seeds; queries of runs that never found the best are left out, and counted.
+
+    ``mean_at_least`` is the mean where such a run counts as all the queries it made.
+    """
     queries = np.array([run["queries"] for run in runs if run["queries"] is not None])
     curves = np.array([regrets(run) for run in runs])
     few, several = len(queries) == 0, len(queries) > 1
@@ -330,6 +349,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             if 2 * len(queries) > len(runs)
             else None,
             "max": None if few else int(queries.max()),
+            "mean_at_least": float(np.mean([run["queries"] or run["num_trials"] for run in runs])),
         },
         "regret": {
             str(at): {
@@ -338,6 +358,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             }
             for at in CHECKPOINTS
         },
+        "repeats_per_run": float(np.mean([run.get("repeats", 0) for run in runs])),
         "seconds_per_run": float(np.mean([run["seconds"] for run in runs])),
         "seconds_per_query": float(
             np.sum([run["seconds"] for run in runs]) / np.sum([run["num_trials"] for run in runs])

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from timm.layers import drop_path as drop_images
 from torch import Tensor, nn
 
-from supernets.networks.sliced_layers import SlicedLayerNorm
+from supernets.networks.sliced_layers import follow_inputs
 
 #: Of timm's LayerNorm.
 NORM_EPS = 1e-6
@@ -125,9 +125,9 @@ class ElasticViTBlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, head_dim: int, mlp_width: int) -> None:
         super().__init__()
-        self.norm1 = SlicedLayerNorm(dim, eps=NORM_EPS)
+        self.norm1 = follow_inputs(nn.LayerNorm(dim, eps=NORM_EPS))
         self.attn = ElasticAttention(dim, num_heads, head_dim)
-        self.norm2 = SlicedLayerNorm(dim, eps=NORM_EPS)
+        self.norm2 = follow_inputs(nn.LayerNorm(dim, eps=NORM_EPS))
         self.mlp = ElasticMlp(dim, mlp_width)
 
     def forward(self, x: Tensor, heads: int, mlp_width: int, drop_path: float = 0.0) -> Tensor:

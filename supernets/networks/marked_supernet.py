@@ -156,24 +156,53 @@ class MarkedSupernet(Supernet):
         """Makes sure that the network maps images to logits with all first and all last options."""
         network, marks = self._skeleton()
         images = torch.zeros(2, *self.input_size, device="meta")
-        for which in (0, -1):
-            choices = [range(len(each.options))[which] for each in self.space.decisions]
-            arch = self.space.architecture(choices)
-            choose(marks, arch.choices)
-            try:
-                logits = network(images)
-            except (RuntimeError, ValueError, TypeError) as error:
-                reason = " ".join(str(error).split())
-                raise ValueError(
-                    f"The network of space {self._name!r} fails for images of {self.input_size} "
-                    f"with {self.space.format(arch)}: {reason}"
-                ) from error
-            if tuple(getattr(logits, "shape", ())) != (2, self.num_classes):
-                raise ValueError(
-                    f"The network of space {self._name!r} must map (N, C, H, W) to "
-                    f"(N, {self.num_classes}) logits, got {tuple(logits.shape)} for 2 images with "
-                    f"{self.space.format(arch)}."
-                )
+        entered: list[str] = []  # the modules that run, outer ones first; what failed is the last
+
+        def enter(module: nn.Module, _: Any, name: str) -> None:
+            entered.append(f"{name} ({type(module).__name__.removeprefix('Sliced')})")
+
+        hooks = []
+        for name, module in network.named_modules():
+            if name:
+                enters = partial(enter, name=name)
+                hooks.append(module.register_forward_pre_hook(enters))
+                hooks.append(module.register_forward_hook(lambda *_: entered.pop() and None))
+        try:
+            for which in (0, -1):
+                choices = [range(len(each.options))[which] for each in self.space.decisions]
+                arch = self.space.architecture(choices)
+                choose(marks, arch.choices)
+                self._check_logits(arch, images, network, entered)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _check_logits(
+        self, arch: Architecture, images: Tensor, network: nn.Module, entered: list[str]
+    ) -> None:
+        """Makes sure that the path that was chosen maps images to logits."""
+        try:
+            logits = network(images)
+        except (RuntimeError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            where = f" in {entered[-1]}" if entered else ""
+            advice = (
+                " What is added to an elastic width or multiplied with it has to have the same: "
+                "mark it with the same decision. Parameters of modules that are no convolution, "
+                "linear layer, norm or PReLU stay whole."
+                if any(isinstance(module, Sliced) for module in network.modules())
+                else ""
+            )
+            raise ValueError(
+                f"The network of space {self._name!r} fails{where} for images of "
+                f"{self.input_size} with {self.space.format(arch)}: {reason}{advice}"
+            ) from error
+        if tuple(getattr(logits, "shape", ())) != (len(images), self.num_classes):
+            raise ValueError(
+                f"The network of space {self._name!r} must map (N, C, H, W) to "
+                f"(N, {self.num_classes}) logits, got {tuple(getattr(logits, 'shape', ()))} for "
+                f"{len(images)} images with {self.space.format(arch)}."
+            )
 
 
 def arguments_of(name: str, build: BuildNetwork, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,8 +233,11 @@ def arguments_of(name: str, build: BuildNetwork, given: Mapping[str, Any]) -> di
 
 def _path(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
     """The chosen path of a marked network as an ordinary network."""
-    if not any(isinstance(module, Sliced) for module in network.modules()):
+    sliced = [module for module in network.modules() if isinstance(module, Sliced)]
+    if not sliced:
         return path_of(network)
+    for layer in sliced:
+        vars(layer).pop("num_inputs", None)  # of another path
     parameter = next(network.parameters())
     was_training = {module: module.training for module in network.modules()}
     with torch.no_grad():  # tells layers how many inputs come
@@ -245,7 +277,7 @@ def space_of(name: str, network: nn.Module) -> tuple[MarkedSpace, dict[int, list
     for decision, found in marks.items():
         where = tuple(
             tuple((order[outer], options) for outer, options in conditions)
-            for conditions in places[decision]
+            for conditions in dict.fromkeys(map(tuple, places[decision]))
         )
         marked.append(MarkedDecision(Decision(decision, found[0].option_names), where))
     return MarkedSpace(name, marked), {order[each]: found for each, found in marks.items()}

@@ -8,16 +8,19 @@ many of its outputs a layer computes (``ElasticWidth``). What is not chosen is n
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from supernets.networks.sliced_layers import SLICED, Sliced, attributes_of
-
-#: Layers whose outputs may be elastic, and those that follow the width of their inputs.
-ELASTIC_LAYERS = (nn.Conv2d, nn.Linear)
+from supernets.networks.sliced_layers import (
+    ELASTIC_LAYERS,
+    Cut,
+    Sliced,
+    attributes_of,
+    first_of,
+    follow_inputs,
+)
 
 
 class Mark(nn.Module, abc.ABC):
@@ -50,7 +53,7 @@ class Mark(nn.Module, abc.ABC):
         """Builds what stands in the mark's place in a network of the chosen option alone.
 
         Args:
-            copy_of: Copies a child module.
+            copy_of: Copies a child module; of a layer as many outputs as its second argument says.
         """
 
 
@@ -136,15 +139,19 @@ class ElasticDepth(Mark):
 class ElasticWidth(Mark):
     """Computes the first of a layer's outputs: channels of a convolution, features of a linear one.
 
-    Layers that follow take as many inputs as come: convolutions, linear layers, BatchNorm and
-    LayerNorm of a network with an elastic width use the first of their weights.
+    Layers that follow take as many inputs as come: convolutions, linear layers, BatchNorm,
+    LayerNorm, RMSNorm, GroupNorm and PReLU of a network with an elastic width, and subclasses of
+    them such as timm's, use the first of their weights. Grouped convolutions and GroupNorm keep the
+    size of their groups.
 
     Args:
-        layer: An ``nn.Conv2d`` of one group, or an ``nn.Linear``.
+        layer: A convolution of one group or an ``nn.Linear``, or of a subclass.
         widths: How many outputs there may be: numbers up to all of them, or shares of all, such as
             0.25 and 1.0, whose names stay the same for layers of any size.
         decision: Name of the decision; None for the place in the network. What is added to each
-            other needs one name.
+            other or multiplied needs one name.
+        divisor: Shares are rounded to multiples of it, such as the channels of a group of the
+            grouped convolution that follows.
 
     Raises:
         ValueError: If the layer is another, a width is out of range, or there are fewer than two.
@@ -155,20 +162,31 @@ class ElasticWidth(Mark):
     """
 
     def __init__(
-        self, layer: nn.Module, widths: Sequence[int | float], decision: str | None = None
+        self,
+        layer: nn.Module,
+        widths: Sequence[int | float],
+        decision: str | None = None,
+        *,
+        divisor: int = 1,
     ) -> None:
         super().__init__([f"{width:g}" for width in widths], decision)
-        if type(layer) not in ELASTIC_LAYERS or getattr(layer, "groups", 1) != 1:
+        groups = getattr(layer, "groups", 1)
+        if not isinstance(layer, ELASTIC_LAYERS) or groups != 1:
+            of_groups = f" of {groups} groups, which follows its inputs" if groups != 1 else ""
             raise ValueError(
-                "ElasticWidth is of an nn.Conv2d of one group or an nn.Linear, got "
-                f"{type(layer).__name__}."
+                "ElasticWidth is of a convolution of one group or an nn.Linear, got "
+                f"{type(layer).__name__}{of_groups}."
             )
-        most = len(cast(Tensor, layer.weight))
-        numbers = [round(width * most) if isinstance(width, float) else width for width in widths]
+        most = len(layer.weight)
+        numbers = [
+            round(width * most / divisor) * divisor if isinstance(width, float) else width
+            for width in widths
+        ]
         if not all(1 <= number <= most for number in numbers):
+            in_multiples = f" in multiples of {divisor}" if divisor > 1 else ""
             raise ValueError(
                 f"Widths must be from 1 to the {most} outputs of the layer, or shares of them up "
-                f"to 1.0, got {', '.join(map(str, widths))}."
+                f"to 1.0{in_multiples}, got {', '.join(map(str, widths))}."
             )
         self.widths = tuple(numbers)
         self.layer = layer
@@ -184,16 +202,14 @@ class ElasticWidth(Mark):
 
     def standalone(self, copy_of: Any) -> nn.Module:
         """Builds the layer with as many outputs as are chosen."""
-        return cast(Sliced, self.layer).sliced(self.widths[self.chosen])
+        return cast(nn.Module, copy_of(self.layer, self.widths[self.chosen]))
 
 
 def follow_widths(network: nn.Module) -> None:
     """Makes the layers of a network take as many inputs as come, if a width in it is elastic."""
     if any(isinstance(module, ElasticWidth) for module in network.modules()):
         for module in network.modules():
-            if type(module) is nn.LayerNorm and len(module.normalized_shape) > 1:
-                continue
-            module.__class__ = SLICED.get(type(module), type(module))
+            follow_inputs(module)
 
 
 def path_of(network: nn.Module) -> nn.Module:
@@ -201,24 +217,29 @@ def path_of(network: nn.Module) -> nn.Module:
 
     Args:
         network: The network, whose ``follow_widths`` layers have seen a minibatch of this path.
+            Those that have seen none are copied whole.
     """
     copies: dict[int, nn.Module] = {}
 
-    def copy_of(module: nn.Module) -> nn.Module:
+    def copy_of(module: nn.Module, num_outputs: int | None = None) -> nn.Module:
         if id(module) not in copies:
-            copies[id(module)] = _copy(module, copy_of)
+            copies[id(module)] = _copy(module, num_outputs, copy_of)
         return copies[id(module)]
 
     return copy_of(network)
 
 
-def _copy(module: nn.Module, copy_of: Any) -> nn.Module:
+def _copy(module: nn.Module, num_outputs: int | None, copy_of: Any) -> nn.Module:
     if isinstance(module, Mark):
         return module.standalone(copy_of)
+    kind, used = type(module), Cut({}, {})
     if isinstance(module, Sliced):
-        return module.sliced()
-    found = copy.copy(module)
-    found.__dict__ = attributes_of(module)
+        kind = module.plain_class()
+        if "num_inputs" in vars(module):
+            used = module.cut_to(num_outputs)
+    found = kind.__new__(kind)
+    found.__dict__ = {**attributes_of(module), **used.sizes}
+    found.__dict__.pop("num_inputs", None)
     found._modules = {
         name: None if child is None else copy_of(child) for name, child in module._modules.items()
     }
@@ -226,10 +247,14 @@ def _copy(module: nn.Module, copy_of: Any) -> nn.Module:
         if parameter is None:
             found._parameters[name] = None
         else:
-            value = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+            part = first_of(parameter, used.tensors.get(name, ()))
+            value = nn.Parameter(part.detach().clone(), parameter.requires_grad)
             found._parameters[name] = value
     for name, buffer in module._buffers.items():
-        found._buffers[name] = None if buffer is None else buffer.detach().clone()
+        if buffer is None:
+            found._buffers[name] = None
+        else:
+            found._buffers[name] = first_of(buffer, used.tensors.get(name, ())).detach().clone()
     return found
 
 

@@ -1,46 +1,70 @@
 """Ordinary layers that take as many inputs as come, with the first of their weights.
 
-They are what follows an elastic width in a marked network; see ``marks``.
+They are what follows an elastic width in a marked network; see ``marks``. A layer keeps its own
+computation, also where it is a subclass of PyTorch's: only its weights and sizes are cut for it.
 """
 
 from __future__ import annotations
 
 import abc
 import copy
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+
+#: Layers whose outputs may be elastic, as may those of their subclasses.
+ELASTIC_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What of a layer is used.
+
+    Args:
+        sizes: Attributes that say its sizes.
+        tensors: How many entries of the first dimensions, by names of weights and buffers.
+    """
+
+    sizes: Mapping[str, Any]
+    tensors: Mapping[str, tuple[int, ...]]
 
 
 class Sliced(abc.ABC):
     """A layer that takes as many inputs as come; mixed into the layers of marked networks."""
 
-    #: How many inputs came last, for ``sliced``.
+    #: How many inputs came last, for ``cut_to``.
     num_inputs: int
+
+    @staticmethod
+    @abc.abstractmethod
+    def plain_class() -> type[nn.Module]:
+        """Returns the class that the layer is of in an ordinary network."""
 
     @abc.abstractmethod
     def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
         """Computes the first ``num_outputs`` outputs, all if None."""
 
     @abc.abstractmethod
-    def sliced(self, num_outputs: int | None = None) -> nn.Module:
-        """Builds an ordinary layer with the weights that ran last."""
+    def cut_to(self, num_outputs: int | None = None) -> Cut:
+        """Says what was used for the inputs that came last."""
 
 
-def _part(tensor: Tensor | None, *sizes: int) -> Tensor | None:
-    """The first of a tensor's entries; the tensor itself where these are all."""
-    if tensor is None or tuple(tensor.shape[: len(sizes)]) == sizes:
-        return tensor
-    return tensor[tuple(slice(size) for size in sizes)]
-
-
-def _plain(layer: nn.Module, kind: type[nn.Module], **sizes: Any) -> nn.Module:
-    """A copy of a layer's settings as an ordinary one of other sizes, without weights."""
-    plain = kind.__new__(kind)
-    plain.__dict__ = {**attributes_of(layer), **sizes}
-    plain.__dict__.pop("num_inputs", None)
-    return plain
+def follow_inputs(layer: nn.Module) -> nn.Module:
+    """Makes a layer take as many inputs as come, if it is of a kind that can, and returns it."""
+    # lazy layers have no weights yet, and become another class
+    if not isinstance(layer, Sliced | LazyModuleMixin):
+        for kind, (cut, dimension_of) in _KINDS.items():
+            if isinstance(layer, kind):
+                dimension = dimension_of(layer)
+                if dimension is not None:
+                    layer.__class__ = _sliced_class(type(layer), cut, dimension)
+                break
+    return layer
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
@@ -49,148 +73,175 @@ def attributes_of(module: nn.Module) -> dict[str, Any]:
     return {**copied, "_parameters": {}, "_buffers": {}, "_modules": {}}
 
 
-def _own(plain: nn.Module, name: str, like: Tensor | None, *sizes: int) -> None:
-    """Gives a layer its part of a weight or a buffer."""
-    part = _part(like, *sizes)
-    if isinstance(like, nn.Parameter):
-        assert part is not None
-        value = nn.Parameter(part.detach().clone(), requires_grad=like.requires_grad)
-        plain.register_parameter(name, value)
-    elif part is None:
-        plain._parameters[name] = None
-    else:
-        plain.register_buffer(name, part.detach().clone())
+def first_of(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Returns the first of a tensor's entries; the tensor itself where these are all."""
+    if tuple(tensor.shape[: len(sizes)]) == sizes:
+        return tensor
+    return tensor[tuple(slice(size) for size in sizes)]
 
 
-class SlicedConv2d(nn.Conv2d, Sliced):
-    """A convolution that takes as many channels as come; depthwise ones give as many."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolves (N, C, H, W) with the weights of C inputs."""
-        return self.run(x)
-
-    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """Computes the first ``num_outputs`` channels, all if None."""
-        self.num_inputs = x.shape[1]
-        weight, bias, groups = self._weights(num_outputs)
-        if self.padding_mode != "zeros":
-            x = F.pad(x, self._reversed_padding_repeated_twice, self.padding_mode)
-            return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, groups)
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
-
-    def _weights(self, num_outputs: int | None) -> tuple[Tensor, Tensor | None, int]:
-        if self.groups == 1:
-            outputs, inputs, groups = num_outputs or self.out_channels, self.num_inputs, 1
-        else:  # of the same channels per group as there are
-            per_group = self.in_channels // self.groups
-            groups, rest = divmod(self.num_inputs, per_group)
-            if rest:
-                raise ValueError(
-                    f"A convolution of groups of {per_group} channels cannot take "
-                    f"{self.num_inputs}; choose widths that are multiples."
-                )
-            outputs, inputs = self.out_channels // self.groups * groups, per_group
-        weight = _part(self.weight, outputs, inputs)
-        assert weight is not None
-        return weight, _part(self.bias, outputs), groups
-
-    def sliced(self, num_outputs: int | None = None) -> nn.Module:
-        """Builds an ordinary convolution with the weights that ran last."""
-        weight, bias, groups = self._weights(num_outputs)
-        sizes = {"in_channels": self.num_inputs, "out_channels": len(weight), "groups": groups}
-        plain = _plain(self, nn.Conv2d, **sizes)
-        _own(plain, "weight", self.weight, *weight.shape[:2])
-        _own(plain, "bias", self.bias, len(weight))
-        return plain
+#: Classes of ``_sliced_class``, which are the same ones for the same layers.
+_CLASSES: dict[tuple[type[nn.Module], _CutOf, int], type[nn.Module]] = {}
 
 
-class SlicedLinear(nn.Linear, Sliced):
-    """A linear layer that takes as many features as come."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (…, C) with the weights of C inputs."""
-        return self.run(x)
-
-    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """Computes the first ``num_outputs`` features, all if None."""
-        self.num_inputs = x.shape[-1]
-        outputs = num_outputs or self.out_features
-        weight = _part(self.weight, outputs, self.num_inputs)
-        assert weight is not None
-        return F.linear(x, weight, _part(self.bias, outputs))
-
-    def sliced(self, num_outputs: int | None = None) -> nn.Module:
-        """Builds an ordinary linear layer with the weights that ran last."""
-        outputs = num_outputs or self.out_features
-        sizes = {"in_features": self.num_inputs, "out_features": outputs}
-        plain = _plain(self, nn.Linear, **sizes)
-        _own(plain, "weight", self.weight, outputs, self.num_inputs)
-        _own(plain, "bias", self.bias, outputs)
-        return plain
+def _sliced_class(plain: type[nn.Module], cut: _CutOf, dimension: int) -> type[nn.Module]:
+    """A class of layers that compute what ``plain`` does, of as many inputs as come."""
+    key = plain, cut, dimension
+    if key not in _CLASSES:
+        _CLASSES[key] = _new_class(plain, cut, dimension)
+    return _CLASSES[key]
 
 
-class SlicedBatchNorm2d(nn.BatchNorm2d, Sliced):
-    """BatchNorm of as many channels as come; running statistics of the others stay."""
+def _new_class(plain: type[nn.Module], cut: _CutOf, dimension: int) -> type[nn.Module]:
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalizes (N, C, H, W)."""
-        return self.run(x)
+    class SlicedLayer(plain, Sliced):  # type: ignore[valid-type, misc]
+        @staticmethod
+        def plain_class() -> type[nn.Module]:
+            return plain
 
-    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """Normalizes with the statistics and weights of the channels that come."""
-        self.num_inputs = x.shape[1]
-        if self.num_inputs == self.num_features:
-            return super().forward(x)
-        factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                factor = 1.0 / float(self.num_batches_tracked)
-        return F.batch_norm(
-            x,
-            _part(self.running_mean, self.num_inputs),
-            _part(self.running_var, self.num_inputs),
-            _part(self.weight, self.num_inputs),
-            _part(self.bias, self.num_inputs),
-            self.training or self.running_mean is None,
-            factor,
-            self.eps,
+        def forward(self, x: Tensor) -> Tensor:
+            return self.run(x)
+
+        def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+            self.num_inputs = x.shape[dimension]
+            used = self.cut_to(num_outputs)
+            if all(vars(self)[name] == size for name, size in used.sizes.items()):
+                return cast(Tensor, super().forward(x))
+            narrow = plain.__new__(plain)
+            narrow.__dict__ = {
+                **vars(self),
+                **used.sizes,
+                "_parameters": _cut_tensors(self._parameters, used),
+                "_buffers": _cut_tensors(self._buffers, used),
+            }
+            return cast(Tensor, narrow.forward(x))
+
+        def cut_to(self, num_outputs: int | None = None) -> Cut:
+            return cut(self, self.num_inputs, num_outputs)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return _unfilled, (plain, cut, dimension), self.__dict__
+
+    SlicedLayer.__name__ = SlicedLayer.__qualname__ = f"Sliced{plain.__name__}"
+    return SlicedLayer
+
+
+def _unfilled(plain: type[nn.Module], cut: _CutOf, dimension: int) -> nn.Module:
+    """A layer without attributes, for copies and pickles."""
+    sliced = _sliced_class(plain, cut, dimension)
+    return sliced.__new__(sliced)
+
+
+def _cut_tensors(tensors: Mapping[str, Tensor | None], used: Cut) -> dict[str, Tensor | None]:
+    """The parts of tensors that are used, in memory as the extracted layer has them.
+
+    Where the layer computes something of its weights, sums over them are the same bits only so.
+    """
+    found: dict[str, Tensor | None] = {}
+    for name, tensor in tensors.items():
+        part = None if tensor is None else first_of(tensor, used.tensors.get(name, ()))
+        is_piecemeal = part is not tensor and part is not None and not part.is_contiguous()
+        found[name] = part.clone() if part is not None and is_piecemeal else part
+    return found
+
+
+def _cut_convolution(layer: Any, num_inputs: int, num_outputs: int | None) -> Cut:
+    if layer.groups == 1:
+        outputs, inputs, groups = num_outputs or layer.out_channels, num_inputs, 1
+    else:  # of the same channels per group as there are
+        groups = _groups(layer, num_inputs, layer.in_channels // layer.groups)
+        outputs = layer.out_channels // layer.groups * groups
+        inputs = layer.in_channels // layer.groups
+    sizes = {"in_channels": num_inputs, "out_channels": outputs, "groups": groups}
+    tensors = {**_per_channel(layer, layer.out_channels, outputs), "weight": (outputs, inputs)}
+    return Cut(sizes, tensors)
+
+
+def _cut_linear(layer: Any, num_inputs: int, num_outputs: int | None) -> Cut:
+    outputs = num_outputs or layer.out_features
+    sizes = {"in_features": num_inputs, "out_features": outputs}
+    tensors = {**_per_channel(layer, layer.out_features, outputs), "weight": (outputs, num_inputs)}
+    return Cut(sizes, tensors)
+
+
+def _cut_batchnorm(layer: Any, num_inputs: int, _: int | None) -> Cut:
+    sizes = {"num_features": num_inputs}
+    return Cut(sizes, _per_channel(layer, layer.num_features, num_inputs))
+
+
+def _cut_layernorm(layer: Any, num_inputs: int, _: int | None) -> Cut:
+    sizes = {"normalized_shape": (num_inputs,)}
+    return Cut(sizes, _per_channel(layer, layer.normalized_shape[0], num_inputs))
+
+
+def _cut_groupnorm(layer: Any, num_inputs: int, _: int | None) -> Cut:
+    is_one = layer.num_groups == 1
+    groups = 1 if is_one else _groups(layer, num_inputs, layer.num_channels // layer.num_groups)
+    sizes = {"num_channels": num_inputs, "num_groups": groups}
+    return Cut(sizes, _per_channel(layer, layer.num_channels, num_inputs))
+
+
+def _cut_prelu(layer: Any, num_inputs: int, _: int | None) -> Cut:
+    return Cut({"num_parameters": num_inputs}, {"weight": (num_inputs,)})
+
+
+def _per_channel(layer: nn.Module, most: int, number: int) -> dict[str, tuple[int, ...]]:
+    """The first ``number`` entries of all tensors that have one for each of ``most`` channels."""
+    named = [*layer._parameters.items(), *layer._buffers.items()]
+    return {
+        name: (number,)
+        for name, tensor in named
+        if tensor is not None and tensor.ndim and len(tensor) == most
+    }
+
+
+def _groups(layer: nn.Module, num_inputs: int, per_group: int) -> int:
+    """As many groups as there are in ``num_inputs``, each as large as it is."""
+    groups, rest = divmod(num_inputs, per_group)
+    if rest:
+        raise ValueError(
+            f"A {_kind(layer)} of groups of {per_group} channels cannot take {num_inputs}; choose "
+            "widths that are multiples."
         )
-
-    def sliced(self, num_outputs: int | None = None) -> nn.Module:
-        """Builds an ordinary BatchNorm of the channels that came last."""
-        plain = _plain(self, nn.BatchNorm2d, num_features=self.num_inputs)
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            _own(plain, name, getattr(self, name), self.num_inputs)
-        _own(plain, "num_batches_tracked", self.num_batches_tracked)
-        return plain
+    return groups
 
 
-class SlicedLayerNorm(nn.LayerNorm, Sliced):
-    """LayerNorm over as many features as come, of the last dimension."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalizes (…, C)."""
-        return self.run(x)
-
-    def run(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """Normalizes with the weights of the features that come."""
-        self.num_inputs = x.shape[-1]
-        weight, bias = (_part(each, self.num_inputs) for each in (self.weight, self.bias))
-        return F.layer_norm(x, (self.num_inputs,), weight, bias, self.eps)
-
-    def sliced(self, num_outputs: int | None = None) -> nn.Module:
-        """Builds an ordinary LayerNorm of the features that came last."""
-        plain = _plain(self, nn.LayerNorm, normalized_shape=(self.num_inputs,))
-        _own(plain, "weight", self.weight, self.num_inputs)
-        _own(plain, "bias", self.bias, self.num_inputs)
-        return plain
+def _kind(layer: nn.Module) -> str:
+    return "GroupNorm" if isinstance(layer, nn.GroupNorm) else "convolution"
 
 
-#: What becomes of the layers of a network with an elastic width.
-SLICED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv2d: SlicedConv2d,
-    nn.Linear: SlicedLinear,
-    nn.BatchNorm2d: SlicedBatchNorm2d,
-    nn.LayerNorm: SlicedLayerNorm,
+def _layernorm_dimension(layer: nn.Module) -> int | None:
+    """Where a LayerNorm has its features: some subclasses have them as a map has its channels."""
+    (*others, features) = cast(tuple[int, ...], layer.normalized_shape)
+    if others:  # a LayerNorm of whole maps
+        return None
+    if type(layer).forward in (nn.LayerNorm.forward, nn.RMSNorm.forward):
+        return -1
+    probe = copy.copy(layer)
+    probe.__dict__ = attributes_of(layer)
+    probe._parameters.update({name: _on_meta(each) for name, each in layer._parameters.items()})
+    probe._modules = layer._modules
+    shapes = {-1: (1, features + 1, features + 2, features), 1: (1, features, features + 1, 1)}
+    for dimension, shape in shapes.items():
+        try:
+            probe(torch.empty(shape, device="meta"))
+        except (RuntimeError, ValueError):
+            continue
+        return dimension
+    return None
+
+
+def _on_meta(parameter: nn.Parameter | None) -> nn.Parameter | None:
+    return None if parameter is None else nn.Parameter(parameter.to("meta"))
+
+
+_CutOf = Callable[[Any, int, int | None], Cut]
+#: What of a kind of layers is used, and in which dimension the inputs are; None: the layer stays.
+_KINDS: dict[Any, tuple[_CutOf, Callable[[nn.Module], int | None]]] = {
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d): (_cut_convolution, lambda _: 1),
+    nn.Linear: (_cut_linear, lambda _: -1),
+    _BatchNorm: (_cut_batchnorm, lambda _: 1),
+    (nn.LayerNorm, nn.RMSNorm): (_cut_layernorm, _layernorm_dimension),
+    nn.GroupNorm: (_cut_groupnorm, lambda _: 1),
+    nn.PReLU: (_cut_prelu, lambda layer: 1 if len(cast(Tensor, layer.weight)) > 1 else None),
 }

@@ -42,7 +42,7 @@ from supernets.networks.elastic_vit import (
     first_entries,
     first_heads,
 )
-from supernets.networks.sliced_layers import SlicedLayerNorm
+from supernets.networks.sliced_layers import follow_inputs
 from supernets.networks.vit_subnet import (
     space_of,
     timm_definition,
@@ -124,7 +124,7 @@ class ViTSupernet(Supernet):
             )
             for _ in range(self.space.max_depth)
         )
-        self.norm = SlicedLayerNorm(dim, eps=NORM_EPS)
+        self.norm = follow_inputs(nn.LayerNorm(dim, eps=NORM_EPS))
         self.head = ElasticLinear(dim, num_classes)
         nn.init.normal_(self.cls_token, std=1e-6)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)

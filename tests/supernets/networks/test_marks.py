@@ -210,6 +210,21 @@ def wide(num_classes: int) -> nn.Module:
     )
 
 
+class Unequal(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = ElasticWidth(nn.Conv2d(3, 8, 1), (4, 8), "a")
+        self.two = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        added: Tensor = self.one(x) + self.two(x)
+        return added
+
+
+def unequal(num_classes: int) -> nn.Module:
+    return nn.Sequential(Unequal(), nn.Flatten(), nn.Linear(1152, num_classes))
+
+
 def grouped(num_classes: int) -> nn.Module:
     return nn.Sequential(
         ElasticWidth(nn.Conv2d(3, 8, 1), (3, 8), "a"), nn.Conv2d(8, 8, 1, groups=4), nn.Flatten(1)
@@ -221,6 +236,10 @@ def grouped(num_classes: int) -> nn.Module:
     [
         (lambda num_classes: nn.Linear(3, 3), "has no decisions: mark something as a Choice"),
         (grouped, "groups of 2 channels cannot take 3; choose widths that are multiples"),
+        (
+            unequal,
+            r"fails in 0 \(Unequal\) for images .* with a=4: .*mark it with the same decision",
+        ),
         (lambda num_classes, width: nn.ReLU(), "takes num_classes, input_size and settings with"),
         (
             lambda num_classes: nn.Sequential(
@@ -244,6 +263,59 @@ def test_networks_that_do_not_fit_their_marks_are_refused(
         MarkedSupernet("wrong", build, num_classes=5, input_size=SIZE)
 
 
+def test_shares_are_rounded_to_multiples_of_a_divisor() -> None:
+    layer = nn.Conv2d(3, 152, 1)
+    assert ElasticWidth(layer, (0.25, 0.5, 1.0), divisor=8).widths == (40, 80, 152)
+    assert ElasticWidth(layer, (0.25, 0.5, 1.0)).widths == (38, 76, 152)
+
+
+def test_two_places_within_the_same_option_may_have_one_decision() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = ElasticWidth(nn.Conv2d(3, 8, 1), (4, 8), "width")
+            self.gate = ElasticWidth(nn.Conv2d(3, 8, 1), (4, 8), "width")
+            self.out = nn.Conv2d(8, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gated: Tensor = self.out(self.one(x) * self.gate(x).sigmoid())
+            return gated
+
+    def build(num_classes: int) -> nn.Module:
+        blocks = ElasticDepth(Gated(), nn.Identity(), depths=(0, 1), decision="depth")
+        pool = nn.AdaptiveAvgPool2d(1)
+        return nn.Sequential(blocks, pool, nn.Flatten(), nn.Linear(3, num_classes))
+
+    space = MarkedSupernet("gated", build, num_classes=4, input_size=SIZE).space
+    assert [space.format(arch) for arch in space.enumerate()] == [
+        "depth=0",
+        "depth=1;width=4",
+        "depth=1;width=8",
+    ]
+
+
+def test_what_did_not_run_is_extracted_whole() -> None:
+    class WithSpare(nn.Module):
+        def __init__(self, num_classes: int) -> None:
+            super().__init__()
+            self.conv = ElasticWidth(nn.Conv2d(3, 8, 1), (4, 8), "width")
+            self.head, self.spare = nn.Linear(8, num_classes), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x).mean(dim=(2, 3))
+            if self.training:
+                self.spare(x)
+            logits: Tensor = self.head(x)
+            return logits
+
+    found = MarkedSupernet("spare", WithSpare, num_classes=4, input_size=SIZE).train()
+    narrow, wide = found.space.enumerate()
+    found(torch.rand(2, *SIZE), narrow)
+    subnet = found.extract(wide)
+    assert subnet.head.in_features == subnet.spare.in_features == 8
+    assert subnet.spare.weight.shape == (2, 8)
+
+
 def test_what_follows_a_width_takes_the_first_of_its_inputs() -> None:
     """Also a linear layer after a flattened map, whose first inputs are the first channels."""
     found = MarkedSupernet("wide", wide, num_classes=3, input_size=SIZE).eval()
@@ -259,9 +331,17 @@ def test_what_follows_a_width_takes_the_first_of_its_inputs() -> None:
     [
         (lambda: Choice({"a": nn.ReLU()}), "Choice needs at least two different options, got a"),
         (lambda: ElasticDepth(nn.ReLU(), depths=(1, 2)), "Depths must be from 0 to the 1 modules"),
-        (lambda: ElasticWidth(nn.ReLU(), (1, 2)), "of an nn.Conv2d of one group or an nn.Linear"),
+        (lambda: ElasticWidth(nn.ReLU(), (1, 2)), "of a convolution of one group or an nn.Lin"),
+        (
+            lambda: ElasticWidth(nn.Conv2d(4, 4, 3, groups=4), (2, 4)),
+            "got Conv2d of 4 groups, which follows its inputs",
+        ),
         (lambda: ElasticWidth(nn.Linear(2, 4), (2, 5)), "Widths must be from 1 to the 4 outputs"),
         (lambda: ElasticWidth(nn.Linear(2, 4), (0.0, 1.0)), "Widths must be from 1 to the 4"),
+        (
+            lambda: ElasticWidth(nn.Linear(2, 20), (0.1, 1.0), divisor=8),
+            "or shares of them up to 1.0 in multiples of 8, got 0.1, 1.0",
+        ),
     ],
 )
 def test_marks_without_a_choice_are_refused(make: Callable[[], Any], message: str) -> None:
