@@ -15,7 +15,6 @@ from estimators.scores.minibatches import (
     Minibatches,
     check_batch_size,
     draw_minibatches,
-    rebatched,
 )
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
@@ -26,6 +25,7 @@ from estimators.scores.settings import (
 from estimators.scores.windows import window_in_batches
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
+from supernets.data.rebatching import rebatched
 from supernets.networks.base import Supernet
 
 _AFTER_STEPS = {"val_acc_after", "val_loss_after"}

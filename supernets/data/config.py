@@ -34,7 +34,7 @@ class DataConfig(Options):
             says which names and files count. "timm" is such a folder, or ``train.tar`` and so on,
             or a tar file of class folders; ``timm_options`` can name other splits. Of one's own,
             ``package.module:Object`` or ``file.py:Object`` is a function that makes a PyTorch
-            ``Dataset``, see ``own_sets``.
+            ``Dataset``, see ``own_sets``, or ``DataLoader``s, see ``own_loaders``.
         data_dir: Folder of the data; for all but the digits, and where ``hfds/``, ``hfids/`` and
             ``tfds/`` keep their data.
         download: Whether to fetch CIFAR, ``torch/``, ``tfds/`` or ``hfids/`` data if they are

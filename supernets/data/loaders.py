@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,13 @@ from supernets.data.config import DataConfig
 from supernets.data.image_loader import ImageLoader, Loader, PixelSource
 from supernets.data.memory_pixels import MemoryPixels, read_all
 from supernets.data.names import is_own, is_stream, is_timm_dataset
-from supernets.data.own_sets import open_own
+from supernets.data.own_loaders import are_loaders, own_loaders
+from supernets.data.own_sets import make_own, open_own
 from supernets.data.splits import draw_splits, split_digest
 from supernets.data.streamed_pixels import StreamedPixels, check_classes, check_readable
 from supernets.data.summary import count_copies, data_found
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
-from supernets.data.timm_stream import StreamLoader, open_streams
+from supernets.data.timm_stream import open_streams
 from supernets.data.timm_transforms import MEAN, STD
 from supernets.runtime.device import resolve_device
 from supernets.runtime.option_types import check_settings
@@ -141,8 +143,28 @@ def create_loaders(
             num_workers=num_workers,
             download=config.download,
         )
-        return _stream_loaders(*streams, config, settings)
-    images = _open(config, seed)
+        side = config.image_size or TIMM_SIZE
+        settings |= {"mean": list(MEAN), "std": list(STD)}
+        return _stream_loaders(*streams, config, settings, (3, side, side))
+    parts = make_own(config.dataset, config.folder) if is_own(config.dataset) else {}
+    if are_loaders(parts):
+        if world_size > 1:
+            raise ValueError(
+                f"{config.dataset} makes DataLoaders, which are of one process; make data sets."
+            )
+        loaders, class_names = own_loaders(
+            parts,
+            name=config.dataset,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            device=device,
+            seed=seed,
+        )
+        shape = loaders["train"].image_shape()
+        _check_left_to_loaders(config, shape)
+        settings |= {"mean": [0.0] * shape[0], "std": [1.0] * shape[0]}  # as they are given
+        return _stream_loaders(loaders, class_names, config, settings, shape)
+    images = _open(config, parts, seed)
     drawn = draw_splits(
         images.splits,
         images.labels,
@@ -201,7 +223,20 @@ def create_loaders(
     )
 
 
-def _open(config: DataConfig, seed: int) -> ImageSet:
+def _check_left_to_loaders(config: DataConfig, shape: tuple[int, int, int]) -> None:
+    for name, is_asked_for in (
+        ("--image-size", config.image_size not in (None, shape[1])),
+        ("--num-val", config.num_val is not None),
+        ("--cutout", config.cutout > 0),
+    ):
+        if is_asked_for:
+            raise ValueError(
+                f"{config.dataset} makes DataLoaders, which decide that; leave {name} out, or make "
+                "data sets."
+            )
+
+
+def _open(config: DataConfig, parts: Mapping[str, Any], seed: int) -> ImageSet:
     folder, image_size = config.folder, config.image_size
     if is_timm_dataset(config.dataset):
         return open_timm(
@@ -214,7 +249,7 @@ def _open(config: DataConfig, seed: int) -> ImageSet:
             config.download,
         )
     if is_own(config.dataset):
-        images = open_own(config.dataset, folder, image_size)
+        images = open_own(config.dataset, parts, image_size)
     elif folder is None:
         images = open_digits(image_size)
     elif config.dataset == "folder":
@@ -286,12 +321,12 @@ def _found(
 
 
 def _stream_loaders(
-    loaders: dict[str, StreamLoader],
+    loaders: Mapping[str, Loader],
     class_names: tuple[str, ...],
     config: DataConfig,
     settings: dict[str, Any],
+    input_size: tuple[int, int, int],
 ) -> Loaders:
-    image_size = config.image_size or TIMM_SIZE
     counts = {split: loaders[split].num_images for split in ("train", "val", "test")}
     sizes = {f"num_{split}": count for split, count in counts.items()}
     found = data_found(class_names, counts, passed_over=None, num_copies=None)
@@ -303,12 +338,10 @@ def _stream_loaders(
         test=loaders["test"],
         num_classes=len(class_names),
         class_names=class_names,
-        input_size=(3, image_size, image_size),
+        input_size=input_size,
         settings={
             **settings,
-            "image_size": image_size,
-            "mean": list(MEAN),
-            "std": list(STD),
+            "image_size": input_size[1],
             # nothing else is known without reading all of it
             "split_digest": hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
             **sizes,

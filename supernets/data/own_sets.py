@@ -31,21 +31,18 @@ OWN_SETS: NamedObjects[Callable[..., Any]] = NamedObjects(
 _SPLITS = ("train", "val", "test")
 
 
-def open_own(name: str, data_dir: Path | None, image_size: int | None) -> ImageSet:
-    """Opens the data set that a function of one's own makes.
+def make_own(name: str, data_dir: Path | None) -> dict[str, Any]:
+    """Returns what a function of one's own makes, by split.
 
     Args:
         name: ``package.module:Object``, ``file.py:Object`` or an installed name of a function (or
             class) that returns a ``Dataset`` of (image, label), or a mapping of these by
-            ``"train"`` and, unless they are to be drawn from it, ``"val"`` and ``"test"``. Images
-            are pictures of PIL, arrays (H, W, C) or (H, W), or tensors (C, H, W); 8-bit, or real
-            numbers from 0 to 1. Labels are whole numbers from 0 on. Attribute ``classes`` names
-            them.
+            ``"train"`` and, unless they are to be drawn from it, ``"val"`` and ``"test"``; or a
+            mapping of ``DataLoader``s, see ``own_loaders``.
         data_dir: Passed to the function if it is given, as ``data_dir``.
-        image_size: Side in pixels to which images are resized and cropped; None for their own.
 
     Raises:
-        ValueError: If there is no such function, or what it makes is no such data set.
+        ValueError: If there is no such function, or it makes something else.
     """
     make = OWN_SETS.find(name)
     if not callable(make):
@@ -61,12 +58,28 @@ def open_own(name: str, data_dir: Path | None, image_size: int | None) -> ImageS
             f"{name} must make a data set or a mapping of train and, if there are, val and test, "
             f"got {', '.join(map(str, parts)) or 'none'}."
         )
+    return parts
+
+
+def open_own(name: str, parts: Mapping[str, Any], image_size: int | None) -> ImageSet:
+    """Opens data sets of one's own.
+
+    Args:
+        name: What made them, for messages.
+        parts: ``Dataset``s by split, as of ``make_own``. Images are pictures of PIL, arrays
+            (H, W, C) or (H, W), or tensors (C, H, W); 8-bit, or real numbers from 0 to 1. Labels
+            are whole numbers from 0 on. Attribute ``classes`` names them.
+        image_size: Side in pixels to which images are resized and cropped; None for their own.
+
+    Raises:
+        ValueError: If they are no such data sets.
+    """
     pixels, labels, splits, first = [], [], {}, 0
     for split, dataset in parts.items():
         if not isinstance(dataset, Sized) or not hasattr(dataset, "__getitem__"):
             raise ValueError(
                 f"{split} of {name} must be a data set with a length, whose items are (image, "
-                f"label), got {shown(dataset)}; a DataLoader's is its attribute dataset."
+                f"label), got {shown(dataset)}."
             )
         if len(dataset) == 0:
             raise ValueError(f"{split} of {name} has no images.")

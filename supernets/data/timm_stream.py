@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from torch import Tensor
 from supernets.data.image_folder import to_rgb
 from supernets.data.image_loader import Loader
 from supernets.data.image_scan import image_extensions
+from supernets.data.rebatching import without_single_images
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import check_classes, open_with_timm
 from supernets.data.timm_transforms import eval_settings, train_settings
@@ -122,22 +123,6 @@ class StreamLoader(Loader):
                     ", ".join(missing[:5]) + (", …" if len(missing) > 5 else ""),
                 )
             self._class_names = ()
-
-
-def without_single_images(
-    minibatches: Iterable[tuple[Tensor, Tensor]],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields minibatches ``(x, y)``, joining those of a single image to the one before."""
-    waiting: tuple[Tensor, Tensor] | None = None
-    for x, y in minibatches:
-        if waiting is not None and len(y) == 1:
-            waiting = torch.cat([waiting[0], x]), torch.cat([waiting[1], y])
-            continue
-        if waiting is not None:
-            yield waiting
-        waiting = x, y
-    if waiting is not None:
-        yield waiting
 
 
 def open_streams(

@@ -1,0 +1,179 @@
+"""PyTorch ``DataLoader``s of one's own: minibatches as they come, for data that only they can make.
+
+What they cannot do is said once: splits are not drawn, and a training that was stopped is not
+continued to the same bits, as nobody knows what their workers draw.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from supernets.data.image_loader import Loader
+from supernets.data.rebatching import rebatched, without_single_images
+from supernets.runtime.option_types import shown
+from supernets.runtime.wording import one_of
+
+logger = logging.getLogger(__name__)
+
+_SPLITS = ("train", "val", "test")
+
+
+class OwnLoader(Loader):
+    """Minibatches of a ``DataLoader``, cut to another size.
+
+    Its order is drawn anew for every epoch from the seed, if it shuffles; what its transforms draw
+    is its own affair.
+
+    Args:
+        loader: Yields ``(x, y)`` with x (N, C, H, W) float and y (N,) int64.
+        batch_size: Images per minibatch, whatever the loader's.
+        device: Device that the minibatches are moved to.
+        seed: Seed of its order.
+        what: What it is called in messages.
+
+    Raises:
+        ValueError: If it does not say how many images it has.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], batch_size: int, device: torch.device, seed: int, what: str
+    ) -> None:
+        self._loader, self._device, self._seed, self._what = loader, device, seed, what
+        self.batch_size = batch_size
+        self.num_images = _num_images(loader, what)
+
+    def __len__(self) -> int:
+        """The number of minibatches of an epoch; a last one of a single image joins another."""
+        whole, rest = divmod(self.num_images, self.batch_size)
+        return max(whole + (rest > 1), 1)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterates over the minibatches of one epoch, without the first ``start``."""
+        self._check_epoch(epoch, start)
+        return self._minibatches(epoch, start)
+
+    def _minibatches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.Generator().manual_seed((self._seed << 16) + epoch)
+        sampler: Any = self._loader.sampler
+        for each in (self._loader, sampler):  # both draw from theirs
+            if getattr(each, "generator", self) is not self:
+                each.generator = order
+        set_epoch = getattr(sampler, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
+        minibatches = rebatched(map(self._checked, self._loader), self.batch_size)
+        yield from itertools.islice(without_single_images(minibatches), start, None)
+
+    def _checked(self, minibatch: Any) -> tuple[Tensor, Tensor]:
+        """A minibatch on the device, of the kinds that are computed with."""
+        if not isinstance(minibatch, tuple | list) or len(minibatch) != 2:
+            raise ValueError(f"{self._what} must yield (images, labels), got {shown(minibatch)}.")
+        x, y = minibatch
+        if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
+            raise ValueError(
+                f"Images of {self._what} must be a tensor (N, C, H, W) of real numbers, got "
+                f"{_told(x)}; normalise them there."
+            )
+        if not isinstance(y, Tensor) or y.shape != x.shape[:1] or y.is_floating_point():
+            raise ValueError(
+                f"Labels of {self._what} must be a tensor ({len(x)},) of whole numbers, got "
+                f"{_told(y)}."
+            )
+        x = x.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
+        return x, y.to(self._device, torch.int64)
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """Returns (channels, height, width) of its first image.
+
+        Raises:
+            ValueError: If it yields something else than minibatches of images.
+        """
+        x, _ = next(iter(self.epoch(0)))
+        channels, height, width = x.shape[1:]
+        if height != width:
+            raise ValueError(
+                f"Images of {self._what} must be squares, got {height}x{width}; resize them there."
+            )
+        return channels, height, width
+
+
+def are_loaders(parts: Mapping[str, Any]) -> bool:
+    """Returns whether what a function made are loaders rather than data sets."""
+    return any(isinstance(part, DataLoader) for part in parts.values())
+
+
+def own_loaders(
+    parts: Mapping[str, Any],
+    *,
+    name: str,
+    batch_size: int,
+    eval_batch_size: int,
+    device: torch.device,
+    seed: int,
+) -> tuple[dict[str, OwnLoader], tuple[str, ...]]:
+    """Returns the loaders of the splits, and the names of the classes.
+
+    Args:
+        parts: ``DataLoader``s by split: train, val and, if there is one, test.
+        name: What made them, for messages.
+        batch_size: Images per minibatch of train.
+        eval_batch_size: Images per minibatch of the others.
+        device: Device that the minibatches are moved to.
+        seed: Seed of their order.
+
+    Raises:
+        ValueError: If a split is missing or no loader, or the number of classes is not known.
+    """
+    others = [split for split, part in parts.items() if not isinstance(part, DataLoader)]
+    if others or not {"train", "val"} <= set(parts):
+        raise ValueError(
+            f"{name} must make DataLoaders of train, val and, if there is one, test, or data sets "
+            f"of all, got DataLoaders of {one_of([s for s in parts if s not in others])} alone."
+        )
+    classes = getattr(parts["train"].dataset, "classes", None)
+    if not isinstance(classes, Iterable) or not isinstance(classes, Sized) or len(classes) < 2:
+        raise ValueError(
+            f"{name} must say which classes there are, as attribute classes of the data set of its "
+            f"train loader, got {shown(classes)}."
+        )
+    if "test" not in parts:
+        logger.warning("%s has no test split; val is taken for it.", name)
+    logger.warning(
+        "%s makes DataLoaders: images are trained on and measured as they give them, and a "
+        "training that is stopped is continued, but not to the same bits. Data sets in their place "
+        "are.",
+        name,
+    )
+    sizes = {"train": batch_size, "train_eval": batch_size}
+    sources = {"train_eval": parts["train"], "test": parts["val"], **parts}
+    return {
+        split: OwnLoader(
+            source, sizes.get(split, eval_batch_size), device, seed, f"{split} of {name}"
+        )
+        for split, source in sources.items()
+    }, tuple(map(str, classes))
+
+
+def _num_images(loader: DataLoader[Any], what: str) -> int:
+    try:
+        num_batches = len(loader)
+    except TypeError as error:
+        raise ValueError(f"{what} must have a length; give its data set a __len__.") from error
+    sampler: Any = loader.sampler
+    num_images = len(sampler) if isinstance(sampler, Sized) else len(loader.dataset)  # type: ignore[arg-type]
+    if loader.batch_size is None:
+        return num_batches  # of batches that the data set makes itself
+    return num_batches * loader.batch_size if loader.drop_last else num_images
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    return shown(value)
