@@ -110,21 +110,19 @@ def test_deit_tiny_is_one_of_the_default_space() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"num_classes": 1000},
-        {"num_classes": 1000, "preset": "base"},
-        {"num_classes": 5, "preset": "cifar", "input_size": (3, 32, 64)},
         {"num_classes": 5, "preset": "digits", "head_dim": 5, "input_size": (2, 8, 12)},
+        pytest.param({"num_classes": 1000}, marks=pytest.mark.slow),
+        pytest.param({"num_classes": 1000, "preset": "base"}, marks=pytest.mark.slow),
     ],
 )
 def test_costs_are_those_that_run(settings: dict[str, Any]) -> None:
     supernet = meta_supernet(**settings).eval()
     x = torch.zeros(1, *supernet.input_size, device="meta")
-    archs = [*supernet.space.extremes(), *samples(supernet, 3)]
+    archs = [supernet.space.extremes()[1], *samples(supernet, 1)]
     for arch, params, macs in zip(
         archs, *supernet.count(supernet.space.choices_of(archs)), strict=True
     ):
-        with torch.device("meta"):
-            subnet = supernet.build_subnet(arch).eval()
+        subnet = supernet.extract(arch)
         assert params == sum(p.numel() for p in subnet.parameters())
         for network in (subnet, lambda images, arch=arch: supernet(images, arch)):
             with torch.no_grad(), FlopCounterMode(display=False) as counter:  # on meta it sees all
@@ -215,7 +213,9 @@ def test_there_is_nothing_to_recalibrate(make_supernet: Callable[..., Supernet])
         ({"heads": 4}, "heads must be a list of numbers, got 4"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"preset": "giant"}, "Unknown preset 'giant'; choose from tiny, small, base"),
-        ({"embed_dims": (4096,), "depths": (256,)}, "weights alone are"),
+        pytest.param(
+            {"embed_dims": (4096,), "depths": (256,)}, "weights alone are", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
