@@ -1,8 +1,9 @@
 """An exact Gaussian process that sees the structure of architectures.
 
 Its kernel is ``s1 exp(-sum_l w_l [label l differs] - sum_f u_f (difference of number f)^2) +
-s2 <numbers, numbers> + noise``, over the labels and numbers of ``supernets.spaces.structure``, with
-numbers standardised over random architectures. All of s1, s2, the noise and every weight are fitted
+s2 <numbers, numbers> + noise``, over the labels and numbers of ``supernets.spaces.structure``, and
+the logarithms of params and macs where the space counts them without PyTorch, with numbers
+standardised over random architectures. All of s1, s2, the noise and every weight are fitted
 to the scores: the mode of the posterior under log-normal priors, by L-BFGS. The priors expect
 random architectures to be at a distance of 1, whatever the space.
 """
@@ -10,6 +11,7 @@ random architectures to be at a distance of 1, whatever the space.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -18,9 +20,12 @@ from numpy.typing import NDArray
 
 from search.predictors.base import FeatureFunction, Standardised
 from supernets.spaces import SearchSpace
+from supernets.spaces.factory import SPACES
 from supernets.spaces.features import Structure
 
 Floats = NDArray[np.float64]
+#: Counts params and macs, (num_archs,), of choices (num_archs, num_decisions).
+_Count = Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 #: Architectures whose structure says what usual differences are: the whole of a small space, or
 #: some random ones.
@@ -29,7 +34,7 @@ _MAX_REFERENCE, _NUM_REFERENCE = 20_000, 5000
 LABEL_SHARE = 0.2
 #: Means of the priors of log s1, log s2 and log noise, for scores of variance 1; their deviations
 #: and those of all log weights are 1.
-LOG_S1, LOG_S2, LOG_NOISE = 0.0, -1.0, -4.0
+LOG_S1, LOG_S2, LOG_NOISE = 0.0, -1.0, -2.0
 #: Scores that the parameters are fitted to, and of those the best ones.
 MAX_FITTED, MAX_FITTED_BEST = 300, 150
 NUM_ITERATIONS = 25
@@ -144,10 +149,10 @@ class Features:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-        found = space.structure(_reference(space))
+        self._space, self._count = space, _count_without_networks(space)
+        found = self._structure(_reference(space))
         self._mean, deviation = found.numbers.mean(axis=0), found.numbers.std(axis=0)
-        self._is_used = deviation > 0
+        self._is_used = np.ptp(found.numbers, axis=0) > 0  # deviations of equals may be rounded
         self._scale = np.where(self._is_used, deviation, 1.0)
         #: Of each label, the least value and how many there are from it on.
         self._least = found.labels.min(axis=0)
@@ -165,13 +170,21 @@ class Features:
 
     def of(self, choices: NDArray[np.int64]) -> Table:
         """Computes the features of choices (num_archs, num_decisions)."""
-        found: Structure = self._space.structure(choices)
+        found = self._structure(choices)
         columns = np.clip(found.labels - self._least, 0, self._num_values - 1)
         columns += np.cumsum(self._num_values) - self._num_values
         labels = np.zeros((len(choices), len(self.label_of_column)))
         np.put_along_axis(labels, columns, 1.0, axis=1)
         numbers = (found.numbers - self._mean) / self._scale
         return Table(labels, numbers[:, self._is_used])
+
+    def _structure(self, choices: NDArray[np.int64]) -> Structure:
+        """What the space says of architectures, and the logarithms of their costs if it counts."""
+        found = self._space.structure(choices)
+        if self._count is None:
+            return found
+        costs = np.log(np.stack(self._count(choices), axis=1))
+        return Structure(found.labels, np.hstack([found.numbers, costs]))
 
     def with_more_numbers(self, num_more: int) -> Features:
         """Returns a copy with priors of more standardised numbers, after its own in a table."""
@@ -293,6 +306,17 @@ class Belief:
         row = covariance / math.sqrt(total)
         self._whitened = np.concatenate([self._whitened, row[None]])
         self.variance = np.maximum(self.variance - row**2, _JITTER)
+
+
+def _count_without_networks(space: SearchSpace) -> _Count | None:
+    """Returns what counts params and macs of a space that does so without PyTorch, else None."""
+    if not SPACES.is_known(space.name):
+        return None
+    definition = SPACES.find(space.name)
+    if definition.counts is None:
+        return None
+    count: _Count = definition.object_of("counts")(num_classes=definition.published_classes).count
+    return count
 
 
 def _reference(space: SearchSpace) -> NDArray[np.int64]:

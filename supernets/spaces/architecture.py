@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -23,6 +24,16 @@ class Decision:
 
     name: str
     options: tuple[str, ...]
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether the options are numbers, or no more than two, as with and without something."""
+        if len(self.options) <= 2:
+            return True
+        try:
+            return all(math.isfinite(float(option)) for option in self.options)
+        except ValueError:
+            return False
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ from supernets.spaces.architecture import Architecture
 from supernets.spaces.chains import chain_graphs
 from supernets.spaces.decisions import DecisionList
 from supernets.spaces.encodings import Encoding, integers, one_hot
-from supernets.spaces.features import Structure
+from supernets.spaces.features import Structure, structure_of_choices
 
 #: Spaces up to this many points are enumerated where that is exact and cheap; larger ones are
 #: sampled.
@@ -109,7 +109,8 @@ class SearchSpace(DecisionList):
         """Describes what architectures are in quantities that decide how they train.
 
         Two ways of writing the same network should look the same here. A space that knows nothing
-        of the kind has its active choices as labels, and no numbers.
+        of the kind has its active choices as labels, and as numbers those that are quantities; see
+        ``structure_of_choices``.
 
         Args:
             choices: Choices of architectures, (num_archs, num_decisions), canonical.
@@ -117,8 +118,7 @@ class SearchSpace(DecisionList):
         Returns:
             As many columns for any architectures of the same space.
         """
-        labels = np.where(self.is_active(choices), choices, -1)
-        return Structure(labels, np.zeros((len(choices), 0)))
+        return structure_of_choices(self.decisions, choices, self.is_active(choices))
 
     def to_graphs(
         self, choices: NDArray[np.int64]

@@ -9,13 +9,14 @@ import pytest
 
 from supernets.spaces import (
     Architecture,
+    Decision,
     MobileNetV3Space,
     NASBench101Space,
     NASBench201Space,
     NASNetSpace,
     SearchSpace,
 )
-from supernets.spaces.features import Structure
+from supernets.spaces.features import Structure, structure_of_choices
 
 CELLS = NASBench201Space()
 
@@ -121,7 +122,22 @@ def test_of_other_spaces_the_active_choices_are_labels(
 ) -> None:
     space = make_space(3, 2)
     found = space.structure(np.array([[2, 1], [0, 0]]))
-    assert found.labels.tolist() == [[2, 1], [0, 0]] and found.numbers.shape == (2, 0)
+    assert found.labels.tolist() == [[2, 1], [0, 0]]
+    np.testing.assert_allclose(np.exp(found.numbers), [[3, 2], [1, 1]])
+
+
+def test_quantities_are_numbers_as_well() -> None:
+    """Numbers by their ratios; of two options which it is; of other names nothing."""
+    decisions = (
+        Decision("width", ("16", "64", "256")),
+        Decision("op", ("skip", "pool", "conv")),
+        Decision("squeeze", ("n", "s")),
+    )
+    active = np.array([[True, True, True], [False, False, True]])
+    found = structure_of_choices(decisions, np.array([[1, 2, 0], [0, 0, 1]]), active)
+    assert found.labels.tolist() == [[1, 2, 0], [-1, -1, 1]]
+    np.testing.assert_allclose(np.exp(found.numbers), [[65, 1], [1, 2]])
+    assert structure_of_choices(decisions[1:2], np.array([[0]]), active[:1, :1]).numbers.size == 0
 
 
 def widths(found: Sequence[Structure]) -> set[tuple[int, int]]:
