@@ -78,6 +78,7 @@ class Task:
         noise: Standard deviation of what is added to the values the algorithm is told.
         in_batches: Whether ``BATCH_SIZE`` are asked for at once.
         space: Name of the space of the architectures.
+        in_pool: Whether the values are of a part of a space that is too large to list.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Task:
     noise: float = 0.0
     in_batches: bool = False
     space: str = "nasbench201"
+    in_pool: bool = False
 
 
 def main() -> None:
@@ -251,7 +253,7 @@ def search(
     if name.startswith("optuna-"):
         from optuna_peer import OptunaSearch  # needs the package
 
-        if len(known) < len(archs) or task.in_batches:
+        if len(known) < len(archs) or task.in_batches or task.in_pool:
             raise SystemExit(f"{spec} is run on whole tables and one by one, not on {task.name}.")
         algorithm, batch_size = OptunaSearch(name, space, seed, **options), 1
     else:
@@ -261,6 +263,7 @@ def search(
             seed,
             are_feasible=are_feasible if len(known) < len(archs) else None,
             zero_cost_features=features,
+            pool=list(task.values) if task.in_pool else None,
         )
         algorithm = create_algorithm(name, problem, **options)
     started = time.perf_counter()
