@@ -173,6 +173,12 @@ def make_supernet(
             "input_size": (3, 16, 16),
             "strides": (2, 1),
         },
+        "proxylessnas": {
+            "num_classes": 3,
+            "width": 0.1,
+            "strides": (1, 1, 2, 2, 1, 1, 1),
+            "input_size": (3, 8, 8),
+        },
         "vit": {
             "num_classes": 3,
             "embed_dims": (16, 20, 24),

@@ -22,6 +22,7 @@ import timm
 from timm.models import build_model_with_cfg, register_model
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
 
@@ -36,8 +37,52 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
     return network.eval()
 
 
-def paceline_mobilenetv3(
-    pretrained: bool = False,
+def paceline_mobilenetv3(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Builds timm's ``MobileNetV3`` of any blocks.
+
+    Args:
+        pretrained: Whether to load the weights that ``pretrained_cfg`` names.
+        **kwargs: Arguments of ``_build``, and further ones of timm's ``MobileNetV3``.
+    """
+    se_layer = partial(
+        SqueezeExcite,
+        gate_layer="hard_sigmoid",
+        force_act_layer=nn.ReLU,
+        rd_round_fn=round_channels,
+    )
+    return _build(
+        MobileNetV3,
+        "paceline_mobilenetv3",
+        pretrained,
+        head_bias=False,
+        act_layer=nn.Hardswish,
+        norm_layer=nn.BatchNorm2d,
+        se_layer=se_layer,
+        **kwargs,
+    )
+
+
+def paceline_proxylessnas(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Builds timm's ``EfficientNet`` of any blocks, as ProxylessNAS has it.
+
+    Args:
+        pretrained: Whether to load the weights that ``pretrained_cfg`` names.
+        **kwargs: Arguments of ``_build``, and further ones of timm's ``EfficientNet``.
+    """
+    return _build(
+        EfficientNet,
+        "paceline_proxylessnas",
+        pretrained,
+        act_layer=nn.ReLU6,
+        norm_layer=partial(nn.BatchNorm2d, eps=1e-3),
+        **kwargs,
+    )
+
+
+def _build(
+    network_class: type[nn.Module],
+    entry: str,
+    pretrained: bool,
     *,
     arch_def: list[list[str]],
     stem_size: int,
@@ -45,39 +90,32 @@ def paceline_mobilenetv3(
     stem_stride: int = 2,
     **kwargs: Any,
 ) -> nn.Module:
-    """Builds timm's ``MobileNetV3`` of any blocks.
+    """Builds a network of timm of any blocks.
 
     Args:
+        network_class: timm's class of the network.
+        entry: Name in timm's registry.
         pretrained: Whether to load the weights that ``pretrained_cfg`` names.
         arch_def: Blocks of each stage in timm's notation.
         stem_size: Channels of the stem.
         num_features: Channels that the classifier sees.
         stem_stride: Stride of the stem; anything but timm's 2 is set after building.
-        **kwargs: Further arguments of timm's ``MobileNetV3``.
+        **kwargs: Further arguments of timm's class.
     """
 
     def build(**arguments: Any) -> Any:
-        network = MobileNetV3(**arguments)
+        network: Any = network_class(**arguments)
         network.conv_stem.stride = (stem_stride, stem_stride)
         return network
 
     network: nn.Module = build_model_with_cfg(
         build,
-        "paceline_mobilenetv3",
+        entry,
         pretrained,
         block_args=decode_arch_def(arch_def),
         stem_size=stem_size,
         fix_stem=True,
         num_features=num_features,
-        head_bias=False,
-        act_layer=nn.Hardswish,
-        norm_layer=nn.BatchNorm2d,
-        se_layer=partial(
-            SqueezeExcite,
-            gate_layer="hard_sigmoid",
-            force_act_layer=nn.ReLU,
-            rd_round_fn=round_channels,
-        ),
         **kwargs,
     )
     if pretrained:
@@ -100,5 +138,6 @@ def _check_finite(network: Any) -> None:
             )
 
 
-if not timm.is_model("paceline_mobilenetv3"):  # the files of all folders register the same
-    register_model(paceline_mobilenetv3)
+for _entry in (paceline_mobilenetv3, paceline_proxylessnas):
+    if not timm.is_model(_entry.__name__):  # the files of all folders register the same
+        register_model(_entry)

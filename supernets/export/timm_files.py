@@ -1,9 +1,10 @@
-"""A MobileNetV3 subnet in the form of timm's own folders, and the proof that timm alone loads it.
+"""Networks of inverted residuals in the form of timm's own folders, and proof that timm loads them.
 
 ``config.json`` names an entry of timm's registry and its arguments. No entry of timm 1.0.31 takes
-the blocks of a network: those of ``MobileNetV3`` pass ``block_args`` themselves, so that giving it
-raises a TypeError. Therefore ``load_with_timm.py`` lies beside it, a file of a few lines that
-needs timm alone and registers such an entry. It is this package's own, copied as it is.
+the blocks of a network: those of ``MobileNetV3`` and ``EfficientNet`` pass ``block_args``
+themselves, so that giving it raises a TypeError. Therefore ``load_with_timm.py`` lies beside it, a
+file of a few lines that needs timm alone and registers such an entry. It is this package's own,
+copied as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from supernets.export.files import LOADER
-from supernets.networks.mobilenetv3_subnet import timm_definition
+from supernets.networks import mobilenetv3_subnet, proxylessnas_subnet
 from supernets.spaces import Architecture
 
 _logger = logging.getLogger(__name__)
@@ -65,11 +66,40 @@ def write_timm_files(
         ``conv_stem_stride``, the stride of the stem. Where it is not 2, the network differs from
         what timm builds by the attribute ``conv_stem.stride``, which ``load_with_timm.py`` sets.
     """
-    definition = timm_definition(arch, **{name: settings[name] for name in _DEFINING})
+    return _write(
+        folder,
+        "paceline_mobilenetv3",
+        mobilenetv3_subnet.timm_definition(arch, **{name: settings[name] for name in _DEFINING}),
+        input_size,
+        data,
+    )
+
+
+def write_timm_proxylessnas_files(
+    folder: Path,
+    arch: Architecture,
+    input_size: Sequence[int],
+    *,
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes what ``write_timm_files`` does, for an architecture of space ``"proxylessnas"``."""
+    definition = proxylessnas_subnet.timm_definition(arch, **settings)
+    return _write(folder, "paceline_proxylessnas", definition, input_size, data)
+
+
+def _write(
+    folder: Path,
+    entry: str,
+    definition: dict[str, Any],
+    input_size: Sequence[int],
+    data: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes the files of an entry of ``load_with_timm.py``."""
     num_classes = definition.pop("num_classes")
     del definition["in_chans"]  # follows from input_size
     config = {
-        "architecture": "paceline_mobilenetv3",
+        "architecture": entry,
         "num_classes": num_classes,
         "num_features": definition["num_features"],
         "model_args": definition,
@@ -83,8 +113,8 @@ def write_timm_files(
     stem_stride: int = definition["stem_stride"]
     if stem_stride != 2:
         _logger.info(
-            "The network is timm's MobileNetV3 with conv_stem.stride set to %d after building, "
-            "which timm fixes to 2; %s sets it.",
+            "The network is timm's with conv_stem.stride set to %d after building, which timm "
+            "fixes to 2; %s sets it.",
             stem_stride,
             LOADER,
         )

@@ -15,7 +15,6 @@ Subnets are timm's own ``MobileNetV3``. Differs from the authors' code:
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.block_stages import check_settings, inverted_residual_costs, strided
 from supernets.networks.elastic import ElasticMBConv, expanded_width, squeezed_width
 from supernets.networks.inherited_parts import NoInit, inherit_parts
 from supernets.networks.mobilenetv3_subnet import (
@@ -41,13 +41,10 @@ from supernets.networks.mobilenetv3_subnet import (
 )
 from supernets.runtime.private_names import efficientnet_init_weights
 from supernets.spaces import Architecture, MobileNetV3Space
-from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS
+from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS, NUM_STAGES
 
 #: In place, as nothing but the activation needs what BatchNorm gives.
 _RELU = partial(F.relu, inplace=True)
-
-#: All stages together; timm's networks do not halve the image any further.
-MAX_STAGE_STRIDE = 16
 
 
 class MobileNetV3Supernet(Supernet):
@@ -94,7 +91,7 @@ class MobileNetV3Supernet(Supernet):
             "strides": tuple(strides),
             "kernel_transform": kernel_transform,
         }
-        _check(self.settings)
+        check_settings(self.settings, NUM_STAGES)
         widths = scaled_widths(width)
         self.conv_stem = nn.Conv2d(input_size[0], widths.stem, 3, strides[0], 1, bias=False)
         self.bn1 = BatchNorm2d(widths.stem)
@@ -204,28 +201,24 @@ class MobileNetV3Supernet(Supernet):
         block_macs = np.zeros((len(sizes), *block_params.shape[1:]), np.int64)
         macs = np.zeros(len(sizes), np.int64)
         for r, (height, width) in enumerate(sizes):
-            height, width = _strided(height, strides[0]), _strided(width, strides[0])
+            height, width = strided(height, strides[0]), strided(width, strides[0])
             macs[r] = (stem + first) * height * width + head - self.num_classes
             channels = widths.stem
             for i in range(NUM_BLOCKS):
                 stage, block = divmod(i, MAX_DEPTH)
                 stride = strides[1 + stage] if block == 0 else 1
                 area = height * width
-                height, width = _strided(height, stride), _strided(width, stride)
+                height, width = strided(height, stride), strided(width, stride)
                 out_channels = widths.stages[stage]
                 for k, kernel in enumerate(KERNELS):
                     for e, expand in enumerate(EXPANDS):
                         mid = expanded_width(channels, expand)
-                        depthwise, project = mid * kernel**2, mid * out_channels
                         se = squeezed_width(mid) if HAS_SE[stage] else 0
-                        block_macs[r, i, k, e] = (
-                            channels * mid * area
-                            + (depthwise + project) * height * width
-                            + 2 * mid * se
+                        params, block_cost = inverted_residual_costs(
+                            (channels, mid, out_channels), kernel, area, height * width
                         )
-                        block_params[0, i, k, e] = (
-                            channels * mid + depthwise + project + 2 * (2 * mid + out_channels)
-                        ) + (2 * mid * se + se + mid if se else 0)
+                        block_params[0, i, k, e] = params + (2 * mid * se + se + mid if se else 0)
+                        block_macs[r, i, k, e] = block_cost + 2 * mid * se
                 channels = out_channels
             macs[r] += last * height * width
         return _Costs(stem + first + last + head + 2 * num_bn, block_params, macs, block_macs)
@@ -266,39 +259,3 @@ class _LastBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, H, W)."""
         return F.hardswish(self.bn1(self.conv(x)))
-
-
-def _strided(size: int, stride: int) -> int:
-    return (size - 1) // stride + 1
-
-
-def _check(settings: dict[str, Any]) -> None:
-    strides, resolutions = settings["strides"], settings["resolutions"]
-    sides = settings["input_size"][1:]
-    if settings["num_classes"] < 2:
-        raise ValueError(f"num_classes must be at least 2, got {settings['num_classes']}.")
-    if not 0 < settings["width"] < math.inf:
-        raise ValueError(f"width must be positive, got {settings['width']}.")
-    if settings["input_size"][0] < 1:
-        raise ValueError(f"input_size must start with the channels, got {settings['input_size']}.")
-    if (
-        len(strides) != len(STRIDES)
-        or not set(strides) <= {1, 2}
-        or math.prod(strides[1:]) > MAX_STAGE_STRIDE
-    ):
-        raise ValueError(
-            f"strides must be {len(STRIDES)} numbers, each 1 or 2, for the stem and the five "
-            f"stages, of which at least one stage has 1, got {list(strides)}."
-        )
-    if resolutions and sides != (resolutions[-1], resolutions[-1]):
-        raise ValueError(
-            f"The largest of resolutions {list(resolutions)} must be the size of the images, "
-            f"which is {sides[0]}x{sides[1]}; change --image-size or --resolutions."
-        )
-    total_stride = math.prod(strides)
-    smallest = min([*sides, *resolutions])
-    if smallest < total_stride:
-        raise ValueError(
-            f"Images of {smallest} pixels are smaller than the network's total stride of "
-            f"{total_stride}; use larger ones, or smaller strides (now {list(strides)})."
-        )

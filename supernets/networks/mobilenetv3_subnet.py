@@ -15,6 +15,7 @@ from timm.layers import make_divisible
 from timm.models import MobileNetV3
 from torch import Tensor, nn
 
+from supernets.networks.block_stages import set_stem_stride
 from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture, MobileNetV3Space
 
@@ -107,8 +108,7 @@ def timm_network(
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
     )
-    stride = definition["stem_stride"]
-    network.conv_stem.stride = (stride, stride)
+    set_stem_stride(network, definition["stem_stride"])
     return network
 
 

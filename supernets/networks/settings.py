@@ -89,7 +89,33 @@ class NASNetSettings(CellSettings):
 
 
 @dataclass(frozen=True)
-class MobileNetV3Settings(SupernetSettings):
+class BlockSettings(SupernetSettings):
+    """Settings of spaces of inverted residuals in stages.
+
+    Args:
+        width: Multiplier on all widths; None for 1.0, or that of released weights.
+        strides: Strides of the stem and the stages; None for those of ImageNet.
+    """
+
+    width: float | None = option(
+        None,
+        "width multiplier; of resnet50d a multiple of 0.125",
+        kinds.WIDTH,
+        metavar="M",
+        default_text="1.0, or that of released weights",
+    )
+    strides: tuple[int, ...] | None = option(
+        None,
+        "of the stem and the stages; of resnet50d: of the stem and the pool",
+        kinds.Whole(1, 2),
+        nargs="+",
+        metavar="S",
+        default_text="2 2 2 2 1 2, or 2 2 2 2 1 2 1; for 32 pixels 2 1 2 2 1 1, or 2 1 2 2 1 1 1",
+    )
+
+
+@dataclass(frozen=True)
+class MobileNetV3Settings(BlockSettings):
     """Settings of ``MobileNetV3Supernet``.
 
     Args:
@@ -107,13 +133,6 @@ class MobileNetV3Settings(SupernetSettings):
         {'width': 1.2, 'resolutions': (160, 192)}
     """
 
-    width: float | None = option(
-        None,
-        "width multiplier; of resnet50d a multiple of 0.125",
-        kinds.WIDTH,
-        metavar="M",
-        default_text="1.0, or that of released weights",
-    )
     resolutions: tuple[int, ...] = option(
         (),
         "mobilenetv3: sides of the images to train and search",
@@ -121,14 +140,6 @@ class MobileNetV3Settings(SupernetSettings):
         nargs="+",
         metavar="PX",
         default_text="the images'",
-    )
-    strides: tuple[int, ...] | None = option(
-        None,
-        "mobilenetv3: of the stem and the five stages; resnet50d: of the stem and the pool",
-        kinds.Whole(1, 2),
-        nargs="+",
-        metavar="S",
-        default_text="2 2 2 2 1 2; for 32 pixels 2 1 2 2 1 1",
     )
     kernel_transform: bool | None = option(
         None,
@@ -164,7 +175,7 @@ class ResNet50DSettings(SupernetSettings):
     )
     strides: tuple[int, ...] | None = option(
         None,
-        "mobilenetv3: of the stem and the five stages; resnet50d: of the stem and the pool",
+        "of the stem and the stages; of resnet50d: of the stem and the pool",
         kinds.Whole(1, 2),
         nargs="+",
         metavar="S",
@@ -190,6 +201,23 @@ class NASBenchMacroSettings(SupernetSettings):
     stem_channels: int = option(
         32, "nasbench_macro: width of the stem, doubled by each stage", kinds.CHANNELS, metavar="C"
     )
+
+
+@dataclass(frozen=True)
+class ProxylessNASSettings(BlockSettings):
+    """Settings of ``ProxylessNASSupernet``.
+
+    Args:
+        width: Multiplier on all widths; None for 1.0.
+        strides: Strides of the stem and the six stages; None for those of ImageNet.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Example:
+        >>> ProxylessNASSettings(width=0.5).arguments
+        {'width': 0.5}
+    """
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.proxylessnas import ProxylessNASSpace
 from supernets.spaces.resnet50d import ResNet50DSpace
 from supernets.spaces.vit import ViTSpace
 
@@ -27,6 +28,7 @@ __all__ = [
     "NASBench201Space",
     "NASBenchMacroSpace",
     "NASNetSpace",
+    "ProxylessNASSpace",
     "ResNet50DSpace",
     "SearchSpace",
     "ViTSpace",

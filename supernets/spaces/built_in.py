@@ -11,6 +11,7 @@ from supernets.spaces.nasbench101 import NASBench101Space
 from supernets.spaces.nasbench201 import NASBench201Space
 from supernets.spaces.nasbench_macro import NASBenchMacroSpace
 from supernets.spaces.nasnet import NASNetSpace
+from supernets.spaces.proxylessnas import ProxylessNASSpace
 from supernets.spaces.resnet50d import ResNet50DSpace
 from supernets.spaces.vit import ViTSpace
 
@@ -73,6 +74,18 @@ RESNET50D = SpaceDefinition(
     has_drop_path=True,
     released_weights="supernets.training.ofa_resnet50d:OFA_RESNET50D",
     timm_files="supernets.export.timm_resnet50d_files:write_timm_resnet50d_files",
+)
+PROXYLESSNAS = SpaceDefinition(
+    "proxylessnas",
+    ProxylessNASSpace,
+    supernet=f"{_NETWORKS}.proxylessnas:ProxylessNASSupernet",
+    settings=f"{_NETWORKS}.settings:ProxylessNASSettings",
+    subnet=f"{_NETWORKS}.proxylessnas_subnet:proxylessnas_subnet",
+    published_classes=1000,
+    inactive_grads="skip",
+    trains_in_bfloat16_on_cpus=False,
+    has_drop_path=True,
+    timm_files="supernets.export.timm_files:write_timm_proxylessnas_files",
 )
 VIT = SpaceDefinition(
     "vit",

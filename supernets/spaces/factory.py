@@ -22,6 +22,7 @@ SPACES: NamedObjects[SpaceDefinition] = NamedObjects(
         "nasbench101": f"{_HERE}:NASBENCH101",
         "nasbench_macro": f"{_HERE}:NASBENCH_MACRO",
         "mnasnet": f"{_HERE}:MNASNET",
+        "proxylessnas": f"{_HERE}:PROXYLESSNAS",
         "vit": f"{_HERE}:VIT",
         "resnet50d": f"{_HERE}:RESNET50D",
     },

@@ -22,6 +22,7 @@ from supernets.runtime.instances import check_instance
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.features import Structure
+from supernets.spaces.stages import idle_last
 
 IDENTITY = 0
 #: Blocks by their digits: nothing, or inverted residuals of an expansion and a kernel.
@@ -77,11 +78,11 @@ class NASBenchMacroSpace(SearchSpace):
         In a restricted space that may give an architecture it does not offer, so each stands for
         itself there.
         """
-        return _identities_last(choices) if self._is_whole else choices
+        return idle_last(choices, STAGES, IDENTITY) if self._is_whole else choices
 
     def structure(self, choices: NDArray[np.int64]) -> Structure:
         """Describes networks by their blocks, identities last, and by how many a stage has."""
-        first = _identities_last(choices)
+        first = idle_last(choices, STAGES, IDENTITY)
         counts = [
             (stage == block).sum(axis=1)
             for stage in np.split(first, np.cumsum(STAGES)[:-1], axis=1)
@@ -90,15 +91,3 @@ class NASBenchMacroSpace(SearchSpace):
         per_block = [(first == block).sum(axis=1) for block in range(1, len(BLOCKS))]
         numbers = np.stack([*counts, *per_block], axis=1).astype(np.float64)
         return Structure(first, numbers)
-
-
-def _identities_last(choices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Orders the layers of each stage after its first, (num_archs, 8), blocks before identities."""
-    ordered = choices.copy()
-    start = 0
-    for num_layers in STAGES:
-        layers = choices[:, start + 1 : start + num_layers]
-        order = np.argsort(layers == IDENTITY, axis=1, kind="stable")
-        ordered[:, start + 1 : start + num_layers] = np.take_along_axis(layers, order, axis=1)
-        start += num_layers
-    return ordered

@@ -46,12 +46,24 @@ error_line = error_line_of("supernet-train")
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--width 0.5", "--width is for --space mobilenetv3, not nasbench201."),
+        (
+            "--width 0.5",
+            "--width is for --space mobilenetv3, proxylessnas or resnet50d, not nasbench201.",
+        ),
         ("--resolutions 8", "--resolutions is for --space mobilenetv3, not nasbench201."),
-        ("--strides 1 1 1 1 1 1", "--strides is for --space mobilenetv3, not nasbench201."),
+        (
+            "--strides 1 1 1 1 1 1",
+            "--strides is for --space mobilenetv3, proxylessnas or resnet50d, not",
+        ),
         ("--no-kernel-transform", "--kernel-transform is for --space mobilenetv3"),
-        ("--from-ofa x.pth", "--from-ofa is for --space mobilenetv3, not nasbench201."),
-        ("--drop-path 0.1", "is for --space mobilenetv3, nasnet or darts, not nasbench201."),
+        (
+            "--from-ofa x.pth",
+            "--from-ofa is for --space mobilenetv3 or resnet50d, not nasbench201.",
+        ),
+        (
+            "--drop-path 0.1",
+            "is for --space mobilenetv3, nasnet, darts, proxylessnas, vit or resnet50d, not",
+        ),
         ("--aux-weight 0.4", "--aux-weight is for --space nasnet or darts, not nasbench201."),
         ("--layers 5", "--layers is for --space nasnet or darts, not nasbench201."),
         ("--stem cifar", "--stem is for --space nasnet or darts, not nasbench201."),
@@ -100,7 +112,7 @@ def test_options_that_the_elastic_space_has_not_are_refused(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--width 1", "--width is for --space mobilenetv3, not nasnet."),
+        ("--width 1", "--width is for --space mobilenetv3, proxylessnas or resnet50d, not nasnet."),
         ("--bn-mode ref", "--bn-mode is for --space nasbench201, not nasnet."),
         ("--channels 1", "channels must be at least 2, got 1."),
         ("--layers 2", "layers must be at least 3, got 2."),

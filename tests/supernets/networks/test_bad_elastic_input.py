@@ -34,7 +34,10 @@ error_line = error_line_of("supernet-train")
         ("--width -1", "--width must be above 0 and at most 16, got -1"),
         ("--width nan", "--width must be above 0 and at most 16, got nan"),
         ("--width inf", "--width must be above 0 and at most 16, got inf"),
-        ("--strides 2 2 2", "strides must be 6 numbers, each 1 or 2, for the stem and the five"),
+        (
+            "--strides 2 2 2",
+            "strides must be 6 numbers, each 1 or 2, for the stem and the 5 stages",
+        ),
         ("--strides 2 2 2 2 1 2 1", "got [2, 2, 2, 2, 1, 2, 1]."),
         ("--strides 2 2 2 3 1 1", "--strides must be at most 2, got 3"),
         ("--strides 2 2 2 0 1 1", "--strides must be at least 1, got 0"),

@@ -38,6 +38,12 @@ def tiny(tiny_settings: dict[str, Any], tiny_elastic_settings: dict[str, Any]) -
             "input_size": (3, 16, 16),
             "strides": (2, 1),
         },
+        "proxylessnas": {
+            "num_classes": 3,
+            "width": 0.1,
+            "strides": (1, 1, 2, 2, 1, 1, 1),
+            "input_size": (3, 8, 8),
+        },
         "vit": {
             "num_classes": 3,
             "embed_dims": (16, 20, 24),
@@ -68,6 +74,7 @@ def test_every_name_gives_its_supernet(name: str, tiny: dict[str, Any]) -> None:
         ("nasnet", {}),
         ("nasbench_macro", {}),
         ("resnet50d", {}),
+        ("proxylessnas", {}),
         ("vit", {}),
         ("darts", {"auxiliary": True, "input_size": (3, 29, 29)}),
     ],

@@ -64,6 +64,15 @@ KINDS: dict[str, Callable[[], SearchSpace]] = {
     "mnasnet-restricted": lambda: create_space("mnasnet").restrict(
         {"expand": ("1", "6"), "layers.6": ("2", "4"), "squeeze": ("n",)}
     ),
+    "proxylessnas": partial(create_space, "proxylessnas"),
+    "proxylessnas-restricted": lambda: create_space("proxylessnas").restrict(
+        {
+            "first": ("e1k3",),
+            **{f"block.{stage}.1": ("e3k3", "e6k7") for stage in range(1, 7)},
+            **{f"block.{stage}.{b}": ("skip",) for stage in range(1, 6) for b in (2, 3)},
+            **{f"block.{stage}.4": ("e6k5", "skip") for stage in range(1, 6)},
+        }
+    ),
     "darts": partial(create_space, "darts"),
     "darts-one-op": lambda: create_space("darts").restrict({"op": ("skip_connect",)}),  # 6241
 }

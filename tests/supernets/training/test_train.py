@@ -69,10 +69,13 @@ def test_a_run_is_continued_on_request_alone(tmp_path: Path) -> None:
     [
         ({"space": "x"}, "Unknown space 'x'; choose from nasbench201, "),
         ({"settings": NASNetSettings()}, "must be NASBench201Settings, got NASNetSettings"),
-        ({"config": TrainConfig(drop_path=0.1)}, "mobilenetv3, nasnet or darts, not nasbench201"),
+        ({"config": TrainConfig(drop_path=0.1)}, "vit or resnet50d, not nasbench201"),
         ({"config": TrainConfig(epochs=0)}, "it needs --from-ofa"),
         ({"paths": PathOptions("progressive")}, "progressive is for --space mobilenetv3"),
-        ({"released": ReleasedWeights(Path("x"))}, "--from-ofa is for --space mobilenetv3, not"),
+        (
+            {"released": ReleasedWeights(Path("x"))},
+            "--from-ofa is for --space mobilenetv3 or resnet50d, not",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_no_job(settings: dict[str, Any], message: str) -> None:
