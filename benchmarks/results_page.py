@@ -277,23 +277,35 @@ def search_nasbench_macro() -> Iterator[Row]:
     """Queries until the best network of NAS-Bench-Macro is asked for."""
     result = read("search_nasbench_macro")
     (task,) = result["tasks"].values()
-    yield "algorithm", "queries", "most", "points short after 50"
+    yield "algorithm", "queries", "most", "points short after 50", "asked again"
     rows = (
         ("`structural-bo`", "structural-bo"),
         ("`local-search`", "local-search"),
+        ("Optuna's `GPSampler`", "optuna-gp:deterministic_objective=true"),
         (
             "`regularized-evolution`, population 20",
             "regularized-evolution:population_size=20,tournament_size=10",
         ),
         ("`tpe`", "tpe"),
         ("`regularized-evolution`", "regularized-evolution"),
+        ("Optuna's `TPESampler`", "optuna-tpe"),
+        ("Optuna's `TPESampler`, one decision at a time", "optuna-tpe:multivariate=false"),
+        ("Optuna's `NSGAIISampler`", "optuna-nsga2"),
         ("`random`", "random"),
     )
     for label, name in rows:
         found = task[name]
-        most = f"{found['queries']['max']:,}"
-        yield label, _queries(found), most, decimal(found["regret"]["50"]["mean"])
-    yield "`random`, exactly", f"{result['random_exactly']:,.0f}", "", ""
+        queries = found["queries"]
+        if found["not_found"]:
+            text = f"at least {decimal(queries['mean_at_least'], 0)}"
+            most = f"{found['not_found']} of {found['runs']} not in {found['most_queries']}"
+        else:
+            text, most = _queries(found), f"{queries['max']:,}"
+        repeats = decimal(found["repeats_per_run"], 0) if name.startswith("optuna") else ""
+        if found["runs"] != 20:
+            label += f" ({found['runs']} searches)"
+        yield label, text, most, decimal(found["regret"]["50"]["mean"]), repeats
+    yield "`random`, exactly", f"{result['random_exactly']:,.0f}", "", "", ""
 
 
 def _queries(found: Mapping[str, Any]) -> str:
@@ -447,6 +459,35 @@ def vit_parity() -> Iterator[Row]:
         )
 
 
+def model_optimizer_peer() -> Iterator[Row]:
+    """What marks and Model-Optimizer make of the same network of timm."""
+    results = read("model_optimizer_peer")["results"]
+    each = results["paceline"], results["nvidia-modelopt"]
+    yield "", "marks", f"Model-Optimizer {each[1]['version']}"
+
+    def row(label: str, cell: Callable[[Mapping[str, Any]], str]) -> Row:
+        return label, *map(cell, each)
+
+    yield row("lines of a user's", lambda found: str(found["lines_of_user_code"]))
+    yield row("decisions", lambda found: str(found["decisions"]))
+    yield row("subnets", lambda found: f"{found['subnets']:,}")
+    yield row("parameters, millions", lambda found: span([n / 1e6 for n in found["params"]], 1))
+    yield row(
+        "paths with the bits of the subnet taken out",
+        lambda found: f"{found['equal_bits']} of {found['compared']}",
+    )
+    yield row(
+        "that is read without the package",
+        lambda found: "yes" if found["subnet_loads_without_the_package"] else "no",
+    )
+    yield row(
+        "step along a path / step of the subnet alone",
+        lambda found: "{} ({} to {})".format(
+            *(decimal(found["step_ratio"][key]) for key in ("median", "min", "max"))
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -463,6 +504,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         mobilenetv3_cifar10,
         nasnet_cifar10,
         vit_parity,
+        model_optimizer_peer,
     )
 }
 

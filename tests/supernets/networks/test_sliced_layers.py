@@ -192,3 +192,15 @@ def test_networks_of_timm_are_supernets_with_a_few_marks(
         assert {type(module) for module in subnet.modules()} <= plain
         logits: Tensor = supernet(x, arch)
         assert torch.equal(logits, subnet(x)) and logits.isfinite().all()
+
+
+@pytest.mark.slow
+def test_a_module_whose_own_parameters_do_not_follow_is_named() -> None:
+    where = r"fails in stages\.0\.blocks\.blocks\.0\.mlp\.grn \(GlobalResponseNorm\) for images"
+    with pytest.raises(ValueError, match=where):
+        MarkedSupernet(
+            "v2",
+            lambda num_classes: convnext("convnextv2_atto"),
+            num_classes=4,
+            input_size=(3, 32, 32),
+        )
