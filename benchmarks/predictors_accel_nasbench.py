@@ -47,7 +47,7 @@ def main() -> None:
     add("--output", type=Path, help="where the result of all rows goes (default: nowhere)")
     add("--predictors", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
     add("--num-train", type=int, default=172)
-    add("--num-seeds", type=int, default=10)
+    add("--num-seeds", type=int, default=10, help="0: sums up what there is")
     add("--note", default="", help="what a reader must know, stored with the results")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -86,8 +86,7 @@ def main() -> None:
                 "table_column": args.column,
                 "num_networks": len(truth),
                 "num_train": args.num_train,
-                "num_seeds": args.num_seeds,
-                **summary([row for row in rows if (row["name"], row["seed"]) in plan]),
+                **summary([row for row in rows if not plan or (row["name"], row["seed"]) in plan]),
             },
         )
 

@@ -338,6 +338,46 @@ def neural_predictor() -> Iterator[Row]:
         yield label, *(decimal(one[tau]["mean"]) for one in found for tau in taus)
 
 
+def search_accel_nasbench() -> Iterator[Row]:
+    """Queries until the best listed network of Accel-NASBench is asked for."""
+    result = read("search_accel_nasbench")
+    (task,) = result["tasks"].values()
+    yield "algorithm", "searches", "queries", "most", "points short after 50"
+    for name, found in sorted(task.items(), key=lambda each: each[1]["queries"]["mean"]):
+        label, _, options = name.partition(":")
+        label = f"`{label}`" + (", population 20" if options else "")
+        most, short = f"{found['queries']['max']:,}", decimal(found["regret"]["50"]["mean"])
+        yield label, str(found["runs"]), _queries(found), most, short
+    yield "`random`, exactly", "", f"{result['random_exactly']:,.0f}", "", ""
+
+
+def predictors_accel_nasbench() -> Iterator[Row]:
+    """How well predictors of ImageNet accuracy rank networks that they were not fitted to."""
+    result = read("predictors_accel_nasbench")
+    yield "", "splits", "all others", "more than parameters", "best tenth"
+    labels = {
+        "gaussian_process": "Gaussian process of `structural-bo`",
+        "mlp": "MLP",
+        "mlp_ensemble": "small MLPs",
+        "gradient_boosting": "boosting",
+        "random_forest": "random forest",
+        "gcn": "graph network",
+        "params": "parameters alone",
+        "macs": "live multiply-accumulates alone",
+    }
+    found = {name: each for name, each in result["results"].items() if name in labels}
+    for name in sorted(found, key=lambda each: -found[each]["kendall_tau"]["mean"]):
+        tau, best = found[name]["kendall_tau"], found[name]["kendall_tau_of_best_tenth"]
+        more = result["more_than_params"].get(name)
+        yield (
+            labels[name],
+            str(tau["splits"]),
+            interval(tau),
+            signed(more["kendall_tau"]) if more else "",
+            interval(best),
+        )
+
+
 def differentiable_nasbench201() -> Iterator[Row]:
     """The cells that searches by gradients end with, by their true accuracy."""
     found = read("differentiable_nasbench201")
@@ -498,6 +538,8 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         ranking_spaces,
         search_nasbench201,
         search_nasbench_macro,
+        search_accel_nasbench,
+        predictors_accel_nasbench,
         neural_predictor,
         differentiable_nasbench201,
         differentiable_retrain,
