@@ -130,11 +130,14 @@ def test_a_predictor_is_used_and_shown_in_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--algorithm my_methods.py:ENTROPY", "is an EstimatorDefinition; a algorithm is an Algo"),
+        ("--algorithm my_methods.py:ENTROPY", "is an EstimatorDefinition, and no AlgorithmDef"),
         ("--algorithm my_methods.py:CLIMER", "has no CLIMER; did you mean CLIMBER?"),
         ("--estimator nowhere.py:X", "There is no file"),
         ("--algorithm random --patience 3", "unknown option --patience"),
-        ("--algorithm weaknas --predictor my_methods.py:PAIRS", "is a PathsDefinition; a predict"),
+        (
+            "--algorithm weaknas --predictor my_methods.py:PAIRS",
+            "PathsDefinition, and no Predictor",
+        ),
         ("--estimator entropi", "Unknown estimator 'entropi'; choose from tse, tse_e"),
         (
             "--estimator my_methods.py:ENTROPY --tse-batches 3",

@@ -98,7 +98,7 @@ def test_what_a_checkpoint_names_is_looked_up_and_nothing_else_is_built_of_it(
     stored = torch.load(checkpoint, weights_only=True)
     assert stored[FIELD] == f"{checkpoint.parents[1] / 'my_space.py'}:SPACE"
     for code, message in (
-        ("collections:OrderedDict", "is the class OrderedDict; a space is a SpaceDefinition"),
+        ("collections:OrderedDict", "is the class OrderedDict, and no SpaceDefinition"),
         (f"{tmp_path / 'gone.py'}:SPACE", "There is no file .*gone.py"),
         ("supernets.spaces.built_in:DARTS", "calls itself 'darts', which is another"),
         (3, "is of space 'bottlenecks', which is no name"),

@@ -114,9 +114,7 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
                 isinstance(found, type) and issubclass(found, self.kind)
             )
             if not is_kind:
-                raise ValueError(
-                    f"{name} is {_kind_of(found)}; a {self.what} is {_article(self.kind.__name__)}."
-                )
+                raise ValueError(f"{name} is {_kind_of(found)}, and no {self.kind.__name__}.")
             self._check_own_name(name, found)
             self._found[name] = found
         return self._found[name]
@@ -194,7 +192,7 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
             ValueError: If it is no text, or an unknown name.
         """
         if not isinstance(value, str):
-            raise ValueError(f"{name} must be the name of a {self.what}, got {shown(value)}.")
+            raise ValueError(f"{name} must be a name, got {shown(value)}.")
         if ":" not in value:
             self._reference(value)
 

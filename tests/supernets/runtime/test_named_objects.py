@@ -114,8 +114,8 @@ def test_entry_points_of_installed_distributions_are_names(
         ("collections:", "'collections:' names no object; write package.module:Object or"),
         (":A", "':A' names no object"),
         ("missing.py:A", "There is no file .*missing.py"),
-        ("collections:OrderedDict", "is the class OrderedDict; a thing is a Thing"),
-        ("math:pi", "math:pi is a float; a thing is a Thing"),
+        ("collections:OrderedDict", "is the class OrderedDict, and no Thing"),
+        ("math:pi", "math:pi is a float, and no Thing"),
         (3, "Unknown thing 3; choose from first"),
     ],
 )
@@ -147,7 +147,7 @@ def test_options_take_names_without_importing_anything(things: NamedObjects[Any]
     things.check("thing", "nowhere.py:A")
     with pytest.raises(argparse.ArgumentTypeError, match="Unknown thing 'frist'; choose from"):
         things("frist")
-    with pytest.raises(ValueError, match="thing must be the name of a thing, got 3"):
+    with pytest.raises(ValueError, match="thing must be a name, got 3"):
         things.check("thing", 3)
     with pytest.raises(ValueError, match="Unknown thing 'frist'"):
         things.check("thing", "frist")
