@@ -135,10 +135,27 @@ def has_batchnorm(module: nn.Module) -> bool:
 
 
 def synchronise_batchnorm(module: nn.Module) -> None:
-    """Makes every ``BatchNorm2d`` of ``module`` take its batch statistics over all processes."""
-    for child in module.modules():
-        if isinstance(child, BatchNorm2d):
-            child.synchronised = True
+    """Makes every BatchNorm of a network take its batch statistics over all processes.
+
+    Raises:
+        ValueError: If there is none, or one that cannot.
+    """
+    kind = nn.modules.batchnorm._BatchNorm
+    norms = [child for child in module.modules() if isinstance(child, kind)]
+    others = {
+        f"{type(child).__module__.partition('.')[0]}'s {type(child).__name__}"
+        for child in norms
+        if not isinstance(child, BatchNorm2d)
+    }
+    if others or not norms:
+        found = f"it has {', '.join(sorted(others))}" if others else "it has none"
+        raise ValueError(
+            "BatchNorm over all processes is of networks whose every BatchNorm is BatchNorm2d of "
+            f"supernets.networks.batchnorm, and {found}; leave --sync-bn out, or build it of that."
+        )
+    for child in norms:
+        assert isinstance(child, BatchNorm2d)
+        child.synchronised = True
 
 
 @torch.no_grad()

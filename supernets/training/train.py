@@ -13,6 +13,7 @@ from timm.utils import random_seed
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders, create_loaders
 from supernets.networks.base import Supernet
+from supernets.networks.batchnorm import synchronise_batchnorm
 from supernets.networks.factory import create_supernet
 from supernets.networks.mobilenetv3 import MobileNetV3Supernet
 from supernets.networks.settings import settings_class
@@ -110,6 +111,8 @@ def train(
         )
         random_seed(config.seed)
         supernet, released = _create_supernet(job, loaders)
+        if config.sync_bn:
+            synchronise_batchnorm(supernet)  # here, as not all can be
         if config.epochs != 0:
             check_supernet_single_images(
                 supernet,

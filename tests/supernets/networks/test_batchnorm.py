@@ -138,7 +138,7 @@ def test_recalibration_needs_enough_batches(num_batches: int, message: str) -> N
 @pytest.mark.parametrize("tracked", [False, True])
 def test_one_process_runs_torchs_batchnorm(in_eval: bool, tracked: bool) -> None:
     layers = [kind(3, track_running_stats=tracked) for kind in (BatchNorm2d, nn.BatchNorm2d)]
-    synchronise_batchnorm(nn.Sequential(*layers))
+    synchronise_batchnorm(layers[0])
     x = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     outputs = [layer.train(not in_eval)(x) for layer in layers]
     assert torch.equal(*outputs)
@@ -319,3 +319,15 @@ def test_two_processes_equal_one_with_the_joined_batch(
         assert result["state"].keys() == layer.state_dict().keys()
         for tensor_name, tensor in layer.state_dict().items():
             torch.testing.assert_close(result["state"][tensor_name], tensor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        ([BatchNorm2d(3), nn.BatchNorm2d(3)], "it has torch's BatchNorm2d;"),
+        ([nn.Conv2d(3, 3, 1), nn.LayerNorm(3)], "it has none;"),
+    ],
+)
+def test_what_cannot_be_synchronised_is_refused(layers: list[nn.Module], found: str) -> None:
+    with pytest.raises(ValueError, match=f"and {found} leave --sync-bn out"):
+        synchronise_batchnorm(nn.Sequential(*layers))
