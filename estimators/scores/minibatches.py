@@ -41,6 +41,7 @@ class Minibatches:
         recalibrate: Those of the train split for the statistics of BatchNorm; None for none.
 
     Example:
+        >>> import torch
         >>> x, y = torch.zeros(8, 3, 32, 32), torch.arange(8)
         >>> data = Minibatches(train=[(x, y)] * 100)
     """

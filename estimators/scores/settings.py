@@ -28,7 +28,12 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class EstimatorSettings(Options):
-    """What an estimator may be set to; by itself that of costs, which is nothing."""
+    """What an estimator may be set to; by itself that of costs, which is nothing.
+
+    Example:
+        >>> EstimatorSettings.needs
+        ('supernet',)
+    """
 
     #: What it is built from, see ``create_estimator``.
     needs: ClassVar[tuple[str, ...]] = ("supernet",)
@@ -41,7 +46,12 @@ class EstimatorSettings(Options):
 
 @dataclass(frozen=True)
 class ProxySettings(EstimatorSettings):
-    """Settings of zero-cost proxies, which look at one train minibatch of ``batch_size`` images."""
+    """Settings of zero-cost proxies, which look at one train minibatch of ``batch_size`` images.
+
+    Example:
+        >>> ProxySettings(batch_size=32).train_batch_size
+        32
+    """
 
     needs: ClassVar[tuple[str, ...]] = ("supernet", "train minibatches")
 

@@ -42,7 +42,8 @@ def test_predictions_are_on_the_scale_of_the_scores(
     ours.fit(known, scores)
     scaled.fit(known, 3 * scores - 70)
     np.testing.assert_allclose(scaled.predict(others), 3 * ours.predict(others) - 70, rtol=1e-6)
-    assert np.abs(ours.predict(known) - scores).max() < 0.2 * scores.std()
+    # scores are taken to be noisy, and so are smoothed
+    assert np.abs(ours.predict(known) - scores).max() < 0.3 * scores.std()
 
 
 def test_labels_become_scores_by_hand(

@@ -66,6 +66,7 @@ def test_weaknas_by_tse_exports_a_transformer_that_is_trained_on(
     [
         "--algorithm structural-bo --estimator val_acc --num-trials 12 --num-initial 6",
         "--algorithm local-search --estimator naswot --num-trials 6",
+        "--algorithm neural-predictor --estimator macs --num-trials 8 --num-initial 6",
         "--algorithm regularized-evolution --estimator grasp --num-trials 6 --population-size 4 "
         "--tournament-size 2",
     ],
@@ -87,7 +88,6 @@ def test_other_searches_find_one(
     [
         ("--estimator synflow", "LayerNorm, which this network has, divides it out"),
         ("--estimator val_acc --recalibrate-batches 4", "A vit supernet has no BatchNorm"),
-        ("--estimator naswot --algorithm neural-predictor", "are no graphs; use another"),
     ],
 )
 def test_what_says_nothing_of_transformers_is_refused(

@@ -30,6 +30,7 @@ from supernets.export.folder import read_subnet_record, write_subnet_folder
 from supernets.export.formats import choose_formats
 from supernets.export.programs import check_logits
 from supernets.export.subnet import export_subnet
+from supernets.networks import mobilenetv3_subnet
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.factory import create_subnet, settings_of_subnet
@@ -414,9 +415,9 @@ def test_another_onnx_file_is_not_kept(
 def test_another_definition_is_not_kept(
     write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_this_process: None
 ) -> None:
-    real = export_timm.timm_definition
+    real = mobilenetv3_subnet.timm_definition
     monkeypatch.setattr(
-        export_timm,
+        mobilenetv3_subnet,
         "timm_definition",
         lambda *args, **kwargs: real(*args, **kwargs) | {"stem_stride": 2},
     )

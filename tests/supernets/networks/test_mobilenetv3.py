@@ -273,5 +273,5 @@ def test_bad_settings_are_refused(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_stages_that_halve_the_image_more_than_timm_does_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least one stage has 1, got \[1, 2, 2, 2, 2, 2\]"):
+    with pytest.raises(ValueError, match=r"four at most have 2, got \[1, 2, 2, 2, 2, 2\]"):
         MobileNetV3Supernet(num_classes=10, strides=(1, 2, 2, 2, 2, 2))

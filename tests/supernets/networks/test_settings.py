@@ -24,7 +24,9 @@ def test_defaults_are_those_of_the_supernet(space: str) -> None:
 
 
 def test_all_of_them_reach_the_supernet() -> None:
-    given = MobileNetV3Settings(0.5, (224, 192), (2, 1, 2, 2, 1, 1), kernel_transform=False)
+    given = MobileNetV3Settings(
+        width=0.5, resolutions=(224, 192), strides=(2, 1, 2, 2, 1, 1), kernel_transform=False
+    )
     found = settings_of("mobilenetv3", **given.arguments)
     assert (found["width"], found["kernel_transform"]) == (0.5, False)
     assert (found["resolutions"], found["strides"]) == ((192, 224), (2, 1, 2, 2, 1, 1))
