@@ -18,23 +18,19 @@ import argparse
 import csv
 import gzip
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from agreement import relative_error, steps
 from hardware import write_result
 from ofa.utils.pytorch_utils import count_net_flops, count_parameters
 from ofa_proxylessnas_peer import randomise, same_network, their_network
-from speed import in_turn, median_ratio, plain_step, sgd
-from torch import Tensor, nn
+from torch import Tensor
 
 from supernets import create_supernet
-from supernets.networks.base import Supernet
 from supernets.networks.proxylessnas import ProxylessNASSupernet
-from supernets.spaces import Architecture
 
 #: Settings of the timed supernets, and images in a step.
 TIMED: dict[str, tuple[dict[str, Any], int]] = {
@@ -134,45 +130,6 @@ def nasbench_macro(table: Path, num_subnets: int, seed: int) -> dict[str, Any]:
             torch.equal(small(x, arch), small.extract(arch)(x)) for arch in sampled
         ),
     }
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Largest difference in units of the largest entry."""
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
-def steps(
-    supernet: Supernet, batch_size: int, num_archs: int, repeats: int, seed: int
-) -> dict[str, Any]:
-    """Forward and backward of paths and of their extracted networks, also with an SGD step."""
-    x = torch.randn(batch_size, *supernet.input_size)
-    y = torch.randint(supernet.num_classes, (batch_size,))
-    rng, own = np.random.default_rng(seed), sgd(supernet)
-    seconds: dict[str, list[float]] = {}
-    for _ in range(num_archs):
-        arch = supernet.space.sample(rng)
-        static = supernet.extract(arch)
-        sides = {
-            "path": partial(gradients, supernet, x, y, arch),
-            "static": partial(gradients, static, x, y),
-            "path_and_sgd": partial(plain_step, supernet, own, x, y, False, arch),
-            "static_and_sgd": partial(plain_step, static, sgd(static), x, y, False),
-        }
-        for name, values in in_turn(sides, repeats).items():
-            seconds.setdefault(name, []).extend(values)
-    return {
-        "batch_size": batch_size,
-        "num_timed": num_archs,
-        "repeats": repeats,
-        "median_seconds": {name: float(np.median(values)) for name, values in seconds.items()},
-        "path_over_static": median_ratio(seconds, "path", "static"),
-        "path_over_static_with_sgd": median_ratio(seconds, "path_and_sgd", "static_and_sgd"),
-    }
-
-
-def gradients(module: nn.Module, x: Tensor, y: Tensor, *arch: Architecture) -> None:
-    """Forward and backward, onto gradients that are there already."""
-    F.cross_entropy(module(x, *arch), y).backward()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from agreement import relative_error
 from hardware import write_result
 from ofa.utils.pytorch_utils import count_net_flops, count_parameters
 from ofa_peer import ofa_supernet, our_arch, random_archs, same_supernet, uniform_arch
@@ -96,11 +97,6 @@ def double_error(
     """Of our supernet against theirs, both in float64."""
     theirs.set_active_subnet(**arch)
     return relative_error(ours(x, our_arch(ours, arch)), theirs(x))
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Largest difference in units of the largest entry."""
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def same_counts(

@@ -17,21 +17,18 @@ import json
 import random
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from agreement import relative_error, steps
 from hardware import write_result
 from ofa.imagenet_classification.elastic_nn.networks import OFAResNets
 from ofa.utils.pytorch_utils import count_net_flops, count_parameters
-from speed import in_turn, median_ratio, plain_step, sgd
-from torch import Tensor, nn
+from torch import nn
 
 from supernets.networks.resnet50d import ResNet50DSupernet
-from supernets.spaces import Architecture
 from supernets.training.ofa_resnet50d import OFA_RESNET50D, released_resnet50d
 from supernets.training.released_files import read_released
 
@@ -68,7 +65,9 @@ def main() -> None:
     }
     result |= compared(args.num_subnets, args.side, args.batch_size, args.seed)
     for name, (settings, batch_size) in TIMED.items():
-        result[name] = steps(settings, batch_size, args.num_timed, args.repeats, args.seed)
+        torch.manual_seed(args.seed)
+        supernet = ResNet50DSupernet(num_classes=1000, **settings).train()
+        result[name] = steps(supernet, batch_size, args.num_timed, args.repeats, args.seed)
     result["wall_seconds"] = time.perf_counter() - started
     write_result(args.output, result)
 
@@ -142,47 +141,6 @@ def compared(num_subnets: int, side: int, batch_size: int, seed: int) -> dict[st
         "num_equal_parameters": equal_params,
         "max_relative_difference_of_macs": max(macs_apart),  # theirs are summed in float32
     }
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Largest difference in units of the largest entry."""
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
-def steps(
-    settings: dict[str, Any], batch_size: int, num_archs: int, repeats: int, seed: int
-) -> dict[str, Any]:
-    """Forward and backward of paths and of their extracted networks, also with an SGD step."""
-    torch.manual_seed(seed)
-    supernet = ResNet50DSupernet(num_classes=1000, **settings).train()
-    x = torch.randn(batch_size, *supernet.input_size)
-    y = torch.randint(supernet.num_classes, (batch_size,))
-    rng, own = np.random.default_rng(seed), sgd(supernet)
-    seconds: dict[str, list[float]] = {}
-    for _ in range(num_archs):
-        arch = supernet.space.sample(rng)
-        static = supernet.extract(arch)
-        sides = {
-            "path": partial(gradients, supernet, x, y, arch),
-            "static": partial(gradients, static, x, y),
-            "path_and_sgd": partial(plain_step, supernet, own, x, y, False, arch),
-            "static_and_sgd": partial(plain_step, static, sgd(static), x, y, False),
-        }
-        for name, values in in_turn(sides, repeats).items():
-            seconds.setdefault(name, []).extend(values)
-    return {
-        "batch_size": batch_size,
-        "num_timed": num_archs,
-        "repeats": repeats,
-        "median_seconds": {name: float(np.median(values)) for name, values in seconds.items()},
-        "path_over_static": median_ratio(seconds, "path", "static"),
-        "path_over_static_with_sgd": median_ratio(seconds, "path_and_sgd", "static_and_sgd"),
-    }
-
-
-def gradients(module: nn.Module, x: Tensor, y: Tensor, *arch: Architecture) -> None:
-    """Forward and backward, onto gradients that are there already."""
-    F.cross_entropy(module(x, *arch), y).backward()
 
 
 if __name__ == "__main__":

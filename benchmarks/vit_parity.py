@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from agreement import relative_error
 from hardware import write_result
 from speed import in_turn, median_ratio, plain_step, sgd
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernets.networks.vit import ViTSupernet
@@ -133,11 +134,6 @@ def write_into(supernet: ViTSupernet, network: nn.Module) -> None:
         if ".qkv." in name:
             target, source = (t.view(3, -1, *t.shape[1:]) for t in (target, weight))
         target[tuple(slice(size) for size in source.shape)] = source
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Largest difference in units of the largest entry."""
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def steps(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.scores.settings import EstimatorSettings
 from supernets.runtime.instances import check_instance, check_subclass, check_switch
-from supernets.runtime.named_objects import Reference, object_of
+from supernets.runtime.named_objects import Reference, check_builder, object_of
 
 if TYPE_CHECKING:
     import torch
@@ -96,8 +96,7 @@ class EstimatorDefinition:
         check_instance("name", self.name, str)
         check_subclass("settings", self.settings, EstimatorSettings)
         check_switch("trains_anew", self.trains_anew)
-        if not isinstance(self.build, str) and not callable(self.build):
-            raise ValueError(f"build must be a function or module:Object, got {self.build!r}.")
+        check_builder(self.build)
 
     @property
     def builder(self) -> Callable[..., Estimator | tuple[Estimator, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search.predictors.base import Predictor
 from supernets.runtime.instances import check_instance, check_switch
-from supernets.runtime.named_objects import Reference, object_of
+from supernets.runtime.named_objects import Reference, check_builder, object_of
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,7 @@ class PredictorDefinition:
 
     def __post_init__(self) -> None:
         check_instance("name", self.name, str)
-        if not isinstance(self.build, str) and not callable(self.build):
-            raise ValueError(
-                f"build must be a class, a function or module:Object, got {self.build!r}."
-            )
+        check_builder(self.build)
         check_switch("has_own_view", self.has_own_view)
         check_switch("takes_features", self.takes_features)
 

@@ -263,6 +263,16 @@ def object_of(reference: object) -> Any:
     return find_object(reference) if isinstance(reference, str) else reference
 
 
+def check_builder(build: object) -> None:
+    """Makes sure that the ``build`` of a definition builds something, or says where that is.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if not isinstance(build, str) and not callable(build):
+        raise ValueError(f"build must be a class, a function or module:Object, got {build!r}.")
+
+
 def file_of(reference: str) -> Path | None:
     """Returns the file of ``file.py:Object``; None for a reference to a module."""
     where = reference.rpartition(":")[0]

@@ -12,6 +12,7 @@ from supernets.runtime.named_objects import (
     NameBeside,
     NamedObjects,
     Reference,
+    check_builder,
     object_of,
 )
 
@@ -49,10 +50,7 @@ class PathsDefinition:
     def __post_init__(self) -> None:
         check_instance("name", self.name, str)
         check_switch("takes_macs_bins", self.takes_macs_bins)
-        if not isinstance(self.build, str) and not callable(self.build):
-            raise ValueError(
-                f"build must be a class, a function or module:Object, got {self.build!r}."
-            )
+        check_builder(self.build)
 
     @property
     def builder(self) -> Callable[..., PathSampler]:
