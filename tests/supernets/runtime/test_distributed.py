@@ -81,7 +81,7 @@ from supernets.runtime.ranks import ranks_from_environment
 from supernets.training import run as training_run
 from supernets.training import train as training_job
 from supernets.training import loop as training_loop
-from supernets.networks.batchnorm import BatchNorm2d, synchronise_batchnorm
+from supernets.networks.batchnorm import BatchNorm2d, has_batchnorm, synchronise_batchnorm
 from supernets.training.checkpoint import weights_digest
 from supernets.runtime.distributed import all_reduce_gradients
 from supernets.networks.factory import create_supernet
@@ -188,7 +188,8 @@ part = slice(0, 3) if rank == 0 else slice(3, 5)
 for space, settings, weight, more in json.loads(sys.argv[3]):
     torch.manual_seed(0)
     supernet = create_supernet(space, **settings).double().train()
-    synchronise_batchnorm(supernet)
+    if has_batchnorm(supernet):
+        synchronise_batchnorm(supernet)
     archs = [supernet.space.sample(np.random.default_rng(seed)) for seed in range(3)]
     weight *= len(y[part])
     losses = training.train_step(supernet, archs, x[part], y[part], weight=weight, **more)
