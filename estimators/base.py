@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,3 +58,22 @@ class Estimator(Protocol):
         Raises:
             EstimateError: If this architecture cannot be scored.
         """
+
+
+@contextmanager
+def short_of_memory_is_its_fault() -> Iterator[None]:
+    """Turns a lack of memory into an ``EstimateError``."""
+    try:
+        yield
+    except MemoryError as error:
+        raise EstimateError(f"Out of memory: {error}") from error
+    except EstimateError:
+        raise
+    except RuntimeError as error:
+        import torch  # here, as what looks values up needs none
+
+        # the CPU's allocator has no exception of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        torch.cuda.empty_cache()  # nothing to do where CUDA was not used
+        raise EstimateError(f"Out of memory: {error}") from error

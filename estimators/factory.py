@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ import torch
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import open_table
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
-from estimators.scores.definition import EstimatorInputs
+from estimators.scores.definition import EstimatorDefinition, EstimatorInputs
 from estimators.scores.from_scratch import FromScratchEstimator
-from estimators.scores.minibatches import Minibatches, check_batch_size, draw_minibatches
+from estimators.scores.minibatches import Draws, Minibatches, check_batch_size, draw_minibatches
 from estimators.scores.multi_score_factory import (
     create_multi_score,
     minibatches_of,
@@ -23,6 +22,7 @@ from estimators.scores.multi_score_factory import (
     val_accuracy,
 )
 from estimators.scores.names import BENCHMARK_SCORES, Score
+from estimators.scores.own_scores import OwnScore, plain_settings
 from estimators.scores.registry import ESTIMATORS
 from estimators.scores.settings import (
     CombinedSettings,
@@ -37,6 +37,7 @@ from estimators.scores.windows import window_in_epochs
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.runtime.device import resolve_device
+from supernets.runtime.outputs import WorkError
 from supernets.spaces import SearchSpace
 from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
@@ -98,8 +99,19 @@ def create_described_estimator(
     space: SearchSpace | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
+    draws: Draws | None = None,
 ) -> tuple[Estimator, dict[str, Any]]:
     """Does what ``create_estimator`` does, and describes all that decides the scores.
+
+    Args:
+        name: As of ``create_estimator``, and so are the others.
+        settings: Settings.
+        supernet: Trained supernet.
+        data: Loaders, or minibatches.
+        space: Space.
+        device: Device.
+        amp: Whether to compute in bfloat16 autocast.
+        draws: Minibatches of the loaders that other scores are given too; None for none.
 
     Returns:
         The estimator; and plain values for the header of its trials, by name.
@@ -119,12 +131,30 @@ def create_described_estimator(
         check_batch_size(settings.train_batch_size, data)
     computes = "supernet" in kind.needs
     device = resolve_device(device) if computes else torch.device("cpu")
-    inputs = EstimatorInputs(definition.name, supernet, data, space, device, amp)
-    built = definition.builder(settings, inputs)
-    estimator, facts = built if isinstance(built, tuple) else (built, _plain(settings))
+    inputs = EstimatorInputs(definition.name, supernet, data, space, device, amp, draws)
+    built = _build(definition, settings, inputs)
+    estimator, facts = built if isinstance(built, tuple) else (built, plain_settings(settings))
     check_estimator(definition.name, estimator)
     machine = {"device": device.type, "amp": amp} if computes else {}
     return estimator, {"name": definition.name, **facts, **machine}
+
+
+def _build(
+    definition: EstimatorDefinition, settings: EstimatorSettings, inputs: EstimatorInputs
+) -> Estimator | tuple[Estimator, dict[str, Any]]:
+    """Builds an estimator; what fails in one of one's own is told in a line."""
+    build = definition.builder
+    if definition.name in ESTIMATORS:
+        return build(settings, inputs)
+    try:
+        return build(settings, inputs)
+    except (ValueError, OSError, WorkError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"Estimator {definition.name!r} could not be built: {type(error).__name__}: {reason}."
+        ) from error
 
 
 def check_estimator(name: str, estimator: object) -> None:
@@ -145,9 +175,47 @@ def check_estimator(name: str, estimator: object) -> None:
         )
 
 
-def _plain(settings: EstimatorSettings) -> dict[str, Any]:
-    """Settings as they stand in the header of trials."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
+def create_own_scores(
+    own: Sequence[OwnScore],
+    supernet: Supernet,
+    loaders: Loaders,
+    device: torch.device,
+    amp: bool,
+    draws: Draws,
+) -> tuple[list[Estimator], dict[str, Any]]:
+    """Builds scores of one's own that are compared with others.
+
+    Args:
+        own: The scores.
+        supernet: Trained supernet; only read.
+        loaders: Loaders of its data.
+        device: Device to run on.
+        amp: Whether to compute in bfloat16 autocast.
+        draws: Minibatches of the loaders that other scores are given too.
+
+    Returns:
+        Their estimators; and what decides their scores, as plain values under ``"own_scores"``,
+        empty without any.
+
+    Raises:
+        ValueError: As ``create_estimator``.
+    """
+    estimators, facts = [], {}
+    for each in own:
+        estimator, described = create_described_estimator(
+            each.given,
+            each.settings,
+            supernet=supernet,
+            data=loaders,
+            space=supernet.space,
+            device=device,
+            amp=amp,
+            draws=draws,
+        )
+        estimators.append(estimator)
+        of_all = ("name", "device", "amp")
+        facts[each.name] = {k: v for k, v in described.items() if k not in of_all}
+    return estimators, {"own_scores": facts} if facts else {}
 
 
 def build_table(
@@ -292,18 +360,23 @@ def build_combined(
     shared = MultiScoreSettings(**{k: v for k, v in measured.items() if v is not None})
     names = [score.name for score in reference.scores]
     of_tables = [score for score in reference.scores if score.name in BENCHMARK_SCORES]
-    minibatches, facts = draw_minibatches(names, shared, supernet, loaders)
+    built_in = [score.name for score in reference.scores if not score.is_own]
+    own_scores, draws = reference.own_scores(path, settings.trust_code), Draws(supernet, loaders)
+    minibatches, facts = draw_minibatches(built_in, shared, supernet, loaders, draws)
+    own, facts_of_own = create_own_scores(own_scores, supernet, loaders, device, amp, draws)
     multi_score = create_multi_score(
-        names,
+        built_in,
         shared,
         supernet=supernet,
         data=minibatches,
         score=(of_tables or reference.scores)[0],  # of tables, a pass has them only if for one
+        own=own,
         device=device,
         amp=amp,
     )
     return CombinedEstimator(multi_score, reference), {
         **facts,
+        **facts_of_own,
         "name": "combined",
         "reference": reference.truth.tolist(),
         "reference_digest": reference.content_digest,

@@ -13,27 +13,18 @@ import pytest
 
 import search.cli.search
 import supernets.cli.train
-from estimators import ESTIMATORS, create_estimator
+from estimators import create_estimator
 from estimators.testing import EstimatorContract
 from estimators.trials.store import read_header
-from search import ALGORITHMS, PREDICTORS
+from search import ALGORITHMS
 from search.testing import AlgorithmContract
 from supernets import PATHS, PathOptions, TrainJob
 from supernets.runtime import named_objects
+from tests.own_files import forget
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorials" / "your-own-methods.md"
-DOORS: tuple[Any, ...] = (ESTIMATORS, ALGORITHMS, PREDICTORS, PATHS)
 CODE = re.findall(r"```python\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)[0]
 TSE = "--tse-batches 2 --tse-batch-size 32"
-
-
-def forget() -> None:
-    """Makes this a process that has loaded no file of one's own."""
-    for door in DOORS:
-        door._found = {name: each for name, each in door._found.items() if name in door}
-    for path in named_objects.loaded_files():
-        for name in [n for n, m in sys.modules.items() if getattr(m, "__file__", "") == str(path)]:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +76,7 @@ def test_a_score_and_a_search_are_used_continued_and_reported(
 ) -> None:
     output = tmp_path / "run"
     flags = "--estimator my_methods.py:ENTROPY --temperature 2 --algorithm my_methods.py:CLIMBER"
-    flags += f" --tse-batch-size 32 --patience 3 --output {output}"
+    flags += f" --tse-batch-size 32 --patience 3 --no-amp --output {output}"
     assert run(f"{flags} --num-trials 3") == 0
     assert run(f"{flags} --num-trials 5") == 0
     header = read_header(output / "trials.db")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,20 @@ import supernets.runtime.option_types as kinds
 from estimators.executors.settings import ExecutorSettings
 from estimators.ranking.settings import TRUTHS, ComparisonSettings, TableTruthSettings
 from estimators.scores.names import BENCHMARK_SCORES, SCORES
+from estimators.scores.own_scores import (
+    RankedName,
+    own_scores,
+    ranked_classes,
+    train_batch_size,
+)
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.settings import RANKED, ExtraStepsSettings, MultiScoreSettings
-from supernets.cli.command_line import INTERRUPTED, command, parse_args, print_result
+from supernets.cli.command_line import INTERRUPTED, command, print_result
 from supernets.cli.command_parser import command_parser
 from supernets.cli.option_flags import add_options, check_family, from_args, resolved
+from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import AmpOptions
+from supernets.runtime.named_objects import HOW_TO_NAME
 from supernets.runtime.options import REQUIRED, Options, option
 from supernets.runtime.trusted_code import trust_code_option
 
@@ -29,6 +39,8 @@ if TYPE_CHECKING:
     from supernets.data.loaders import Loaders
 
 PROGRAM = "supernet-rank"
+#: Whose objects of one's own bring flags.
+_FAMILIES = {"estimators": Family(ESTIMATORS, attrgetter("settings"), RANKED.values)}
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,8 @@ class _Scores(Options):
     estimators: tuple[str, ...] = option(
         SCORES,
         f"which to compare, of {', '.join(SCORES)}, and {', '.join(BENCHMARK_SCORES)}, costs as "
-        "the tables of NAS-Bench-201 have them",
-        choices=RANKED,
+        f"the tables of NAS-Bench-201 have them, or your own as {HOW_TO_NAME}",
+        RankedName(),
         nargs="+",
         metavar="NAME",
         default_text=f"all but {' and '.join(BENCHMARK_SCORES)}",
@@ -93,8 +105,16 @@ class _Files(Options):
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of ``supernet-rank``."""
+def build_parser(estimators: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Builds the parser of ``supernet-rank``.
+
+    Args:
+        estimators: Estimators of one's own, whose settings are flags as well.
+
+    Raises:
+        ValueError: If there is no such estimator.
+    """
+    own = tuple(ESTIMATORS.find(name).settings for name in estimators)
     parser = command_parser(
         PROGRAM,
         "Compare cheap scores of subnets with what the subnets are truly worth. "
@@ -102,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for title, groups in (
         ("what to rank", (_Ranked,)),
-        ("scores", (_Scores, ExtraStepsSettings, MultiScoreSettings)),
+        ("scores", (_Scores, ExtraStepsSettings, MultiScoreSettings, *own)),
         ("truth", tuple(TRUTHS.values())),
         ("comparison", (ComparisonSettings,)),
         ("run", (_Files, AmpOptions)),
@@ -117,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-rank`` and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = parse_args(build_parser(), arguments)
+    args = parse_with_own(build_parser, _FAMILIES, arguments)
     # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
     from estimators.executors import ExecutorFactory
     from estimators.ranking.architectures import sample_evaluation_set
@@ -130,11 +150,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command(PROGRAM, args) as run:
         ranked, output = from_args(_Ranked, args), from_args(_Files, args).output
         scores = from_args(_Scores, args).estimators
-        check_family(RANKED, scores, args, by="--estimators")
+        check_family(ranked_classes(scores), scores, args, by="--estimators")
         settings, comparison = (
             from_args(MultiScoreSettings, args),
             from_args(ComparisonSettings, args),
         )
+        own = {
+            name: from_args(ESTIMATORS.find(name).settings, args)
+            for name in scores
+            if ESTIMATORS.is_own(name)
+        }
+        batch_size = train_batch_size(scores, settings, own_scores(scores, own))
         truth_settings = _truth_settings(args)
         machine = from_args(AmpOptions, args)
         device = machine.set_up()
@@ -150,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if of_table:
             truth = checked_truth(truth, archs, is_asked_for=truth_settings.test_images is not None)
         run.outputs.own(output, kind="ranking")
-        subjects = [data.ranked(i, settings.batch_size) for i in range(len(data.supernets))]
+        subjects = [data.ranked(i, batch_size) for i in range(len(data.supernets))]
         if not of_table:
             folder = truth_settings.folder or output / "truth"
             own_folder(run.outputs, folder, option="--truth-dir")
@@ -164,6 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 scores,
                 output=output,
                 settings=settings,
+                own_settings=own,
                 comparison=comparison,
                 device=device,
                 amp=chosen_amp(machine.amp, space.name, device),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from estimators.base import EstimateError, Estimator
+from estimators.base import EstimateError, Estimator, short_of_memory_is_its_fault
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.base import failed
+from estimators.scores.names import SECONDS
 from estimators.trials.store import Trial, TrialStore
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
@@ -21,9 +22,6 @@ from supernets.spaces import Architecture
 if TYPE_CHECKING:
     from estimators.scores.from_scratch import FromScratchEstimator
     from estimators.scores.multi_score import MultiScoreEstimator
-
-#: Before the name of a part, the metric of a trial that says how long the part took.
-SECONDS = "seconds_"
 
 
 def measure_all(
@@ -107,7 +105,7 @@ def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> 
     """Measures an architecture; an ``EstimateError`` or too little memory makes a failed trial."""
     start = time.perf_counter()
     try:
-        with _short_of_memory_is_its_fault():
+        with short_of_memory_is_its_fault():
             estimate = estimator.estimate(arch)
     except EstimateError as error:
         message = str(error) or type(error).__name__
@@ -123,37 +121,23 @@ def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> 
     )
 
 
-@contextmanager
-def _short_of_memory_is_its_fault() -> Iterator[None]:
-    """Turns a lack of memory into an ``EstimateError``."""
-    try:
-        yield
-    except MemoryError as error:
-        raise EstimateError(f"Out of memory: {error}") from error
-    except EstimateError:
-        raise
-    except RuntimeError as error:
-        import torch  # here, as what looks values up needs none
-
-        # the CPU's allocator has no exception of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        torch.cuda.empty_cache()  # nothing to do where CUDA was not used
-        raise EstimateError(f"Out of memory: {error}") from error
-
-
 def trial_of_scores(multi_score: MultiScoreEstimator, number: int, arch: Architecture) -> Trial:
-    """Measures all scores of an architecture; one that diverges keeps what was measured."""
+    """Measures all scores of an architecture; one that diverges keeps what was measured.
+
+    Raises:
+        OwnScoreError: If a score of one's own fails by no fault of the architecture.
+    """
     start = time.perf_counter()
     try:
-        with _short_of_memory_is_its_fault():
+        with short_of_memory_is_its_fault():
             record = multi_score.measure(arch)
     except EstimateError as failure:
         return failed(number, arch, str(failure), time.perf_counter() - start)
     seconds = time.perf_counter() - start
     score = multi_score.score.of(record.metrics, record.curves)
     error = None
-    if not math.isfinite(score):
+    own = [record.metrics[each.name] for each in multi_score.own]
+    if not all(map(math.isfinite, (score, *own))):
         error = record.problem or f"The score {multi_score.name} is not finite."
     return Trial(
         number,

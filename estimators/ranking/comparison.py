@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.executors.measure import SECONDS
 from estimators.rank_metrics import METRICS, Comparison, Summary, compare, rank_correlation_curve
 from estimators.ranking.learning_curves import (
     MIN_ARCHS,
@@ -34,6 +33,7 @@ from estimators.scores.names import (
     COST_SCORES,
     CURVE_SCORES,
     PROXY_SCORES,
+    SECONDS,
     TRAIN_CURVE,
     VAL_CURVE,
     Score,
@@ -169,8 +169,9 @@ def compare_epochs(
 
 def _seconds(name: str, trials: Sequence[Sequence[Trial]]) -> float:
     """Returns the mean seconds of one candidate."""
+    parts = PARTS.get(name, (name,))  # a score of one's own is a part by itself
     records = [trial.metrics for each in trials for trial in each]
-    return float(np.mean([sum(record[SECONDS + p] for p in PARTS[name]) for record in records]))
+    return float(np.mean([sum(record[SECONDS + p] for p in parts) for record in records]))
 
 
 def _diverged(comparison: Comparison, name: str, notations: Sequence[str]) -> list[str]:

@@ -25,7 +25,9 @@ from estimators.ranking.supernets import (
 )
 from estimators.ranking.truth import Truth
 from estimators.scores.names import SCORES
-from estimators.scores.settings import RANKED, MultiScoreSettings
+from estimators.scores.own_scores import own_scores
+from estimators.scores.registry import ESTIMATORS
+from estimators.scores.settings import EstimatorSettings, MultiScoreSettings
 from estimators.trials.store import Trial
 from supernets.runtime.device import resolve_device
 from supernets.runtime.instances import check_instance, check_list, check_switch, checked_path
@@ -44,6 +46,7 @@ def rank_scores(
     *,
     output: str | Path,
     settings: MultiScoreSettings | None = None,
+    own_settings: Mapping[str, EstimatorSettings] | None = None,
     comparison: ComparisonSettings | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
@@ -60,9 +63,13 @@ def rank_scores(
         supernets: One supernet, or several of one space, such as those of several seeds.
         archs: The architectures, each only once.
         truth: What they are worth, higher is better: values of all, or a ``Truth``.
-        scores: Names of the scores, of ``SCORES`` and ``BENCHMARK_SCORES``.
+        scores: Names of the scores, of ``SCORES`` and ``BENCHMARK_SCORES``; and those of one's own:
+            ``package.module:Object`` or ``file.py:Object`` of an ``EstimatorDefinition``, or the
+            name of an installed one. In the ranking they are called as their definitions say.
         output: Folder of the measurements and of what ``Ranking.write`` writes; may be missing.
-        settings: Settings of the scores; None for the defaults.
+        settings: Settings of built-in scores; None for the defaults.
+        own_settings: Settings of scores of one's own by these names. Those that are not given take
+            from ``settings`` what both have by the same flag, or are the defaults of their class.
         comparison: How they are compared; None for the defaults.
         device: Device of the supernets and their data; "auto" for an accelerator if there is one.
         amp: Whether to compute in bfloat16 autocast.
@@ -78,6 +85,7 @@ def rank_scores(
         ValueError: If arguments do not go together, or the folder holds other measurements; then
             nothing is written.
         RankingError: If too few architectures could be measured or have a truth.
+        OwnScoreError: If a score of one's own fails by no fault of an architecture.
 
     Example:
         >>> import tempfile
@@ -105,11 +113,15 @@ def rank_scores(
     check_list("archs", archs, Architecture)
     check_list("scores", scores, str, "['tse', 'macs'] is one")
     check_instance("settings", settings, (MultiScoreSettings, type(None)))
+    check_instance("own_settings", own_settings, (Mapping, type(None)))
     check_instance("comparison", comparison, (ComparisonSettings, type(None)))
     check_instance("truth", truth, (Truth, Mapping), "{arch: accuracy, …} is one")
     check_switch("amp", amp)
     output, device = checked_path("output", output), resolve_device(device)
-    _check_scores(scores)
+    if not scores:
+        raise ValueError("There is no score to compare; give one at least, such as 'tse'.")
+    own = own_scores(scores, own_settings, settings)
+    names = tuple(dict.fromkeys(ESTIMATORS.own_name(name) for name in scores))
     settings = MultiScoreSettings() if settings is None else settings
     comparison = ComparisonSettings() if comparison is None else comparison
     if not isinstance(truth, Truth):
@@ -119,13 +131,14 @@ def rank_scores(
     )
     comparison = comparison.fitted(len(archs))
     _check_archs(archs, truth)
-    chosen = common_scores(scores, settings, [len(each.loaders.train) for each in supernets])
+    epochs = [len(each.loaders.train) for each in supernets]
+    chosen = common_scores(names, settings, epochs, [each.name for each in own])
     with nullcontext(outputs) if outputs is not None else Outputs() as written, ExitStack() as end:
         if outputs is None:
             written.own(output, kind="ranking")
         written.create()
         subjects = [
-            open_measurements(each, archs, scores, settings, output, written, device, amp)
+            open_measurements(each, archs, chosen, own, settings, output, written, device, amp)
             for each in supernets
         ]
         for subject in subjects:
@@ -138,6 +151,7 @@ def rank_scores(
                 "truth": truth.source,
             }
             given |= {"scores": scores, "settings": settings, "comparison": comparison}
+            given |= {"own_settings": {each.given: each.settings for each in own}} if own else {}
             given |= {"output": output, "device": str(device), "amp": amp}
             write_args(output, args or given)
             trained: Sequence[Trial] = ()
@@ -154,18 +168,10 @@ def rank_scores(
                 )
                 measured.append(trials)
             found = compare_measurements(
-                archs, truth, trained, measured, chosen, subjects, comparison, command=command
+                archs, truth, trained, measured, chosen, subjects, comparison, own, command=command
             )
             found.write(output)
     return found
-
-
-def _check_scores(scores: Sequence[str]) -> None:
-    if not scores:
-        raise ValueError("There is no score to compare; give one at least, such as 'tse'.")
-    for name in scores:
-        if name not in RANKED:
-            raise ValueError(f"Unknown score {name!r}; choose from {', '.join(RANKED)}.")
 
 
 def _check_archs(archs: Sequence[Architecture], truth: Truth) -> None:

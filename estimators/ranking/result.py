@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -21,6 +22,7 @@ from estimators.ranking.truth import Truth
 from estimators.scores.combined import MIN_NUM_KNOWN
 from estimators.scores.combined_estimator import Reference
 from estimators.scores.names import Score
+from estimators.scores.own_scores import OwnScore
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import combined_features
 from estimators.trials.store import Trial
@@ -75,6 +77,7 @@ def compare_measurements(
     scores: Sequence[Score],
     subjects: Sequence[MeasuredSupernet],
     settings: ComparisonSettings,
+    own: Sequence[OwnScore] = (),
     *,
     command: str,
 ) -> Ranking:
@@ -88,6 +91,7 @@ def compare_measurements(
         scores: The scores that they are compared by.
         subjects: The supernets.
         settings: How they are compared.
+        own: The scores of one's own among them.
         command: The command line, for the report.
 
     Raises:
@@ -165,6 +169,7 @@ def compare_measurements(
         ],
         "settings": {**first.settings, **score_units(scores, len(first.given.loaders.train))},
         "not_measured": {space.format(archs[i]): lost[i] for i in lost},
+        **_facts_of_own(own, measured, [space.format(archs[i]) for i in known]),
         **found,
         "early": early,
     }
@@ -174,6 +179,21 @@ def compare_measurements(
         scores=scores,
         features=combined_features(scores, measured[0]),
         truth=true,
+        own={each.name: each.record() for each in own},
         **revisions(space.name, [score.name for score in scores]),
     )
     return Ranking(result, reference)
+
+
+def _facts_of_own(
+    own: Sequence[OwnScore], trials: Sequence[Sequence[Trial]], notations: Sequence[str]
+) -> dict[str, Any]:
+    """Says of scores of one's own where they are from, and why they lack for some architectures."""
+    problems = {
+        notation: trial.error
+        for each in reversed(trials)
+        for notation, trial in zip(notations, each, strict=True)
+        if any(math.isnan(trial.metrics[score.name]) for score in own)
+    }
+    found = {"own_scores": {e.name: e.given for e in own}, "problems": problems}
+    return found if own else {}

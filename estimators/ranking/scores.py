@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from estimators.scores.multi_score_factory import score_of
@@ -11,19 +11,29 @@ from estimators.scores.settings import MultiScoreSettings
 
 
 def common_scores(
-    names: Sequence[str], settings: MultiScoreSettings, epoch_batches: Sequence[int]
+    names: Sequence[str],
+    settings: MultiScoreSettings,
+    epoch_batches: Sequence[int],
+    own: Collection[str] = (),
 ) -> list[Score]:
     """Builds the scores that subnets are compared by, with the window of TSE-E in minibatches.
 
     Args:
         names: Names of the scores.
-        settings: Their settings.
+        settings: Settings of those built in.
         epoch_batches: Minibatches of an epoch of each supernet.
+        own: Those of these names that are scores of one's own.
 
     Raises:
         ValueError: If the window is too long, or is not the same for all supernets.
     """
-    found = [[score_of(name, settings, each) for name in names] for each in epoch_batches]
+    found = [
+        [
+            Score(name, is_own=True) if name in own else score_of(name, settings, each)
+            for name in names
+        ]
+        for each in epoch_batches
+    ]
     windows = {score.window for scores in found for score in scores if score.window is not None}
     if len(windows) > 1:
         raise ValueError(

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from estimators.factory import create_own_scores
 from estimators.ranking.facts import supernet_facts
-from estimators.scores.minibatches import TRAINS, check_batch_size, draw_minibatches
+from estimators.scores.minibatches import TRAINS, Draws, check_batch_size, draw_minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.multi_score_factory import create_multi_score
-from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, PROXY_SCORES
+from estimators.scores.names import BENCHMARK_SCORES, COST_SCORES, PROXY_SCORES, Score
+from estimators.scores.own_scores import OwnScore
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import check_measured
 from estimators.scores.settings import MultiScoreSettings
@@ -103,7 +105,8 @@ class MeasuredSupernet:
 def open_measurements(
     given: RankedSupernet,
     archs: Sequence[Architecture],
-    scores: Sequence[str],
+    scores: Sequence[Score],
+    own: Sequence[OwnScore],
     settings: MultiScoreSettings,
     output: Path,
     outputs: Outputs,
@@ -115,8 +118,9 @@ def open_measurements(
     Args:
         given: The supernet.
         archs: The architectures to measure.
-        scores: Names of the scores.
-        settings: Their settings.
+        scores: The scores.
+        own: Those of one's own among them, with their settings.
+        settings: Settings of the others.
         output: Existing folder of the store.
         outputs: What is written, the store from now on among it.
         device: Device of the supernet and its data.
@@ -126,21 +130,35 @@ def open_measurements(
         ValueError: If there is too little data, or the store holds other measurements.
     """
     supernet = given.supernet
-    if {*scores} & {*TRAINS, *PROXY_SCORES}:
+    names = [score.name for score in scores]
+    built_in = [score.name for score in scores if not score.is_own]
+    draws = Draws(supernet, given.loaders)
+    if {*built_in} & {*TRAINS, *PROXY_SCORES}:
         check_batch_size(settings.batch_size, given.loaders)
-    minibatches, facts = draw_minibatches(scores, settings, supernet, given.loaders)
+    minibatches, facts = draw_minibatches(built_in, settings, supernet, given.loaders, draws)
+    estimators, facts_of_own = create_own_scores(own, supernet, given.loaders, device, amp, draws)
     multi_score = create_multi_score(
-        scores, settings, supernet=supernet, data=minibatches, device=device, amp=amp
+        built_in,
+        settings,
+        supernet=supernet,
+        data=minibatches,
+        score=Score(names[0], is_own=scores[0].is_own),
+        own=estimators,
+        device=device,
+        amp=amp,
     )
+    if any(each.looks_at_train_minibatches for each in own):
+        facts["tse_batch_size"] = given.loaders.train.batch_size
+    facts |= facts_of_own
     facts |= {"device": device.type, "amp": amp}
     digest = weights_digest(supernet)
     header = {
         "space": supernet.space.name,
         "supernet": digest,
-        "estimators": sorted(scores),
+        "estimators": sorted(names),
         "settings": facts,
         "archs": [supernet.space.format(arch) for arch in archs],
-        **revisions(supernet.space.name, scores),
+        **revisions(supernet.space.name, names),
     }
     path = output / f"measurements-{digest[:12]}.db"
     outputs.new_file(path)
@@ -148,7 +166,7 @@ def open_measurements(
     outputs.close_on_failure(store.close)
     # costs do not depend on when or where something was measured, and are counted anew
     counted = (*COST_SCORES, *BENCHMARK_SCORES)
-    check_measured(path, store.trials, [name for name in scores if name not in counted])
+    check_measured(path, store.trials, [each for each in scores if each.name not in counted])
     return MeasuredSupernet(given, digest, multi_score, store, facts)
 
 

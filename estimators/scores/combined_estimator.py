@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from estimators.base import Estimate, EstimateError
 from estimators.scores.combined import MIN_NUM_KNOWN, CombinedScore
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import COST_SCORES, Score
+from estimators.scores.own_scores import OwnScore
+from estimators.scores.registry import ESTIMATORS
 from estimators.scores.revisions import revisions
 from estimators.scores.score_tables import WHOLE_CURVES, combined_features
 from estimators.trials.store import Trial
@@ -33,6 +35,7 @@ from supernets.runtime.foreign_fields import (
     naming_field,
     read_json,
 )
+from supernets.runtime.trusted_code import object_of_file
 from supernets.spaces import Architecture
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Reference:
         revisions: Revisions of the scores whose numbers have changed, see
             ``estimators.scores.revisions``; scores of files from before that are of the first
             revision.
+        own: Where each of the scores of one's own is, and its settings, as plain values by name.
     """
 
     digest: str
@@ -68,6 +72,7 @@ class Reference:
     features: Mapping[str, NDArray[np.float64]]
     truth: NDArray[np.float64]
     revisions: Mapping[str, int] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def content_digest(self) -> str:
@@ -88,7 +93,33 @@ class Reference:
             "features": {name: _plain(table) for name, table in self.features.items()},
             "truth": self.truth.tolist(),
             **({"revisions": dict(self.revisions)} if self.revisions else {}),
+            **({"own_scores": dict(self.own)} if self.own else {}),
         }
+
+    def own_scores(self, path: Path, trust_code: bool) -> tuple[OwnScore, ...]:
+        """Finds the scores of one's own.
+
+        Args:
+            path: The file, for messages.
+            trust_code: Whether code that only the file names may be imported.
+
+        Raises:
+            ValueError: If code is not trusted or not found, or does not have such settings.
+        """
+        found = []
+        for name, record in self.own.items():
+            definition = object_of_file(
+                ESTIMATORS, path, name, record["reference"], trust_code=trust_code
+            )
+            given = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()
+            }
+            try:
+                settings = definition.settings(**given)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{path}: settings of {name!r} are others now: {error}") from error
+            found.append(OwnScore(name, name, settings))
+        return tuple(found)
 
     def as_measured_now(self, space: str, path: Path) -> Reference:
         """Returns a copy with scores under the names they have now, and warns of changes.
@@ -146,7 +177,8 @@ class Reference:
             )
         settings = check_dict(path, content, "settings")
         _check_settings(path, settings)
-        scores = _read_scores(path, content.get("scores"))
+        own = _read_own(path, content.get("own_scores", {}))
+        scores = _read_scores(path, content.get("scores"), own)
         truth = check_numbers(path, "truth", content.get("truth"))
         check_field(truth.ndim == 1, path, "truth", "a list of numbers", truth.tolist())
         tables = check_dict(path, content, "features")
@@ -172,6 +204,7 @@ class Reference:
             features=features,
             truth=truth,
             revisions=found,
+            own=own,
         )
 
 
@@ -187,7 +220,18 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
             kinds.POSITIVE_INT.check("num_batches", recalibration["num_batches"])
 
 
-def _read_scores(path: Path, found: object) -> list[Score]:
+def _read_own(path: Path, found: object) -> dict[str, dict[str, Any]]:
+    """Where scores of one's own are, and their settings."""
+    own = {}
+    for name, record in check_dict(path, {"own_scores": found}, "own_scores").items():
+        given = check_dict(path, {name: record}, name, ("reference", "settings"))
+        where, settings = given["reference"], check_dict(path, given, "settings")
+        check_field(isinstance(where, str | None), path, "reference", "text or null", where)
+        own[name] = {"reference": where, "settings": settings}
+    return own
+
+
+def _read_scores(path: Path, found: object, own: Collection[str]) -> list[Score]:
     """The scores that were measured, which must be distinct."""
     is_list = isinstance(found, list) and all(isinstance(e, list) and len(e) == 3 for e in found)
     check_field(is_list and found != [], path, "scores", "names with window and gamma", found)
@@ -198,8 +242,10 @@ def _read_scores(path: Path, found: object) -> list[Score]:
             if window is not None:
                 kinds.BATCH.check("window", window)
             kinds.SHARE.check("gamma", gamma)
-            scores.append(Score(name, window=window, gamma=gamma))
+            is_own = isinstance(name, str) and name in own
+            scores.append(Score(name, window=window, gamma=gamma, is_own=is_own))
     names = [score.name for score in scores]
+    check_field({*own} <= {*names}, path, "own_scores", f"of {names}", [*own])
     check_field(len(set(names)) == len(names), path, "scores", "distinct", names)
     return scores
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from estimators.base import Estimator
-    from estimators.scores.minibatches import Minibatches
+    from estimators.scores.minibatches import Draws, Minibatches
     from supernets.data.loaders import Loaders
     from supernets.networks.base import Supernet
     from supernets.spaces import SearchSpace
@@ -31,6 +31,7 @@ class EstimatorInputs:
         space: Space of the architectures; None where it is not needed.
         device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
+        draws: Minibatches that other scores were given too; None for none.
 
     Example:
         >>> import torch
@@ -44,13 +45,15 @@ class EstimatorInputs:
     space: SearchSpace | None
     device: torch.device
     amp: bool
+    draws: Draws | None = None
 
     def minibatches(self, settings: EstimatorSettings) -> Minibatches:
         """Returns what the settings need, drawn from the loaders if it was not given as it is.
 
         Train minibatches are ``num_batches`` of the settings, or one; val minibatches are
         ``num_val_batches``, or all; where the settings have ``num_recalibrate_batches``, there are
-        minibatches for the statistics of BatchNorm, as of ``val_acc``.
+        minibatches for the statistics of BatchNorm, as of ``val_acc``. Scores that are compared
+        look at the same ones.
 
         Raises:
             ValueError: If there is too little data.
@@ -58,15 +61,15 @@ class EstimatorInputs:
         from estimators.scores.minibatches import minibatches_that_settings_need
 
         assert self.supernet is not None
-        return minibatches_that_settings_need(settings, self.supernet, self.data)
+        return minibatches_that_settings_need(settings, self.supernet, self.data, self.draws)
 
 
 @dataclass(frozen=True)
 class EstimatorDefinition:
     """An estimator and its settings, as one object that can be named.
 
-    Wherever an estimator is chosen by name, ``package.module:Object`` or ``file.py:Object`` may
-    name a definition of one's own.
+    Wherever an estimator is chosen by name, to search by or to rank, ``package.module:Object`` or
+    ``file.py:Object`` may name a definition of one's own.
 
     Args:
         name: Its name, as in the records of trials.
@@ -74,7 +77,7 @@ class EstimatorDefinition:
             the fields of its settings are not all that decides its scores, with a dictionary of
             plain values that do. Or ``module:Object``, imported once one is built.
         settings: Class of its settings, which says what it ``needs``; the flags of
-            ``supernet-search`` are made of its fields.
+            ``supernet-search`` and ``supernet-rank`` are made of its fields.
         trains_anew: Whether it trains networks from fresh weights, so that a search by it has no
             inherited ones to export.
 

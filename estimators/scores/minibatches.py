@@ -29,6 +29,7 @@ RECALIBRATE_BATCHES, RECALIBRATE_BATCH_SIZE = 10, 200
 TRAINS = {name for name, own in RANKED.items() if issubclass(own, ExtraStepsSettings)}
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+_Recalibration = tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,53 @@ class Minibatches:
     recalibrate: Batches | None = None
 
 
+class Draws:
+    """Minibatches of a supernet's data, each drawn once however many scores look at it.
+
+    Args:
+        supernet: Trained supernet; only read.
+        loaders: Loaders of its data.
+    """
+
+    def __init__(self, supernet: Supernet, loaders: Loaders) -> None:
+        self.supernet, self.loaders = supernet, loaders
+        self._train: list[tuple[Tensor, Tensor]] = []
+        self._val: dict[int | None, Batches] = {}
+        self._recalibration: dict[int | None, _Recalibration] = {}
+
+    def train(self, num_batches: int) -> list[tuple[Tensor, Tensor]]:
+        """Returns the first minibatches of the train split."""
+        known = len(self._train)
+        if known < num_batches:
+            self._train += islice(self.loaders.train.take(num_batches), known, None)
+        return self._train[:num_batches]
+
+    def val(self, num_batches: int | None) -> Batches:
+        """Returns the first minibatches of the val split; None for all."""
+        if num_batches not in self._val:
+            val = self.loaders.val
+            found = val if num_batches is None else list(islice(val, num_batches))
+            self._val[num_batches] = found
+        return self._val[num_batches]
+
+    def recalibration(self, num_batches: int | None) -> _Recalibration:
+        """Returns those for the statistics of BatchNorm and what they are; None for neither.
+
+        Raises:
+            ValueError: If BatchNorm would not be recalibrated where the supernet needs it.
+        """
+        if num_batches not in self._recalibration:
+            found = _recalibration(num_batches, self.supernet, self.loaders)
+            self._recalibration[num_batches] = found
+        return self._recalibration[num_batches]
+
+
 def draw_minibatches(
-    names: Iterable[str], settings: MultiScoreSettings, supernet: Supernet, loaders: Loaders
+    names: Iterable[str],
+    settings: MultiScoreSettings,
+    supernet: Supernet,
+    loaders: Loaders,
+    draws: Draws | None = None,
 ) -> tuple[Minibatches, dict[str, Any]]:
     """Draws what some scores are measured on, and describes it.
 
@@ -61,6 +107,7 @@ def draw_minibatches(
         settings: Their settings; loaders of ``batch_size`` images are the caller's to open.
         supernet: Trained supernet; only read.
         loaders: Loaders of the supernet's data.
+        draws: What was drawn of them for other scores; None for nothing.
 
     Returns:
         The minibatches that one of the scores needs; and, as plain values under the names that
@@ -71,22 +118,21 @@ def draw_minibatches(
             a minibatch of one image, too few for it.
     """
     chosen = set(names)
+    draws = Draws(supernet, loaders) if draws is None else draws
     train: Sequence[tuple[Tensor, Tensor]] = ()
     val: Batches = ()
     recalibrate: Sequence[tuple[Tensor, Tensor]] | None = None
     facts: dict[str, Any] = {}
     if chosen & {*TRAINS, *PROXY_SCORES}:
-        train = list(loaders.train.take(settings.num_batches if chosen & TRAINS else 1))
+        train = draws.train(settings.num_batches if chosen & TRAINS else 1)
         facts["tse_batch_size"] = settings.batch_size
     if chosen & TRAINS:
         facts |= {"tse_batches": settings.num_batches, "tse_lr": settings.lr}
     if chosen & {"sovl", *VAL_SCORES}:
-        val = _val(loaders, settings.num_val_batches)
+        val = draws.val(settings.num_val_batches)
         facts["val_batches"] = settings.num_val_batches
     if chosen & set(VAL_SCORES):
-        recalibrate, facts["recalibration"] = _recalibration(
-            settings.num_recalibrate_batches, supernet, loaders
-        )
+        recalibrate, facts["recalibration"] = draws.recalibration(settings.num_recalibrate_batches)
     if chosen & set(COMPARES_IMAGES):
         num_images = len(distinct_images(train[0][0]))
         if num_images < len(train[0][0]):  # scores of files from before, if any, are then others
@@ -97,7 +143,10 @@ def draw_minibatches(
 
 
 def minibatches_that_settings_need(
-    settings: EstimatorSettings, supernet: Supernet, data: Loaders | Minibatches | None
+    settings: EstimatorSettings,
+    supernet: Supernet,
+    data: Loaders | Minibatches | None,
+    draws: Draws | None = None,
 ) -> Minibatches:
     """Returns what an estimator of one's own is to measure on, see ``EstimatorInputs``.
 
@@ -107,21 +156,18 @@ def minibatches_that_settings_need(
     if not isinstance(data, Loaders):
         return Minibatches() if data is None else data
     fields, needs = vars(settings), settings.needs
+    draws = Draws(supernet, data) if draws is None else draws
     train: Sequence[tuple[Tensor, Tensor]] = ()
     val: Batches = ()
     recalibrate: Sequence[tuple[Tensor, Tensor]] | None = None
     if "train minibatches" in needs:
-        train = list(data.train.take(fields.get("num_batches", 1)))
+        train = draws.train(fields.get("num_batches", 1))
     if "val minibatches" in needs:
-        val = _val(data, fields.get("num_val_batches"))
+        val = draws.val(fields.get("num_val_batches"))
     if "num_recalibrate_batches" in fields:
-        recalibrate, _ = _recalibration(fields["num_recalibrate_batches"], supernet, data)
+        recalibrate, _ = draws.recalibration(fields["num_recalibrate_batches"])
     _check_single_images(supernet, [*train, *(recalibrate or ())])
     return Minibatches(train, val, recalibrate)
-
-
-def _val(loaders: Loaders, num_batches: int | None) -> Batches:
-    return loaders.val if num_batches is None else list(islice(loaders.val, num_batches))
 
 
 def _check_single_images(supernet: Supernet, trained_on: Sequence[tuple[Tensor, Tensor]]) -> None:
@@ -144,9 +190,7 @@ def check_batch_size(wanted: int, loaders: Loaders) -> None:
         )
 
 
-def _recalibration(
-    num_batches: int | None, supernet: Supernet, loaders: Loaders
-) -> tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]:
+def _recalibration(num_batches: int | None, supernet: Supernet, loaders: Loaders) -> _Recalibration:
     """The minibatches for the statistics of BatchNorm and what they are; None for neither.
 
     A supernet that needs recalibration gets the augmented images it was trained on, as in OFA's

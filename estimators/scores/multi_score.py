@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from estimators.base import Estimate, EstimateError
+from estimators.base import Estimate, EstimateError, Estimator
 from estimators.scores.extra_steps import ExtraSteps, failure
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.names import (
@@ -34,6 +34,7 @@ from estimators.scores.names import (
     VAL_CURVE,
     Score,
 )
+from estimators.scores.own_measurement import measure_own
 from estimators.scores.proxy_networks import check_proxies
 from estimators.scores.zero_cost import measure_proxies
 from supernets.cost.analytic import CostModel
@@ -50,8 +51,9 @@ class Record:
         metrics: Scalars in their natural sign and unit.
         curves: Losses in nats, one per step of the extra training.
         seconds: Wall-clock time of each part: "extract", "train", "sovl", "val", "val_after", and
-            every proxy by its name.
-        problem: What is wrong with the losses of the extra training, or None.
+            every proxy and every score of one's own by its name.
+        problem: What is wrong with the losses of the extra training or with a score of one's own,
+            or None.
 
     Example:
         >>> record = Record({"macs": 5e6}, {"train_loss": (2.3, 2.1)}, {"train": 0.2}, problem=None)
@@ -80,6 +82,7 @@ class MultiScoreEstimator:
         proxy_batch: A minibatch ``(x, y)`` of the train split for them, on the device.
         proxy_seed: Seed of these fresh weights, which also depend on the architecture.
         cost_model: Gives params and macs of every subnet.
+        own: Estimators of one's own, each of which measures by itself, after all else.
 
     Raises:
         ValueError: If parts do not fit together, lack what ``score`` looks at, or a proxy says
@@ -99,6 +102,7 @@ class MultiScoreEstimator:
         proxy_batch: tuple[Tensor, Tensor] | None = None,
         proxy_seed: int = 0,
         cost_model: CostModel,
+        own: Sequence[Estimator] = (),
         device: torch.device | str = "cpu",
         amp: bool = False,
     ) -> None:
@@ -125,7 +129,7 @@ class MultiScoreEstimator:
         self.training, self.sovl_batches = training, sovl_batches
         self.val, self.val_after = val, val_after
         self.proxies, self.proxy_batch, self.proxy_seed = tuple(proxies), proxy_batch, proxy_seed
-        self.cost_model = cost_model
+        self.cost_model, self.own = cost_model, tuple(own)
         self.device, self.amp = torch.device(device), amp
 
     def estimate(self, arch: Architecture) -> Estimate:
@@ -147,13 +151,17 @@ class MultiScoreEstimator:
         )
 
     def measure(self, arch: Architecture) -> Record:
-        """Measures everything for ``arch`` in one pass over its subnet."""
+        """Measures everything for ``arch`` in one pass over its subnet.
+
+        Raises:
+            OwnScoreError: If a score of one's own fails by no fault of ``arch``.
+        """
         seconds: dict[str, float] = {}
         metrics = self.cost_model.metrics(arch)
         if self.name not in BENCHMARK_SCORES:
             metrics = {name: metrics[name] for name in COST_SCORES}
         curves: dict[str, tuple[float, ...]] = {}
-        problem = None
+        problems: list[str] = []
         if self.training is not None or self.val is not None:
             with _timed(seconds, "extract"):
                 subnet = self.supernet.extract(arch).to(self.device)
@@ -163,6 +171,7 @@ class MultiScoreEstimator:
             metrics |= {"val_top1": before.top1, "val_loss": before.loss}
         if self.training is not None:
             curves, problem = self._train(subnet, seconds)
+            problems += [problem] if problem is not None else []
         if self.val_after:
             assert self.val is not None
             with _timed(seconds, "val_after"):
@@ -174,7 +183,13 @@ class MultiScoreEstimator:
             found, times = measure_proxies(network, *self.proxy_batch, self.proxies)
             metrics |= found
             seconds |= times
-        return Record(metrics, curves, seconds, problem)
+        for each in self.own:
+            with _timed(seconds, each.name):
+                own = measure_own(each, arch, self.supernet.space.format(arch))
+            metrics |= own.metrics
+            curves |= own.curves
+            problems += [own.problem] if own.problem is not None else []
+        return Record(metrics, curves, seconds, " ".join(problems) or None)
 
     def _train(
         self, subnet: nn.Module, seconds: dict[str, float]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from estimators.base import Estimator
 from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.minibatches import (
@@ -38,19 +39,21 @@ def create_multi_score(
     supernet: Supernet,
     data: Loaders | Minibatches,
     score: Score | None = None,
+    own: Sequence[Estimator] = (),
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> MultiScoreEstimator:
     """Builds what measures several scores at once; parts that none looks at are left out.
 
     Args:
-        names: Names of the scores that its records shall hold.
+        names: Names of the built-in scores that its records shall hold.
         settings: Settings of them all; None for the defaults.
         supernet: Trained supernet; only read.
         data: As of ``create_estimator``. Minibatches of "sovl" are taken from the images of the val
             split in their order, from the first again after the last, and have as many images as
             the train minibatches.
         score: The one of these scores that ``estimate`` returns; None for the first.
+        own: Estimators of one's own, whose scores the records shall hold as well.
         device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
@@ -70,7 +73,8 @@ def create_multi_score(
         {'params': 37654.0, 'macs': 5238954.0}
     """
     settings = MultiScoreSettings() if settings is None else settings
-    score = Score(names[0]) if score is None else score
+    if score is None:
+        score = Score(names[0]) if names else Score(own[0].name, is_own=True)
     chosen = {Score(name).name for name in names}
     if chosen & set(BENCHMARK_SCORES) and not supernet.has_benchmark_count:
         raise ValueError(
@@ -112,6 +116,7 @@ def create_multi_score(
         proxies=proxies,
         proxy_batch=proxy_batch,
         cost_model=CostModel(supernet),
+        own=own,
         device=device,
         amp=amp,
     )

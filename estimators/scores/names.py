@@ -36,6 +36,8 @@ SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
 GAMMA = 0.999
 #: The curves a pass records, by what they are of.
 TRAIN_CURVE, VAL_CURVE = "train_loss", "val_minibatch_loss"
+#: Before the name of a part of a pass, the metric of a trial that says how long the part took.
+SECONDS = "seconds_"
 #: The metric of each score of the val split.
 VAL_METRICS = {
     "val_acc": "val_top1",
@@ -50,11 +52,12 @@ class Score:
     """One way to look at a record; higher is better.
 
     Args:
-        name: One of ``SCORES`` or ``BENCHMARK_SCORES``.
+        name: One of ``SCORES`` or ``BENCHMARK_SCORES``; or that of an estimator of one's own.
         num_steps: B, the steps that scores of curves look at; None for all that were recorded.
         window: E of tse_e, the last steps of the curve that it sums; None for
             ``estimators.scores.windows.default_window`` of minibatches.
         gamma: Decay of tse_ema: the weight of a loss against that of the next step of the curve.
+        is_own: Whether it is the score of an estimator of one's own, which records hold as it is.
 
     Raises:
         ValueError: If the name is unknown or a number is out of range.
@@ -71,9 +74,10 @@ class Score:
     num_steps: int | None = None
     window: int | None = None
     gamma: float = GAMMA
+    is_own: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in (*SCORES, *BENCHMARK_SCORES):
+        if not self.is_own and self.name not in (*SCORES, *BENCHMARK_SCORES):
             raise ValueError(f"Unknown score {self.name!r}; choose from {', '.join(SCORES)}.")
         if self.num_steps is not None and self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
@@ -93,6 +97,8 @@ class Score:
             KeyError: If the record lacks what the score looks at.
             ValueError: If it has fewer steps, or fewer than the window.
         """
+        if self.is_own:
+            return metrics[self.name] if math.isfinite(metrics[self.name]) else math.nan
         if self.name in CURVE_SCORES:
             losses = np.array(curves[VAL_CURVE if self.name == "sovl" else TRAIN_CURVE])
             num_steps = len(losses) if self.num_steps is None else self.num_steps

@@ -21,18 +21,18 @@ def score_table(score: Score, trials: Sequence[Sequence[Trial]]) -> Floats:
     return np.array([[score.of(trial.metrics, trial.curves) for trial in each] for each in trials])
 
 
-def check_measured(path: Path, trials: Iterable[Trial], names: Iterable[str]) -> None:
+def check_measured(path: Path, trials: Iterable[Trial], scores: Iterable[Score]) -> None:
     """Makes sure that stored measurements have what scores are computed from.
 
     Args:
         path: The store's file, named in error messages.
         trials: The trials in the store; those without any metric were given up.
-        names: Names of the scores.
+        scores: The scores.
 
     Raises:
         ValueError: If a trial lacks something.
     """
-    scores = [Score(name) for name in names]
+    scores = list(scores)
     lengths: dict[str, int] = {}
     for trial in trials:
         if not trial.metrics:
@@ -45,7 +45,8 @@ def check_measured(path: Path, trials: Iterable[Trial], names: Iterable[str]) ->
                     f"{path}: trial {trial.number} lacks what {score.name} is computed from "
                     f"({error}); use the file as it was written, or a new --output."
                 ) from error
-        for name, curve in trial.curves.items():
+        for name in {TRAIN_CURVE, VAL_CURVE} & trial.curves.keys():
+            curve = trial.curves[name]
             if len(curve) != lengths.setdefault(name, len(curve)):
                 raise ValueError(
                     f"{path}: curve {name} of trial {trial.number} has {len(curve)} steps, others "

@@ -294,6 +294,10 @@ class FromScratchSettings(WindowSettings, DecaySettings):
 class CombinedSettings(ProxySettings):
     """Settings of the combined score, which is fitted to a ranking and measures as that did.
 
+    Args:
+        reference: The file of the ranking; must be given.
+        trust_code: Whether code that only this file names, of scores of one's own, may be imported.
+
     Raises:
         ValueError: If the ranking's ``reference`` is missing.
     """
@@ -307,6 +311,7 @@ class CombinedSettings(ProxySettings):
         metavar="FILE",
         default_text="none, and it needs one",
     )
+    trust_code: bool = False  # no option: the commands have one for all that they read
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,9 +31,9 @@ from supernets.spaces.factory import SPACES
 AGAIN = "the same command again"
 #: Whose objects of one's own bring flags.
 _FAMILIES: dict[str, Family] = {
-    "space": (SPACES, settings_of_space),
-    "algorithm": (ALGORITHMS, attrgetter("options")),
-    "estimator": (ESTIMATORS, attrgetter("settings")),
+    "space": Family(SPACES, settings_of_space),
+    "algorithm": Family(ALGORITHMS, attrgetter("options")),
+    "estimator": Family(ESTIMATORS, attrgetter("settings")),
 }
 
 

@@ -28,6 +28,7 @@ from supernets.cost.analytic import CostModel
 from supernets.export.files import ExportError, check_export_target, holds_export
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels
+from supernets.runtime.outputs import Outputs
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.code_of_files import code_of
 
@@ -183,6 +184,22 @@ def _search_digest(header: Mapping[str, Any]) -> str:
     """Tells searches apart by all that decides their trials but the number of these."""
     text = json.dumps(without_labels(header), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def own_outputs(job: SearchJob, output: Path, outputs: Outputs) -> None:
+    """Names the folders that a search writes.
+
+    Raises:
+        ValueError: If they are one, or cannot be written.
+    """
+    if job.export is not None:
+        if job.export.resolve() == output.resolve():
+            raise ValueError(
+                f"--export {job.export} is --output, which holds the search; name another folder."
+            )
+        check_export_target(job.export, overwrite=True)  # whose export is there is asked later
+        outputs.add(job.export.parent, option="--export")
+    outputs.own(output, kind="search")
 
 
 def check_export(job: ResultOptions, header: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from search.runner import SearchError, run_search
 from search.runs.gradient_job import GradientJob
 from search.runs.job import SearchJob
 from search.runs.pool import note_pool
-from search.runs.results import SearchResult, finish
+from search.runs.results import SearchResult, finish, own_outputs
 from search.runs.setup import (
     GivenAlgorithm,
     GivenEstimator,
@@ -25,7 +25,6 @@ from search.runs.setup import (
     check_given,
     explained,
     note_fewer_random,
-    own_outputs,
     set_up,
     settings_of,
 )

@@ -16,6 +16,7 @@ from estimators.scores.names import COST_SCORES, PROXY_SCORES
 from estimators.scores.registry import ESTIMATORS
 from estimators.scores.revisions import revisions
 from estimators.scores.settings import (
+    CombinedSettings,
     EstimatorSettings,
     FromScratchSettings,
     TableSettings,
@@ -40,7 +41,6 @@ from search.runs.job import SearchJob, check_measurable, without_networks
 from search.runs.results import Setup, check_export
 from search.runs.subject import Subject, Trained
 from supernets.cost.analytic import CostModel, feasibility_check
-from supernets.export.files import check_export_target
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
@@ -161,17 +161,6 @@ def _features(
     return ZeroCostFeatures(names, subject.space, count=subject.cost_model.measure_all, path=path)
 
 
-def own_outputs(job: SearchJob, output: Path, outputs: Outputs) -> None:
-    if job.export is not None:
-        if job.export.resolve() == output.resolve():
-            raise ValueError(
-                f"--export {job.export} is --output, which holds the search; name another folder."
-            )
-        check_export_target(job.export, overwrite=True)  # whose export is there is asked later
-        outputs.add(job.export.parent, option="--export")
-    outputs.own(output, kind="search")
-
-
 def settings_of(job: SearchJob, estimator: GivenEstimator | None) -> EstimatorSettings | None:
     """The settings of the job's estimator; None where it is an estimator itself."""
     if estimator is None:
@@ -250,6 +239,8 @@ def set_up(
         folder = measuring.folder or output / "scratch"
         measuring = replace(measuring, folder=folder)
         own_folder(outputs, folder, option="--scratch-dir")
+    if isinstance(measuring, CombinedSettings) and job.trust_code:
+        measuring = replace(measuring, trust_code=True)
     described: dict[str, Any]
     if given is not None and not isinstance(given, EstimatorSettings):
         estimator, described = given, {"name": given.name}

@@ -18,7 +18,7 @@ from supernets.cli.option_flags import (
     given_options,
     resolved,
 )
-from supernets.cli.own_objects import parse_with_own
+from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import MachineOptions, RunOptions
 from supernets.networks.settings import SupernetSettings, settings_classes, settings_of_space
 from supernets.runtime.options import Options, option
@@ -93,7 +93,7 @@ def build_parser(space: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``supernet-train`` and returns the exit status."""
-    args = parse_with_own(build_parser, {"space": (SPACES, settings_of_space)}, argv)
+    args = parse_with_own(build_parser, {"space": Family(SPACES, settings_of_space)}, argv)
     # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
     from supernets.cli.training_run import finish_training, saying_how_to_go_on
     from supernets.networks.factory import chosen_amp

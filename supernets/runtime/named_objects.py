@@ -90,6 +90,12 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
         """Returns whether a name says where an object of one's own is."""
         return isinstance(name, str) and name not in self.built_in and ":" in name
 
+    def is_own(self, name: object) -> bool:
+        """Returns whether a name is that of an object which is not built in, wherever that is."""
+        if not isinstance(name, str) or name in self.built_in:
+            return False
+        return self.is_reference(name) or self.is_known(name)
+
     def is_loaded(self, name: str) -> bool:
         """Returns whether an object was found by this name before, in this process."""
         return absolute(name) in self._found
