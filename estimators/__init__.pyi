@@ -25,8 +25,10 @@ from .scores.multi_score import Record as Record
 from .scores.multi_score_factory import create_multi_score as create_multi_score
 from .scores.names import SCORES as SCORES
 from .scores.names import Score as Score
+from .scores.of_losses import OfLosses as OfLosses
 from .scores.registry import ESTIMATORS as ESTIMATORS
 from .scores.settings import EstimatorSettings as EstimatorSettings
+from .scores.settings import ExtraStepsSettings as ExtraStepsSettings
 from .scores.settings import FromScratchSettings as FromScratchSettings
 from .scores.settings import MultiScoreSettings as MultiScoreSettings
 from .scores.settings import ProxySettings as ProxySettings

@@ -371,6 +371,7 @@ def build_combined(
         data=minibatches,
         score=(of_tables or reference.scores)[0],  # of tables, a pass has them only if for one
         own=own,
+        draws=draws,
         device=device,
         amp=amp,
     )

@@ -18,10 +18,14 @@ import search.cli.search
 import supernets.cli.train
 from estimators import (
     ComparisonSettings,
+    ExtraSteps,
     MultiScoreEstimator,
     MultiScoreSettings,
+    OfLosses,
     RankedSupernet,
     Ranking,
+    TSESettings,
+    create_estimator,
     rank_scores,
 )
 from estimators.cli.rank import build_parser, main
@@ -40,9 +44,9 @@ CODE = '''
 from dataclasses import dataclass
 
 from estimators import (
-    Estimate, EstimateError, EstimatorDefinition, EstimatorSettings, ExtraSteps, ProxySettings,
+    Estimate, EstimateError, EstimatorDefinition, EstimatorSettings, ExtraSteps,
+    ExtraStepsSettings, OfLosses,
 )
-from estimators.scores.settings import ExtraStepsSettings
 from supernets import CostModel, option
 
 
@@ -105,6 +109,40 @@ class TakenSettings(EstimatorSettings):
     table: str = option("x", "a flag of the truth")
 
 
+def last(losses, settings):
+    return -losses[-settings.count :].sum()
+
+
+@dataclass(frozen=True)
+class LastSettings(ExtraStepsSettings):
+    count: int = option(2, "losses that are summed")
+
+
+def too_deep(losses, settings):
+    return losses[7]
+
+
+LAST = EstimatorDefinition("last", OfLosses(last), LastSettings)
+FIRST = EstimatorDefinition("first", OfLosses(last), ExtraStepsSettings)
+LONELY = EstimatorDefinition("lonely", OfLosses(last), FewerSettings)
+DEEP = EstimatorDefinition("deep", OfLosses(too_deep), ExtraStepsSettings)
+@dataclass(frozen=True)
+class SpaceSettings(EstimatorSettings):
+    needs = ("space",)
+
+
+class Choices:
+    name = "choices"
+
+    def __init__(self, settings, inputs):
+        self.space = inputs.space
+
+    def estimate(self, arch):
+        return Estimate(score=sum(arch.choices), metrics={}, seconds=0.0)
+
+
+CHOICES = EstimatorDefinition("choices", Choices, SpaceSettings)
+ANEW = EstimatorDefinition("anew", Fewer, FewerSettings, trains_anew=True)
 FEWER = EstimatorDefinition("fewer", Fewer, FewerSettings)
 STEPS = EstimatorDefinition("steps", Steps, ExtraStepsSettings)
 BROKEN = EstimatorDefinition("broken", Broken, FewerSettings)
@@ -183,8 +221,8 @@ def test_own_scores_are_ranked_beside_built_in_ones_and_share_their_minibatches(
     by_name = {each["name"]: each for each in ranking.result["estimators"]}
     assert by_name["steps"]["seconds"] > 0 and by_name["macs"]["seconds"] == 0
     assert ranking.result["own_scores"] == {
-        "fewer": "theirs.py:FEWER",
-        "steps": "theirs.py:STEPS",
+        "fewer": {"source": "theirs.py:FEWER", "inherits": True},
+        "steps": {"source": "theirs.py:STEPS", "inherits": True},
     }
     assert ranking.result["settings"]["own_scores"] == {
         "fewer": {"at_least": 0},
@@ -199,6 +237,64 @@ def test_own_scores_are_ranked_beside_built_in_ones_and_share_their_minibatches(
     with closing(sqlite3.connect(store)) as connection:
         metrics = json.loads(connection.execute("SELECT metrics FROM trials").fetchone()[0])
     assert metrics["fewer.fewer"] == -metrics["fewer"] == metrics["macs"]
+
+
+def test_the_definition_says_whether_inherited_weights_matter(
+    rank: Callable[..., Ranking], tmp_path: Path
+) -> None:
+    ranking = rank("macs", "theirs.py:ANEW", "theirs.py:CHOICES")
+    assert not any(each["inherits"] for each in ranking.result["own_scores"].values())
+    page = tmp_path / "run" / "report.html"
+    assert "another training of it may rank otherwise" not in page.read_text()
+    rank("macs", "theirs.py:FEWER", output="inherits")
+    page = tmp_path / "inherits" / "report.html"
+    assert "another training of it may rank otherwise" in page.read_text()
+
+
+def test_scores_of_losses_share_one_training(
+    rank: Callable[..., Ranking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, trained = ExtraSteps.run, list[Any]()
+
+    def run(self: ExtraSteps, subnet: Any, **given: Any) -> Any:
+        trained.append(subnet)
+        return real(self, subnet, **given)
+
+    monkeypatch.setattr(ExtraSteps, "run", run)
+    ranking = rank("tse", "theirs.py:LAST", "tlmini")
+    assert len(trained) == 21
+    for arch in ranking.result["archs"]:
+        assert arch["scores"]["last"] == pytest.approx(arch["scores"]["tse"])  # of both steps
+    by_name = {each["name"]: each for each in ranking.result["estimators"]}
+    assert by_name["last"]["seconds"] >= by_name["tse"]["seconds"] > 0
+    alone = rank("macs", "theirs.py:LAST", output="alone")
+    assert len(trained) == 2 * 21
+    scores = [
+        [arch["scores"]["last"] for arch in found.result["archs"]] for found in (ranking, alone)
+    ]
+    assert scores[0] == scores[1]
+    kind: Any = type(own_scores(["theirs.py:LAST"])[0].settings)
+    longer = {"theirs.py:LAST": kind(batch_size=400, num_batches=3, count=3)}
+    other = rank("tse", "theirs.py:LAST", output="longer", own_settings=longer)
+    assert len(trained) == 4 * 21  # steps of its own
+    for arch in other.result["archs"]:
+        assert arch["scores"]["last"][0] < arch["scores"]["tse"][0]
+
+
+def test_a_score_of_losses_is_searched_by_as_it_is_ranked(
+    subject: RankedSupernet, archs: list[Architecture]
+) -> None:
+    kind: Any = type(own_scores(["theirs.py:LAST"])[0].settings)
+    settings = kind(batch_size=400, num_batches=2)
+    given: dict[str, Any] = {"supernet": subject.supernet, "data": subject.loaders}
+    own = create_estimator("theirs.py:LAST", settings, **given).estimate(archs[0])
+    tse = create_estimator("tse", TSESettings(batch_size=400, num_batches=2), **given)
+    expected = tse.estimate(archs[0])
+    assert own.score == pytest.approx(expected.score) and own.curves == expected.curves
+    with pytest.raises(ValueError, match="'lonely' is of losses, so its settings must be a subcl"):
+        create_estimator("theirs.py:LONELY", **given)
+    with pytest.raises(ValueError, match="function must be one of losses and settings, got 5"):
+        OfLosses(5)  # type: ignore[arg-type]
 
 
 def test_minibatches_are_drawn_once(subject: RankedSupernet, archs: Any, tmp_path: Path) -> None:
@@ -223,8 +319,7 @@ def test_what_was_measured_is_kept_and_settings_are_told_apart(
     monkeypatch.setattr(MultiScoreEstimator, "measure", lambda *_: pytest.fail("measured again"))
     again = rank("theirs.py:FEWER", "macs")
     assert again.result["archs"] == first.result["archs"]
-    (name,) = first.result["own_scores"].values()
-    settings = type(own_scores([name])[0].settings)(at_least=7)  # type: ignore[call-arg]
+    settings = type(own_scores(["theirs.py:FEWER"])[0].settings)(at_least=7)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="settings.own_scores.fewer.at_least was 0"):
         rank("theirs.py:FEWER", "macs", own_settings={"theirs.py:FEWER": settings})
     with pytest.raises(ValueError, match="own_settings has settings of 'x', which is no score"):
@@ -308,6 +403,8 @@ def test_what_fails_is_one_line_with_its_architecture(
     assert str(failure.value).startswith("Score 'broken' failed on |")
     assert "KeyError: 'no such" in str(failure.value)
     assert "\n" not in str(failure.value)
+    with pytest.raises(OwnScoreError, match="'deep' failed on .*: IndexError: index 7"):
+        rank("tse", "theirs.py:DEEP", output="deep")
     with pytest.raises(OwnScoreError, match="estimate must return an Estimate, got"):
         rank("macs", "theirs.py:NUMBER", output="number")
 

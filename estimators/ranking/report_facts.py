@@ -70,7 +70,9 @@ class RankingFacts:
         #: Whether the order by tse is clearly better than chance.
         self.is_tse_ordered = any(e["name"] == "tse" and self._is_ordered(e) for e in self.ranked)
         #: Whether some scores depend on inherited weights.
-        self.inherits = bool({e["name"] for e in estimators} - {*BASELINES, *PROXY_SCORES})
+        own = {name for name, e in result.get("own_scores", {}).items() if not e["inherits"]}
+        names = {estimator["name"] for estimator in estimators}
+        self.inherits = bool(names - {*BASELINES, *PROXY_SCORES} - own)
         #: Names of scores by the architectures that diverged of them.
         self.diverged: dict[tuple[str, ...], list[str]] = {}
         for estimator in estimators:

@@ -195,5 +195,5 @@ def _facts_of_own(
         for notation, trial in zip(notations, each, strict=True)
         if any(math.isnan(trial.metrics[score.name]) for score in own)
     }
-    found = {"own_scores": {e.name: e.given for e in own}, "problems": problems}
-    return found if own else {}
+    known = {each.name: {"source": each.given, "inherits": each.inherits} for each in own}
+    return {"own_scores": known, "problems": problems} if own else {}

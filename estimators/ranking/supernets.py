@@ -144,6 +144,7 @@ def open_measurements(
         data=minibatches,
         score=Score(names[0], is_own=scores[0].is_own),
         own=estimators,
+        draws=draws,
         device=device,
         amp=amp,
     )

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.names import PROXY_SCORES, VAL_SCORES
 from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
 from estimators.scores.settings import (
@@ -65,6 +67,7 @@ class Draws:
         self._train: list[tuple[Tensor, Tensor]] = []
         self._val: dict[int | None, Batches] = {}
         self._recalibration: dict[int | None, _Recalibration] = {}
+        self._extra_steps: dict[object, ExtraSteps] = {}
 
     def train(self, num_batches: int) -> list[tuple[Tensor, Tensor]]:
         """Returns the first minibatches of the train split."""
@@ -91,6 +94,21 @@ class Draws:
             found = _recalibration(num_batches, self.supernet, self.loaders)
             self._recalibration[num_batches] = found
         return self._recalibration[num_batches]
+
+    def extra_steps(
+        self, num_batches: int, lr: float, device: torch.device | str, amp: bool
+    ) -> ExtraSteps:
+        """Returns the extra steps on the first minibatches of the train split.
+
+        Raises:
+            ValueError: As ``ExtraSteps``.
+        """
+        key = num_batches, lr, torch.device(device), amp
+        if key not in self._extra_steps:
+            batches = self.train(num_batches)
+            found = ExtraSteps(batches, num_batches=num_batches, lr=lr, device=device, amp=amp)
+            self._extra_steps[key] = found
+        return self._extra_steps[key]
 
 
 def draw_minibatches(

@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,7 @@ from estimators.scores.names import (
     VAL_CURVE,
     Score,
 )
+from estimators.scores.of_losses import LossesEstimator
 from estimators.scores.own_measurement import measure_own
 from estimators.scores.proxy_networks import check_proxies
 from estimators.scores.zero_cost import measure_proxies
@@ -82,7 +85,8 @@ class MultiScoreEstimator:
         proxy_batch: A minibatch ``(x, y)`` of the train split for them, on the device.
         proxy_seed: Seed of these fresh weights, which also depend on the architecture.
         cost_model: Gives params and macs of every subnet.
-        own: Estimators of one's own, each of which measures by itself, after all else.
+        own: Estimators of one's own, each of which measures by itself, after all else; those of
+            ``OfLosses`` with this very training take its losses.
 
     Raises:
         ValueError: If parts do not fit together, lack what ``score`` looks at, or a proxy says
@@ -184,8 +188,12 @@ class MultiScoreEstimator:
             metrics |= found
             seconds |= times
         for each in self.own:
+            estimate = partial(each.estimate, arch)
+            if isinstance(each, LossesEstimator) and each.training is self.training:
+                estimate = partial(each.estimate_of, np.array(curves[TRAIN_CURVE]))
+                seconds[each.name] = seconds["extract"] + seconds["train"]
             with _timed(seconds, each.name):
-                own = measure_own(each, arch, self.supernet.space.format(arch))
+                own = measure_own(each.name, estimate, self.supernet.space.format(arch))
             metrics |= own.metrics
             curves |= own.curves
             problems += [own.problem] if own.problem is not None else []

@@ -13,12 +13,14 @@ from estimators.scores.extra_steps import ExtraSteps
 from estimators.scores.inherited import ValAccuracyEstimator
 from estimators.scores.minibatches import (
     TRAINS,
+    Draws,
     Minibatches,
     check_batch_size,
     draw_minibatches,
 )
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
+from estimators.scores.of_losses import LossesEstimator
 from estimators.scores.proxy_images import check_minibatch
 from estimators.scores.settings import (
     MultiScoreSettings,
@@ -40,6 +42,7 @@ def create_multi_score(
     data: Loaders | Minibatches,
     score: Score | None = None,
     own: Sequence[Estimator] = (),
+    draws: Draws | None = None,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> MultiScoreEstimator:
@@ -54,6 +57,7 @@ def create_multi_score(
             the train minibatches.
         score: The one of these scores that ``estimate`` returns; None for the first.
         own: Estimators of one's own, whose scores the records shall hold as well.
+        draws: What minibatches and own estimators were drawn from; None for nothing.
         device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
@@ -85,10 +89,15 @@ def create_multi_score(
     num_batches = settings.num_batches
     train = list(islice(minibatches.train, num_batches))
     training = sovl_batches = val = proxy_batch = None
-    if chosen & TRAINS:
+    of_losses = [each.training for each in own if isinstance(each, LossesEstimator)]
+    if chosen & TRAINS and draws is not None:
+        training = draws.extra_steps(num_batches, settings.lr, device, amp)
+    elif chosen & TRAINS:
         training = ExtraSteps(
             train, num_batches=num_batches, lr=settings.lr, device=device, amp=amp
         )
+    elif of_losses:
+        training = of_losses[0]
     if "sovl" in chosen:
         assert training is not None
         batch_size = len(training.batches[0][1])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from estimators.base import Estimate, EstimateError, Estimator, short_of_memory_is_its_fault
+from estimators.base import Estimate, EstimateError, short_of_memory_is_its_fault
 from supernets.runtime.option_types import shown
 from supernets.runtime.outputs import WorkError
-from supernets.spaces import Architecture
 
 
 class OwnScoreError(WorkError):
@@ -32,21 +31,20 @@ class OwnRecord:
     problem: str | None
 
 
-def measure_own(estimator: Estimator, arch: Architecture, notation: str) -> OwnRecord:
+def measure_own(name: str, estimate: Callable[[], Estimate], notation: str) -> OwnRecord:
     """Measures an architecture by a score of one's own.
 
     Args:
-        estimator: The estimator.
-        arch: The architecture.
+        name: Name of the score.
+        estimate: Measures the architecture.
         notation: Its notation, for messages.
 
     Raises:
         OwnScoreError: If it fails otherwise than by an ``EstimateError`` or for lack of memory.
     """
-    name = estimator.name
     try:
         with short_of_memory_is_its_fault():
-            return _record(name, estimator.estimate(arch))
+            return _record(name, estimate())
     except EstimateError as error:
         return OwnRecord({name: math.nan}, {}, f"{name}: {str(error) or type(error).__name__}")
     except Exception as error:

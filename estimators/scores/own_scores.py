@@ -97,6 +97,11 @@ class OwnScore:
         """Where its definition is; None for one of an installed distribution."""
         return ESTIMATORS.reference_of(self.name)
 
+    @property
+    def inherits(self) -> bool:
+        """Whether it may depend on inherited weights, as far as its definition says."""
+        return "supernet" in self.settings.needs and not ESTIMATORS.find(self.given).trains_anew
+
     def record(self) -> dict[str, Any]:
         """Returns what a file has to say of it, so that it can be measured again."""
         return {"reference": self.reference, "settings": plain_settings(self.settings)}

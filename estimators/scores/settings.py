@@ -68,6 +68,10 @@ class ExtraStepsSettings(ProxySettings):
         num_batches: B, the number of extra minibatches. Its default and that of the rate are those
             of the TSE paper's one-shot experiments.
         lr: Constant learning rate of the SGD steps.
+
+    Example:
+        >>> ExtraStepsSettings(num_batches=20).lr
+        0.001
     """
 
     num_batches: int = option(

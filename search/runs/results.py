@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory
+from estimators.scores.registry import ESTIMATORS
 from estimators.trials.dataframe import trials_dataframe
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS, num_tied, score_name, tie_breaker
@@ -260,7 +261,8 @@ def _verdict(
     if truth is None and isinstance(setup.estimator, TabularEstimator):
         truth = setup.estimator.values
     trained, is_table = setup.trained, isinstance(setup.estimator, TabularEstimator)
-    is_scratch = setup.estimator.name == "from_scratch"
+    name = setup.estimator.name
+    trains_anew = ESTIMATORS.is_known(name) and ESTIMATORS.find(name).trains_anew
     pool = setup.algorithm.problem.pool
     if isinstance(truth, dict) and pool is not None:
         truth = {arch: truth[arch] for arch in pool if arch in truth}
@@ -270,7 +272,7 @@ def _verdict(
         setup.algorithm.space,
         cost_model=setup.cost_model,
         loaders=None if trained is None or is_table else trained.loaders,
-        history=() if trained is None or is_scratch else trained.history,
+        history=() if trained is None or trains_anew else trained.history,
         truth=truth if isinstance(truth, dict) else None,  # not a benchmark read file by file
     )
     verdict.next_commands = next_commands(
