@@ -34,6 +34,7 @@ from estimators.scores.combined_estimator import Reference
 from estimators.scores.names import Score
 from estimators.scores.own_measurement import OwnScoreError
 from estimators.scores.own_scores import own_scores
+from estimators.scores.settings import CombinedSettings
 from estimators.trials.store import read_header
 from supernets import CostModel, create_loaders, create_space, create_supernet
 from supernets.runtime.outputs import Outputs
@@ -354,6 +355,34 @@ def test_a_score_that_no_architecture_has_is_last_and_does_not_end_the_ranking(
     assert ranking.result["not_measured"] == {} and ranking.spearman["fewer"] == 0
     alone = rank("theirs.py:FEWER", output="alone")
     assert alone.spearman == {"fewer": pytest.approx(-1)}
+
+
+def test_a_reference_whose_code_has_other_settings_is_refused(
+    rank: Callable[..., Ranking], subject: RankedSupernet, tmp_path: Path
+) -> None:
+    rank("macs", "theirs.py:FEWER")
+    path = tmp_path / "run" / "reference.json"
+    content = json.loads(path.read_text())
+    data: dict[str, Any] = {"supernet": subject.supernet, "data": subject.loaders}
+    settings = CombinedSettings(batch_size=400, reference=path, trust_code=True)
+    assert create_estimator("combined", settings, **data).name == "combined"
+    for own, message in (
+        (
+            {"fewer": {"reference": None, "settings": {"at_most": 1}}},
+            "'fewer' are others now: .*at_m",
+        ),
+        ({"fewer": {"reference": 5, "settings": {}}}, "reference"),
+        ({"other": {"reference": None, "settings": {}}}, "own_scores|Unknown score 'fewer'"),
+        ([], "own_scores"),
+    ):
+        path.write_text(json.dumps({**content, "own_scores": own}))
+        with pytest.raises(ValueError, match=f"reference.json.*({message})"):
+            create_estimator("combined", settings, **data)
+    gone = {"fewer": {"reference": str(tmp_path / "gone.py:FEWER"), "settings": {}}}
+    path.write_text(json.dumps({**content, "own_scores": gone}))
+    forget()
+    with pytest.raises(ValueError, match="There is no file .*gone.py"):
+        create_estimator("combined", settings, **data)
 
 
 def test_an_installed_one_is_named_by_its_entry_point(
