@@ -19,7 +19,8 @@ cell has those of its class of equals: ``proxybo:proxies=snip+synflow+jacob_cov`
 ``shuffled`` before a name they are dealt to the classes at random. ``optuna-tpe``, ``optuna-gp``
 and ``optuna-nsga2`` are samplers of the package optuna, if it is there (see optuna_peer.py).
 Processes can share the work by naming different algorithms or tasks; a last one with ``--seeds 0``,
-naming all, writes the result.
+naming all, writes the result. ``--update`` measures some algorithms anew, and keeps the results of
+the others, whose commands and dates are then listed under ``earlier``.
 """
 
 from __future__ import annotations
@@ -104,8 +105,11 @@ def main() -> None:
     add("--runs", type=Path, required=True, help="folder of finished runs")
     add("--proxies", type=Path, help="zero-cost scores of cells, .csv.gz, for proxybo")
     add("--output", type=Path, help="where the result of all runs goes (default: nowhere)")
+    add("--update", action="store_true", help="keep what --output has of other algorithms")
     add("--note", default="", help="what a reader must know, stored with the results")
     args = parser.parse_args()
+    if args.update and (args.output is None or not args.output.exists()):
+        parser.error("--update is of an --output that exists.")
     space = NASBench201Space()
     proxies = None if args.proxies is None else Proxies(args.proxies, space)
 
@@ -123,10 +127,22 @@ def main() -> None:
                 records.setdefault(task.name, {})[spec] = done
     if args.output is not None:
         result = {task: summaries(by_spec) for task, by_spec in records.items()}
+        earlier: list[dict[str, Any]] = []
+        if args.update:
+            before = json.loads(args.output.read_text(encoding="utf-8"))
+            of_before = {key: before[key] for key in ("command", "date", "hardware", "versions")}
+            earlier = [*before.get("earlier", []), of_before]
+            result = {
+                task: by_spec | result.get(task, {}) for task, by_spec in before["tasks"].items()
+            } | {task: by_spec for task, by_spec in result.items() if task not in before["tasks"]}
+            args.note = args.note or before["note"]
+        measured = {task: [*by_spec] for task, by_spec in records.items()}
         write_result(
             args.output,
             {
                 "note": args.note,
+                "earlier": earlier,
+                "measured_by_the_last_command": measured,
                 "published": PUBLISHED,
                 "tasks": result,
             },

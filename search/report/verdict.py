@@ -68,6 +68,7 @@ def judge_search(
     loaders: Loaders | None = None,
     history: Sequence[Mapping[str, float]] = (),
     truth: Mapping[Architecture, float] | None = None,
+    truth_is_of: str = "",
 ) -> Verdict:
     """Judges the best trial of a search.
 
@@ -79,6 +80,7 @@ def judge_search(
         loaders: Loaders of the data that scores were measured on; None for a table.
         history: Rows of the supernet's training, one per epoch.
         truth: True values of architectures, higher is better; None if they are not known.
+        truth_is_of: Which part of the table these are, such as " within the limits".
     """
     verdict = Verdict()
     scored = [trial for trial in trials if trial.score is not None]
@@ -90,7 +92,7 @@ def judge_search(
     if not space.has_convolution(best.arch):
         verdict.doubts.append("the chosen cell has no convolution that its output depends on")
     if truth is not None:
-        judge_truth(verdict, best.arch, truth)
+        judge_truth(verdict, best.arch, truth, truth_is_of)
     if cost_model is not None and len(scored) > 1:
         _judge_macs(verdict, scored, best, cost_model, truth)
     return verdict
@@ -133,8 +135,17 @@ def _judge_scores(verdict: Verdict, scored: Sequence[Trial], best: Trial) -> Non
         verdict.said.append(f"{num_tied} trials have the best score")
 
 
-def judge_truth(verdict: Verdict, arch: Architecture, truth: Mapping[Architecture, float]) -> None:
-    """Adds rank and regret of an architecture among all whose worth is known."""
+def judge_truth(
+    verdict: Verdict, arch: Architecture, truth: Mapping[Architecture, float], truth_is_of: str = ""
+) -> None:
+    """Adds rank and regret of an architecture among all whose worth is known.
+
+    Args:
+        verdict: What it is added to.
+        arch: The architecture.
+        truth: True values of all that could have been found, higher is better.
+        truth_is_of: Which part of the table these are, such as " within the limits".
+    """
     if arch not in truth:
         return
     values = np.fromiter(truth.values(), np.float64, len(truth))
@@ -147,12 +158,12 @@ def judge_truth(verdict: Verdict, arch: Architecture, truth: Mapping[Architectur
         "best": float(values.max()),
         "regret": regret,
     }
-    place = f"rank {rank} of {len(values)}, {regret:.3g} below its best"
+    place = f"rank {rank} of {len(values)}{truth_is_of}, {regret:.3g} below the best"
     if rank == 1:
-        place = f"the best of its {len(values)}"
+        place = f"the best of {len(values)}{truth_is_of}"
     verdict.said.append(f"worth {own:.4g} in the table, {place}")
     if own < np.median(values):
-        verdict.doubts.append("more than half of the table is better")
+        verdict.doubts.append(f"more than half of these {len(values)} are better")
 
 
 def _judge_macs(

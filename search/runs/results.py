@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from estimators.base import Estimator
 from estimators.benchmarks.tabular import TabularEstimator
 from estimators.executors import ExecutorFactory
@@ -19,6 +21,7 @@ from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS, num_tied, score_name, tie_breaker
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.neural_predictor import NeuralPredictorSearch
+from search.algorithms.problem import SearchProblem
 from search.algorithms.weaknas import WeakNAS
 from search.report.test_results import held_out_results
 from search.report.trial_plot import plot_trials
@@ -263,9 +266,9 @@ def _verdict(
     trained, is_table = setup.trained, isinstance(setup.estimator, TabularEstimator)
     name = setup.estimator.name
     trains_anew = ESTIMATORS.is_known(name) and ESTIMATORS.find(name).trains_anew
-    pool = setup.algorithm.problem.pool
-    if isinstance(truth, dict) and pool is not None:
-        truth = {arch: truth[arch] for arch in pool if arch in truth}
+    known, part = None, ""
+    if isinstance(truth, dict):  # not a benchmark read file by file
+        known, part = _part_that_was_searched(truth, setup.algorithm.problem)
     verdict = judge_search(
         trials,
         best,
@@ -273,7 +276,8 @@ def _verdict(
         cost_model=setup.cost_model,
         loaders=None if trained is None or is_table else trained.loaders,
         history=() if trained is None or trains_anew else trained.history,
-        truth=truth if isinstance(truth, dict) else None,  # not a benchmark read file by file
+        truth=known,
+        truth_is_of=part,
     )
     verdict.next_commands = next_commands(
         output,
@@ -284,6 +288,21 @@ def _verdict(
         table_column=setup.header["estimator"].get("table_column"),
     )
     return verdict
+
+
+def _part_that_was_searched(
+    truth: dict[Architecture, float], problem: SearchProblem
+) -> tuple[dict[Architecture, float], str]:
+    """The true values of what a search could have found, and which part of all that is."""
+    parts = []
+    if problem.pool is not None:
+        truth = {arch: truth[arch] for arch in problem.pool if arch in truth}
+        parts.append(" of the pool")
+    if problem.are_feasible is not None and truth:
+        feasible = problem.are_feasible(np.array([arch.choices for arch in truth]))
+        truth = {arch: truth[arch] for arch, fits in zip(truth, feasible, strict=True) if fits}
+        parts.append(" within the limits")
+    return truth, "".join(parts)
 
 
 def _export(

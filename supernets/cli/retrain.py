@@ -124,8 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
         "size of the network",
         "For fresh weights; what is not given is as exported, or with --arch as in supernet-train. "
         "--stem is asked for where the subnet was exported for images of less than "
-        f"{IMAGENET_SIDE} pixels and these are larger, or the reverse. mobilenetv3 and vit have "
-        "none of these: with --arch they have the defaults of supernet-train and the resolution of "
+        f"{IMAGENET_SIDE} pixels and these are larger, or the reverse. Spaces other than "
+        "nasbench201, nasnet and darts have none of these: with --arch they have the defaults of supernet-train and the resolution of "
         "the images; with others they are to be exported and passed as --subnet.",
     )
     for kind in (NASBench201Settings, NASNetSettings):

@@ -11,6 +11,9 @@ from supernets.runtime.options import REQUIRED, Options, option
 from supernets.runtime.trusted_code import trust_code_option
 from supernets.spaces.factory import SPACES
 
+#: Train minibatches for BatchNorm where no number is asked for.
+RECALIBRATE_BATCHES = 50
+
 
 @dataclass(frozen=True)
 class ExportOptions(Options):
@@ -25,7 +28,8 @@ class ExportOptions(Options):
         space: Name of the space that the supernet has to be of; None for any.
         trust_code: Whether the code of a space that is not built in may be imported.
         data_dir: Folder of the data; None for that of the training.
-        recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
+        recalibrate_batches: Train minibatches for BatchNorm, of which at most an epoch is used;
+            None for ``RECALIBRATE_BATCHES``.
         formats: What to write besides the weights, some of ``FORMATS``; None for all that the space
             has and the installed packages write.
 
@@ -66,11 +70,12 @@ class ExportOptions(Options):
     data_dir: Path | None = option(
         None, "where the data is", kinds.path, metavar="DIR", default_text="as in training"
     )
-    recalibrate_batches: int = option(
-        50,
+    recalibrate_batches: int | None = option(
+        None,
         "train minibatches for BatchNorm's statistics, at most an epoch",
         kinds.POSITIVE_INT,
         metavar="N",
+        default_text=f"{RECALIBRATE_BATCHES} where there is BatchNorm",
     )
     formats: tuple[str, ...] | None = option(
         None,

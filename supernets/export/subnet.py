@@ -19,7 +19,7 @@ from supernets.export.architecture_file import read_architecture
 from supernets.export.files import check_export_target
 from supernets.export.folder import write_subnet_folder
 from supernets.export.formats import choose_formats
-from supernets.export.options import ExportOptions
+from supernets.export.options import RECALIBRATE_BATCHES, ExportOptions
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import has_batchnorm, recalibrate_bn
 from supernets.networks.factory import settings_of_subnet
@@ -137,7 +137,7 @@ def export_subnet(
     output: str | Path,
     *,
     device: torch.device,
-    recalibrate_batches: int = 50,
+    recalibrate_batches: int | None = None,
     formats: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -154,7 +154,8 @@ def export_subnet(
         loaders: Loaders of the data the supernet was trained on.
         output: The folder, missing or empty.
         device: Device to run on.
-        recalibrate_batches: Train minibatches for BatchNorm; at most an epoch is used.
+        recalibrate_batches: Train minibatches for BatchNorm, of which at most an epoch is used;
+            None for ``RECALIBRATE_BATCHES``.
         formats: What to write besides ``weights.safetensors``, some of ``FORMATS``; None for all
             that the space has and the installed packages write.
         provenance: Plain values recorded in ``subnet.json``, absolute paths without their folders.
@@ -172,10 +173,15 @@ def export_subnet(
     check_export_target(output, overwrite=overwrite)
     formats = choose_formats(formats, supernet.space.name)
     supernet.space.validate(arch)
+    if recalibrate_batches is not None and not has_batchnorm(supernet):
+        raise ValueError(
+            f"The networks of space {supernet.space.name!r} have no BatchNorm to recalibrate; "
+            "leave --recalibrate-batches out."
+        )
     subnet = supernet.to_standalone(supernet.extract(arch)).to(device)
     recalibration = None
     if has_batchnorm(subnet):
-        num_batches = min(recalibrate_batches, len(loaders.train_eval))
+        num_batches = min(recalibrate_batches or RECALIBRATE_BATCHES, len(loaders.train_eval))
         recalibrate_bn(subnet, loaders.train_eval, num_batches)
         recalibration = _recalibration_record(loaders, num_batches)
     test = evaluate(subnet, loaders.test, device=device)

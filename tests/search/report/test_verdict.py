@@ -105,8 +105,11 @@ def test_rank_and_regret_where_the_table_is_known() -> None:
         "best": 94.0,
         "regret": 2.0,
     }
-    assert "rank 2 of 4, 2 below its best" in verdict.line
-    assert "worth 94 in the table, the best of its 4" in judge((HEAVY, 1.0), truth=truth).line
+    assert "rank 2 of 4, 2 below the best" in verdict.line
+    assert "worth 94 in the table, the best of 4" in judge((HEAVY, 1.0), truth=truth).line
+    of_part = judge((SKIPS, 1.0), truth=truth, truth_is_of=" within the limits")
+    assert "rank 3 of 4 within the limits, 34 below the best" in of_part.line
+    assert "more than half of these 4 are better" in of_part.line
     assert not verdict.doubts
 
 

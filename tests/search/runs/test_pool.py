@@ -127,3 +127,20 @@ def test_the_command_names_what_a_table_lacks(
     assert f"The table lists 5 of the {number} architectures of the pool" in captured.err
     assert main([*flags.split(), *given[:-1], str(tmp_path / "b"), "--num-trials", "99"]) == 2
     assert f"the pool of space 'nasbench201' has only {number}" in capsys.readouterr().err
+
+
+def test_a_result_is_set_beside_those_of_the_table_that_the_search_could_find(
+    tmp_path: Path, table: TableSettings
+) -> None:
+    from supernets.networks.nasbench201_counts import NASBench201Counts
+
+    counts = NASBench201Counts(num_classes=10).count(SPACE.choices_of(ARCHS))
+    limit = float(np.median(counts[1]))
+    values = np.array([sum(arch.choices) + 0.5 for arch in ARCHS])[counts[1] <= limit]
+    job = SearchJob(**{**vars(JOB), "max_macs": limit})
+    result = run(job, tmp_path / "run", algorithm=SETTINGS, estimator=table)
+    found = result.summary["verdict"]
+    assert found["truth"]["num_known"] == len(values) < len(ARCHS)
+    assert found["truth"]["best"] == values.max()
+    assert found["truth"]["rank"] == 1 + (values > found["truth"]["value"]).sum()
+    assert f"of {len(values)} of the pool within the limits" in found["text"]

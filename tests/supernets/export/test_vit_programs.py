@@ -118,3 +118,12 @@ def test_weights_that_are_not_finite_are_not_loaded(
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"ValueError: {folder / 'weights.safetensors'}: ")
     assert "blocks.1.norm1.weight has values that are NaN or infinite" in line
+
+
+def test_a_network_without_batchnorm_refuses_to_recalibrate_it(
+    supernet: Supernet, loaders: Loaders, tmp_path: Path
+) -> None:
+    arch, folder = supernet.space.parse(ALIKE), tmp_path / "subnet"
+    with pytest.raises(ValueError, match="no BatchNorm to recalibrate; leave --recalibrate-batche"):
+        export_subnet(supernet, arch, loaders, folder, device=CPU, recalibrate_batches=3)
+    assert not folder.exists()
