@@ -125,8 +125,9 @@ def build_parser() -> argparse.ArgumentParser:
         "For fresh weights; what is not given is as exported, or with --arch as in supernet-train. "
         "--stem is asked for where the subnet was exported for images of less than "
         f"{IMAGENET_SIDE} pixels and these are larger, or the reverse. Spaces other than "
-        "nasbench201, nasnet and darts have none of these: with --arch they have the defaults of supernet-train and the resolution of "
-        "the images; with others they are to be exported and passed as --subnet.",
+        "nasbench201, nasnet and darts have none of these: with --arch they have the defaults of "
+        "supernet-train and the resolution of the images; with others they are to be exported and "
+        "passed as --subnet.",
     )
     for kind in (NASBench201Settings, NASNetSettings):
         add_options(group, kind, without=["bn_mode"], defaults=_SIZES)
