@@ -18,7 +18,7 @@ import supernets.cli.retrain
 import supernets.cli.train
 from supernets import load_subnet, load_supernet
 from supernets.runtime import named_objects
-from supernets.spaces.code_of_files import FIELD
+from supernets.spaces.code_of_files import DIGEST, FIELD, OPTIONS
 from supernets.spaces.factory import SPACES
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorials" / "your-own-space.md"
@@ -118,6 +118,64 @@ def test_a_file_that_was_moved_with_its_checkpoint_is_found(
     monkeypatch.chdir("/")
     assert load_supernet(tmp_path / "last.pt", trust_code=True).space.name == "bottlenecks"
     assert named_objects.loaded_files() == (moved,)
+
+
+EDITS = {
+    "other widths": ("(0.25, 0.5, 1.0)", "(0.5, 0.75, 1.0)"),
+    "another depth": ("depths=(1, 2, 3)", "depths=(1, 3)"),
+    "other names": ('decision="depth"', 'decision="blocks"'),
+    "another forward": (".relu())\n", ".sigmoid())\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("edit", "refusal"),
+    [
+        (
+            "other widths",
+            "the options 0.25, 0.5, 1 of decision '1.blocks.0.expand', which has the options "
+            "0.5, 0.75, 1 by now; use the code it was trained with",
+        ),
+        ("another depth", "the options 1, 2, 3 of decision 'depth', which has the options 1, 3"),
+        ("other names", "the options 1, 2, 3 of decision 'depth', which has no options by now"),
+        ("another forward", None),
+        (None, None),
+    ],
+)
+def test_a_space_that_was_edited_since_is_noticed(
+    checkpoint: Path,
+    tmp_path: Path,
+    edit: str | None,
+    refusal: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stored, code = torch.load(checkpoint, weights_only=True), tmp_path / "my_space.py"
+    assert stored[OPTIONS]["depth"] == ["1", "2", "3"] and len(stored[DIGEST]) == 64
+    text = (checkpoint.parents[1] / "my_space.py").read_text()
+    edited = text if edit is None else text.replace(*EDITS[edit])
+    assert (edited == text) == (edit is None)
+    code.write_text(edited)
+    torch.save({**stored, FIELD: f"{code}:SPACE"}, tmp_path / "last.pt")
+    if refusal is not None:
+        with pytest.raises(ValueError, match=re.escape(refusal)):
+            load_supernet(tmp_path / "last.pt", trust_code=True)
+        return
+    for _ in range(2):
+        load_supernet(tmp_path / "last.pt", trust_code=True)
+    warned = f"was written with other code of space 'bottlenecks' than there is in {code} now"
+    assert caplog.text.count(warned) == (edit is not None)
+
+
+def test_options_that_no_checkpoint_holds_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    torch.save({**stored, OPTIONS: {"depth": 3}}, tmp_path / "last.pt")
+    with pytest.raises(
+        ValueError, match=r"space_options\['depth'\] must be a list of names, got 3"
+    ):
+        load_supernet(tmp_path / "last.pt", trust_code=True)
+    del stored[OPTIONS], stored[DIGEST]  # as they were before
+    torch.save(stored, tmp_path / "last.pt")
+    assert load_supernet(tmp_path / "last.pt", trust_code=True).space.name == "bottlenecks"
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ from supernets.runtime.foreign_fields import (
     read_json,
 )
 from supernets.spaces import Architecture, CellSpace, SearchSpace
-from supernets.spaces.code_of_files import space_of_file
+from supernets.spaces.code_of_files import space_of_file, warn_of_other_code
 from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint_fields import check_data
 
@@ -137,6 +137,7 @@ def read_subnet_record(folder: Path, *, trust_code: bool = False) -> dict[str, A
     for name in ("space", "architecture"):
         check_text(path, record, name)
     space_of_file(path, record, trust_code=trust_code)
+    warn_of_other_code(path, record)
     check_dict(path, record, "settings")
     for name in ("cost", "metrics", "provenance", "recipe", "versions"):
         if name in record:

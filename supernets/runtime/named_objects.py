@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from supernets.runtime.digests import file_digest
 from supernets.runtime.option_types import name as read_name
 from supernets.runtime.option_types import shown
 from supernets.runtime.wording import did_you_mean
@@ -37,6 +38,8 @@ Reference = Any
 #: How an object of one's own is named, for messages and help.
 HOW_TO_NAME = "package.module:Object or file.py:Object"
 _FILE_MODULE = "paceline_file_"
+#: Attribute of the module of a file: SHA-256 of the file.
+_DIGEST = "__paceline_digest__"
 
 
 class NamedObjects(Mapping[str, Found], Generic[Found]):
@@ -62,6 +65,7 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
         self.what, self.group, self.kind = what, group, kind
         self.built_in = dict(built_in)
         self._found: dict[str, Found] = {}
+        self._digests: dict[str, str | None] = {}
 
     def __iter__(self) -> Iterator[str]:
         """Iterates over the built-in names."""
@@ -123,6 +127,8 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
                 raise ValueError(f"{name} is {_kind_of(found)}, and no {self.kind.__name__}.")
             self._check_own_name(name, found)
             self._found[name] = found
+            if self.is_reference(name):
+                self._digests[name] = _digest_of_code(name)
         return self._found[name]
 
     def own_name(self, name: str) -> str:
@@ -140,6 +146,14 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
         """
         found = [key for key, each in self._found.items() if _name_of(each) == name]
         return next((key for key in found if ":" in key), None)
+
+    def digest_of(self, name: str) -> str | None:
+        """Returns SHA-256 of the file that defines an object of one's own, as it was imported.
+
+        None for objects that no file of one's own defines.
+        """
+        reference = self.reference_of(name)
+        return None if reference is None else self._digests.get(reference)
 
     def _check_own_name(self, name: str, found: object) -> None:
         """Makes sure that what an object of one's own calls itself is not taken."""
@@ -316,6 +330,7 @@ def load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # before it runs, as dataclasses look their module up
+    vars(module)[_DIGEST] = file_digest(path)  # of what runs, whatever becomes of the file later
     try:
         # its neighbours can be imported from it, as when Python runs it
         with _importing(str(path)), _also_from(path.parent):
@@ -324,6 +339,16 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[module_name]
         raise
     return module
+
+
+def _digest_of_code(reference: str) -> str | None:
+    """SHA-256 of the file that a reference of one's own is to; None where there is no file."""
+    where = reference.rpartition(":")[0]
+    module = load_file(Path(where)) if where.endswith(".py") else sys.modules.get(where)
+    found, file = getattr(module, _DIGEST, None), getattr(module, "__file__", None)
+    if found is None and file is not None and Path(file).is_file():
+        return file_digest(Path(file))
+    return found
 
 
 def _import(name: str) -> ModuleType:

@@ -28,7 +28,13 @@ from supernets.runtime.foreign_fields import (
     naming_field,
 )
 from supernets.runtime.option_types import shown
-from supernets.spaces.code_of_files import code_of, space_of_file
+from supernets.spaces.code_of_files import (
+    check_options,
+    code_of,
+    options_of,
+    space_of_file,
+    warn_of_other_code,
+)
 from supernets.spaces.factory import SPACES
 from supernets.training.checkpoint_fields import check_training
 
@@ -59,6 +65,7 @@ def save_supernet(path: str | Path, supernet: Supernet, **training_state: Any) -
         "version": VERSION,
         "space": supernet.space.name,
         **code_of(supernet.space.name),
+        **options_of(supernet.space),
         "supernet_settings": supernet.settings,
         "state_dict": supernet.state_dict(),
         **training_state,
@@ -203,7 +210,8 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
         path: File that the checkpoint was read from, for messages.
 
     Raises:
-        ValueError: If its space is unknown, or the weights do not fit the settings.
+        ValueError: If its space is unknown or has other options than in the training, or the
+            weights do not fit the settings.
     """
     space = space_of_file(path, checkpoint).name
     settings = check_dict(path, checkpoint, "supernet_settings")
@@ -211,8 +219,10 @@ def supernet_from_checkpoint(checkpoint: dict[str, Any], path: Path) -> Supernet
     with fields_of(path):
         # what does not fit the file's weights is not allocated
         with naming_field(path, "supernet_settings"), torch.device("meta"):
-            expected = create_supernet(space, **settings).state_dict()
-        check_shapes(path, checkpoint["state_dict"], expected)
+            expected = create_supernet(space, **settings)
+        check_options(path, checkpoint, expected.space)
+        check_shapes(path, checkpoint["state_dict"], expected.state_dict())
+        warn_of_other_code(path, checkpoint)
         supernet = create_supernet(space, **settings)
         supernet.load_state_dict(checkpoint["state_dict"])
     return supernet
