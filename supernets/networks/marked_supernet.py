@@ -7,7 +7,7 @@ The network is what a user has: any ``nn.Module`` from images to logits. Marks s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -16,16 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from supernets.networks.base import Supernet
+from supernets.networks.marked_checks import check_network
 from supernets.networks.marked_costs import MarkedCosts
+from supernets.networks.marked_decisions import space_of
 from supernets.networks.marks import Mark, choose, follow_widths, path_of
 from supernets.networks.sliced_layers import Sliced
+from supernets.runtime.option_types import shown
+from supernets.runtime.own_code import running_own
 from supernets.runtime.wording import unknown_names
-from supernets.spaces.architecture import Architecture, Decision
+from supernets.spaces.architecture import Architecture
 from supernets.spaces.base import SearchSpace
 from supernets.spaces.definition import SpaceDefinition
-from supernets.spaces.marked import MarkedDecision, MarkedSpace
+from supernets.spaces.marked import MarkedSpace
 
 #: Builds a network with marks from ``num_classes`` and settings of its own.
 BuildNetwork = Callable[..., nn.Module]
@@ -47,7 +52,7 @@ class MarkedSupernet(Supernet):
 
     Raises:
         ValueError: If a setting is unknown, the network has no mark, marks of the same decision
-            differ, or it does not map images to logits with the smallest and the largest options.
+            differ, one is never run, or it does not map images to logits with every option.
 
     Example:
         >>> from supernets.networks.marks import Choice
@@ -81,11 +86,11 @@ class MarkedSupernet(Supernet):
         given = {"num_classes": num_classes, "input_size": self.input_size, **settings}
         arguments = arguments_of(name, build, given)
         self.settings = {**arguments, "input_size": self.input_size}
-        self.network = build(**arguments)
-        follow_widths(self.network)
+        self.network = built_network(name, build, arguments)
         self.space, self._marks = space_of(name, self.network)
         self._costs = MarkedCosts(self._traced, self.input_size)
-        self._check()
+        network, skeleton_marks = self._skeleton()
+        check_network(name, network, self.space, skeleton_marks, self.input_size, num_classes)
 
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0
@@ -109,8 +114,8 @@ class MarkedSupernet(Supernet):
     def build_subnet(self, arch: Architecture) -> nn.Module:
         """Builds the stand-alone network of ``arch`` with fresh weights."""
         self.space.check(arch)
-        fresh = self._build(**arguments_of(self._name, self._build, self.settings))
-        follow_widths(fresh)
+        arguments = arguments_of(self._name, self._build, self.settings)
+        fresh = built_network(self._name, self._build, arguments)
         whole = {id(parameter): parameter.shape for parameter in fresh.parameters()}
         choose(space_of(self._name, fresh)[1], arch.choices)
         subnet = _path(fresh, self.input_size)
@@ -145,64 +150,12 @@ class MarkedSupernet(Supernet):
     def _skeleton(self) -> tuple[nn.Module, Mapping[int, list[Mark]]]:
         """The marked network on the meta device."""
         if "_meta" not in self.__dict__:
+            arguments = arguments_of(self._name, self._build, self.settings)
             with torch.device("meta"):
-                network = self._build(**arguments_of(self._name, self._build, self.settings))
-            follow_widths(network)
+                network = built_network(self._name, self._build, arguments)
             self.__dict__["_meta"] = network.eval(), space_of(self._name, network)[1]
         found: tuple[nn.Module, Mapping[int, list[Mark]]] = self.__dict__["_meta"]
         return found
-
-    def _check(self) -> None:
-        """Makes sure that the network maps images to logits with all first and all last options."""
-        network, marks = self._skeleton()
-        images = torch.zeros(2, *self.input_size, device="meta")
-        entered: list[str] = []  # the modules that run, outer ones first; what failed is the last
-
-        def enter(module: nn.Module, _: Any, name: str) -> None:
-            entered.append(f"{name} ({type(module).__name__.removeprefix('Sliced')})")
-
-        hooks = []
-        for name, module in network.named_modules():
-            if name:
-                enters = partial(enter, name=name)
-                hooks.append(module.register_forward_pre_hook(enters))
-                hooks.append(module.register_forward_hook(lambda *_: entered.pop() and None))
-        try:
-            for which in (0, -1):
-                choices = [range(len(each.options))[which] for each in self.space.decisions]
-                arch = self.space.architecture(choices)
-                choose(marks, arch.choices)
-                self._check_logits(arch, images, network, entered)
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _check_logits(
-        self, arch: Architecture, images: Tensor, network: nn.Module, entered: list[str]
-    ) -> None:
-        """Makes sure that the path that was chosen maps images to logits."""
-        try:
-            logits = network(images)
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            where = f" in {entered[-1]}" if entered else ""
-            advice = (
-                " What is added to an elastic width or multiplied with it has to have the same: "
-                "mark it with the same decision. Parameters of modules that are no convolution, "
-                "linear layer, norm or PReLU stay whole."
-                if any(isinstance(module, Sliced) for module in network.modules())
-                else ""
-            )
-            raise ValueError(
-                f"The network of space {self._name!r} fails{where} for images of "
-                f"{self.input_size} with {self.space.format(arch)}: {reason}{advice}"
-            ) from error
-        if tuple(getattr(logits, "shape", ())) != (len(images), self.num_classes):
-            raise ValueError(
-                f"The network of space {self._name!r} must map (N, C, H, W) to "
-                f"(N, {self.num_classes}) logits, got {tuple(getattr(logits, 'shape', ()))} for "
-                f"{len(images)} images with {self.space.format(arch)}."
-            )
 
 
 def arguments_of(name: str, build: BuildNetwork, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,6 +184,33 @@ def arguments_of(name: str, build: BuildNetwork, given: Mapping[str, Any]) -> di
     return dict(bound.arguments)
 
 
+def built_network(name: str, build: BuildNetwork, arguments: Mapping[str, Any]) -> nn.Module:
+    """Builds a network with marks, whose layers take as many inputs as come.
+
+    Args:
+        name: Name of the space, for messages.
+        build: The function that builds it.
+        arguments: Its arguments.
+
+    Raises:
+        OwnCodeError: If the function fails.
+        ValueError: If it gives no network, or one with layers whose sizes are not known yet.
+    """
+    what = f"The function that builds networks of space {name!r}"
+    with running_own(what):
+        network = build(**arguments)
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"{what} must return an nn.Module, got {shown(network)}.")
+    for path, module in network.named_modules():
+        if isinstance(module, LazyModuleMixin):
+            raise ValueError(
+                f"{what} must return layers whose sizes are known, got a {type(module).__name__} "
+                f"as {path or 'the network'}; give the number of its inputs."
+            )
+    follow_widths(network)
+    return network
+
+
 def _path(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
     """The chosen path of a marked network as an ordinary network."""
     sliced = [module for module in network.modules() if isinstance(module, Sliced)]
@@ -246,61 +226,6 @@ def _path(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
     for module, training in was_training.items():
         module.training = training
     return path_of(network)
-
-
-def space_of(name: str, network: nn.Module) -> tuple[MarkedSpace, dict[int, list[Mark]]]:
-    """Finds the decisions of a marked network.
-
-    Args:
-        name: Name of the space.
-        network: The network.
-
-    Returns:
-        The space, and the marks of each decision by its index.
-
-    Raises:
-        ValueError: If there is no mark, or marks of one decision differ in their options.
-    """
-    marks: dict[str, list[Mark]] = {}
-    places: dict[str, list[list[tuple[str, frozenset[int]]]]] = {}
-    for decision, mark, conditions in _marks_in(network, "", []):
-        known = marks.setdefault(decision, [])
-        if known and known[0].option_names != mark.option_names:
-            raise ValueError(
-                f"Marks of decision {decision!r} must have the same options, got "
-                f"{', '.join(known[0].option_names)} and {', '.join(mark.option_names)}."
-            )
-        known.append(mark)
-        places.setdefault(decision, []).append(conditions)
-    order = {decision: i for i, decision in enumerate(marks)}
-    marked = []
-    for decision, found in marks.items():
-        where = tuple(
-            tuple((order[outer], options) for outer, options in conditions)
-            for conditions in dict.fromkeys(map(tuple, places[decision]))
-        )
-        marked.append(MarkedDecision(Decision(decision, found[0].option_names), where))
-    return MarkedSpace(name, marked), {order[each]: found for each, found in marks.items()}
-
-
-def _marks_in(
-    module: nn.Module, path: str, conditions: list[tuple[str, frozenset[int]]]
-) -> Iterator[tuple[str, Mark, list[tuple[str, frozenset[int]]]]]:
-    """Yields the marks within a module, outer ones first, and what has to be chosen for them."""
-    inner = conditions
-    if isinstance(module, Mark):
-        decision = module.decision or path or "network"
-        yield decision, module, conditions
-    for name, child in module.named_children():
-        children = [(name, child)]
-        if isinstance(module, Mark) and isinstance(child, nn.ModuleDict | nn.ModuleList):
-            children = [(f"{name}.{each}", inside) for each, inside in child.named_children()]
-        for child_name, inside in children:
-            if isinstance(module, Mark):
-                options = module.needed_for(child_name)
-                is_always = len(options) == len(module.option_names)
-                inner = conditions if is_always else [*conditions, (decision, options)]
-            yield from _marks_in(inside, f"{path}.{child_name}".lstrip("."), inner)
 
 
 def space_from_network(
@@ -323,7 +248,8 @@ def space_from_network(
         >>> from supernets.networks.marks import ElasticWidth
         >>> def build(num_classes):
         ...     stem = ElasticWidth(nn.Conv2d(3, 8, 3), (4, 8), "stem")
-        ...     return nn.Sequential(stem, nn.Flatten(), nn.LazyLinear(num_classes))
+        ...     pool = nn.AdaptiveAvgPool2d(1)
+        ...     return nn.Sequential(stem, pool, nn.Flatten(), nn.Linear(8, num_classes))
         >>> space_from_network("tiny", build).name
         'tiny'
     """
@@ -341,4 +267,4 @@ def space_from_network(
 def _space(name: str, build: BuildNetwork, **settings: Any) -> MarkedSpace:
     given = {"num_classes": 2, "input_size": _IMAGES, **settings}
     with torch.device("meta"):
-        return space_of(name, build(**arguments_of(name, build, given)))[0]
+        return space_of(name, built_network(name, build, arguments_of(name, build, given)))[0]

@@ -8,7 +8,8 @@ many of its outputs a layer computes (``ElasticWidth``). What is not chosen is n
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from supernets.networks.sliced_layers import (
     first_of,
     follow_inputs,
 )
+from supernets.runtime.option_types import shown
+from supernets.spaces.marked import check_notation_name
 
 
 class Mark(nn.Module, abc.ABC):
@@ -34,6 +37,10 @@ class Mark(nn.Module, abc.ABC):
 
     def __init__(self, options: Sequence[str], decision: str | None) -> None:
         super().__init__()
+        for option in options:
+            check_notation_name(f"An option of {type(self).__name__}", option)
+        if decision is not None:
+            check_notation_name(f"The decision of {type(self).__name__}", decision)
         if len(options) < 2 or len(set(options)) < len(options):
             raise ValueError(
                 f"{type(self).__name__} needs at least two different options, got "
@@ -66,7 +73,8 @@ class Choice(Mark):
         decision: Name of the decision; None for the place in the network.
 
     Raises:
-        ValueError: If there are fewer than two.
+        ValueError: If they are no modules by name, fewer than two, or a name cannot stand in a
+            notation.
 
     Example:
         >>> choice = Choice({"k3": nn.Conv2d(4, 4, 3, padding=1), "skip": nn.Identity()})
@@ -75,7 +83,19 @@ class Choice(Mark):
     """
 
     def __init__(self, options: Mapping[str, nn.Module], decision: str | None = None) -> None:
+        if not isinstance(options, Mapping):
+            raise ValueError(
+                "Choice takes modules by the names of the options, such as "
+                f'{{"conv": conv, "skip": nn.Identity()}}, got a {type(options).__name__}.'
+            )
         super().__init__(list(options), decision)
+        for name, module in options.items():
+            _check_module(f"Option {name!r} of Choice", module)
+            if "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(
+                    f"Option {name!r} of Choice needs another name: nn.ModuleDict takes none with "
+                    "a dot, and none of its own attributes."
+                )
         self.options = nn.ModuleDict(options)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -111,6 +131,9 @@ class ElasticDepth(Mark):
     def __init__(
         self, *modules: nn.Module, depths: Sequence[int], decision: str | None = None
     ) -> None:
+        for number, module in enumerate(modules):
+            _check_module(f"Module {number} of ElasticDepth", module)
+        _check_numbers("depths", depths, numbers.Integral, "whole numbers such as (1, 2, 3)")
         super().__init__([str(depth) for depth in depths], decision)
         if not all(0 <= depth <= len(modules) for depth in depths):
             raise ValueError(
@@ -169,6 +192,7 @@ class ElasticWidth(Mark):
         *,
         divisor: int = 1,
     ) -> None:
+        _check_numbers("widths", widths, numbers.Real, "numbers such as (0.5, 1.0)")
         super().__init__([f"{width:g}" for width in widths], decision)
         groups = getattr(layer, "groups", 1)
         if not isinstance(layer, ELASTIC_LAYERS) or groups != 1:
@@ -178,17 +202,17 @@ class ElasticWidth(Mark):
                 f"{type(layer).__name__}{of_groups}."
             )
         most = len(layer.weight)
-        numbers = [
+        counts = [
             round(width * most / divisor) * divisor if isinstance(width, float) else width
             for width in widths
         ]
-        if not all(1 <= number <= most for number in numbers):
+        if not all(1 <= count <= most for count in counts):
             in_multiples = f" in multiples of {divisor}" if divisor > 1 else ""
             raise ValueError(
                 f"Widths must be from 1 to the {most} outputs of the layer, or shares of them up "
                 f"to 1.0{in_multiples}, got {', '.join(map(str, widths))}."
             )
-        self.widths = tuple(numbers)
+        self.widths = tuple(counts)
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,6 +227,17 @@ class ElasticWidth(Mark):
     def standalone(self, copy_of: Any) -> nn.Module:
         """Builds the layer with as many outputs as are chosen."""
         return cast(nn.Module, copy_of(self.layer, self.widths[self.chosen]))
+
+
+def _check_module(what: str, module: object) -> None:
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{what} must be an nn.Module, got {shown(module)}.")
+
+
+def _check_numbers(what: str, values: object, kind: type, expected: str) -> None:
+    is_right = isinstance(values, Iterable) and not isinstance(values, str)
+    if not is_right or not all(isinstance(value, kind) for value in cast(Iterable[Any], values)):
+        raise ValueError(f"{what} must be {expected}, got {shown(values)}.")
 
 
 def follow_widths(network: nn.Module) -> None:

@@ -9,12 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernets.runtime.instances import check_instance
+from supernets.runtime.option_types import shown
 from supernets.runtime.wording import did_you_mean, plural
 from supernets.spaces.architecture import Architecture, Decision
 from supernets.spaces.base import SearchSpace
 
+#: What separates decisions, options and architectures in notations and in files of these.
+_SEPARATORS = ";=,#"
 #: A decision by its index, and the options of it that make something else exist.
 Condition = tuple[int, frozenset[int]]
+
+
+def check_notation_name(what: str, name: object) -> None:
+    """Makes sure that a name can stand in a notation, and is read back from it.
+
+    Args:
+        what: What it is the name of, for messages.
+        name: The name.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    is_name = isinstance(name, str) and name != "" and name == name.strip() and name.isprintable()
+    if not is_name or any(each in str(name) for each in _SEPARATORS):
+        raise ValueError(
+            f"{what} must be a text without {' '.join(_SEPARATORS)} and without blanks around it, "
+            f"as notations such as stem=k3;depth=2 are read back, got {shown(name)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -40,8 +61,8 @@ class MarkedSpace(SearchSpace):
         marked: The decisions; conditions are about decisions before them.
 
     Raises:
-        ValueError: If there is no decision, or one acts in several places of which none always
-            exists.
+        ValueError: If there is no decision, a name cannot stand in a notation, or one decision acts
+            in several places of which none always exists.
 
     Example:
         >>> op = MarkedDecision(Decision("op", ("conv", "skip")), ((),))
@@ -59,6 +80,9 @@ class MarkedSpace(SearchSpace):
         #: For each decision that may be inactive, its one place; the others are always active.
         self._conditions: dict[int, tuple[Condition, ...]] = {}
         for i, each in enumerate(marked):
+            check_notation_name("The name of a decision", each.decision.name)
+            for option in each.decision.options:
+                check_notation_name(f"An option of decision {each.decision.name!r}", option)
             if all(each.places):
                 if len(each.places) > 1:
                     raise ValueError(

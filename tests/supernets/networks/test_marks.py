@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -210,59 +208,6 @@ def wide(num_classes: int) -> nn.Module:
     )
 
 
-class Unequal(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one = ElasticWidth(nn.Conv2d(3, 8, 1), (4, 8), "a")
-        self.two = nn.Conv2d(3, 8, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = self.one(x) + self.two(x)
-        return added
-
-
-def unequal(num_classes: int) -> nn.Module:
-    return nn.Sequential(Unequal(), nn.Flatten(), nn.Linear(1152, num_classes))
-
-
-def grouped(num_classes: int) -> nn.Module:
-    return nn.Sequential(
-        ElasticWidth(nn.Conv2d(3, 8, 1), (3, 8), "a"), nn.Conv2d(8, 8, 1, groups=4), nn.Flatten(1)
-    )
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda num_classes: nn.Linear(3, 3), "has no decisions: mark something as a Choice"),
-        (grouped, "groups of 2 channels cannot take 3; choose widths that are multiples"),
-        (
-            unequal,
-            r"fails in 0 \(Unequal\) for images .* with a=4: .*mark it with the same decision",
-        ),
-        (lambda num_classes, width: nn.ReLU(), "takes num_classes, input_size and settings with"),
-        (
-            lambda num_classes: nn.Sequential(
-                Choice({"a": nn.Flatten(), "b": nn.Flatten()}), nn.Linear(432, 4)
-            ),
-            r"must map \(N, C, H, W\) to \(N, 5\) logits, got \(2, 4\) for 2 images",
-        ),
-        (
-            lambda num_classes: nn.Sequential(
-                Choice({"a": nn.ReLU(), "b": nn.ReLU()}, "x"),
-                Choice({"a": nn.ReLU(), "c": nn.ReLU()}, "x"),
-            ),
-            "Marks of decision 'x' must have the same options, got a, b and a, c",
-        ),
-    ],
-)
-def test_networks_that_do_not_fit_their_marks_are_refused(
-    build: Callable[..., nn.Module], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        MarkedSupernet("wrong", build, num_classes=5, input_size=SIZE)
-
-
 def test_shares_are_rounded_to_multiples_of_a_divisor() -> None:
     layer = nn.Conv2d(3, 152, 1)
     assert ElasticWidth(layer, (0.25, 0.5, 1.0), divisor=8).widths == (40, 80, 152)
@@ -324,29 +269,6 @@ def test_what_follows_a_width_takes_the_first_of_its_inputs() -> None:
         subnet = found.extract(arch)
         assert torch.equal(found(x, arch), subnet(x))
     assert subnet[2].in_features == 800
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Choice({"a": nn.ReLU()}), "Choice needs at least two different options, got a"),
-        (lambda: ElasticDepth(nn.ReLU(), depths=(1, 2)), "Depths must be from 0 to the 1 modules"),
-        (lambda: ElasticWidth(nn.ReLU(), (1, 2)), "of a convolution of one group or an nn.Lin"),
-        (
-            lambda: ElasticWidth(nn.Conv2d(4, 4, 3, groups=4), (2, 4)),
-            "got Conv2d of 4 groups, which follows its inputs",
-        ),
-        (lambda: ElasticWidth(nn.Linear(2, 4), (2, 5)), "Widths must be from 1 to the 4 outputs"),
-        (lambda: ElasticWidth(nn.Linear(2, 4), (0.0, 1.0)), "Widths must be from 1 to the 4"),
-        (
-            lambda: ElasticWidth(nn.Linear(2, 20), (0.1, 1.0), divisor=8),
-            "or shares of them up to 1.0 in multiples of 8, got 0.1, 1.0",
-        ),
-    ],
-)
-def test_marks_without_a_choice_are_refused(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 @pytest.mark.parametrize(
