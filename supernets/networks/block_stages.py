@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+#: What the last BatchNorm of a block with a shortcut multiplies by at first.
+RESIDUAL_WEIGHT = 0.1
 #: All stages together; timm's networks do not halve the image any further.
 MAX_STAGE_STRIDE = 16
 

@@ -2,7 +2,8 @@
 
 Papers: ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware,
 https://arxiv.org/abs/1812.00332; Neural Predictor for Neural Architecture Search (the space),
-https://arxiv.org/abs/1912.00848
+https://arxiv.org/abs/1912.00848; BigNAS: Scaling Up Neural Architecture Search with Big
+Single-Stage Models (how weights start), https://arxiv.org/abs/2003.11142
 
 Every option of every block has weights of its own, and a path computes those of its own options
 alone. The options are blocks of timm, and subnets are timm's own ``EfficientNet``.
@@ -11,7 +12,10 @@ Differs from ProxylessNAS:
 
 1. Paths are drawn uniformly, or as ``--paths`` says, and the architecture is searched afterwards;
    the authors learn probabilities of paths with the weights, from two paths a step.
-2. Weights start as timm's do: depthwise convolutions by their fan-out per group.
+2. Weights of the supernet start as timm's do, depthwise convolutions by their fan-out per group,
+   but the last BatchNorm of a block with a shortcut multiplies by 0.1 at first, where BigNAS has 0.
+   What a stage passes on is then hardly of random blocks that the next path does not have, and
+   untrained subnets can still be told apart.
 3. Published networks have the widths of a search of their own: that for mobile phones has 32
    channels in the first stage, which has 24 here as in their search.
 """
@@ -30,7 +34,12 @@ from timm.models import EfficientNet
 from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
-from supernets.networks.block_stages import check_settings, inverted_residual_costs, strided
+from supernets.networks.block_stages import (
+    RESIDUAL_WEIGHT,
+    check_settings,
+    inverted_residual_costs,
+    strided,
+)
 from supernets.networks.elastic import expanded_width
 from supernets.networks.marks import Choice, path_of
 from supernets.networks.proxylessnas_subnet import (
@@ -53,6 +62,9 @@ class ProxylessNASSupernet(Supernet):
         input_size: Images as (channels, height, width).
         strides: Strides of the stem and the six stages, each 1 or 2, and 2 in four stages at most;
             (2, 1, 2, 2, 1, 1, 1) suits 32 pixels.
+
+    A stage of stride 1 that is as wide as the one before starts with a shortcut too. With a width
+    of 0.05, where all but the last two have 8 channels, short trainings learn small images.
 
     Raises:
         ValueError: If a number is out of range, or the network reduces an image to less than one
@@ -204,8 +216,10 @@ def _network_of_choices(space: ProxylessNASSpace, settings: Mapping[str, Any]) -
             decision = next(decisions)
             options: dict[str, nn.Module] = {}
             for name, network in zip(decision.options, networks, strict=False):
-                options[name] = network.blocks[s][b]
-                options[name].drop_path = DropPath(0.0)
+                block = options[name] = network.blocks[s][b]
+                block.drop_path = DropPath(0.0)
+                if block.has_skip:
+                    nn.init.constant_(block.bn3.weight, RESIDUAL_WEIGHT)
             if SKIP in decision.options:
                 options[SKIP] = nn.Identity()
             stage[b] = Choice(options, decision.name)

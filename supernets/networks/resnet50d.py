@@ -6,7 +6,8 @@ Networks, https://arxiv.org/abs/1812.01187
 
 Subnets are timm's own ``ResNet``. Differs from the authors' code:
 
-1. No BatchNorm starts at weight 0, so that untrained subnets can be told apart.
+1. The last BatchNorm of a bottleneck of the supernet multiplies by 0.1 at first, where the authors
+   have 0, so that untrained subnets can be told apart.
 2. ``width`` multiplies all widths after they were rounded, so that it changes no other choice.
 3. ``strides`` of the stem and the pool may be 1, for small images; a pool of stride 1 is left out.
 4. The image's size is no decision.
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.block_stages import RESIDUAL_WEIGHT
 from supernets.networks.elastic_resnet import ElasticBottleneck, narrow_conv
 from supernets.networks.inherited_parts import NoInit, inherit_parts
 from supernets.networks.resnet50d_subnet import (
@@ -117,6 +119,9 @@ class ResNet50DSupernet(Supernet):
             self.add_module(f"layer{stage + 1}", blocks)
         self.fc = nn.Linear(in_channels, num_classes)
         start_convolutions(self)
+        for module in self.modules():
+            if isinstance(module, ElasticBottleneck):
+                nn.init.constant_(module.bn3.weight, RESIDUAL_WEIGHT)
 
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0

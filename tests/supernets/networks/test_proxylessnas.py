@@ -101,6 +101,17 @@ def test_one_of_them_is_what_timm_knows_as_mobilenet_v2_but_for_widths() -> None
     ]
 
 
+def test_blocks_with_a_shortcut_add_little_at_first(supernet: ProxylessNASSupernet) -> None:
+    weights: dict[bool, set[float]] = {False: set(), True: set()}
+    for module in supernet.modules():
+        if hasattr(module, "has_skip") and hasattr(module, "bn3"):
+            weights[module.has_skip] |= set(module.bn3.weight.tolist())
+    assert weights == {False: {1.0}, True: {torch.tensor(0.1).item()}}
+    fresh = supernet.build_subnet(samples(supernet, 1)[0])  # a network alone starts as timm's
+    norms = [module for module in fresh.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all((module.weight == 1).all() for module in norms)
+
+
 def test_batchnorm_is_that_of_the_authors(supernet: ProxylessNASSupernet) -> None:
     norms = [module for module in supernet.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)}
