@@ -23,7 +23,7 @@ from supernets.data.config import DataConfig
 from supernets.data.image_loader import ImageLoader, Loader, PixelSource
 from supernets.data.memory_pixels import MemoryPixels, read_all
 from supernets.data.names import is_own, is_stream, is_timm_dataset
-from supernets.data.own_loaders import are_loaders, own_loaders
+from supernets.data.own_loaders import are_loaders, own_loaders, size_of_images
 from supernets.data.own_sets import make_own, open_own
 from supernets.data.splits import draw_splits, split_digest
 from supernets.data.streamed_pixels import StreamedPixels, check_classes, check_readable
@@ -160,7 +160,7 @@ def create_loaders(
             device=device,
             seed=seed,
         )
-        shape = loaders["train"].image_shape()
+        shape = size_of_images(loaders)
         _check_left_to_loaders(config, shape)
         settings |= {"mean": [0.0] * shape[0], "std": [1.0] * shape[0]}  # as they are given
         return _stream_loaders(loaders, class_names, config, settings, shape)

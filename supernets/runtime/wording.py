@@ -24,6 +24,11 @@ def one_of(names: Sequence[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def some(values: Sequence[object], most: int = 6) -> str:
+    """Lists the first values in words: ``1, 2, 3, 4, 5, 6, …``."""
+    return ", ".join([*map(str, values[:most]), *(["…"] if len(values) > most else [])])
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns the question "did you mean x?" with what is most like a word, or "" if nothing is."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKENESS)

@@ -28,6 +28,7 @@ from supernets.runtime.foreign_fields import (
     naming_field,
 )
 from supernets.runtime.option_types import shown
+from supernets.runtime.wording import some
 from supernets.spaces.code_of_files import (
     check_options,
     code_of,
@@ -318,8 +319,8 @@ def reopen_data(
     if found["class_names"] != stored["class_names"]:
         raise ValueError(
             f"{path} was trained on {len(stored['class_names'])} classes "
-            f"({_some(stored['class_names'])}), {data_dir} has {len(found['class_names'])} "
-            f"({_some(found['class_names'])}); pass the --data-dir it was trained on."
+            f"({some(stored['class_names'], 3)}), {data_dir} has {len(found['class_names'])} "
+            f"({some(found['class_names'], 3)}); pass the --data-dir it was trained on."
         )
     if found["split_digest"] != stored["split_digest"]:
         raise ValueError(
@@ -327,10 +328,6 @@ def reopen_data(
             "so its train, val and test splits cannot be told apart; pass the same data."
         )
     return replace(loaders, data_dir=None if given is None else Path(given))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def check_space(name: str | None, checkpoint: Mapping[str, Any], path: Path) -> None:

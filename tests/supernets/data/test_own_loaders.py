@@ -11,6 +11,7 @@ import torch
 import search.cli.search
 import supernets.cli.train
 from supernets import DataConfig, create_loaders
+from supernets.runtime.own_code import OwnCodeError
 
 MODULE = """
 import torch
@@ -52,6 +53,64 @@ def integers():
     found = loaders()
     found["train"].dataset.tensors = [each.long() for each in found["train"].dataset.tensors]
     return found
+
+
+def changed(split, what, of_first=True):
+    # one split has other images or labels, from its first image on or at its end
+    found = with_test()
+    dataset = found[split].dataset
+    x, y = (each.clone() for each in dataset.tensors)
+    if what == "size":
+        x = x[:, :, :6, :6]
+    elif what == "channels":
+        x = x[:, :1]
+    elif what == "swapped":
+        x = x.permute(0, 2, 3, 1)
+    elif what == "none":
+        x, y = x[:0], y[:0]
+    else:
+        y[slice(None) if of_first else slice(-2, None)] = what
+    dataset.tensors = [x, y]
+    return found
+
+
+def val_of_another_size(): return changed("val", "size")
+def test_of_one_channel(): return changed("test", "channels")
+def swapped(): return changed("train", "swapped")
+def labels_too_large(): return changed("train", 5)
+def labels_below_0(): return changed("train", -1)
+def labels_of_val(): return changed("val", 2)
+def last_labels_of_val(): return changed("val", 2, False)
+def no_val(): return changed("val", "none")
+def too_few():
+    return {**with_test(), "train": DataLoader(images(5), batch_size=7, drop_last=True)}
+
+
+class Broken(torch.utils.data.Dataset):
+    classes = ("dark", "light")
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        if index == 13:
+            raise OSError("no such picture")
+        return torch.zeros(3, 8, 8), index % 2
+
+
+def broken():
+    return {"train": DataLoader(Broken(), batch_size=5), "val": DataLoader(images(21))}
+
+
+def by_batches():
+    data = images(50)
+    order = torch.utils.data.RandomSampler(data)
+    batches = torch.utils.data.BatchSampler(order, 8, drop_last=False)
+    return {"train": DataLoader(data, batch_sampler=batches), "val": DataLoader(images(21))}
+
+
+def unbatched():
+    return {"train": DataLoader(images(50), batch_size=None), "val": DataLoader(images(21))}
 
 
 def oblong():
@@ -105,6 +164,19 @@ def test_a_last_minibatch_that_the_loader_drops_is_not_counted(path: Path) -> No
         ("without_classes", {}, "must say which classes there are, as attribute classes"),
         ("integers", {}, "must be a tensor .N, C, H, W. of real numbers, got int64 of shape"),
         ("oblong", {}, "must be squares, got 5x8; resize them there"),
+        (
+            "val_of_another_size",
+            {},
+            r"Images of val of .* must be \(3, 8, 8\) .* first of train, got \(3, 6, 6\)",
+        ),
+        ("test_of_one_channel", {}, r"Images of test of .* be \(3, 8, 8\) .* got \(1, 8, 8\)"),
+        ("swapped", {}, r"axes of images of train .* swapped: .* got \(7, 8, 8, 3\); permute"),
+        ("labels_too_large", {}, "Labels of train of .* from 0 to 1, as .* 2 classes, got 5"),
+        ("labels_below_0", {}, "Labels of train of .* must be from 0 to 1, .* got -1"),
+        ("labels_of_val", {}, "Labels of val of .* must be from 0 to 1, as .* 2 classes, got 2"),
+        ("no_val", {}, "val of .* has no images"),
+        ("too_few", {}, "train of .* has no images, or not enough for a minibatch of it"),
+        ("unbatched", {}, "train of .* must say how many images a minibatch has"),
         ("loaders", {"image_size": 16}, "which decide that; leave --image-size out"),
         ("loaders", {"num_val": 5}, "which decide that; leave --num-val out"),
         ("loaders", {"cutout": 2}, "which decide that; leave --cutout out"),
@@ -115,6 +187,25 @@ def test_what_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         create_loaders(DataConfig(f"{path}:{name}", **settings))  # type: ignore[arg-type]
+
+
+def test_what_comes_later_is_refused_when_it_comes(path: Path) -> None:
+    found = create_loaders(DataConfig(f"{path}:last_labels_of_val"))
+    with pytest.raises(OwnCodeError, match="Labels of val of .* must be from 0 to 1, .* got 2"):
+        list(found.val)
+    found = create_loaders(DataConfig(f"{path}:broken"))
+    reason = r"train of .*:broken failed: OSError: no such picture \(my_data.py, line \d+\)\.$"
+    with pytest.raises(OwnCodeError, match=reason):
+        list(found.train.epoch(0))
+
+
+def test_minibatches_of_a_sampler_of_ones_own_are_counted_and_ordered_by_the_seed(
+    path: Path,
+) -> None:
+    found = create_loaders(DataConfig(f"{path}:by_batches"), batch_size=10)
+    assert found.train.num_images == 50 and len(found.train) == 5
+    first, again, other = (torch.cat([x for x, _ in found.train.epoch(i)]) for i in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_one_process_alone(path: Path) -> None:

@@ -106,6 +106,24 @@ def test_images_are_of_any_common_kind(make: Callable[[Any], Any], path: Path) -
 
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
+LARGE = np.zeros((8, 8, 3), np.uint8)
+TENSOR = torch.zeros(8, 8, 3)
+
+
+class Failing:
+    """A data set whose third item cannot be read."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        if index == 3:
+            raise OSError("no such picture")
+        return PIXELS, index % 2
+
+
+def labelled(*labels: int) -> list[tuple[Any, int]]:
+    return [(PIXELS, label) for label in labels]
 
 
 @pytest.mark.parametrize(
@@ -121,11 +139,79 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
         ([(PIXELS - 1.5, 0)], "must be 8-bit or from 0 to 1, got float64 from -1.5 to -1.5"),
         ([(PIXELS, 0), (PIXELS[:3], 1)], "have 2 sizes, such as .*; pass --image-size"),
         ([(PIXELS[:3], 0), (PIXELS[:3], 1)], r"are \(3, 4, 3\), no squares; pass --image-size"),
+        (
+            Failing(),
+            r"^train\[3\] of memory:made failed: OSError: no such picture "
+            r"\(test_own_sets.py, line \d+\)\.$",
+        ),
+        (
+            labelled(1, 2, 3, 4),
+            "labels of train of .* whole numbers from 0 on without gaps, got 1, 2, 3, 4; number",
+        ),
+        (labelled(0, 1, 5), "from 0 on without gaps, got 0, 1, 5; number the classes so"),
+        (
+            {"train": labelled(0, 1, 0), "val": labelled(0, 3, 2)},
+            "val of memory:made has the labels 2, 3, which no image of train has",
+        ),
+        (
+            [(LARGE.transpose(2, 0, 1), 0)],
+            r"axes of the image of train\[0\] .* look swapped: an array must be \(H, W, C\), got "
+            r"\(3, 8, 8\); transpose\(1, 2, 0\) it there",
+        ),
+        (
+            [(TENSOR, 0)],
+            r"look swapped: a tensor must be \(C, H, W\), got \(8, 8, 3\); permute\(2, 0, 1\)",
+        ),
+        (
+            {"train": labelled(0, 1), "test": [(PIXELS[..., 0], 1)]},
+            "same number of channels, got 3 in train.0. and 1 in test.0.; make them so",
+        ),
+        (
+            [(np.zeros((6, 8, 7), np.uint8), 0)],
+            r"are \(6, 8, 7\), no squares; make them squares of one size there\.",
+        ),
     ],
 )
 def test_what_is_no_data_set_is_refused(made: Any, message: str) -> None:
     OWN_SETS._found["memory:made"] = lambda: made
     with pytest.raises(ValueError, match=message):
+        create_loaders("memory:made")
+
+
+def fails() -> Any:
+    raise RuntimeError("no data today")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (fails, r"^memory:make failed: RuntimeError: no data today \(test_own_sets.py, line \d+\)"),
+        (
+            lambda fold, size: [],
+            "a function of nothing, or of data_dir, got one that needs fold, s",
+        ),
+        (lambda data_dir: [], "got one that needs data_dir; pass --data-dir"),
+        (lambda *a, size=3, **k: [], "train of memory:make has no images"),
+    ],
+)
+def test_functions_that_cannot_be_called_or_fail_are_one_line(make: Any, message: str) -> None:
+    OWN_SETS._found["memory:make"] = make
+    with pytest.raises(ValueError, match=message):
+        create_loaders("memory:make")
+
+
+def test_a_class_without_images_is_named() -> None:
+    class Named(list[Any]):
+        classes = ("a", "b", "c")
+
+    OWN_SETS._found["memory:made"] = lambda: {
+        split: Named(labelled(0, 2)) for split in ("train", "val", "test")
+    }
+    assert create_loaders("memory:made").class_names == ("a", "b", "c")
+    OWN_SETS._found["memory:made"] = lambda: Named(labelled(1, 2, 3))
+    with pytest.raises(
+        ValueError, match="has label 3, and 3 classes, whose labels are from 0 to 2"
+    ):
         create_loaders("memory:made")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supernets.runtime.wording import plural, unknown_names
+from supernets.runtime.wording import plural, some, unknown_names
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_unknown_names_are_told_with_those_there_are() -> None:
     assert unknown_names("Cells", ["x", "y"], known) == (
         "Cells have no x, y; there are channels, layers."
     )
+
+
+def test_long_lists_are_cut() -> None:
+    assert some([1, 2, 3]) == "1, 2, 3" and some(range(9)) == "0, 1, 2, 3, 4, 5, …"
+    assert some("abc", 2) == "a, b, …"
