@@ -20,6 +20,7 @@ from supernets import load_subnet, load_supernet
 from supernets.runtime import named_objects
 from supernets.spaces.code_of_files import DIGEST, FIELD, OPTIONS
 from supernets.spaces.factory import SPACES
+from supernets.training.checkpoint import reopen_data
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorials" / "your-own-space.md"
 NOTATION = (
@@ -118,6 +119,25 @@ def test_a_file_that_was_moved_with_its_checkpoint_is_found(
     monkeypatch.chdir("/")
     assert load_supernet(tmp_path / "last.pt", trust_code=True).space.name == "bottlenecks"
     assert named_objects.loaded_files() == (moved,)
+
+
+def test_where_a_file_was_looked_for_is_said(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "run" / "last.pt"
+    torch.save({**stored, FIELD: "/nowhere/my_space.py:SPACE"}, path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    places = f"no my_space.py in {tmp_path / 'run'} or {tmp_path / 'elsewhere'}; put it there"
+    with pytest.raises(ValueError, match=f"There is no file /nowhere/my_space.py, and {places}"):
+        load_supernet(path, trust_code=True)
+    with pytest.raises(ValueError, match="with --space NEW.py:SPACE where the command has --space"):
+        load_supernet(path)
+    data = {**stored["data"], "dataset": "/nowhere/my_data.py:make"}
+    with pytest.raises(ValueError, match="no my_data.py in .* with --dataset NEW.py:make where"):
+        reopen_data({**stored, "data": data}, path, device=torch.device("cpu"))
 
 
 EDITS = {

@@ -21,10 +21,11 @@ from supernets.data.axes import look_swapped
 from supernets.data.builtin_sets import ArrayReader, ImageSet
 from supernets.data.image_folder import fit_square
 from supernets.data.image_loader import Augmentation
+from supernets.data.names import is_own
 from supernets.runtime.named_objects import NamedObjects
 from supernets.runtime.option_types import shown
 from supernets.runtime.own_code import running_own
-from supernets.runtime.trusted_code import check_trusted
+from supernets.runtime.trusted_code import check_trusted, located
 from supernets.runtime.wording import some
 
 #: Functions that make data sets, by name. None is built in: those have folders and options.
@@ -215,6 +216,21 @@ def check_set_trusted(path: Path, name: object, *, trust_code: bool) -> None:
         check_trusted(
             path, f"was trained on data that {name} makes", str(name), trust_code=trust_code
         )
+
+
+def located_set(path: Path, name: str) -> str:
+    """Returns the name by which data that a file names are found by now.
+
+    Args:
+        path: The file.
+        name: Name of a data set, which may be one of ours.
+
+    Raises:
+        ForeignFileError: If it is of one's own in a file that is not found.
+    """
+    if not is_own(name) or OWN_SETS.is_loaded(name):
+        return name
+    return located(path, "was trained on data", name, "--dataset")
 
 
 def _statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

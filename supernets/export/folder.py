@@ -35,7 +35,7 @@ from supernets.export.files import (
     sha256,
 )
 from supernets.export.formats import choose_formats
-from supernets.export.programs import check_logits, write_formats
+from supernets.export.programs import check_logits, check_repeats, write_formats
 from supernets.networks.base import GrowingNetwork
 from supernets.networks.factory import create_subnet
 from supernets.networks.mobilenetv3_subnet import ResizingNetwork, resize
@@ -203,7 +203,8 @@ def write_subnet_folder(
     Raises:
         ExportError: If ``output`` may not be written to.
         ValueError: If a format cannot be written.
-        RuntimeError: If a reloaded network computes other logits.
+        WrongLogitsError: If a reloaded network computes other logits, or the network itself does
+            when it is called again.
     """
     formats = choose_formats(formats, record["space"])
     generator = torch.Generator().manual_seed(0)
@@ -212,6 +213,7 @@ def write_subnet_folder(
     resized = resize(x, subnet.resolution) if isinstance(subnet, ResizingNetwork) else x
     space = _recorded_space(record)
     arch = space.parse(record["architecture"])
+    check_repeats(network, resized)
     with new_export(output, overwrite=overwrite) as folder:
         weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         with naming_file(folder / WEIGHTS):

@@ -27,6 +27,7 @@ from torch.fx import GraphModule
 from supernets.export.files import LOADER
 from supernets.export.timm_files import logits_of_timm
 from supernets.runtime.atomic_write import naming_file
+from supernets.runtime.outputs import WorkError
 from supernets.spaces import Architecture
 from supernets.spaces.factory import SPACES
 
@@ -34,6 +35,36 @@ from supernets.spaces.factory import SPACES
 #: give zero; others sum in another order, which makes up to 1e-5 in float32.
 TOLERANCE = 1e-4
 _TALKATIVE = ("onnxscript", "onnx_ir")  # they log every step of theirs
+
+
+class WrongLogitsError(WorkError, RuntimeError):
+    """What was written does not compute what the network does; nothing is exported."""
+
+
+class ConversionError(WorkError, RuntimeError):
+    """A network, such as one of one's own, cannot be written in a format."""
+
+
+def check_repeats(network: nn.Module, x: Tensor) -> None:
+    """Makes sure that a network gives the same logits for the same images.
+
+    Args:
+        network: The network, in eval mode.
+        x: Images (N, C, H, W).
+
+    Raises:
+        WrongLogitsError: If it does not; its files could not compute what it does.
+    """
+    with torch.inference_mode():
+        first, second = network(x), network(x)
+    if torch.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        return
+    difference = ((first - second).abs().max() / first.abs().max()).item()
+    raise WrongLogitsError(
+        f"The logits of the same images differ by {difference:.3g} of the largest between two "
+        "calls of the network: it is random in eval mode, or keeps something. Let it "
+        "draw where self.training is True alone; nothing was exported."
+    )
 
 
 def write_formats(
@@ -63,15 +94,16 @@ def write_formats(
         to know of it.
 
     Raises:
-        RuntimeError: If a file computes other logits.
+        ConversionError: If the network cannot be written in a format.
+        WrongLogitsError: If a file computes other logits.
     """
     with torch.inference_mode():
         expected = network(x)
     facts: dict[str, dict[str, Any]] = {}
     if "pt2" in formats or "onnx" in formats:
-        program = torch.export.export(
-            _out_of_place(network), (x,), dynamic_shapes=({0: Dim("num_images", min=1)},)
-        )
+        images = {0: Dim("num_images", min=1)}
+        with _converting("a program of torch.export", "pt2 and onnx"):
+            program = torch.export.export(_out_of_place(network), (x,), dynamic_shapes=(images,))
         _forget_origin(program)
     if "pt2" in formats:
         path = folder / "subnet.pt2"
@@ -92,6 +124,21 @@ def write_formats(
         difference = check_logits(LOADER, logits_of_timm(folder, x), expected)
         facts[LOADER] = {"max_difference": difference, **known}
     return facts
+
+
+@contextmanager
+def _converting(what: str, formats: str) -> Iterator[None]:
+    """Says in a line what a network cannot be converted to, and why."""
+    try:
+        yield
+    except (OSError, WorkError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise ConversionError(
+            f"The network cannot be made {what}: {type(error).__name__}: {reason.rstrip('.')}. "
+            f"Leave {formats} out of --formats, or change its forward; nothing was exported."
+        ) from error
 
 
 def _out_of_place(network: nn.Module) -> nn.Module:
@@ -130,12 +177,12 @@ def check_logits(name: str, found: Tensor, expected: Tensor, tolerance: float = 
         The largest difference, as a part of the largest logit.
 
     Raises:
-        RuntimeError: If it is above the tolerance or not a number.
+        WrongLogitsError: If it is above the tolerance or not a number.
     """
     scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
     difference = ((found - expected).abs().max() / scale).item()
     if not difference <= tolerance:
-        raise RuntimeError(
+        raise WrongLogitsError(
             f"The reloaded {name} gives logits that differ by {difference:.3g} of the largest; "
             "nothing was exported."
         )
@@ -148,7 +195,7 @@ def _write_onnx(
     import onnx
     import onnxruntime
 
-    with _quiet(_TALKATIVE), naming_file(path):
+    with _converting("an ONNX file", "onnx"), _quiet(_TALKATIVE), naming_file(path):
         torch.onnx.export(
             program,
             (x,),

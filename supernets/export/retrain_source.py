@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from supernets.data.names import is_known
-from supernets.data.own_sets import check_set_trusted
+from supernets.data.own_sets import check_set_trusted, located_set
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.export.architecture_file import read_notation
 from supernets.export.files import RECORD
@@ -192,7 +192,7 @@ class RetrainSource:
         check_field(is_known(dataset), path, "dataset", "a known one", dataset)
         check_field(folder is None or isinstance(folder, str), path, "data_dir", "a folder", folder)
         recorded = {
-            "dataset": dataset,
+            "dataset": located_set(path, dataset),
             "image_size": stored["image_size"],
             "val_fraction": stored["val_fraction"],
             # the number would win over a fraction

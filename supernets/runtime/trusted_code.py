@@ -9,6 +9,7 @@ from supernets.runtime.foreign_fields import ForeignFileError
 from supernets.runtime.named_objects import NamedObjects, file_of
 from supernets.runtime.option_types import shown
 from supernets.runtime.options import option
+from supernets.runtime.wording import one_of
 
 Found = TypeVar("Found")
 
@@ -75,7 +76,7 @@ def object_of_file(
             f"{path} is of {what} {shown(name)}, which is unknown here; known are "
             f"{', '.join(objects.names())}."
         )
-    reference = _moved(path, reference)
+    reference = located(path, f"is of {what} {name!r}", reference, f"--{what}")
     check_trusted(path, f"is of {what} {name!r}", reference, trust_code=trust_code)
     found = objects.find(reference)
     own_name = objects.own_name(reference)
@@ -84,13 +85,31 @@ def object_of_file(
     return found
 
 
-def _moved(path: Path, reference: str) -> str:
-    """The reference to a file that is beside ``path`` or in the working folder by now."""
+def located(path: Path, what: str, reference: str, option: str) -> str:
+    """Returns where code that a file names is by now; imports nothing.
+
+    A file that is not where it was is looked for beside the file that names it, and in the working
+    folder.
+
+    Args:
+        path: The file that names it.
+        what: What it says of it, for messages, for example ``"is of space 'mine'"``.
+        reference: Where the code was: ``module:Object`` or ``file.py:Object``.
+        option: Option of commands that names such code, for messages.
+
+    Raises:
+        ForeignFileError: If it is a file that is in none of these places; says which were tried.
+    """
     file = file_of(reference)
     if file is None or file.is_file():
         return reference
     name = reference.rpartition(":")[2]
-    for folder in (path.parent, Path.cwd()):
+    folders = list(dict.fromkeys((path.absolute().parent, Path.cwd())))
+    for folder in folders:
         if (folder / file.name).is_file():
             return f"{folder / file.name}:{name}"
-    return reference
+    raise ForeignFileError(
+        f"{path} {what} of {reference}. There is no file {file}, and no {file.name} in "
+        f"{one_of([str(folder) for folder in folders])}; put it there, or say where it is now with "
+        f"{option} NEW.py:{name} where the command has {option}."
+    )

@@ -15,7 +15,7 @@ import torch
 
 from supernets.data.config import DataConfig
 from supernets.data.loaders import Loaders, create_loaders
-from supernets.data.own_sets import check_set_trusted
+from supernets.data.own_sets import check_set_trusted, located_set
 from supernets.data.timm_options import TimmAugmentation, TimmOptions, as_before_val_beside_test
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
@@ -298,7 +298,7 @@ def reopen_data(
     if options is not None and stored["dataset"] == "timm" and "found" not in stored:
         options = as_before_val_beside_test(options, data_dir)
     config = DataConfig(
-        stored["dataset"],
+        located_set(path, stored["dataset"]),
         data_dir=data_dir,
         image_size=stored["image_size"] if image_size is None else image_size,
         val_fraction=stored["val_fraction"],
