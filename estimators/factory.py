@@ -37,7 +37,8 @@ from estimators.scores.windows import window_in_epochs
 from supernets.data.loaders import Loaders
 from supernets.networks.base import Supernet
 from supernets.runtime.device import resolve_device
-from supernets.runtime.outputs import WorkError
+from supernets.runtime.instances import check_instance, told
+from supernets.runtime.own_code import running_own
 from supernets.spaces import SearchSpace
 from supernets.training.checkpoint import weights_digest
 from supernets.training.standalone_config import RetrainConfig
@@ -135,6 +136,7 @@ def create_described_estimator(
     built = _build(definition, settings, inputs)
     estimator, facts = built if isinstance(built, tuple) else (built, plain_settings(settings))
     check_estimator(definition.name, estimator)
+    check_instance(f"What build of estimator {definition.name!r} returns beside it", facts, dict)
     machine = {"device": device.type, "amp": amp} if computes else {}
     return estimator, {"name": definition.name, **facts, **machine}
 
@@ -146,15 +148,8 @@ def _build(
     build = definition.builder
     if definition.name in ESTIMATORS:
         return build(settings, inputs)
-    try:
+    with running_own(f"Estimator {definition.name!r}", build, doing="could not be built"):
         return build(settings, inputs)
-    except (ValueError, OSError, WorkError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"Estimator {definition.name!r} could not be built: {type(error).__name__}: {reason}."
-        ) from error
 
 
 def check_estimator(name: str, estimator: object) -> None:
@@ -166,7 +161,7 @@ def check_estimator(name: str, estimator: object) -> None:
     if not callable(getattr(estimator, "estimate", None)) or isinstance(estimator, type):
         raise ValueError(
             f"build of estimator {name!r} must return an object with estimate(arch), got "
-            f"{estimator!r}."
+            f"{told(estimator)}."
         )
     if getattr(estimator, "name", None) != name:
         raise ValueError(

@@ -14,6 +14,7 @@ from estimators.executors.measure import trial_of_estimate
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS
 from search.algorithms.base import SearchAlgorithm
+from search.algorithms.own_algorithm import asked, running_algorithm
 from supernets.runtime.outputs import WorkError
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
@@ -71,6 +72,7 @@ def run_search(
     check_store(store, num_trials=num_trials)
     _tell_finished(algorithm, store, batch_size)
     if store.num_told < num_trials:
+        measure = partial(trial_of_estimate, estimator, space=algorithm.space)
         with (
             tqdm(
                 total=num_trials,
@@ -78,7 +80,7 @@ def run_search(
                 unit="trial",
                 disable=hides_bars(),
             ) as progress,
-            make_executor(partial(trial_of_estimate, estimator)) as executor,
+            make_executor(measure) as executor,
         ):
             if batch_size == 1 and executor.capacity > 1:
                 _logger.info(
@@ -103,8 +105,10 @@ def run_search(
                 progress.set_postfix(best=_best_score(store), refresh=False)
     best = store.best(tie_breaker=_tie_breaker(estimator))
     if not best:
+        last = store.trials[-1]
         raise SearchError(
-            f"All {num_trials} trials failed; the last with: {store.trials[-1].error}"
+            f"All {num_trials} trials failed; the last, {algorithm.space.format(last.arch)}, with: "
+            f"{last.error}"
         )
     return best[0]
 
@@ -122,10 +126,11 @@ def _tie_breaker(estimator: Estimator) -> str | None:
 
 def _tell_finished(algorithm: SearchAlgorithm, store: TrialStore, batch_size: int) -> None:
     """Tells what the algorithm may know: one by one as they come, or a whole batch by number."""
-    if batch_size == 1:
-        algorithm.tell(store.finished_from(len(algorithm.trials)))
-    elif not store.pending:
-        algorithm.tell(store.trials_from(len(algorithm.trials)))
+    with running_algorithm(algorithm, "failed in tell"):
+        if batch_size == 1:
+            algorithm.tell(store.finished_from(len(algorithm.trials)))
+        elif not store.pending:
+            algorithm.tell(store.trials_from(len(algorithm.trials)))
 
 
 def _ask(
@@ -143,7 +148,7 @@ def _ask(
     if num_new <= 0:
         return ()
     # what is asked for depends on what was told alone, so that those in flight may come again
-    proposed = algorithm.ask(len(in_flight) + num_new)
+    proposed = asked(algorithm, len(in_flight) + num_new)
     store.ask([arch for arch in proposed if arch not in in_flight][:num_new])
     return store.pending[len(in_flight) :]
 
@@ -180,7 +185,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
             "architectures; lower it or loosen the constraint."
         )
     if not problem.is_enumerable:
-        algorithm.ask(min(algorithm.next_batch_size(batch_size), num_trials))
+        asked(algorithm, min(algorithm.next_batch_size(batch_size), num_trials))
 
 
 def check_store(store: TrialStore, *, num_trials: int) -> None:

@@ -54,6 +54,10 @@ TORCH_FREE = (
     "supernets.runtime.options",
     "supernets.runtime.instances",
     "supernets.runtime.named_objects",
+    "supernets.runtime.outputs",
+    "supernets.runtime.own_code",
+    "supernets.runtime.ranks",
+    "supernets.runtime.run_kinds",
     "supernets.runtime.settings_difference",
     "estimators.trials.trial_rows",
     "estimators.trials.sqlite_errors",
@@ -82,6 +86,7 @@ TORCH_FREE = (
     "search.algorithms.definition",
     "search.algorithms.log_regret_gp",
     "search.algorithms.options",
+    "search.algorithms.own_algorithm",
     "search.algorithms.problem",
     "search.algorithms.registry",
     "search.algorithms.pool_search",
@@ -100,6 +105,8 @@ TORCH_FREE = (
     "search.predictors.gaussian_process",
     "search.algorithms.evolution",
     "search.predictors.base",
+    "search.predictors.definition",
+    "search.predictors.own_predictor",
     "search.predictors.sklearn_models",
 )
 #: They import what they build once they are asked to.

@@ -33,12 +33,12 @@ from estimators.cli.rank import build_parser, main
 from estimators.ranking.supernets import open_measurements
 from estimators.scores.combined_estimator import Reference
 from estimators.scores.names import Score
-from estimators.scores.own_measurement import OwnScoreError
 from estimators.scores.own_scores import own_scores
 from estimators.scores.settings import CombinedSettings
 from estimators.trials.store import read_header
 from supernets import CostModel, create_loaders, create_space, create_supernet
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.own_code import OwnCodeError
 from supernets.spaces import Architecture
 from tests.own_files import forget
 
@@ -415,7 +415,10 @@ def test_an_installed_one_is_named_by_its_entry_point(
         (["theirs.py:VAL"], "calls itself 'val_top1', a name that a comparison of scores has for"),
         (["theirs.py:BENCHMARK"], "calls itself 'benchmark_macs', a name that a comparison"),
         (["theirs.py:FEWER", "theirs.py:PART"], "calls itself 'fewer.fewer', a name that"),
-        (["theirs.py:NOTHING"], "'nothing' could not be built: AttributeError: .*no_such_input"),
+        (
+            ["theirs.py:NOTHING"],
+            "'nothing' could not be built: AttributeError: .*no_such_input",
+        ),
     ],
 )
 def test_unknown_names_and_collisions_are_refused_before_any_work(
@@ -429,14 +432,14 @@ def test_unknown_names_and_collisions_are_refused_before_any_work(
 def test_what_fails_is_one_line_with_its_architecture(
     rank: Callable[..., Ranking], tmp_path: Path
 ) -> None:
-    with pytest.raises(OwnScoreError) as failure:
+    with pytest.raises(OwnCodeError) as failure:
         rank("macs", "theirs.py:BROKEN")
-    assert str(failure.value).startswith("Score 'broken' failed on |")
+    assert str(failure.value).startswith("Estimator 'broken' failed on |")
     assert "KeyError: 'no such" in str(failure.value)
     assert "\n" not in str(failure.value)
-    with pytest.raises(OwnScoreError, match="'deep' failed on .*: IndexError: index 7"):
+    with pytest.raises(OwnCodeError, match="'deep' failed on .*: IndexError: index 7"):
         rank("tse", "theirs.py:DEEP", output="deep")
-    with pytest.raises(OwnScoreError, match="estimate must return an Estimate, got"):
+    with pytest.raises(OwnCodeError, match="must return an Estimate from estimate.arch., got"):
         rank("macs", "theirs.py:NUMBER", output="number")
 
 
@@ -542,8 +545,8 @@ def test_only_own_scores_have_data_of_the_size_they_ask_for(
         ("theirs.py:TAKEN", "theirs.py:TAKEN has the option --table, which the command has"),
         ("macs theirs.py:VAL", "calls itself 'val_top1', a name that a comparison of scores has"),
         ("macs theirs.py:MACS", "calls itself 'macs', which is another; rename it"),
-        ("macs theirs.py:NOTHING", "Estimator 'nothing' could not be built: AttributeError: "),
-        ("macs theirs.py:BROKEN", "Score 'broken' failed on |"),
+        ("macs theirs.py:NOTHING", "could not be built: AttributeError: "),
+        ("macs theirs.py:BROKEN", "Estimator 'broken' failed on |"),
     ],
 )
 def test_mistakes_are_one_line(

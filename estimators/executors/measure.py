@@ -15,9 +15,11 @@ from estimators.base import EstimateError, Estimator, short_of_memory_is_its_fau
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.base import failed
 from estimators.scores.names import SECONDS
+from estimators.scores.own_measurement import estimate_of_own
 from estimators.trials.store import Trial, TrialStore
+from supernets.runtime.own_code import is_own
 from supernets.runtime.progress import hides_bars
-from supernets.spaces import Architecture
+from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from estimators.scores.from_scratch import FromScratchEstimator
@@ -101,12 +103,29 @@ def _progress(total: int, missing: Sequence[object], description: str) -> Any:
     )
 
 
-def trial_of_estimate(estimator: Estimator, number: int, arch: Architecture) -> Trial:
-    """Measures an architecture; an ``EstimateError`` or too little memory makes a failed trial."""
+def trial_of_estimate(
+    estimator: Estimator, number: int, arch: Architecture, space: SearchSpace | None = None
+) -> Trial:
+    """Measures an architecture; an ``EstimateError`` or too little memory makes a failed trial.
+
+    Args:
+        estimator: What measures it.
+        number: Number of the candidate.
+        arch: Architecture of the candidate.
+        space: Its space, whose notation messages have; None for its choices.
+
+    Raises:
+        OwnCodeError: If an estimator of one's own fails by no fault of the architecture.
+    """
     start = time.perf_counter()
     try:
-        with short_of_memory_is_its_fault():
-            estimate = estimator.estimate(arch)
+        if is_own(estimator):
+            notation = str(arch.choices) if space is None else space.format(arch)
+            call = partial(estimator.estimate, arch)
+            estimate = estimate_of_own(estimator.name, estimator, call, notation)
+        else:
+            with short_of_memory_is_its_fault():
+                estimate = estimator.estimate(arch)
     except EstimateError as error:
         message = str(error) or type(error).__name__
         return failed(number, arch, message, time.perf_counter() - start)
@@ -125,7 +144,7 @@ def trial_of_scores(multi_score: MultiScoreEstimator, number: int, arch: Archite
     """Measures all scores of an architecture; one that diverges keeps what was measured.
 
     Raises:
-        OwnScoreError: If a score of one's own fails by no fault of the architecture.
+        OwnCodeError: If a score of one's own fails by no fault of the architecture.
     """
     start = time.perf_counter()
     try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from estimators.executors.base import Measure
+from estimators.executors.base import ExecutorError, Measure
 from estimators.trials.store import Trial
 from supernets.runtime.named_objects import load_file, loaded_files
+from supernets.runtime.own_code import told_error
 from supernets.spaces import Architecture
 from supernets.training.checkpoint import write_archive
 
@@ -57,12 +59,21 @@ def write_measure(measure: Measure, target: Any) -> None:
 
     Raises:
         OSError: If a file cannot be written.
+        ExecutorError: If what measures cannot be sent, as an estimator of a class within a
+            function.
     """
     sent = (_Code(loaded_files()), measure)
-    if isinstance(target, Path):
-        write_archive(target, sent)
-    else:
-        torch.save(sent, target)
+    try:
+        if isinstance(target, Path):
+            write_archive(target, sent)
+        else:
+            torch.save(sent, target)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ExecutorError(
+            f"What measures cannot be sent to workers: {told_error(error)}. Its classes and "
+            "functions must be found by their names in a module, and what they hold be picklable; "
+            "or measure without workers."
+        ) from error
 
 
 def read_measure(source: Any) -> Measure:

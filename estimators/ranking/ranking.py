@@ -85,7 +85,7 @@ def rank_scores(
         ValueError: If arguments do not go together, or the folder holds other measurements; then
             nothing is written.
         RankingError: If too few architectures could be measured or have a truth.
-        OwnScoreError: If a score of one's own fails by no fault of an architecture.
+        OwnCodeError: If a score of one's own fails by no fault of an architecture.
 
     Example:
         >>> import tempfile

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.scores.settings import EstimatorSettings
 from supernets.runtime.instances import check_instance, check_subclass, check_switch
-from supernets.runtime.named_objects import Reference, check_builder, object_of
+from supernets.runtime.named_objects import Reference, check_builder, defining, object_of
 
 if TYPE_CHECKING:
     import torch
@@ -96,10 +96,11 @@ class EstimatorDefinition:
     trains_anew: bool = False
 
     def __post_init__(self) -> None:
-        check_instance("name", self.name, str)
-        check_subclass("settings", self.settings, EstimatorSettings)
-        check_switch("trains_anew", self.trains_anew)
-        check_builder(self.build)
+        with defining(self, self.name):
+            check_instance("name", self.name, str)
+            check_subclass("settings", self.settings, EstimatorSettings)
+            check_switch("trains_anew", self.trains_anew)
+            check_builder(self.build)
 
     @property
     def builder(self) -> Callable[..., Estimator | tuple[Estimator, dict[str, Any]]]:

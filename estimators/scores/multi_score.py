@@ -158,7 +158,7 @@ class MultiScoreEstimator:
         """Measures everything for ``arch`` in one pass over its subnet.
 
         Raises:
-            OwnScoreError: If a score of one's own fails by no fault of ``arch``.
+            OwnCodeError: If a score of one's own fails by no fault of ``arch``.
         """
         seconds: dict[str, float] = {}
         metrics = self.cost_model.metrics(arch)
@@ -193,7 +193,7 @@ class MultiScoreEstimator:
                 estimate = partial(each.estimate_of, np.array(curves[TRAIN_CURVE]))
                 seconds[each.name] = seconds["extract"] + seconds["train"]
             with _timed(seconds, each.name):
-                own = measure_own(each.name, estimate, self.supernet.space.format(arch))
+                own = measure_own(each.name, each, estimate, self.supernet.space.format(arch))
             metrics |= own.metrics
             curves |= own.curves
             problems += [own.problem] if own.problem is not None else []

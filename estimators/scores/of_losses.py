@@ -92,6 +92,7 @@ class LossesEstimator:
     ) -> None:
         self.name, self.supernet, self.training = name, supernet, training
         self.function, self.settings = function, settings
+        self.own_code = function
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Trains an extracted copy of ``arch``.
@@ -119,4 +120,4 @@ class LossesEstimator:
         problem = failure(losses)
         if problem is not None:
             raise EstimateError(problem)
-        return Estimate(score=float(self.function(losses, self.settings)), metrics={}, seconds=0.0)
+        return Estimate(score=self.function(losses, self.settings), metrics={}, seconds=0.0)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 import supernets.runtime.option_types as kinds
 from estimators.trials.store import Trial
 from search.algorithms.options import AlgorithmOptions
+from search.algorithms.own_algorithm import checked_choices
 from search.algorithms.problem import SearchProblem
 from search.algorithms.rows import RowSet, nearest_rows, unseen_rows
 from search.predictors.base import Predictor
 from supernets.runtime.instances import check_instance
+from supernets.runtime.own_code import is_own
 from supernets.spaces import Architecture
 
 #: Random architectures tried for one ask in spaces too large to enumerate.
@@ -65,10 +67,14 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             ValueError: If ``num_archs`` is no whole number, or less than 1.
             SpaceExhaustedError: If fewer such architectures are left or can be found.
+            OwnCodeError: If an algorithm of one's own chooses what are no rows of choices.
         """
         rng = self._rng()
         self._check_num_archs(num_archs)
-        return self.space.architectures(self._choose(num_archs, rng))
+        chosen = self._choose(num_archs, rng)
+        if is_own(self):
+            chosen = checked_choices(self, chosen, num_archs)
+        return self.space.architectures(chosen)
 
     @property
     def reported_predictor(self) -> Callable[[int], Predictor] | None:

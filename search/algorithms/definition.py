@@ -8,6 +8,7 @@ import supernets.runtime.option_types as kinds
 from search.algorithms.base import SearchAlgorithm
 from search.algorithms.options import AlgorithmOptions
 from supernets.runtime.instances import check_instance, check_subclass
+from supernets.runtime.named_objects import defining
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class AlgorithmDefinition:
     predicts: bool = False
 
     def __post_init__(self) -> None:
-        check_instance("name", self.name, str)
-        check_subclass("algorithm", self.algorithm, SearchAlgorithm)
-        check_subclass("options", self.options, AlgorithmOptions)
-        kinds.BATCH.check("batch_size", self.batch_size)
+        with defining(self, self.name):
+            check_instance("name", self.name, str)
+            check_subclass("algorithm", self.algorithm, SearchAlgorithm)
+            check_subclass("options", self.options, AlgorithmOptions)
+            kinds.BATCH.check("batch_size", self.batch_size)

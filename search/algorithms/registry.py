@@ -11,6 +11,7 @@ from search.algorithms.definition import AlgorithmDefinition
 from search.algorithms.options import AlgorithmOptions
 from search.algorithms.problem import SearchProblem
 from supernets.runtime.named_objects import NamedObjects
+from supernets.runtime.own_code import refuse_own, running_own
 
 _HERE = "search.algorithms.built_in"
 #: The algorithms by name.
@@ -78,13 +79,28 @@ def create_algorithm(
     """
     entry = ALGORITHMS.find(name)
     if options is None:
-        return entry.algorithm(problem, algorithm_options(name, **settings))
+        return _build(entry, problem, algorithm_options(name, **settings))
     if type(options) is not entry.options or settings:
         raise ValueError(
             f"Algorithm {entry.name!r} takes {entry.options.__name__}, or its fields by name, got "
             f"{', '.join([type(options).__name__, *settings])}."
         )
-    return entry.algorithm(problem, options)
+    return _build(entry, problem, options)
+
+
+def _build(
+    entry: AlgorithmDefinition, problem: SearchProblem, options: AlgorithmOptions
+) -> SearchAlgorithm:
+    """Builds an algorithm; what fails in one of one's own is told in a line."""
+    if entry.name in ALGORITHMS:
+        return entry.algorithm(problem, options)
+    what = f"Algorithm {entry.name!r}"
+    with running_own(what, entry.algorithm, doing="could not be built"):
+        algorithm = entry.algorithm(problem, options)
+    if not isinstance(getattr(algorithm, "problem", None), SearchProblem):
+        advice = "call super().__init__(problem, options) in its __init__"
+        refuse_own(what, entry.algorithm, "must have its SearchProblem as problem", "none", advice)
+    return algorithm
 
 
 def algorithm_options(name: str, **given: Any) -> AlgorithmOptions:

@@ -11,6 +11,9 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from search.predictors.own_predictor import CheckedPredictor
+from supernets.runtime.own_code import is_own
+
 #: Gives further inputs of choices, (num_archs, num_inputs); nan where there is none.
 FeatureFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
@@ -41,6 +44,9 @@ class OnScaleOfScores:
         predictor: Predictor that is fitted to the scores, brought to mean 0 and deviation 1.
         choices: Architectures, (num_archs, num_decisions).
         scores: Scores of these architectures, (num_archs,), finite, of any scale; at least one.
+
+    Raises:
+        OwnCodeError: If a predictor of one's own fails; its predictions are checked as well.
     """
 
     def __init__(
@@ -48,6 +54,8 @@ class OnScaleOfScores:
     ) -> None:
         self._predictor = predictor
         self._mean, self._deviation = scores.mean(), scores.std() or 1.0
+        if is_own(predictor):
+            self._predictor = predictor = CheckedPredictor(predictor)
         predictor.fit(choices, (scores - self._mean) / self._deviation)
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search.predictors.base import Predictor
 from supernets.runtime.instances import check_instance, check_switch
-from supernets.runtime.named_objects import Reference, check_builder, object_of
+from supernets.runtime.named_objects import Reference, check_builder, defining, object_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,11 @@ class PredictorDefinition:
     takes_features: bool = True
 
     def __post_init__(self) -> None:
-        check_instance("name", self.name, str)
-        check_builder(self.build)
-        check_switch("has_own_view", self.has_own_view)
-        check_switch("takes_features", self.takes_features)
+        with defining(self, self.name):
+            check_instance("name", self.name, str)
+            check_builder(self.build)
+            check_switch("has_own_view", self.has_own_view)
+            check_switch("takes_features", self.takes_features)
 
     @property
     def builder(self) -> Callable[..., Predictor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from search.predictors.base import FeatureFunction, Predictor, ProbabilisticPredictor
 from search.predictors.definition import PredictorDefinition
+from search.predictors.own_predictor import build_own
 from supernets.runtime.named_objects import HOW_TO_NAME, NamedObjects
 from supernets.spaces import Encoding, SearchSpace
 
@@ -72,7 +73,9 @@ def create_predictor(
             f"Predictor {definition.name!r} sees nothing but architectures; leave predictor inputs "
             "out, or use another predictor, such as gaussian_process or mlp_ensemble."
         )
-    return definition.builder(space, seed, **seen)
+    if definition.name in PREDICTORS:
+        return definition.builder(space, seed, **seen)
+    return build_own(definition, space, seed, seen)
 
 
 def graph_classifier_maker(space: SearchSpace) -> Callable[[int], Predictor]:

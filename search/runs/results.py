@@ -33,6 +33,7 @@ from supernets.export.files import ExportError, check_export_target, holds_expor
 from supernets.runtime.atomic_write import atomic_write
 from supernets.runtime.digests import without_labels
 from supernets.runtime.outputs import Outputs
+from supernets.runtime.wording import plural
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.code_of_files import code_of
 
@@ -121,6 +122,7 @@ def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:
         "best": described,
         **_ties(setup, trials),
     }
+    _note_failed(trials, algorithm.space)
     predicted = None
     if isinstance(algorithm, WeakNAS | NeuralPredictorSearch) and algorithm.can_predict:
         predicted, score = algorithm.predict_best()
@@ -159,6 +161,19 @@ def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:
     say = _logger.warning if verdict.doubts else _logger.info
     say(verdict.line)
     return SearchResult(output, setup.space, trials, best, result)
+
+
+def _note_failed(trials: Sequence[Trial], space: SearchSpace) -> None:
+    """Says how many trials failed, and the first of them."""
+    failed = [trial for trial in trials if trial.score is None]
+    if failed:
+        _logger.warning(
+            "%d of %s failed, see the column error of trials.csv; the first, %s, with: %s",
+            len(failed),
+            plural(len(trials), "trial"),
+            space.format(failed[0].arch),
+            failed[0].error,
+        )
 
 
 def _ties(setup: Setup, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from supernets.cli.command_parser import (
 )
 from supernets.cli.config_file import read_boolean, read_config
 from supernets.runtime.outputs import OutputError, Outputs, WorkError, one_line
+from supernets.runtime.own_code import OwnCodeError
 from supernets.runtime.progress import without_bars
 from supernets.runtime.signals import signals_as_interrupt
 from supernets.runtime.wording import did_you_mean
@@ -226,7 +227,10 @@ def _data_told_at_the_beginning() -> Iterator[Callable[[], None]]:
 def fail(program: str, error: Exception) -> int:
     """Prints a one-line error and returns the exit status for a user's mistake."""
     _logger.debug("Where the error comes from:", exc_info=error)
-    print(f"{program}: error: {error}", file=sys.stderr)
+    hint = ""
+    if isinstance(error, OwnCodeError) and error.is_raised:
+        hint = "" if _logger.isEnabledFor(logging.DEBUG) else " --verbose shows where."
+    print(f"{program}: error: {error}{hint}", file=sys.stderr)
     return USAGE_ERROR
 
 

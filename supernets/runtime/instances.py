@@ -34,7 +34,7 @@ def check_instance(
         ValueError: space must be a dict, got 'nasbench201'; pass create_space('nasbench201').
     """
     if not isinstance(value, kind):
-        _refuse(name, _words(kind), _told(value), advice)
+        _refuse(name, _words(kind), told(value), advice)
 
 
 def check_subclass(name: str, value: object, kind: type, advice: str = "") -> None:
@@ -50,7 +50,7 @@ def check_subclass(name: str, value: object, kind: type, advice: str = "") -> No
         ValueError: If it is not; says what was expected, what came, and what to do.
     """
     if not (isinstance(value, type) and issubclass(value, kind)):
-        _refuse(name, f"a subclass of {kind.__name__}", _told(value), advice)
+        _refuse(name, f"a subclass of {kind.__name__}", told(value), advice)
 
 
 def check_list(name: str, values: object, kind: type, advice: str = "") -> None:
@@ -67,11 +67,11 @@ def check_list(name: str, values: object, kind: type, advice: str = "") -> None:
     """
     expected = f"a list of {'texts' if kind is str else f'{kind.__name__} objects'}"
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        _refuse(name, expected, _told(values), advice)
+        _refuse(name, expected, told(values), advice)
     else:
         for value in values:
             if not isinstance(value, kind):
-                _refuse(name, expected, f"{_told(value)} in it", advice)
+                _refuse(name, expected, f"{told(value)} in it", advice)
 
 
 def checked_path(name: str, value: object) -> Path:
@@ -92,7 +92,7 @@ def checked_path(name: str, value: object) -> Path:
     """
     if isinstance(value, str | os.PathLike) and isinstance(path := os.fspath(value), str):
         return Path(path)
-    raise ValueError(f"{name} must be a path or text, got {_told(value)}.")
+    raise ValueError(f"{name} must be a path or text, got {told(value)}.")
 
 
 def check_switch(name: str, value: object, *, may_be_none: bool = False) -> None:
@@ -108,7 +108,7 @@ def check_switch(name: str, value: object, *, may_be_none: bool = False) -> None
     """
     if not isinstance(value, bool) and not (value is None and may_be_none):
         expected = "True, False or None" if may_be_none else "True or False"
-        raise ValueError(f"{name} must be {expected}, got {_told(value)}.")
+        raise ValueError(f"{name} must be {expected}, got {told(value)}.")
 
 
 def _refuse(name: str, expected: str, came: str, advice: str) -> None:
@@ -130,7 +130,8 @@ def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
 
 
-def _told(value: object) -> str:
+def told(value: object) -> str:
+    """Says in words of a message what was passed: its value if that is plain, else its kind."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return shown(value) if isinstance(value, _PLAIN) else _with_article(type(value).__name__)

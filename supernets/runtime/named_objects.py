@@ -29,6 +29,7 @@ from typing import Any, Generic, TypeVar
 from supernets.runtime.digests import file_digest
 from supernets.runtime.option_types import name as read_name
 from supernets.runtime.option_types import shown
+from supernets.runtime.own_code import told_error
 from supernets.runtime.wording import did_you_mean
 
 Found = TypeVar("Found")
@@ -283,6 +284,23 @@ def object_of(reference: object) -> Any:
     return find_object(reference) if isinstance(reference, str) else reference
 
 
+@contextmanager
+def defining(definition: object, name: object) -> Iterator[None]:
+    """Says of what definition a value is refused, as a file may have several.
+
+    Args:
+        definition: The definition, whose values are checked in the block.
+        name: Its name.
+
+    Raises:
+        ValueError: If a value is refused.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{type(definition).__name__} {shown(name)}: {error}") from error
+
+
 def check_builder(build: object) -> None:
     """Makes sure that the ``build`` of a definition builds something, or says where that is.
 
@@ -370,8 +388,7 @@ def _importing(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{what} cannot be imported: {type(error).__name__}: {reason}") from error
+        raise ValueError(f"{what} cannot be imported: {told_error(error)}.") from error
 
 
 def _name_of(found: object) -> str | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from supernets.cost.analytic import CostModel
 from supernets.spaces import SearchSpace
+from supernets.training.own_paths import build_own
 from supernets.training.path_sampling import (
     BinnedPaths,
     FairPaths,
@@ -16,9 +17,6 @@ from supernets.training.path_sampling import (
     UniformPaths,
 )
 from supernets.training.paths import PATHS
-
-#: What a sampler has.
-_OF_SAMPLERS = ("sample", "sums_gradients", "distills")
 
 
 def create_path_sampler(
@@ -51,14 +49,9 @@ def create_path_sampler(
             f"macs_bins {macs_bins}."
         )
     bins = () if macs_bins is None else (macs_bins,)
-    sampler = definition.builder(space, cost_model, num_paths, *bins)
-    missing = [each for each in _OF_SAMPLERS if not hasattr(sampler, each)]
-    if missing:
-        raise ValueError(
-            f"build of paths {definition.name!r} must return an object with "
-            f"{', '.join(_OF_SAMPLERS)}; {type(sampler).__name__} has no {', '.join(missing)}."
-        )
-    return sampler
+    if definition.name in PATHS:
+        return definition.builder(space, cost_model, num_paths, *bins)
+    return build_own(definition, space, cost_model, num_paths, *bins)
 
 
 def uniform(space: SearchSpace, cost_model: CostModel, num_paths: int | None) -> UniformPaths:

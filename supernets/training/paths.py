@@ -13,6 +13,7 @@ from supernets.runtime.named_objects import (
     NamedObjects,
     Reference,
     check_builder,
+    defining,
     object_of,
 )
 
@@ -48,9 +49,10 @@ class PathsDefinition:
     takes_macs_bins: bool = False
 
     def __post_init__(self) -> None:
-        check_instance("name", self.name, str)
-        check_switch("takes_macs_bins", self.takes_macs_bins)
-        check_builder(self.build)
+        with defining(self, self.name):
+            check_instance("name", self.name, str)
+            check_switch("takes_macs_bins", self.takes_macs_bins)
+            check_builder(self.build)
 
     @property
     def builder(self) -> Callable[..., PathSampler]:

@@ -49,6 +49,7 @@ from supernets.training.loop import (
     seeded_draws,
 )
 from supernets.training.optimizers import create_optimizer, create_scheduler
+from supernets.training.own_paths import draw_paths
 from supernets.training.path_sampling import PathSampler
 from supernets.training.supernet_config import TrainConfig
 
@@ -102,6 +103,7 @@ def train_supernet(
             them has an auxiliary head.
         TrainingError: If a loss or a weight is not finite; names the step and the learning rate,
             and the path of the loss.
+        OwnCodeError: If paths of one's own fail, or are no architectures of the space.
     """
     if config.drop_path > 0 and not supernet.has_drop_path:
         raise ValueError(
@@ -199,7 +201,9 @@ class _SupernetTask(TrainingTask):
     def add_gradients(self, x: Tensor, y: Tensor, step: int, weight: float) -> StepLosses:
         """The gradients of the paths of the step, averaged or summed."""
         config = self.config
-        archs = self.paths.sample(
+        archs = draw_paths(
+            self.paths,
+            self.module.space,
             np.random.default_rng((config.seed, 0, step)),
             lambda arch: self._measure_loss(arch, x, y),
         )

@@ -11,6 +11,7 @@ import torch
 from estimators.base import Estimate, EstimateError
 from estimators.executors.measure import measure_all, trial_of_estimate
 from estimators.trials.store import Trial, TrialStore
+from supernets.runtime.own_code import OwnCodeError
 from supernets.spaces import Architecture, SearchSpace
 
 
@@ -111,7 +112,7 @@ def test_too_little_memory_is_a_failed_trial(
 
 
 def test_another_error_is_not_the_candidates(make_space: Callable[..., SearchSpace]) -> None:
-    with pytest.raises(RuntimeError, match="something else"):
+    with pytest.raises(OwnCodeError, match="'calls' failed on .0,.: RuntimeError: something else"):
         trial_of_estimate(
             Calls(_run_out(RuntimeError("something else"))), 0, make_space(3).architecture([0])
         )

@@ -562,7 +562,8 @@ def test_a_search_whose_trials_all_fail_says_so(
     assert search_table(tmp_path, "--num-trials", "3") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    error = "supernet-search: error: All 3 trials failed; the last with: The loss is nan."
+    ((last,),) = rows(tmp_path, "arch")[-1:]
+    error = f"supernet-search: error: All 3 trials failed; the last, {last}, with: The loss is nan."
     assert captured.err.splitlines()[-1] == error
     assert len(rows(tmp_path)) == 3
     assert (tmp_path / "trials.csv").read_text().count("The loss is nan.") == 3

@@ -164,7 +164,8 @@ def test_trainings_that_diverge_are_failed_trials(
 ) -> None:
     assert run(tmp_path, "--algorithm random --num-trials 2 --scratch-lr 1e18") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "All 2 trials failed; the last with: The training from scratch diverged" in error
+    assert "All 2 trials failed; the last, |" in error
+    assert "with: The training from scratch diverged" in error
     assert len(rows(tmp_path)) == 2
 
 

@@ -68,7 +68,8 @@ def test_a_candidate_that_takes_too_long_is_a_failed_trial(
     flags = "--algorithm random --workers 1 --trial-timeout 1e-6 --num-trials 2"
     assert run(tmp_path, flags) == 2
     error = capsys.readouterr().err
-    assert "All 2 trials failed; the last with: Stopped after 1e-06 s" in error
+    assert "All 2 trials failed; the last, |" in error
+    assert "with: Stopped after 1e-06 s" in error
 
 
 @pytest.mark.slow
