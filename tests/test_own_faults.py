@@ -433,7 +433,11 @@ def test_of_workers_it_is_the_same_line(folder: Path) -> None:
         each.submit(0, arch)
         with pytest.raises(OwnCodeError) as failure:
             each.next()
-    refused(failure, r"failed on 0-2-1: KeyError: 'of mine' \(faults.py, line \d+\)", "Estimator 'by-name'")
+    refused(
+        failure,
+        r"failed on 0-2-1: KeyError: 'of mine' \(faults.py, line \d+\)",
+        "Estimator 'by-name'",
+    )
     unsendable = create_estimator("faults.py:E_FLOAT", space=SPACE)
     with pytest.raises(ExecutorError, match="cannot be sent to workers: .*Mine"):
         LocalProcesses(partial(trial_of_estimate, unsendable), num_workers=1)
