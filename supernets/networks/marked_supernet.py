@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -37,6 +39,16 @@ BuildNetwork = Callable[..., nn.Module]
 _IMAGES = (3, 32, 32)
 #: Arguments of ``build`` that are the data's.
 _OF_DATA = ("num_classes", "input_size")
+
+
+#: Settings with which the networks of a function were checked, as subnets are built of it anew.
+_checked: WeakKeyDictionary[BuildNetwork, set[str]] = WeakKeyDictionary()
+
+
+def _was_checked(build: BuildNetwork, settings: Mapping[str, Any]) -> bool:
+    with suppress(TypeError):
+        return repr(settings) in _checked.get(build, ())
+    return False
 
 
 class MarkedSupernet(Supernet):
@@ -89,8 +101,11 @@ class MarkedSupernet(Supernet):
         self.network = built_network(name, build, arguments)
         self.space, self._marks = space_of(name, self.network)
         self._costs = MarkedCosts(self._traced, self.input_size)
-        network, skeleton_marks = self._skeleton()
-        check_network(name, network, self.space, skeleton_marks, self.input_size, num_classes)
+        if not _was_checked(build, self.settings):
+            found, marks = self._skeleton()
+            check_network(name, found, self.space, marks, self.input_size, num_classes)
+            with suppress(TypeError):  # of a callable that is not hashed
+                _checked.setdefault(build, set()).add(repr(self.settings))
 
     def forward(
         self, x: Tensor, arch: Architecture, *, dropout: float = 0.0, drop_path: float = 0.0

@@ -181,6 +181,31 @@ def test_costs_that_no_single_change_shows_are_exact() -> None:
     assert found.count(choices)[1].tolist() == (7 * 3 * sides**2).tolist()
 
 
+def test_a_network_is_checked_once_for_each_of_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[str] = []
+
+    def check(name: str, *_: object) -> None:
+        checked.append(name)
+
+    monkeypatch.setattr("supernets.networks.marked_supernet.check_network", check)
+
+    def build(num_classes: int) -> nn.Module:
+        return network(num_classes)
+
+    class Unhashed:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, num_classes: int) -> nn.Module:
+            return network(num_classes)
+
+    for name, function in (("a", build), ("b", Unhashed())):
+        for num_classes in (5, 5, 6):
+            MarkedSupernet(name, function, num_classes=num_classes, input_size=SIZE)
+    assert checked == ["a", "a", "b", "b", "b"]
+
+
 def test_one_decision_may_act_in_several_places() -> None:
     class Residual(nn.Module):
         def __init__(self, num_classes: int) -> None:
