@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from supernets.runtime.code_digest import FILE_DIGEST, code_digest
 from supernets.runtime.digests import file_digest
 from supernets.runtime.option_types import name as read_name
 from supernets.runtime.option_types import shown
@@ -39,8 +40,6 @@ Reference = Any
 #: How an object of one's own is named, for messages and help.
 HOW_TO_NAME = "package.module:Object or file.py:Object"
 _FILE_MODULE = "paceline_file_"
-#: Attribute of the module of a file: SHA-256 of the file.
-_DIGEST = "__paceline_digest__"
 
 
 class NamedObjects(Mapping[str, Found], Generic[Found]):
@@ -149,7 +148,7 @@ class NamedObjects(Mapping[str, Found], Generic[Found]):
         return next((key for key in found if ":" in key), None)
 
     def digest_of(self, name: str) -> str | None:
-        """Returns SHA-256 of the file that defines an object of one's own, as it was imported.
+        """Returns SHA-256 of the code that defines an object of one's own, as it was imported.
 
         None for objects that no file of one's own defines.
         """
@@ -348,7 +347,9 @@ def load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # before it runs, as dataclasses look their module up
-    vars(module)[_DIGEST] = file_digest(path)  # of what runs, whatever becomes of the file later
+    vars(module)[FILE_DIGEST] = file_digest(
+        path
+    )  # of what runs, whatever becomes of the file later
     try:
         # its neighbours can be imported from it, as when Python runs it
         with _importing(str(path)), _also_from(path.parent):
@@ -360,13 +361,10 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _digest_of_code(reference: str) -> str | None:
-    """SHA-256 of the file that a reference of one's own is to; None where there is no file."""
+    """The ``code_digest`` of what a reference of one's own is to; None where there is no file."""
     where = reference.rpartition(":")[0]
     module = load_file(Path(where)) if where.endswith(".py") else sys.modules.get(where)
-    found, file = getattr(module, _DIGEST, None), getattr(module, "__file__", None)
-    if found is None and file is not None and Path(file).is_file():
-        return file_digest(Path(file))
-    return found
+    return None if module is None else code_digest(module)
 
 
 def _import(name: str) -> ModuleType:

@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 #: Where the definition of a space that is not built in is: ``module:Object`` or ``file.py:Object``.
 FIELD = "space_code"
-#: SHA-256 of the file that this was, where it is one.
+#: SHA-256 of the file that this was and of the neighbours it uses, where it is one.
 DIGEST = FIELD + SUFFIX
 #: The options of every decision of a space that is not built in, by its name.
 OPTIONS = "space_options"
