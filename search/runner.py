@@ -14,7 +14,7 @@ from estimators.executors.measure import trial_of_estimate
 from estimators.trials.store import Trial, TrialStore
 from estimators.trials.ties import TIE_BREAKERS
 from search.algorithms.base import SearchAlgorithm
-from search.algorithms.own_algorithm import asked, running_algorithm
+from search.algorithms.own_algorithm import asked, next_batch_size, running_algorithm
 from supernets.runtime.outputs import WorkError
 from supernets.runtime.progress import hides_bars
 from supernets.spaces import Architecture
@@ -39,8 +39,8 @@ def run_search(
 
     A batch is recorded before any of it is measured, and told to the algorithm when all of it is.
     A search that was killed therefore continues to the very trials of an uninterrupted one. An
-    ``EstimateError`` makes a failed trial and the search goes on; any other error ends it, with
-    the store consistent.
+    ``EstimateError``, or a score that is not finite, makes a failed trial and the search goes on;
+    any other error ends it, with the store consistent.
 
     An executor that measures several candidates at once finishes them in an order of its own.
     Batches of several are told whole, by number: their trials are the same wherever they are
@@ -67,6 +67,8 @@ def run_search(
         ValueError: If an argument is out of range, or the space has not so many architectures.
         SpaceExhaustedError: If too few architectures are found that are feasible and were not seen.
         SearchError: If every trial failed.
+        OwnCodeError: If an algorithm or an estimator of one's own fails, or returns what cannot be
+            worked with.
     """
     check_search(algorithm, num_trials=num_trials, batch_size=batch_size)
     check_store(store, num_trials=num_trials)
@@ -140,7 +142,7 @@ def _ask(
     in_flight = [arch for _, arch in store.pending]
     if in_flight and batch_size > 1:
         return ()
-    wanted = algorithm.next_batch_size(batch_size)
+    wanted = next_batch_size(algorithm, batch_size)
     if batch_size == 1 and wanted == 1:
         wanted = capacity
     num_left = num_trials - store.num_told - len(in_flight)
@@ -185,7 +187,7 @@ def check_search(algorithm: SearchAlgorithm, *, num_trials: int, batch_size: int
             "architectures; lower it or loosen the constraint."
         )
     if not problem.is_enumerable:
-        asked(algorithm, min(algorithm.next_batch_size(batch_size), num_trials))
+        asked(algorithm, min(next_batch_size(algorithm, batch_size), num_trials))
 
 
 def check_store(store: TrialStore, *, num_trials: int) -> None:

@@ -120,6 +120,8 @@ A_EMPTY = algorithm("empty", lambda self, n, rng: self._sample_unseen(n, rng)[:0
 A_MORE = algorithm("more", lambda self, n, rng: self._sample_unseen(n + 3, rng))
 A_RAISES = algorithm("raises", raises)
 A_TELL = algorithm("tell", lambda self, n, rng: self._sample_unseen(n, rng), tell=raises)
+A_SIZE = algorithm("size", raises, next_batch_size=lambda self, size: None)
+A_SIZES = algorithm("sizes", raises, batch_size_after=raises)
 A_ASK = algorithm("ask", raises, ask=lambda self, n: None)
 A_ASK_ROWS = algorithm("ask-rows", raises, ask=lambda self, n: [(0, 0, 0)] * n)
 A_ELSEWHERE = algorithm("of", raises, ask=lambda self, n: [Architecture("x", (0,))] * n)
@@ -279,6 +281,8 @@ def searched(folder: Path, algorithm: Any, estimator: Any = None, num_trials: in
         ("A_MORE", r"got a ndarray of int64 with shape \(5, 3\); leave out those that are too"),
         ("A_RAISES", r"failed in ask\(2\): KeyError: 'of mine' .*; what was measured"),
         ("A_TELL", r"failed in tell: KeyError: 'of mine'"),
+        ("A_SIZE", r"a whole number of at least 1 from next_batch_size, got None\."),
+        ("A_SIZES", r"failed in next_batch_size: KeyError: 'of mine'"),
         ("A_ASK", r"must ask for a list of 2 Architecture objects, got None"),
         ("A_ASK_ROWS", r"must ask for a list of 2 Architecture objects, got \(0, 0, 0\) in it"),
         ("A_ELSEWHERE", r"asked for what is not of the space: ValueError: Architecture is from"),

@@ -78,6 +78,22 @@ def checked_choices(algorithm: SearchAlgorithm, choices: Any, num_archs: int) ->
     return rows.astype(np.int64, copy=False)
 
 
+def next_batch_size(algorithm: SearchAlgorithm, batch_size: int) -> int:
+    """Returns how many architectures an algorithm says that a search asks for next.
+
+    Raises:
+        OwnCodeError: If one of one's own fails, or says what is no positive number.
+    """
+    if not is_own(algorithm):
+        return algorithm.next_batch_size(batch_size)
+    with running_algorithm(algorithm, "failed in next_batch_size"):
+        size = algorithm.next_batch_size(batch_size)
+    if not isinstance(size, int | np.integer) or size < 1:
+        expected = "must return a whole number of at least 1 from next_batch_size"
+        refuse_own(told_by(algorithm), algorithm, expected, kind_of(size))
+    return int(size)
+
+
 def asked(algorithm: SearchAlgorithm, num_archs: int) -> list[Architecture]:
     """Returns what an algorithm proposes; of one of one's own it is checked.
 

@@ -188,7 +188,9 @@ def check_given(
     )
     check_instance("executors", executors, (ExecutorSettings, none))
     measures = callable(getattr(estimator, "estimate", None)) and not isinstance(estimator, type)
-    if not measures:
+    if measures:
+        check_instance("The name of the estimator", getattr(estimator, "name", None), str)
+    else:
         check_instance(
             "estimator",
             estimator,
