@@ -148,7 +148,8 @@ def _build(
     build = definition.builder
     if definition.name in ESTIMATORS:
         return build(settings, inputs)
-    with running_own(f"Estimator {definition.name!r}", build, doing="could not be built"):
+    what, advice = f"Estimator {definition.name!r}", "it is built by build(settings, inputs)"
+    with running_own(what, build, doing="could not be built", advice=advice):
         return build(settings, inputs)
 
 

@@ -235,7 +235,10 @@ def measured_by(name: str, num_trials: int = 2) -> Any:
         ("E_CURVE", r"must give a tuple as curve 'c', got 2.0 for 2-1-1\."),
         ("E_RAISES", r"failed on 2-1-1: KeyError: 'of mine' .*; .* or raise EstimateError"),
         ("E_EXIT", r"failed on 2-1-1: SystemExit: 3 .*; "),
-        ("E_INIT", r"could not be built: TypeError: NoInit\(\) takes no arguments\."),
+        (
+            "E_INIT",
+            r"could not be built: TypeError: NoInit\(\) takes no arguments; it is built by build",
+        ),
     ],
 )
 def test_an_estimator(name: str, expected: str) -> None:
@@ -289,7 +292,7 @@ def searched(folder: Path, algorithm: Any, estimator: Any = None, num_trials: in
         ("A_BROKEN", r"must ask for architectures that problem.is_feasible allows, got 2-2-0\."),
         (
             "A_INIT",
-            r"could not be built: TypeError: .*takes 1 positional argument but 3 were given",
+            r"could not be built: TypeError: .*takes 1 positional argument but 3 were given; it",
         ),
         ("A_SUPER", r"must have its SearchProblem as problem, got none; call super\(\).__init__"),
     ],

@@ -94,8 +94,8 @@ def _build(
     """Builds an algorithm; what fails in one of one's own is told in a line."""
     if entry.name in ALGORITHMS:
         return entry.algorithm(problem, options)
-    what = f"Algorithm {entry.name!r}"
-    with running_own(what, entry.algorithm, doing="could not be built"):
+    what, advice = f"Algorithm {entry.name!r}", "it is built by algorithm(problem, options)"
+    with running_own(what, entry.algorithm, doing="could not be built", advice=advice):
         algorithm = entry.algorithm(problem, options)
     if not isinstance(getattr(algorithm, "problem", None), SearchProblem):
         advice = "call super().__init__(problem, options) in its __init__"
