@@ -47,6 +47,7 @@ ROOMS = (
 TORCH_FREE = (
     "supernets.runtime.atomic_write",
     "supernets.runtime.folder_lock",
+    "supernets.runtime.code_digest",
     "supernets.runtime.digests",
     "supernets.runtime.text_files",
     "supernets.runtime.wording",
