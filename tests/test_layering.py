@@ -46,6 +46,7 @@ ROOMS = (
 #: What sees nothing but spaces, trials and files, so that a search of a table takes milliseconds.
 TORCH_FREE = (
     "supernets.runtime.atomic_write",
+    "supernets.runtime.code_digest",
     "supernets.runtime.folder_lock",
     "supernets.runtime.code_digest",
     "supernets.runtime.digests",
