@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernets.networks.marked_decisions import marks_in
 from supernets.networks.marks import Mark, choose
@@ -17,6 +19,10 @@ from supernets.runtime.own_code import told_error
 from supernets.spaces.architecture import Architecture
 from supernets.spaces.marked import MarkedSpace
 
+_logger = logging.getLogger(__name__)
+
+#: Operations that PyTorch calls random, and are so in training alone.
+_RANDOM_IN_TRAINING = ("attention", "rrelu")
 _ADVICE = (
     " What is added to an elastic width or multiplied with it has to have the same: mark it with "
     "the same decision. Parameters of modules that are no convolution, linear layer, norm or PReLU "
@@ -68,6 +74,14 @@ def check_network(
                     "would decide nothing; call it in forward, or leave the mark out."
                 )
 
+    if watch.drawn:
+        _logger.warning(
+            "%s draws random numbers in eval mode%s: scores of its subnets vary from call to call, "
+            "and they cannot be exported. Let it draw where self.training is True alone.",
+            what,
+            watch.drawn.rstrip(),
+        )
+
 
 def _choices_for(
     conditions: Sequence[tuple[str, frozenset[int]]], order: Mapping[str, int]
@@ -82,18 +96,29 @@ def _choices_for(
     return choices
 
 
-class _Watch:
-    """Runs paths of a network, and sees which modules run, and with which sizes."""
+class _Watch(TorchDispatchMode):
+    """Runs paths of a network, and sees which modules run, with which sizes, and what is random."""
 
     def __init__(self, network: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self._network = network
+        #: The module in which a random number was drawn, for messages; empty if none was.
+        self.drawn = ""
         #: The modules that ran in any path.
         self.ran: set[nn.Module] = set()
         self._entered: list[str] = []  # outer ones first; what failed is the last
         self._sizes: dict[str, set[frozenset[tuple[str, Any]]]] = {}  # of a path
         self._hooks: list[Any] = []
 
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs an operation, and notes whether it is random."""
+        is_random = torch.Tag.nondeterministic_seeded in func.tags
+        if is_random and not any(each in func.name() for each in _RANDOM_IN_TRAINING):
+            self.drawn = self.drawn or f"{self._entered[-1] if self._entered else ''} "
+        return func(*args, **(kwargs or {}))
+
     def __enter__(self) -> _Watch:
+        super().__enter__()  # type: ignore[no-untyped-call]
         for name, module in self._network.named_modules():
             enters = partial(self._enter, name=name)
             self._hooks.append(module.register_forward_pre_hook(enters))
@@ -103,7 +128,8 @@ class _Watch:
                 vars(module)["run"] = partial(self._run_layer, module, module.run, name)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
         for module in self._network.modules():

@@ -168,6 +168,7 @@ class MarkedSupernet(Supernet):
             arguments = arguments_of(self._name, self._build, self.settings)
             with torch.device("meta"):
                 network = built_network(self._name, self._build, arguments)
+            network.to("meta")  # what was made on another device, as weights that were read
             self.__dict__["_meta"] = network.eval(), space_of(self._name, network)[1]
         found: tuple[nn.Module, Mapping[int, list[Mark]]] = self.__dict__["_meta"]
         return found

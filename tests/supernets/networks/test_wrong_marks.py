@@ -175,6 +175,28 @@ def test_networks_that_do_not_fit_their_marks_are_refused(
         MarkedSupernet("wrong", build, num_classes=5, input_size=SIZE)
 
 
+class Noise(nn.Module):
+    def __init__(self, in_eval: bool) -> None:
+        super().__init__()
+        self.in_eval = in_eval
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x) if self.training or self.in_eval else x
+
+
+def test_a_network_that_is_random_in_eval_mode_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calm = (nn.Dropout(0.5), nn.RReLU(), Attention(), Noise(in_eval=False))
+    for parts, told in (
+        (calm, ""),
+        ((*calm, Noise(in_eval=True)), "eval mode in 1.options.a.4 (Noise): scores of its subnets"),
+    ):
+        mark = Choice({"a": nn.Sequential(*parts), "b": nn.Identity()})
+        MarkedSupernet("noisy", classified(stem(), mark), num_classes=5, input_size=SIZE)
+        assert told in caplog.text and bool(told) == bool(caplog.text)
+
+
 def test_what_runs_twice_with_one_size_is_the_same_alone() -> None:
     twins = Calls(lambda x, mark, end: end(mark(x) + mark(x.flip(3))), halved(), nn.Conv2d(8, 8, 1))
     found = MarkedSupernet("twins", classified(stem(), twins), num_classes=5, input_size=SIZE)
