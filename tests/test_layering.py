@@ -48,7 +48,6 @@ TORCH_FREE = (
     "supernets.runtime.atomic_write",
     "supernets.runtime.code_digest",
     "supernets.runtime.folder_lock",
-    "supernets.runtime.code_digest",
     "supernets.runtime.digests",
     "supernets.runtime.text_files",
     "supernets.runtime.wording",
