@@ -13,6 +13,7 @@ from estimators.base import Estimator
 from estimators.benchmarks.tabular import open_table
 from estimators.scores.combined_estimator import CombinedEstimator, Reference
 from estimators.scores.definition import EstimatorDefinition, EstimatorInputs
+from estimators.scores.extra_steps import machine_facts
 from estimators.scores.from_scratch import FromScratchEstimator
 from estimators.scores.minibatches import Draws, Minibatches, check_batch_size, draw_minibatches
 from estimators.scores.multi_score_factory import (
@@ -137,7 +138,7 @@ def create_described_estimator(
     estimator, facts = built if isinstance(built, tuple) else (built, plain_settings(settings))
     check_estimator(definition.name, estimator)
     check_instance(f"What build of estimator {definition.name!r} returns beside it", facts, dict)
-    machine = {"device": device.type, "amp": amp} if computes else {}
+    machine = machine_facts(settings, device, amp) if computes else {}
     return estimator, {"name": definition.name, **facts, **machine}
 
 
@@ -245,6 +246,7 @@ def build_score(
             race_for=settings.race_for,
             device=device,
             amp=amp,
+            kernels=settings.kernels,
         )
     else:
         epoch_batches = len(data.train) if isinstance(data, Loaders) else None

@@ -14,6 +14,7 @@ PACKAGES = ("supernets", "estimators", "search")
 ROOMS = (
     "supernets.version",
     "supernets.runtime",
+    "supernets.kernels",
     "supernets.spaces",
     "supernets.data",
     "supernets.networks",
@@ -60,6 +61,7 @@ TORCH_FREE = (
     "supernets.runtime.ranks",
     "supernets.runtime.run_kinds",
     "supernets.runtime.settings_difference",
+    "supernets.kernels.choice",
     "estimators.trials.trial_rows",
     "estimators.trials.sqlite_errors",
     "estimators.trials.dataframe",

@@ -11,6 +11,7 @@ import torch
 
 from estimators.factory import create_own_scores
 from estimators.ranking.facts import supernet_facts
+from estimators.scores.extra_steps import machine_facts
 from estimators.scores.minibatches import TRAINS, Draws, check_batch_size, draw_minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.multi_score_factory import create_multi_score
@@ -151,7 +152,7 @@ def open_measurements(
     if any(each.looks_at_train_minibatches for each in own):
         facts["tse_batch_size"] = given.loaders.train.batch_size
     facts |= facts_of_own
-    facts |= {"device": device.type, "amp": amp}
+    facts |= machine_facts(settings if multi_score.training is not None else None, device, amp)
     digest = weights_digest(supernet)
     header = {
         "space": supernet.space.name,

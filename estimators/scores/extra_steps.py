@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import supernets.runtime.option_types as kinds
-from estimators.scores.settings import ExtraStepsSettings
+from estimators.scores.settings import EstimatorSettings, ExtraStepsSettings
+from supernets.kernels.choice import OFF
+from supernets.kernels.library import chosen_kernels, using
 from supernets.runtime.device import autocast
 
 
@@ -29,6 +32,7 @@ class ExtraSteps:
         weight_decay: Weight decay of every parameter.
         device: Device to train on.
         amp: Whether to compute in bfloat16 autocast.
+        kernels: ``"auto"`` or ``"off"``, as of ``chosen_kernels``.
 
     Raises:
         ValueError: If a number is out of range or ``batches`` holds fewer minibatches.
@@ -44,6 +48,7 @@ class ExtraSteps:
         weight_decay: float = 5e-4,
         device: torch.device | str = "cpu",
         amp: bool = False,
+        kernels: str = ExtraStepsSettings.kernels,
     ) -> None:
         if num_batches < 1:
             raise ValueError(f"num_batches must be at least 1, got {num_batches}.")
@@ -57,6 +62,7 @@ class ExtraSteps:
                 "ask for fewer, or for smaller ones."
             )
         self.lr, self.momentum, self.weight_decay, self.amp = lr, momentum, weight_decay, amp
+        self.kernels = chosen_kernels(kernels, torch.device(device))
 
     def run(
         self,
@@ -77,29 +83,30 @@ class ExtraSteps:
             each minibatch, or fewer where ``stop_above`` ended the training. Some may not be
             finite.
         """
-        optimizer = torch.optim.SGD(
-            subnet.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0,
-            weight_decay=self.weight_decay,
-        )
-        recorded, total = [], 0.0
-        for number, (x, y) in enumerate(self.batches, start=1):
-            subnet.train()
-            with autocast(x.device, self.amp):
-                logits = subnet(x)
-            loss = F.cross_entropy(logits.float(), y)
-            recorded.append(loss.detach())
-            if stop_above < math.inf:  # otherwise nothing waits for the device
-                total += loss.item()
-                if total > stop_above:
-                    break
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if after_step is not None:
-                after_step(number)
+        with using(self.kernels):
+            optimizer = torch.optim.SGD(
+                subnet.parameters(),
+                lr=self.lr,
+                momentum=self.momentum,
+                nesterov=self.momentum > 0,
+                weight_decay=self.weight_decay,
+            )
+            recorded, total = [], 0.0
+            for number, (x, y) in enumerate(self.batches, start=1):
+                subnet.train()
+                with autocast(x.device, self.amp):
+                    logits = subnet(x)
+                loss = F.cross_entropy(logits.float(), y)
+                recorded.append(loss.detach())
+                if stop_above < math.inf:  # otherwise nothing waits for the device
+                    total += loss.item()
+                    if total > stop_above:
+                        break
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if after_step is not None:
+                    after_step(number)
         losses: NDArray[np.float64] = torch.stack(recorded).cpu().double().numpy()
         return losses
 
@@ -110,3 +117,21 @@ def failure(losses: NDArray[np.float64]) -> str | None:
     if not len(bad):
         return None
     return f"The training loss became {losses[bad[0]]:.4g} at step {bad[0]}."
+
+
+def machine_facts(
+    settings: EstimatorSettings | None, device: torch.device, amp: bool
+) -> dict[str, Any]:
+    """Returns what decides scores of the machine they are measured on, for the header of trials.
+
+    Args:
+        settings: Settings of the scores; None for the defaults.
+        device: What they are measured on.
+        amp: Whether that is in bfloat16 autocast.
+    """
+    facts = {"device": device.type, "amp": amp}
+    if isinstance(settings, ExtraStepsSettings):
+        kernels = chosen_kernels(settings.kernels, device)
+        if kernels != OFF:  # as with searches of before there were any
+            facts["kernels"] = kernels
+    return facts

@@ -96,18 +96,18 @@ class Draws:
         return self._recalibration[num_batches]
 
     def extra_steps(
-        self, num_batches: int, lr: float, device: torch.device | str, amp: bool
+        self, settings: ExtraStepsSettings, device: torch.device | str, amp: bool
     ) -> ExtraSteps:
         """Returns the extra steps on the first minibatches of the train split.
 
         Raises:
             ValueError: As ``ExtraSteps``.
         """
-        key = num_batches, lr, torch.device(device), amp
+        given = {name: getattr(settings, name) for name in ("num_batches", "lr", "kernels")}
+        key = *given.values(), torch.device(device), amp
         if key not in self._extra_steps:
-            batches = self.train(num_batches)
-            found = ExtraSteps(batches, num_batches=num_batches, lr=lr, device=device, amp=amp)
-            self._extra_steps[key] = found
+            batches = self.train(settings.num_batches)
+            self._extra_steps[key] = ExtraSteps(batches, **given, device=device, amp=amp)
         return self._extra_steps[key]
 
 

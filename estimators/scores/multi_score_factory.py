@@ -91,10 +91,15 @@ def create_multi_score(
     training = sovl_batches = val = proxy_batch = None
     of_losses = [each.training for each in own if isinstance(each, LossesEstimator)]
     if chosen & TRAINS and draws is not None:
-        training = draws.extra_steps(num_batches, settings.lr, device, amp)
+        training = draws.extra_steps(settings, device, amp)
     elif chosen & TRAINS:
         training = ExtraSteps(
-            train, num_batches=num_batches, lr=settings.lr, device=device, amp=amp
+            train,
+            num_batches=num_batches,
+            lr=settings.lr,
+            device=device,
+            amp=amp,
+            kernels=settings.kernels,
         )
     elif of_losses:
         training = of_losses[0]

@@ -62,12 +62,17 @@ class OfLosses:
             )
         assert inputs.supernet is not None
         batches = inputs.minibatches(settings).train
-        given: dict[str, Any] = {"device": inputs.device, "amp": inputs.amp}
-        given |= {"num_batches": settings.num_batches, "lr": settings.lr}
         if inputs.draws is None:
-            training = ExtraSteps(batches, **given)
+            training = ExtraSteps(
+                batches,
+                num_batches=settings.num_batches,
+                lr=settings.lr,
+                device=inputs.device,
+                amp=inputs.amp,
+                kernels=settings.kernels,
+            )
         else:
-            training = inputs.draws.extra_steps(**given)
+            training = inputs.draws.extra_steps(settings, inputs.device, inputs.amp)
         return LossesEstimator(inputs.name, inputs.supernet, training, self.function, settings)
 
 

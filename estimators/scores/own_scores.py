@@ -10,7 +10,12 @@ from typing import Any
 
 from estimators.scores.names import BENCHMARK_SCORES, SCORES, SECONDS, VAL_METRICS
 from estimators.scores.registry import ESTIMATORS
-from estimators.scores.settings import RANKED, EstimatorSettings, MultiScoreSettings
+from estimators.scores.settings import (
+    RANKED,
+    EstimatorSettings,
+    ExtraStepsSettings,
+    MultiScoreSettings,
+)
 from supernets.runtime.instances import check_instance
 from supernets.runtime.named_objects import HOW_TO_NAME
 from supernets.runtime.option_types import name as read_name
@@ -202,7 +207,10 @@ def train_batch_size(
 
 def plain_settings(settings: EstimatorSettings) -> dict[str, Any]:
     """Returns settings as they stand in the header of trials."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()}
+    if isinstance(settings, ExtraStepsSettings):
+        del plain["kernels"]  # what they came to is among the facts of the machine
+    return plain
 
 
 def _shared(

@@ -20,6 +20,7 @@ from estimators.scores.names import (
     SCRATCH_SCORES,
 )
 from estimators.scores.windows import window_argument, window_in_batches, window_in_epochs
+from supernets.kernels.choice import kernels_option
 from supernets.runtime.options import Options, option
 
 #: Images per minibatch of train data, but for those of recalibration where a supernet needs it.
@@ -68,6 +69,8 @@ class ExtraStepsSettings(ProxySettings):
         num_batches: B, the number of extra minibatches. Its default and that of the rate are those
             of the TSE paper's one-shot experiments.
         lr: Constant learning rate of the SGD steps.
+        kernels: ``"auto"`` for this package's kernels on a CPU, where they can be had; ``"off"``
+            for PyTorch's alone.
 
     Example:
         >>> ExtraStepsSettings(num_batches=20).lr
@@ -78,6 +81,7 @@ class ExtraStepsSettings(ProxySettings):
         100, "extra minibatches of tse", kinds.BATCH, metavar="B", flag="--tse-batches"
     )
     lr: float = option(0.001, "learning rate of tse", kinds.POSITIVE, metavar="LR", flag="--tse-lr")
+    kernels: str = kernels_option()
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class TSESettings(ExtraStepsSettings):
 
     Example:
         >>> TSESettings(num_batches=50)
-        TSESettings(batch_size=64, num_batches=50, lr=0.001, race_for=None)
+        TSESettings(batch_size=64, num_batches=50, lr=0.001, kernels='auto', race_for=None)
     """
 
     race_for: int | None = option(

@@ -53,6 +53,7 @@ class TSEEstimator:
         race_for: Number of best candidates that must be known exactly; None for all.
         device: Device to train on.
         amp: Whether to compute in bfloat16 autocast.
+        kernels: ``"auto"`` or ``"off"``, as of ``chosen_kernels``.
 
     Raises:
         ValueError: If a number is out of range or ``train_batches`` holds fewer minibatches.
@@ -72,6 +73,7 @@ class TSEEstimator:
         race_for: int | None = None,
         device: torch.device | str = "cpu",
         amp: bool = False,
+        kernels: str = ExtraStepsSettings.kernels,
     ) -> None:
         self.supernet = supernet
         self.device = torch.device(device)
@@ -84,6 +86,7 @@ class TSEEstimator:
             weight_decay=weight_decay,
             device=device,
             amp=amp,
+            kernels=kernels,
         )
 
     def note_finished(self, tses: Iterable[float]) -> None:

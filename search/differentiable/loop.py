@@ -276,6 +276,7 @@ class DifferentiableSearch:
             ranks=self.ranks,
             clip_grad=self.recipe.clip_grad,
             contiguous=not self.recipe.channels_last,
+            kernels=self.recipe.kernels,
         )
 
     def _next_stage(self, ended: TrainingLoop) -> TrainingLoop:

@@ -30,7 +30,7 @@ RECIPE: Mapping[str, Any] = {
 #: Options of a recipe that a search has.
 RECIPE_OPTIONS = (
     *("opt", "lr", "min_lr", "momentum", "weight_decay", "sched", "warmup_epochs"),
-    "channels_last",
+    *("channels_last", "kernels"),
 )
 
 

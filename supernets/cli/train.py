@@ -80,7 +80,7 @@ def build_parser(space: str | None = None) -> argparse.ArgumentParser:
     group, run = parser.add_argument_group("training"), parser.add_argument_group("run")
     add_options(group, PathOptions)
     add_options(group, _Job)
-    of_run = ("amp", "channels_last", "sync_bn")
+    of_run = ("amp", "channels_last", "kernels", "sync_bn")
     add_options(group, TrainConfig, without=of_run)
     phases = parser.add_argument_group(
         "progressive shrinking", f"one value for each of the phases {', '.join(PHASES)}"

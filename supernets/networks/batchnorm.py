@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernets.kernels.batchnorm import Activation, batch_norm_act, can_fuse
 from supernets.runtime.device import autocast
 
 
@@ -27,17 +28,37 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     synchronised: bool = False
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalises (N, C, H, W) to the same shape, with C up to ``num_features``."""
+    def forward(self, input: Tensor, *, activation: Activation | None = None) -> Tensor:
+        """Normalises (N, C, H, W) to the same shape, with C up to ``num_features``.
+
+        Args:
+            input: Maps (N, C, H, W).
+            activation: Computed of the result, in the same pass where kernels are on; None for
+                none.
+        """
         uses_batch = self.training or self.running_mean is None
-        if self.synchronised and uses_batch and dist.is_initialized():
-            return self._forward_synchronised(input)
+        is_synchronised = self.synchronised and uses_batch and dist.is_initialized()
+        if uses_batch and not is_synchronised and can_fuse(input, activation):
+            return batch_norm_act(
+                input,
+                *self._first_channels(input.shape[1]),
+                momentum=self._count_batch(),
+                eps=self.eps,
+                activation=activation,
+            )
+        out = self._forward_synchronised(input) if is_synchronised else self._normalised(input)
+        if activation is None:
+            return out
+        return out.relu_() if activation is F.relu else activation(out)
+
+    def _normalised(self, input: Tensor) -> Tensor:
+        """Normalises by PyTorch's own kernels."""
         if input.shape[1] == self.num_features:
             return super().forward(input)
         return F.batch_norm(
             input,
             *self._first_channels(input.shape[1]),
-            training=uses_batch,
+            training=self.training or self.running_mean is None,
             momentum=self._count_batch(),
             eps=self.eps,
         )
@@ -106,6 +127,20 @@ class BatchNorm2d(nn.BatchNorm2d):
         if weight is not None and bias is not None:
             out = out * weight[:, None, None] + bias[:, None, None]
         return out.to(input.dtype)
+
+
+def normalised(norm: nn.Module, x: Tensor, activation: Activation | None) -> Tensor:
+    """Computes a norm and the activation after it, in one pass where the norm can.
+
+    Args:
+        norm: A ``BatchNorm2d``, or what has taken its place, such as an identity.
+        x: Maps (N, C, H, W).
+        activation: What follows; None for nothing.
+    """
+    if isinstance(norm, BatchNorm2d):
+        return cast(Tensor, norm(x, activation=activation))
+    out: Tensor = norm(x)
+    return out if activation is None else activation(out)
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -11,7 +11,6 @@ Attributes are named as in timm's blocks, so that weights of both have the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -20,9 +19,8 @@ from timm.layers import drop_path as drop_images
 from timm.layers import make_divisible
 from torch import Tensor, nn
 
+from supernets.kernels.batchnorm import Activation
 from supernets.networks.batchnorm import BatchNorm2d
-
-Activation = Callable[[Tensor], Tensor]
 
 #: Kernel sizes from largest to smallest; each but the first is made from the one before.
 KERNEL_SIZES = (7, 5, 3)
@@ -133,10 +131,10 @@ class ElasticMBConv(nn.Module):
         in_channels = x.shape[1]
         width = expanded_width(in_channels, expand)
         out = F.conv2d(x, first_channels(self.conv_pw.weight, width, in_channels))
-        out = self.act(self.bn1(out))
+        out = self.bn1(out, activation=self.act)
         weight = self.depthwise_weight(kernel, width)
         out = F.conv2d(out, weight, None, self.conv_dw.stride, kernel // 2, groups=width)
-        out = self.act(self.bn2(out))
+        out = self.bn2(out, activation=self.act)
         if self.se is not None:
             out = self.se(out)
         out = F.conv2d(out, first_channels(self.conv_pwl.weight, len(self.conv_pwl.weight), width))

@@ -73,8 +73,8 @@ class ElasticBottleneck(nn.Module):
             channels: Width of the output.
             drop_path: Rate at which all but the skip is dropped per image, in train mode.
         """
-        out = F.relu(self.bn1(narrow_conv(self.conv1, x, mid_channels)), inplace=True)
-        out = F.relu(self.bn2(narrow_conv(self.conv2, out, mid_channels)), inplace=True)
+        out = self.bn1(narrow_conv(self.conv1, x, mid_channels), activation=F.relu)
+        out = self.bn2(narrow_conv(self.conv2, out, mid_channels), activation=F.relu)
         out = self.bn3(narrow_conv(self.conv3, out, channels))
         out = drop_images(out, drop_path, self.training)
         if self.downsample is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -44,7 +44,6 @@ from supernets.spaces import Architecture, MobileNetV3Space
 from supernets.spaces.mobilenetv3 import EXPANDS, KERNELS, MAX_DEPTH, NUM_BLOCKS, NUM_STAGES
 
 #: In place, as nothing but the activation needs what BatchNorm gives.
-_RELU = partial(F.relu, inplace=True)
 
 
 class MobileNetV3Supernet(Supernet):
@@ -105,7 +104,7 @@ class MobileNetV3Supernet(Supernet):
                         in_channels,
                         channels,
                         strides[1 + stage] if block == 0 else 1,
-                        act=_RELU if USES_RELU[stage] else F.hardswish,
+                        act=F.relu if USES_RELU[stage] else F.hardswish,
                         has_se=HAS_SE[stage],
                         max_expand=EXPANDS[-1],
                         kernel_transform=kernel_transform,
@@ -127,7 +126,7 @@ class MobileNetV3Supernet(Supernet):
         """
         self.space.validate(arch)
         x = resize(x, self.space.resolution(arch))
-        x = F.hardswish(self.bn1(self.conv_stem(x)))
+        x = self.bn1(self.conv_stem(x), activation=F.hardswish)
         stages = self.space.stages(arch)
         num_blocks = 2 + sum(len(stage) for stage in stages)  # as timm counts
         position = 1
@@ -245,7 +244,9 @@ class _FirstBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to the same shape."""
-        return cast(Tensor, self.bn2(self.conv_pw(_RELU(self.bn1(self.conv_dw(x))))) + x)
+        return cast(
+            Tensor, self.bn2(self.conv_pw(self.bn1(self.conv_dw(x), activation=F.relu))) + x
+        )
 
 
 class _LastBlock(nn.Module):
@@ -258,4 +259,4 @@ class _LastBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, H, W)."""
-        return F.hardswish(self.bn1(self.conv(x)))
+        return cast(Tensor, self.bn1(self.conv(x), activation=F.hardswish))

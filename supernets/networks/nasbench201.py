@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from supernets.kernels.batchnorm import Activation
 from supernets.networks.base import Supernet
-from supernets.networks.batchnorm import BatchNorm2d
+from supernets.networks.batchnorm import BatchNorm2d, normalised
 from supernets.networks.names import BN_MODES, BNMode
 from supernets.networks.nasbench201_counts import KERNELS, NUM_STAGES, NASBench201Counts
 from supernets.networks.settings import NASBench201Settings
@@ -81,9 +82,14 @@ class ConvBN(nn.Module):
         )
         self.bn = _batchnorm(channels, bn)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
-        return cast(Tensor, self.bn(self.conv(x)))
+    def forward(self, x: Tensor, *, activation: Activation | None = None) -> Tensor:
+        """Maps (N, in_channels, H, W) to (N, channels, H / stride, W / stride).
+
+        Args:
+            x: Maps.
+            activation: Computed of the result; None for none.
+        """
+        return normalised(self.bn, self.conv(x), activation)
 
 
 class Cell(nn.Module):
@@ -162,7 +168,7 @@ class ReductionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2))."""
-        out = self.conv_b(F.relu(self.conv_a(F.relu(x))))
+        out = self.conv_b(self.conv_a(F.relu(x), activation=F.relu))
         return cast(Tensor, out + self.shortcut(_halved(x)))
 
 
@@ -206,7 +212,7 @@ class Skeleton(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x) if isinstance(block, ReductionBlock) else run_cell(block, x)
-        x = F.relu(self.last_bn(x)).mean(dim=(2, 3))  # (N, 4C)
+        x = normalised(self.last_bn, x, F.relu).mean(dim=(2, 3))  # (N, 4C)
         if dropout > 0:
             x = F.dropout(x, dropout, self.training)
         return cast(Tensor, self.classifier(x))

@@ -165,7 +165,7 @@ class RelaxedCell(Cell):
     def forward(self, s0: Tensor, s1: Tensor, weights: EdgeWeights) -> Tensor:
         """Computes the concatenated nodes (N, 4 * channels, H', W')."""
         states = run_edges(
-            [self.preprocess0(s0), self.preprocess1(s1)],
+            self.inputs(s0, s1),
             EDGES,
             weights,
             self.partial_channels,

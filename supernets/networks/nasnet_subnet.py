@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from timm.layers import DropPath, drop_path
 from torch import Tensor, nn
 
+from supernets.kernels.library import are_on
 from supernets.networks.batchnorm import BatchNorm2d
 from supernets.networks.names import IMAGENET_SIDE, Stem
-from supernets.networks.ops import FactorizedReduce, ReLUConvBN, create_op
+from supernets.networks.ops import FactorizedReduce, ReLUConvBN, ReLUs, create_op
 from supernets.networks.settings import NASNetSettings
 from supernets.spaces import Architecture, Edge, NASNetSpace
 from supernets.spaces.nasnet import NUM_INPUTS, NUM_STATES
@@ -70,8 +71,14 @@ class Cell(nn.Module):
         super().__init__()
         self.kind = shape.kind
         bring = FactorizedReduce if shape.has_larger_input else ReLUConvBN
-        self.preprocess0: nn.Module = bring(shape.in_channels[0], shape.channels, affine=affine)
+        self.preprocess0 = bring(shape.in_channels[0], shape.channels, affine=affine)
         self.preprocess1 = ReLUConvBN(shape.in_channels[1], shape.channels, affine=affine)
+
+    def inputs(self, s0: Tensor, s1: Tensor) -> list[Tensor]:
+        """Brings the inputs of the cell to one shape; where kernels are on, they are ReLUs."""
+        if are_on():
+            return [self.preprocess0.after_relu(s0), self.preprocess1.after_relu(s1)]
+        return [self.preprocess0(s0), self.preprocess1(s1)]
 
     def run(
         self, s0: Tensor, s1: Tensor, steps: Sequence[tuple[nn.Module, int]], rate: float
@@ -79,17 +86,18 @@ class Cell(nn.Module):
         """Computes the concatenated nodes (N, 4 * channels, H', W').
 
         Args:
-            s0: Output of the last cell but one.
-            s1: Output of the last cell.
+            s0: Output of the last cell but one; its ReLU where kernels are on.
+            s1: Output of the last cell; likewise.
             steps: Two operations for each node and the states they read.
             rate: Rate at which operations other than identities are dropped per image in train
                 mode.
         """
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        states = self.inputs(s0, s1)
+        relus = ReLUs(states)
         for first, second in zip(steps[::2], steps[1::2], strict=True):
             results = []
             for op, source in (first, second):
-                result = op(states[source])
+                result = relus.apply(op, source)
                 if rate > 0 and self.training and not isinstance(op, nn.Identity):
                     result = drop_path(result, rate, training=True)
                 results.append(result)
@@ -183,18 +191,26 @@ class Skeleton(nn.Module):
         with_auxiliary: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps images (N, C, H, W) to (N, num_classes) logits, and those of the auxiliary head."""
-        s0 = self.stem[0](x)
-        s1 = self.stem[1](s0) if len(self.stem) > 1 else s0
+        output = self.stem[0](x)
+        s0 = s1 = _read(output)
+        if len(self.stem) > 1:
+            s1 = _read(self.stem[1](output))
         auxiliary_logits = None
         for i, cell in enumerate(self.cells):
-            s0, s1 = s1, run_cell(cast(Cell, cell), s0, s1)
+            output = run_cell(cast(Cell, cell), s0, s1)
+            s0, s1 = s1, _read(output)
             if with_auxiliary and i == self.auxiliary_position:
                 assert self.auxiliary is not None
-                auxiliary_logits = self.auxiliary(s1)
-        features = s1.mean(dim=(2, 3))  # (N, width)
+                auxiliary_logits = self.auxiliary(s1)  # which begins with a ReLU too
+        features = output.mean(dim=(2, 3))  # (N, width)
         if dropout > 0:
             features = F.dropout(features, dropout, self.training)
         return self.classifier(features), auxiliary_logits
+
+
+def _read(output: Tensor) -> Tensor:
+    """What the cells after one read of it: its ReLU, once for both where kernels are on."""
+    return F.relu(output) if are_on() else output
 
 
 def _stem(in_channels: int, channels: int, stem: Stem) -> Iterator[nn.Sequential]:

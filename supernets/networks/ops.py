@@ -10,12 +10,14 @@ Differs from the authors' code:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernets.kernels.library import are_on
 from supernets.networks.batchnorm import BatchNorm2d
 
 #: Kernel sizes of separable and of dilated convolutions, and how many are applied in a row.
@@ -39,14 +41,12 @@ def create_op(name: str, channels: int, stride: int, *, affine: bool) -> nn.Modu
         ValueError: If the name is unknown.
     """
     if name in SEPARABLE:
-        return nn.Sequential(
+        return AfterReLU(
             *_separable(channels, SEPARABLE[name], stride, affine=affine),
             *_separable(channels, SEPARABLE[name], 1, affine=affine, inplace=True),
         )
     if name in DILATED:
-        return nn.Sequential(
-            *_separable(channels, DILATED[name], stride, affine=affine, dilation=2)
-        )
+        return AfterReLU(*_separable(channels, DILATED[name], stride, affine=affine, dilation=2))
     if name == SKIP:
         return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
     if name == "max_pool_3x3":
@@ -74,7 +74,53 @@ def _separable(
     return [nn.ReLU(inplace), depthwise, pointwise, BatchNorm2d(channels, affine=affine)]
 
 
-class ReLUConvBN(nn.Sequential):
+class ReLUs:
+    """The ReLUs of tensors, computed once for all that read them where kernels are on.
+
+    Gradients are summed before they go back through a shared one, which gives other bits.
+
+    Args:
+        tensors: What they are of; it may grow.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._found: dict[int, Tensor] = {}
+
+    def apply(self, op: nn.Module, index: int) -> Tensor:
+        """Computes an operation of the tensor at ``index``."""
+        if not (are_on() and isinstance(op, AfterReLU | FactorizedReduce)):
+            return cast(Tensor, op(self._tensors[index]))
+        if index not in self._found:
+            self._found[index] = F.relu(self._tensors[index])
+        return op.after_relu(self._found[index])
+
+
+class AfterReLU(nn.Sequential):
+    """Modules of which the first is a ReLU; BatchNorm and a ReLU after it are one pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes all modules."""
+        return self.after_relu(cast(Tensor, self[0](x)))
+
+    def after_relu(self, x: Tensor) -> Tensor:
+        """Computes the modules after the first, of its output."""
+        modules = iter(list(self)[1:])
+        norm: BatchNorm2d | None = None  # seen and not computed yet
+        for module in modules:
+            if norm is not None:
+                is_relu = isinstance(module, nn.ReLU)
+                x, norm = norm(x, activation=F.relu if is_relu else None), None
+                if is_relu:
+                    continue
+            if isinstance(module, BatchNorm2d):
+                norm = module
+            else:
+                x = module(x)
+        return x if norm is None else cast(Tensor, norm(x))
+
+
+class ReLUConvBN(AfterReLU):
     """ReLU, 1x1 convolution, BatchNorm: (N, in_channels, H, W) to (N, channels, H, W)."""
 
     def __init__(self, in_channels: int, channels: int, *, affine: bool) -> None:
@@ -124,7 +170,10 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Halves the sides."""
-        x = F.relu(x)
+        return self.after_relu(F.relu(x))
+
+    def after_relu(self, x: Tensor) -> Tensor:
+        """Halves the sides of what a ReLU gave."""
         # an odd side has no last pixel to shift to; zeros take its place
         padding = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
         shifted = F.pad(x[:, :, 1:, 1:], padding) if any(padding) else x[:, :, 1:, 1:]

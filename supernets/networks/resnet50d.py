@@ -128,7 +128,7 @@ class ResNet50DSupernet(Supernet):
     ) -> Tensor:
         """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``."""
         self.space.validate(arch)
-        x = self.maxpool(F.relu(self.bn1(self._stem(x, arch)), inplace=True))
+        x = self.maxpool(self.bn1(self._stem(x, arch), activation=F.relu))
         stages = self.space.stages(arch)
         last = sum(len(expands) for _, expands in stages) - 1  # as timm counts
         position = 0
@@ -148,10 +148,10 @@ class ResNet50DSupernet(Supernet):
         inner, stem = self.space.stem_choices(arch)
         conv1, bn1, _, layer, conv2 = self.conv1
         x = narrow_conv(cast(nn.Conv2d, conv1), x, self._widths.inner[inner])
-        x = F.relu(bn1(x), inplace=True)
+        x = bn1(x, activation=F.relu)
         if self.space.has_stem_layer(arch):
             layer = cast(StemLayer, layer)
-            x = x + F.relu(layer.bn(narrow_conv(layer.conv, x, x.shape[1])), inplace=True)
+            x = x + layer.bn(narrow_conv(layer.conv, x, x.shape[1]), activation=F.relu)
         return narrow_conv(cast(nn.Conv2d, conv2), x, self._widths.stem[stem])
 
     def build_subnet(self, arch: Architecture) -> nn.Module:

@@ -24,9 +24,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from supernets.data.image_loader import Loader
+from supernets.kernels.choice import OFF
+from supernets.kernels.library import chosen_kernels, using
 from supernets.runtime.atomic_write import remove_unfinished
 from supernets.runtime.distributed import all_reduce_gradients, average_buffers, broadcast_weights
-from supernets.runtime.foreign_fields import check_dict, check_shapes, check_weights
+from supernets.runtime.foreign_fields import check_dict, check_field, check_shapes, check_weights
 from supernets.runtime.outputs import WorkError, saying_what_is_safe
 from supernets.runtime.private_names import Scheduler
 from supernets.runtime.progress import hides_bars
@@ -140,6 +142,8 @@ class TrainingLoop:
             not touch still feels weight decay and momentum; otherwise to None.
         ema_decay: Decay per step of the average of the weights; None for no average.
         contiguous: Whether images, which come with channels last, are made contiguous.
+        kernels: ``"auto"`` or ``"off"``, as of ``chosen_kernels``; a training that goes on has
+            those that it began with.
         ema_warmup: Whether that decay starts at 0 and rises with the steps, as timm has it.
     """
 
@@ -161,6 +165,7 @@ class TrainingLoop:
         ema_decay: float | None = None,
         ema_warmup: bool = True,
         contiguous: bool = False,
+        kernels: str = OFF,
     ) -> None:
         broadcast_weights(task.module)
         self.task, self.loader, self.epochs, self.output = task, loader, epochs, output
@@ -168,6 +173,7 @@ class TrainingLoop:
         self.device, self.ranks, self.first_epoch = device, ranks, first_epoch
         self.clip_grad, self.clip_value = clip_grad, clip_value
         self.zero_gradients, self.contiguous = zero_gradients, contiguous
+        self._choice, self.kernels = kernels, chosen_kernels(kernels, device)
         if zero_gradients:
             for parameter in task.module.parameters():
                 parameter.grad = torch.zeros_like(parameter)
@@ -188,9 +194,15 @@ class TrainingLoop:
         """Goes on from a checkpoint that the task has saved.
 
         Raises:
-            ValueError: If it is of another network.
+            ValueError: If it is of another network, or began with kernels that cannot be had here.
         """
         path = self.output / "last.pt"
+        recorded = checkpoint.get("kernels", OFF)  # there were none before
+        check_field(isinstance(recorded, str), path, "kernels", "a name", recorded)
+        try:
+            self.kernels = chosen_kernels(self._choice, self.device, recorded)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         modules = {"state_dict": self.averaged}
         if self.ema is not None:
             modules["raw_state_dict"] = self.task.module
@@ -220,6 +232,7 @@ class TrainingLoop:
         if self.ranks.is_main:
             remove_unfinished(self.output)
         with (
+            using(self.kernels),
             saying_what_is_safe(self._last_good_state),
             StopRequest() if stop is None else nullcontext(stop) as request,
             TrainingLog(self.output) if self.ranks.is_main else nullcontext() as log,
@@ -367,7 +380,11 @@ class TrainingLoop:
 
     def _save(self) -> None:
         if self.ranks.is_main:
-            state = {"optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress)}
+            state = {
+                "optimizer": self.optimizer.state_dict(),
+                "progress": asdict(self.progress),
+                "kernels": self.kernels,
+            }
             if self.ema is not None:
                 state["raw_state_dict"] = self.task.module.state_dict()
             self.task.save(self.output / "last.pt", self.averaged, **state)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import supernets.runtime.option_types as kinds
+from supernets.kernels.choice import kernels_option
 from supernets.runtime.options import Options, option
 
 #: Momentum of optimizers that have it, where no other is asked for.
@@ -38,6 +39,8 @@ class Recipe(Options):
             None for no average.
         amp: Whether to compute in bfloat16 autocast.
         channels_last: Whether to keep weights and images in channels_last memory format.
+        kernels: ``"auto"`` for this package's kernels on a CPU, where they can be had; ``"off"``
+            for PyTorch's alone.
         seed: Seed of everything random.
 
     Raises:
@@ -71,6 +74,7 @@ class Recipe(Options):
     )
     amp: bool = option(False, "bfloat16 autocast", default_text="where the hardware has it")
     channels_last: bool = option(True, "memory format")
+    kernels: str = kernels_option()
     seed: int = option(0, "weights, paths, data", kinds.SEED, metavar="N")
 
     def __post_init__(self) -> None:

@@ -108,6 +108,7 @@ def train_standalone(
         ema_decay=config.ema_decay,
         ema_warmup=config.ema_warmup,
         contiguous=not config.channels_last,
+        kernels=config.kernels,
     )
     if resume_from is not None:
         loop.restore(resume_from)

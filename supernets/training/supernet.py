@@ -154,6 +154,7 @@ def train_supernet(
         zero_gradients=config.inactive_grads != "skip",
         ema_decay=config.ema_decay,
         contiguous=not config.channels_last,
+        kernels=config.kernels,
     )
     if resume_from is not None:
         loop.restore(resume_from)

@@ -185,7 +185,7 @@ def test_loaders_are_drawn_from_and_described(
     make_supernet: Callable[..., Supernet], make_loaders: Callable[..., Loaders]
 ) -> None:
     supernet, loaders = make_supernet(), make_loaders(seed=0)
-    steps: dict[str, Any] = {"batch_size": 10, "num_batches": 2, "lr": 0.1}
+    steps: dict[str, Any] = {"batch_size": 10, "num_batches": 2, "lr": 0.1, "kernels": "off"}
     machine = {"device": "cpu", "amp": False}
     drawn = {"tse_batch_size": 10, "tse_batches": 2, "tse_lr": 0.1}
     cases: list[tuple[str, EstimatorSettings, dict[str, Any]]] = [

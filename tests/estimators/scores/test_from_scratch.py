@@ -321,7 +321,7 @@ def test_a_diverging_training_is_an_error_and_is_remembered(
 ) -> None:
     config = dataclasses.replace(CONFIG, lr=1e18)
     with pytest.raises(
-        EstimateError, match=r"^The training from scratch diverged: .* lr 9\.33e\+17\.$"
+        EstimateError, match=r"^The training from scratch diverged: .* lr [\d.]+e\+17\.$"
     ):
         make(config=config).estimate(arch)
     assert not [path for path in (tmp_path / "a").iterdir() if path.is_dir()]

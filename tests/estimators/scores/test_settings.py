@@ -34,6 +34,7 @@ FLAGS = {
     "--tse-batches 2": TRAINS,
     "--tse-batch-size 1": (*TRAINS, *PROXY_SCORES, "combined"),
     "--tse-lr 0.1": TRAINS,
+    "--kernels off": TRAINS,
     "--tse-window 2": ("tse_e", "from_scratch"),
     "--tse-gamma 0.5": ("tse_ema", "from_scratch"),
     "--race-for 1": ("tse",),
@@ -86,7 +87,7 @@ def test_own_flags_are_accepted_and_others_refused(name: str) -> None:
 
 def test_values_arrive_in_their_fields() -> None:
     flags = "--tse-batches 7 --tse-batch-size 5 --tse-lr 0.5 --race-for 2"
-    assert from_args(TSESettings, parse(flags)) == TSESettings(5, 7, 0.5, 2)
+    assert from_args(TSESettings, parse(flags)) == TSESettings(5, 7, 0.5, race_for=2)
     assert from_args(MultiScoreSettings, parse("--tse-window 0.3epochs --val-batches 2")) == (
         MultiScoreSettings(window="0.3epochs", num_val_batches=2)
     )
