@@ -15,6 +15,7 @@ from estimators.scores.combined_estimator import CombinedEstimator, Reference
 from estimators.scores.definition import EstimatorDefinition, EstimatorInputs
 from estimators.scores.extra_steps import machine_facts
 from estimators.scores.from_scratch import FromScratchEstimator
+from estimators.scores.inherited import folding_facts
 from estimators.scores.minibatches import Draws, Minibatches, check_batch_size, draw_minibatches
 from estimators.scores.multi_score_factory import (
     create_multi_score,
@@ -138,8 +139,15 @@ def create_described_estimator(
     estimator, facts = built if isinstance(built, tuple) else (built, plain_settings(settings))
     check_estimator(definition.name, estimator)
     check_instance(f"What build of estimator {definition.name!r} returns beside it", facts, dict)
-    machine = machine_facts(settings, device, amp) if computes else {}
-    return estimator, {"name": definition.name, **facts, **machine}
+    described = {"name": definition.name, **facts}
+    if not computes:
+        return estimator, described
+    described |= machine_facts(settings, device, amp)
+    if supernet is not None and definition.name in ESTIMATORS:
+        scores = [definition.name, *facts.get("scores", ())]
+        recalibrates = facts.get("recalibration") is not None
+        described |= folding_facts(scores, supernet, device, amp=amp, recalibrates=recalibrates)
+    return estimator, described
 
 
 def _build(

@@ -12,6 +12,7 @@ import torch
 from estimators.factory import create_own_scores
 from estimators.ranking.facts import supernet_facts
 from estimators.scores.extra_steps import machine_facts
+from estimators.scores.inherited import folding_facts
 from estimators.scores.minibatches import TRAINS, Draws, check_batch_size, draw_minibatches
 from estimators.scores.multi_score import MultiScoreEstimator
 from estimators.scores.multi_score_factory import create_multi_score
@@ -153,6 +154,8 @@ def open_measurements(
         facts["tse_batch_size"] = given.loaders.train.batch_size
     facts |= facts_of_own
     facts |= machine_facts(settings if multi_score.training is not None else None, device, amp)
+    recalibrates = minibatches.recalibrate is not None
+    facts |= folding_facts(built_in, supernet, device, amp=amp, recalibrates=recalibrates)
     digest = weights_digest(supernet)
     header = {
         "space": supernet.space.name,

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from estimators.base import Estimate, EstimateError
+from estimators.scores.names import VAL_SCORES
 from supernets.networks.base import Supernet
+from supernets.networks.batchnorm import has_batchnorm
+from supernets.networks.folding import can_fold_batchnorm
 from supernets.spaces import Architecture
 from supernets.training.evaluation import Evaluation, evaluate, evaluate_recalibrated
 
@@ -21,6 +24,9 @@ class ValAccuracyEstimator:
     Without recalibration BatchNorm behaves as the supernet's policy has it: where nothing is
     tracked, the result depends on the batch size of ``val_batches``. With recalibration the running
     statistics of every BatchNorm are first taken from training images, for this subnet alone.
+
+    On a CPU in float32, a copy is measured whose BatchNorm is folded into the convolutions, where
+    its logits are the same to within 1e-5 of the largest one; see ``evaluate``.
 
     Args:
         supernet: Trained supernet; only read.
@@ -49,6 +55,7 @@ class ValAccuracyEstimator:
         self.val_batches = val_batches
         self.device = torch.device(device)
         self.amp = amp
+        self.folds = folds_batchnorm(self.device, amp)
         if recalibrate_batches is None:
             if supernet.needs_recalibration:
                 raise ValueError(
@@ -86,7 +93,7 @@ class ValAccuracyEstimator:
         """Measures an extracted subnet on ``device``; its mode may change, nothing else does."""
         batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
         if self.recalibrate_batches is None:
-            return evaluate(subnet, batches, device=self.device, amp=self.amp)
+            return evaluate(subnet, batches, device=self.device, amp=self.amp, fold=self.folds)
         return evaluate_recalibrated(
             self.supernet,
             subnet,
@@ -94,4 +101,35 @@ class ValAccuracyEstimator:
             recalibrate_batches=self.recalibrate_batches,
             device=self.device,
             amp=self.amp,
+            fold=self.folds,
         )
+
+
+def folds_batchnorm(device: torch.device | str, amp: bool) -> bool:
+    """Returns whether validation accuracy is that of networks with folded BatchNorm."""
+    return torch.device(device).type == "cpu" and not amp
+
+
+def folding_facts(
+    scores: Iterable[str],
+    supernet: Supernet,
+    device: torch.device | str,
+    *,
+    amp: bool,
+    recalibrates: bool,
+) -> dict[str, bool]:
+    """Returns what a header records of folded BatchNorm: nothing where there is none.
+
+    So files of before are refused only where their numbers are others in the last digits.
+
+    Args:
+        scores: Names of the scores.
+        supernet: Supernet whose subnets are measured.
+        device: Device they are measured on.
+        amp: Whether they are in bfloat16 autocast.
+        recalibrates: Whether BatchNorm's statistics are first taken anew.
+    """
+    if not set(scores) & set(VAL_SCORES) or not folds_batchnorm(device, amp):
+        return {}
+    folds = has_batchnorm(supernet) if recalibrates else can_fold_batchnorm(supernet)
+    return {"folded_batchnorm": True} if folds else {}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from estimators.base import EstimateError
-from estimators.scores.inherited import ValAccuracyEstimator
+from estimators.scores.inherited import ValAccuracyEstimator, folding_facts
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.training.evaluation import evaluate
@@ -52,7 +52,9 @@ def test_recalibration_takes_the_statistics_of_the_given_batches(
     arch = supernet.space.architecture([3, 1, 2, 1, 3, 4])
     standalone = supernet.to_standalone(supernet.extract(arch))
     recalibrate_bn(standalone, train, 2)
-    expected = evaluate(standalone, val, device=torch.device("cpu"))
+    expected = evaluate(standalone, val, device=torch.device("cpu"), fold=True)
+    plain = evaluate(standalone, val, device=torch.device("cpu"))
+    assert (plain.top1, plain.loss) == (expected.top1, pytest.approx(expected.loss, rel=1e-5))
     estimator = ValAccuracyEstimator(supernet, val, recalibrate_batches=iter(train))
     for _ in range(2):  # the batches are kept
         metrics = estimator.estimate(arch).metrics
@@ -111,4 +113,20 @@ def test_supernets_of_mixed_statistics_are_recalibrated_or_refused(
     expected = supernet.extract(arch)
     recalibrate_bn(expected, [train], 1)
     estimate = ValAccuracyEstimator(supernet, val, recalibrate_batches=[train]).estimate(arch)
-    assert estimate.metrics["val_loss"] == evaluate(expected, val, device=torch.device("cpu")).loss
+    found = evaluate(expected, val, device=torch.device("cpu"), fold=True)
+    assert estimate.metrics["val_loss"] == found.loss
+
+
+def test_only_headers_of_scores_that_folding_changes_say_so(
+    make_supernet: Callable[..., Supernet],
+) -> None:
+    def facts(space: str, score: str, device: str = "cpu", **settings: bool) -> dict[str, bool]:
+        given = {"amp": False, "recalibrates": True, **settings}
+        return folding_facts([score], make_supernet(space), device, **given)
+
+    assert facts("mobilenetv3", "val_acc") == {"folded_batchnorm": True}
+    assert facts("nasbench201", "val_loss_after") == {"folded_batchnorm": True}
+    assert facts("mobilenetv3", "tse") == facts("vit", "val_acc", recalibrates=False) == {}
+    assert (
+        facts("mobilenetv3", "val_acc", "cuda") == facts("mobilenetv3", "val_acc", amp=True) == {}
+    )

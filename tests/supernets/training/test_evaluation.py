@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
-from supernets.training.evaluation import evaluate, evaluate_recalibrated
+from supernets.training.evaluation import _in_parts, evaluate, evaluate_recalibrated
 
 CPU = torch.device("cpu")
 
@@ -99,3 +99,41 @@ def test_recalibrated_subnet_has_the_statistics_of_all_given_batches(
     assert_same_weights(supernet, before)
     with pytest.raises(ValueError, match="num_batches must be at least 1, got 0"):
         evaluate_recalibrated(supernet, subnet, val, recalibrate_batches=[], device=CPU)
+
+
+class Residual(nn.Module):
+    """A BatchNorm of a convolution, to which the convolution itself can be added."""
+
+    def __init__(self, *, adds: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.adds = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), adds
+        self.num_images: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.num_images.append(len(x))
+        out = self.conv(x)
+        return (self.norm(out) + (out if self.adds else 0)).mean((2, 3))
+
+
+def test_a_folded_network_is_run_only_where_it_is_the_same_network() -> None:
+    torch.manual_seed(0)
+    batches = [(torch.randn(70, 3, 32, 32), torch.randint(4, (70,)))]
+    for adds in (False, True):
+        module = Residual(adds=adds)
+        assert module.norm.running_mean is not None
+        module.norm.running_mean.uniform_(1, 2)
+        plain, folded = (evaluate(module, batches, device=CPU, fold=fold) for fold in (False, True))
+        assert folded.loss == (plain.loss if adds else pytest.approx(plain.loss, rel=1e-5))
+        # run of all images without folding; then to compare; and of all where it differs
+        assert module.num_images == ([70, 16, 70] if adds else [70, 16])
+
+
+def test_a_folded_network_runs_on_few_images_at_once() -> None:
+    torch.manual_seed(0)
+    module = Residual(adds=False)
+    with torch.no_grad():
+        module.eval()
+        logits = module(x := torch.randn(150, 3, 32, 32))
+        found = _in_parts(module, x)
+    assert module.num_images == [150, 75, 75]
+    assert torch.allclose(found, logits, atol=1e-6)
