@@ -3,12 +3,21 @@
 Ours; there is no paper. After every batch an exact Gaussian process over the structure of
 architectures (``search.predictors.gaussian_process``) is fitted to all trials, and the next ones
 are those of highest expected improvement.
+
+So that an ask takes little time with thousands of trials too, three things are not exact:
+
+1. From ``ALWAYS_FITTED`` successful trials on, the parameters of the process are fitted again only
+   when there are a tenth more, to the first so many; it is conditioned on all trials at every ask.
+2. The fit is to at most 300 trials (``gaussian_process.MAX_FITTED``), half of them the best.
+3. Where there are too many candidates or trials, only candidates of high expected score get a
+   variance, without which none is asked for: in a space that is ranked whole those that looked
+   best at the last fit, as many as ``MAX_TRACKED`` allows; of a pool as ``MAX_WORK`` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import numpy as np
@@ -20,12 +29,18 @@ from search.algorithms.options import RankingOptions
 from search.algorithms.pool_search import PoolSearch
 from search.algorithms.problem import SearchProblem
 from search.predictors.base import Predictor
-from search.predictors.gaussian_process import Belief, Features, GaussianProcess, Posterior, Table
+from search.predictors.gaussian_process import Features, GaussianProcess
+from search.predictors.gp_posterior import Belief, Posterior, Table, TrackedCandidates
 
-#: Multiply-adds that may be spent on variances; with more trials, only candidates of high expected
-#: score get one, but at least ``MIN_UNCERTAIN``.
-MAX_WORK = 5_000_000_000
-MIN_UNCERTAIN = 1000
+#: Successful trials from which on the parameters are not fitted at every ask, and by what share
+#: these must grow until they are.
+ALWAYS_FITTED, REFIT_SHARE = 60, 0.1
+#: Covariances of candidates and trials that are kept between asks, of 8 bytes each.
+MAX_TRACKED = 2**24
+#: Multiply-adds that an ask may spend on variances of a pool; with more trials, only candidates of
+#: high expected score get one, but at least ``MIN_UNCERTAIN``.
+MAX_WORK = 1_000_000_000
+MIN_UNCERTAIN = 250
 #: In a space too large to rank whole, the best candidates are mutated in some rounds.
 NUM_ROUNDS, NUM_PARENTS, NUM_MUTANTS = 3, 50, 1000
 
@@ -62,6 +77,7 @@ class StructuralBO(PoolSearch):
         options = options or StructuralBOOptions()
         super().__init__(problem, options)
         self._features = Features(self.space)
+        self._last_fit: _Fit | None = None
 
     @property
     def reported_predictor(self) -> Callable[[int], Predictor] | None:
@@ -72,24 +88,78 @@ class StructuralBO(PoolSearch):
         """Takes what is expected to improve most."""
         told, scores = self._scored()
         labels = log_regrets(scores)
-        process = GaussianProcess(self.space, int(rng.integers(2**31)), features=self._features)
-        process.fit(told, labels)
-        choices, table = self._unseen(num_archs, rng)
-        choices, belief = _most_promising(process.posterior, choices, table, num_archs)
         best = float(labels.max())
-        if not self.problem.is_enumerable:
-            for _ in range(NUM_ROUNDS):
-                choices, table = self._with_mutants(choices, belief, best, rng)
-                choices, belief = _most_promising(process.posterior, choices, table, num_archs)
+        rng.integers(2**31)  # was the seed of the fit: what is drawn after it stays the same
+        fit = self._conditioned(told, scores, labels)
+        is_open = self._feasible_unseen[fit.rows] if fit.candidates else np.zeros(0, np.bool_)
+        if fit.candidates and is_open.sum() >= num_archs:
+            choices, belief = self.problem.feasible_choices[fit.rows], fit.candidates.belief()
+        else:
+            choices, belief = self._promising_unseen(fit.process.posterior, num_archs, best, rng)
+            is_open = np.ones(len(choices), np.bool_)
         chosen: list[int] = []
         for _ in range(num_archs):
             gains = log_expected_improvement(belief.mean, belief.score_std, best)
-            gains[chosen] = -np.inf
+            gains[~is_open] = -np.inf
             equals = np.flatnonzero(gains == gains.max())
             chosen.append(int(equals[rng.integers(len(equals))]))
+            is_open[chosen[-1]] = False
             if len(chosen) < num_archs:
                 belief.condition_on_mean(chosen[-1])
         return choices[chosen]
+
+    def _conditioned(
+        self, told: NDArray[np.int64], scores: NDArray[np.float64], labels: NDArray[np.float64]
+    ) -> _Fit:
+        """The process of the last fit that is due, conditioned on all trials.
+
+        What it is depends on the trials alone, whatever was asked for before: what was fitted and
+        computed at earlier asks is the same as if it were now.
+        """
+        num_fitted, num_next = fitted_numbers(len(scores))
+        fit = self._last_fit
+        if fit is None or fit.num_fitted != num_fitted:
+            self._last_fit = None  # lets go of what it holds before there is more
+            fit = self._last_fit = self._new_fit(told[:num_fitted], scores[:num_fitted], num_next)
+        num_observed = fit.process.posterior.num_observed
+        if num_observed < len(told):
+            fit.process.observe(told[num_observed:], labels)
+        return fit
+
+    def _new_fit(self, told: NDArray[np.int64], scores: NDArray[np.float64], num_next: int) -> _Fit:
+        """Fits the parameters, and picks the candidates that are kept until ``num_next`` trials."""
+        seed = np.random.default_rng((self.seed, len(scores), 5)).integers(2**31)
+        process = GaussianProcess(self.space, int(seed), features=self._features)
+        process.fit(told, log_regrets(scores))
+        if not self.problem.is_enumerable or len(scores) < ALWAYS_FITTED:
+            return _Fit(len(scores), process)
+        is_candidate = np.ones(len(self.problem.feasible_choices), np.bool_)
+        found = [self.problem.feasible_rows.get(tuple(row)) for row in told.tolist()]
+        is_candidate[[row for row in found if row is not None]] = False
+        rows = np.flatnonzero(is_candidate)
+        limit = max(MAX_TRACKED // num_next, 1)
+        if len(rows) > limit:
+            means = process.posterior.rough_mean(self._whole_table.rows(rows))
+            rows = rows[_highest(means, limit)]
+        table = self._whole_table.rows(rows)
+        return _Fit(
+            len(scores), process, rows, TrackedCandidates(table, process.posterior, num_next)
+        )
+
+    def _promising_unseen(
+        self, posterior: Posterior, num_archs: int, best: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], Belief]:
+        """Unseen candidates of high expected score, mutants of the best included."""
+        choices, table = self._unseen(num_archs, rng)
+        limit = max(MAX_WORK // posterior.num_observed**2, MIN_UNCERTAIN, num_archs)
+        if len(choices) > limit:
+            kept = _highest(posterior.rough_mean(table), limit)
+            choices, table = choices[kept], table.rows(kept)
+        belief = posterior.belief(table)
+        if not self.problem.is_enumerable:
+            for _ in range(NUM_ROUNDS):
+                choices, belief = self._with_mutants(posterior, choices, belief, best, rng, limit)
+        return choices, belief
 
     def _unseen(self, num_archs: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Table]:
         """The candidates that are new, with their features."""
@@ -107,12 +177,14 @@ class StructuralBO(PoolSearch):
 
     def _with_mutants(
         self,
+        posterior: Posterior,
         choices: NDArray[np.int64],
         belief: Belief,
         best: float,
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.int64], Table]:
-        """The candidates and mutants of the most promising of them."""
+        limit: int,
+    ) -> tuple[NDArray[np.int64], Belief]:
+        """The candidates and mutants of the most promising, of all these ``limit`` at most."""
         gains = log_expected_improvement(belief.mean, belief.score_std, best)
         order = np.argsort(-gains, kind="stable")[:NUM_PARENTS]
         parents = choices[order]
@@ -124,16 +196,43 @@ class StructuralBO(PoolSearch):
             excluded=choices,
             max_draws=4 * NUM_MUTANTS,
         )
-        table = belief.table.joined(self._features.of(drawn.choices))
-        return np.concatenate([choices, drawn.choices]), table
+        mutants, table = drawn.choices, self._features.of(drawn.choices)
+        if len(choices) + len(mutants) > limit:
+            kept = _highest(np.concatenate([belief.mean, posterior.rough_mean(table)]), limit)
+            old, new = kept[kept < len(choices)], kept[kept >= len(choices)] - len(choices)
+            choices, belief = choices[old], belief.rows(old)
+            mutants, table = mutants[new], table.rows(new)
+        return np.concatenate([choices, mutants]), belief.joined(posterior.belief(table))
 
 
-def _most_promising(
-    posterior: Posterior, choices: NDArray[np.int64], table: Table, num_archs: int
-) -> tuple[NDArray[np.int64], Belief]:
-    """Picks as many candidates of high expected score as there is time to find variances of."""
-    limit = max(MAX_WORK // posterior.num_observed**2, MIN_UNCERTAIN, num_archs)
-    if len(choices) <= limit:
-        return choices, posterior.belief(table)
-    kept = np.sort(np.argsort(-posterior.mean(table), kind="stable")[:limit])
-    return choices[kept], posterior.belief(table.rows(kept))
+def fitted_numbers(num_scored: int) -> tuple[int, int]:
+    """Of how many first trials the parameters are, with so many told, and when there is a next fit.
+
+    Args:
+        num_scored: Number of successful trials.
+
+    Example:
+        >>> fitted_numbers(59), fitted_numbers(60), fitted_numbers(100)
+        ((59, 60), (60, 66), (95, 104))
+    """
+    if num_scored < ALWAYS_FITTED:
+        return num_scored, num_scored + 1
+    now, following = ALWAYS_FITTED, ALWAYS_FITTED
+    while following <= num_scored:
+        now, following = following, following + max(int(REFIT_SHARE * following), 1)
+    return now, following
+
+
+def _highest(values: NDArray[np.float64], limit: int) -> NDArray[np.intp]:
+    """Indices of the highest, ascending."""
+    return np.sort(np.argsort(-values, kind="stable")[:limit])
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A process and, where they are kept, the candidates it is asked about."""
+
+    num_fitted: int
+    process: GaussianProcess
+    rows: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    candidates: TrackedCandidates | None = None

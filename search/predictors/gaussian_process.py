@@ -13,12 +13,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.predictors.base import FeatureFunction, Standardised
+from search.predictors.gp_posterior import (
+    JITTER,
+    KernelParameters,
+    Posterior,
+    Table,
+    linear_kernel,
+    solve_triangular,
+)
 from supernets.spaces import SearchSpace
 from supernets.spaces.factory import SPACES
 from supernets.spaces.features import Structure
@@ -38,7 +45,6 @@ LOG_S1, LOG_S2, LOG_NOISE = 0.0, -1.0, -2.0
 #: Scores that the parameters are fitted to, and of those the best ones.
 MAX_FITTED, MAX_FITTED_BEST = 300, 150
 NUM_ITERATIONS = 25
-_JITTER = 1e-8
 
 
 class GaussianProcess:
@@ -93,14 +99,26 @@ class GaussianProcess:
         parameters = _fitted(features, table.rows(chosen), scores[chosen])
         self._posterior = Posterior(table, scores, parameters)
 
+    def observe(self, choices: NDArray[np.int64], scores: Floats) -> None:
+        """Adds architectures to those that are predicted from, with the parameters as they are.
+
+        Args:
+            choices: Choices of the architectures that are added, (num_added, num_decisions).
+            scores: Scores of those before, which may have changed, and of those that are added.
+
+        Raises:
+            ValueError: If nothing was fitted, or there is not one score for each.
+        """
+        self.posterior.observe(self._table(choices), scores)
+
     def predict(self, choices: NDArray[np.int64]) -> Floats:
         """Predicts the expected scores, shape (num_archs,)."""
         return self.posterior.mean(self._table(choices))
 
     def predict_with_std(self, choices: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Predicts scores and their standard deviations without noise, both (num_archs,)."""
-        belief = self.posterior.belief(self._table(choices))
-        return belief.mean, np.sqrt(belief.variance)
+        mean, variance = self.posterior.mean_and_variance(self._table(choices))
+        return mean, np.asarray(np.sqrt(variance), np.float64)
 
     @property
     def posterior(self) -> Posterior:
@@ -119,26 +137,6 @@ class GaussianProcess:
             return table
         extra = self._standardise(self._zero_cost_features(choices))
         return Table(table.labels, np.hstack([table.numbers, extra]))
-
-
-class Table(NamedTuple):
-    """Features of some architectures.
-
-    Args:
-        labels: One-hot columns of all labels, (num_archs, sum of the numbers of values).
-        numbers: Standardised numbers, (num_archs, num_numbers).
-    """
-
-    labels: Floats
-    numbers: Floats
-
-    def rows(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Table:
-        """Returns the features of some of the architectures."""
-        return Table(self.labels[chosen], self.numbers[chosen])
-
-    def joined(self, other: Table) -> Table:
-        """Returns the features of these architectures and then of others."""
-        return Table(*(np.concatenate(both) for both in zip(self, other, strict=True)))
 
 
 class Features:
@@ -205,109 +203,6 @@ class Features:
         )
 
 
-class _Parameters(NamedTuple):
-    s1: float
-    s2: float
-    noise: float
-    label_weights: Floats  # one per column of the one-hot table
-    number_weights: Floats
-
-    def kernel(self, first: Table, second: Table) -> Floats:
-        """Computes the covariances of all pairs, without noise, (num_first, num_second)."""
-        weighted = first.labels * self.label_weights
-        distance = weighted.sum(axis=1)[:, None] - weighted @ second.labels.T
-        scale = np.sqrt(self.number_weights)
-        a, b = first.numbers * scale, second.numbers * scale
-        distance += (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
-        kernel = self.s1 * np.exp(-np.maximum(distance, 0))
-        return np.asarray(kernel + self.s2 * _linear(first, second), np.float64)
-
-    def prior_variance(self, table: Table) -> Floats:
-        """Computes the prior variance of each architecture, without noise, (num_archs,)."""
-        num_numbers = max(table.numbers.shape[1], 1)
-        linear = (table.numbers**2).sum(axis=1) / num_numbers
-        return np.asarray(self.s1 + self.s2 * linear, np.float64)
-
-
-def _linear(first: Table, second: Table) -> Floats:
-    product = first.numbers @ second.numbers.T
-    return np.asarray(product / max(first.numbers.shape[1], 1), np.float64)
-
-
-class Posterior:
-    """What scores of some architectures say about others.
-
-    Args:
-        table: Features of the architectures that have scores.
-        scores: Scores of these architectures, (num_archs,).
-        parameters: Parameters of the kernel.
-    """
-
-    def __init__(self, table: Table, scores: Floats, parameters: _Parameters) -> None:
-        self._table, self._parameters = table, parameters
-        covariance = parameters.kernel(table, table)
-        covariance[np.diag_indices_from(covariance)] += parameters.noise + _JITTER
-        self._factor = np.linalg.cholesky(covariance)
-        self._centre = float(scores.mean())
-        whitened = _solve_triangular(self._factor, scores - self._centre, lower=True)
-        self._solved = _solve_triangular(self._factor.T, whitened, lower=False)
-
-    @property
-    def num_observed(self) -> int:
-        """Number of architectures with scores."""
-        return len(self._solved)
-
-    def mean(self, table: Table) -> Floats:
-        """Returns the expected scores, (num_archs,)."""
-        expected = self._centre + self._parameters.kernel(table, self._table) @ self._solved
-        return np.asarray(expected, np.float64)
-
-    def belief(self, table: Table) -> Belief:
-        """Returns the expected scores with their covariances."""
-        cross = self._parameters.kernel(table, self._table)
-        return Belief(
-            table,
-            self._parameters,
-            self._centre + cross @ self._solved,
-            _solve_triangular(self._factor, cross.T, lower=True),
-        )
-
-
-class Belief:
-    """Expected scores of candidates, and how the variances shrink as some of them are measured.
-
-    Args:
-        table: Features of the candidates.
-        parameters: Parameters of the kernel.
-        mean: Expected scores, (num_archs,).
-        whitened: Covariances with what was observed, whitened, (num_observed, num_archs).
-    """
-
-    def __init__(
-        self, table: Table, parameters: _Parameters, mean: Floats, whitened: Floats
-    ) -> None:
-        self.table, self._parameters = table, parameters
-        self._whitened = whitened
-        self.mean = mean
-        variance = parameters.prior_variance(table) - (whitened**2).sum(axis=0)
-        self.variance = np.maximum(variance, _JITTER)
-
-    @property
-    def score_std(self) -> Floats:
-        """Standard deviations of the scores that would be measured, noise included."""
-        return np.asarray(np.sqrt(self.variance + self._parameters.noise), np.float64)
-
-    def condition_on_mean(self, index: int) -> None:
-        """Takes a candidate as measured, with the score that was expected of it."""
-        one = self.table.rows(slice(index, index + 1))
-        covariance = self._parameters.kernel(one, self.table)[0]
-        covariance -= self._whitened[:, index] @ self._whitened
-        total = max(covariance[index], _JITTER) + self._parameters.noise + _JITTER
-        row = covariance / math.sqrt(total)
-        self._whitened = np.concatenate([self._whitened, row[None]])
-        self.variance = np.maximum(self.variance - row**2, _JITTER)
-
-
 def _count_without_networks(space: SearchSpace) -> _Count | None:
     """Returns what counts params and macs of a space that does so without PyTorch, else None."""
     if not SPACES.is_known(space.name):
@@ -325,7 +220,7 @@ def _reference(space: SearchSpace) -> NDArray[np.int64]:
     return space.sample_choices(_NUM_REFERENCE, np.random.default_rng(0))
 
 
-def _fitted(features: Features, table: Table, scores: Floats) -> _Parameters:
+def _fitted(features: Features, table: Table, scores: Floats) -> KernelParameters:
     """The parameters of highest posterior density."""
     from scipy.optimize import fmin_l_bfgs_b
 
@@ -334,7 +229,7 @@ def _fitted(features: Features, table: Table, scores: Floats) -> _Parameters:
     bounds = [(mean - 5.0, mean + 5.0) for mean in start]
     found, _, _ = fmin_l_bfgs_b(objective, start, maxiter=NUM_ITERATIONS, bounds=bounds)
     (s1, s2, noise), weights = np.exp(found[:3]), np.exp(found[3:])
-    return _Parameters(
+    return KernelParameters(
         float(s1),
         float(s2),
         float(noise),
@@ -361,7 +256,7 @@ class Objective:
         numbers = table.numbers.T
         distances[num_labels:] = (numbers[:, :, None] - numbers[:, None, :]) ** 2
         self._distances = distances.reshape(len(distances), -1)
-        self._linear = _linear(table, table)
+        self._linear = linear_kernel(table, table)
         self._centred = scores - scores.mean()
         self.prior = np.concatenate([[LOG_S1, LOG_S2, LOG_NOISE], features.log_weights])
 
@@ -370,9 +265,9 @@ class Objective:
         (s1, s2, noise), weights = np.exp(logs[:3]), np.exp(logs[3:])
         identity = np.eye(len(self._centred))
         nonlinear = s1 * np.exp(-(weights @ self._distances)).reshape(identity.shape)
-        covariance = nonlinear + s2 * self._linear + (noise + _JITTER) * identity
+        covariance = nonlinear + s2 * self._linear + (noise + JITTER) * identity
         factor = np.linalg.cholesky(covariance)
-        half_inverse = _solve_triangular(factor, identity, lower=True)
+        half_inverse = solve_triangular(factor, identity, lower=True)
         inverse = half_inverse.T @ half_inverse
         solved = inverse @ self._centred
         value = 0.5 * self._centred @ solved + np.log(np.diag(factor)).sum()
@@ -386,9 +281,3 @@ class Objective:
         )
         deviation = logs - self.prior
         return float(value + 0.5 * deviation @ deviation), gradient + deviation
-
-
-def _solve_triangular(factor: NDArray[Any], right: NDArray[Any], *, lower: bool) -> Floats:
-    from scipy.linalg import solve_triangular  # here, as loading takes half a second
-
-    return np.asarray(solve_triangular(factor, right, lower=lower), np.float64)

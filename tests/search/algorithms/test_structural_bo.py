@@ -9,11 +9,15 @@ from estimators.trials.store import Trial
 from search import SearchProblem, SpaceExhaustedError, StructuralBOOptions
 from search.algorithms.acquisition import log_expected_improvement
 from search.algorithms.log_regret_gp import log_regrets
-from search.algorithms.structural_bo import StructuralBO
+from search.algorithms.structural_bo import StructuralBO, fitted_numbers
 from search.predictors.gaussian_process import Features, GaussianProcess
-from supernets.spaces import Architecture, NASBench201Space, NASNetSpace
+from search.predictors.gp_posterior import Belief, Posterior, Table
+from supernets.spaces import Architecture, NASBench201Space, NASNetSpace, SearchSpace
 
 CELLS = NASBench201Space()
+SOME_CELLS = CELLS.architectures(
+    CELLS.all_choices()[np.random.default_rng(1).permutation(CELLS.size)[:80]]
+)
 
 
 def value(arch: Architecture) -> float:
@@ -150,3 +154,82 @@ def test_log_regrets_by_hand() -> None:
     same = log_regrets(np.array([3.0, 3.0, 3.0, 1.0]))  # the quartile is the best
     assert same.argmin() == 3 and np.isfinite(same).all()
     assert log_regrets(np.array([3.0, 3.0])).tolist() == [0, 0]
+
+
+def test_fits_wait_for_a_tenth_more_trials_once_there_are_many() -> None:
+    assert [fitted_numbers(n) for n in (5, 59, 60, 65, 66, 72)] == [
+        *((5, 6), (59, 60), (60, 66), (60, 66), (66, 72), (72, 79))
+    ]
+    algorithm = StructuralBO(SearchProblem(CELLS, seed=0))
+    told(algorithm, SOME_CELLS[:62])
+    algorithm.ask(1)
+    process = algorithm._last_fit.process  # type: ignore[union-attr]
+    before = process.posterior._parameters
+    told(algorithm, algorithm.ask(3))
+    algorithm.ask(1)
+    assert process.posterior._parameters is before and process.posterior.num_observed == 65
+    told(algorithm, algorithm.ask(1))
+    algorithm.ask(1)
+    assert algorithm._last_fit.num_fitted == 66  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "space", [CELLS, NASNetSpace(distinct_inputs=False)], ids=lambda space: space.name
+)
+def test_what_was_asked_for_before_does_not_matter(
+    space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Across fits and blocks, one by one or not, with failures: as if all were told at once."""
+    monkeypatch.setattr("search.algorithms.structural_bo.NUM_MUTANTS", 50)
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=len(space.decisions))
+    algorithm = StructuralBO(SearchProblem(space, seed=0), StructuralBOOptions(pool_size=300))
+    archs = list(dict.fromkeys(space.sample(rng) for _ in range(80)))[:70]
+
+    def score(arch: Architecture) -> float:
+        return float(np.array(arch.choices) @ weights)
+
+    told(algorithm, archs[:61], score)
+    algorithm.tell([Trial(61, archs[61], None, {}, 0.0, "failed")])
+    for size in (1, 3, 2, 1):
+        asked = algorithm.ask(size)
+        fresh = StructuralBO(algorithm.problem, StructuralBOOptions(pool_size=300))
+        fresh.tell(algorithm.trials)
+        assert fresh.ask(size) == asked == algorithm.ask(size)
+        told(algorithm, asked, score)
+
+
+def test_of_more_candidates_than_are_kept_the_most_promising_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The memory of what is kept is bounded, and the best of all candidates is among it."""
+    asked = []
+    for max_tracked in (2**24, 66 * 60):
+        monkeypatch.setattr("search.algorithms.structural_bo.MAX_TRACKED", max_tracked)
+        algorithm = StructuralBO(SearchProblem(CELLS, seed=0))
+        told(algorithm, SOME_CELLS[:63])
+        asked.append(algorithm.ask(1))
+        candidates = algorithm._last_fit.candidates  # type: ignore[union-attr]
+        shape = candidates._whitened.shape  # type: ignore[union-attr]
+        assert shape == (66, 60 if max_tracked < 2**24 else CELLS.size - 60)
+    assert asked[0] == asked[1]
+    assert len(set(algorithm.ask(70))) == 70  # more than are kept
+
+
+def test_many_trials_leave_few_variances(monkeypatch: pytest.MonkeyPatch) -> None:
+    space, sizes = NASNetSpace(distinct_inputs=False), []
+    monkeypatch.setattr("search.algorithms.structural_bo.MAX_WORK", 70**2 * 40)
+    monkeypatch.setattr("search.algorithms.structural_bo.MIN_UNCERTAIN", 5)
+    algorithm = StructuralBO(SearchProblem(space, seed=0), StructuralBOOptions(pool_size=300))
+    rng = np.random.default_rng(0)
+    archs = list(dict.fromkeys(space.sample(rng) for _ in range(80)))[:70]
+    told(algorithm, archs, lambda arch: float(sum(arch.choices)))
+    belief_of = Posterior.belief
+
+    def spy(posterior: Posterior, table: Table) -> Belief:
+        sizes.append(len(table.labels))
+        return belief_of(posterior, table)
+
+    monkeypatch.setattr(Posterior, "belief", spy)
+    assert len(algorithm.ask(2)) == 2
+    assert sizes[0] == 40 and max(sizes) <= 40 and len(sizes) == 4
