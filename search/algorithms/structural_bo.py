@@ -9,9 +9,10 @@ So that an ask takes little time with thousands of trials too, three things are 
 1. From ``ALWAYS_FITTED`` successful trials on, the parameters of the process are fitted again only
    when there are a tenth more, to the first so many; it is conditioned on all trials at every ask.
 2. The fit is to at most 300 trials (``gaussian_process.MAX_FITTED``), half of them the best.
-3. Where there are too many candidates or trials, only candidates of high expected score get a
-   variance, without which none is asked for: in a space that is ranked whole those that looked
-   best at the last fit, as many as ``MAX_TRACKED`` allows; of a pool as ``MAX_WORK`` does.
+3. Where there are too many candidates or trials, only the most promising candidates get a
+   variance, without which none is asked for: by the expected improvement that they have with the
+   variance that the first 256 trials leave. In a space that is ranked whole these are picked at
+   fits, as many as ``MAX_TRACKED`` allows, and of a pool at every ask, as ``MAX_WORK`` does.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from search.predictors.gp_posterior import Belief, Posterior, Table, TrackedCand
 ALWAYS_FITTED, REFIT_SHARE = 60, 0.1
 #: Covariances of candidates and trials that are kept between asks, of 8 bytes each.
 MAX_TRACKED = 2**24
-#: Multiply-adds that an ask may spend on variances of a pool; with more trials, only candidates of
-#: high expected score get one, but at least ``MIN_UNCERTAIN``.
+#: Multiply-adds that an ask may spend on variances of a pool; with more trials, only the most
+#: promising candidates get one, but at least ``MIN_UNCERTAIN``.
 MAX_WORK = 1_000_000_000
 MIN_UNCERTAIN = 250
 #: In a space too large to rank whole, the best candidates are mutated in some rounds.
@@ -130,7 +131,8 @@ class StructuralBO(PoolSearch):
         """Fits the parameters, and picks the candidates that are kept until ``num_next`` trials."""
         seed = np.random.default_rng((self.seed, len(scores), 5)).integers(2**31)
         process = GaussianProcess(self.space, int(seed), features=self._features)
-        process.fit(told, log_regrets(scores))
+        labels = log_regrets(scores)
+        process.fit(told, labels)
         if not self.problem.is_enumerable or len(scores) < ALWAYS_FITTED:
             return _Fit(len(scores), process)
         is_candidate = np.ones(len(self.problem.feasible_choices), np.bool_)
@@ -139,8 +141,8 @@ class StructuralBO(PoolSearch):
         rows = np.flatnonzero(is_candidate)
         limit = max(MAX_TRACKED // num_next, 1)
         if len(rows) > limit:
-            means = process.posterior.rough_mean(self._whole_table.rows(rows))
-            rows = rows[_highest(means, limit)]
+            table = self._whole_table.rows(rows)
+            rows = rows[_most_promising(process.posterior, table, limit, float(labels.max()))]
         table = self._whole_table.rows(rows)
         return _Fit(
             len(scores), process, rows, TrackedCandidates(table, process.posterior, num_next)
@@ -153,7 +155,7 @@ class StructuralBO(PoolSearch):
         choices, table = self._unseen(num_archs, rng)
         limit = max(MAX_WORK // posterior.num_observed**2, MIN_UNCERTAIN, num_archs)
         if len(choices) > limit:
-            kept = _highest(posterior.rough_mean(table), limit)
+            kept = _most_promising(posterior, table, limit, best)
             choices, table = choices[kept], table.rows(kept)
         belief = posterior.belief(table)
         if not self.problem.is_enumerable:
@@ -198,7 +200,7 @@ class StructuralBO(PoolSearch):
         )
         mutants, table = drawn.choices, self._features.of(drawn.choices)
         if len(choices) + len(mutants) > limit:
-            kept = _highest(np.concatenate([belief.mean, posterior.rough_mean(table)]), limit)
+            kept = _most_promising(posterior, belief.table.joined(table), limit, best)
             old, new = kept[kept < len(choices)], kept[kept >= len(choices)] - len(choices)
             choices, belief = choices[old], belief.rows(old)
             mutants, table = mutants[new], table.rows(new)
@@ -223,9 +225,12 @@ def fitted_numbers(num_scored: int) -> tuple[int, int]:
     return now, following
 
 
-def _highest(values: NDArray[np.float64], limit: int) -> NDArray[np.intp]:
-    """Indices of the highest, ascending."""
-    return np.sort(np.argsort(-values, kind="stable")[:limit])
+def _most_promising(
+    posterior: Posterior, table: Table, limit: int, best: float
+) -> NDArray[np.intp]:
+    """Indices of the candidates of the highest rough expected improvement, ascending."""
+    gains = log_expected_improvement(*posterior.rough_mean_and_std(table), best)
+    return np.sort(np.argsort(-gains, kind="stable")[:limit])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 BLOCK_SIZE = 64
 #: Covariances that are held at once where no more than expectations are wanted.
 MAX_CHUNK = 2**21
+#: Architectures whose scores a rough deviation takes into account, whole blocks.
+NUM_ROUGH = 4 * BLOCK_SIZE
 JITTER = 1e-8
 
 
@@ -177,16 +179,26 @@ class Posterior:
             found.append(self._centre + self._parameters.kernel(chunk, self._table) @ solved)
         return np.concatenate(found)
 
-    def rough_mean(self, table: Table) -> Floats:
-        """Returns what ``mean`` does but for rounding, to single precision, in a part of its time.
+    def rough_mean_and_std(self, table: Table) -> tuple[Floats, Floats]:
+        """Returns expected scores but for rounding, and deviations of scores that are no less.
 
-        Good to say which candidates are worth more; of those, ``belief`` says what is exact.
+        Both are in single precision, and the deviations, noise included, are those after the first
+        ``NUM_ROUGH`` architectures: in a part of the time that ``belief`` takes, they say which
+        candidates are worth it.
         """
         parameters, observed = self._parameters.rounded(), self._table.rounded()
-        solved, found = self._solved_scores().astype(np.float32), [np.zeros(0, np.float32)]
+        solved = self._solved_scores().astype(np.float32)
+        first = self._rounded_factor()
+        means, explained = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
         for chunk in self._chunks(table):
-            found.append(parameters.kernel(chunk.rounded(), observed) @ solved)
-        return np.asarray(self._centre + np.concatenate(found), np.float64)
+            cross = parameters.kernel(chunk.rounded(), observed)
+            means.append(cross @ solved)
+            whitened = solve_triangular(first, cross[:, : len(first)].T, lower=True)
+            explained.append((whitened**2).sum(axis=0))
+        variance = self._parameters.prior_variance(table) - np.concatenate(explained)
+        deviation = np.sqrt(np.maximum(variance, JITTER) + self._parameters.noise)
+        mean = np.asarray(self._centre + np.concatenate(means), np.float64)
+        return mean, np.asarray(deviation, np.float64)
 
     def mean_and_variance(self, table: Table) -> tuple[Floats, Floats]:
         """Returns the expected scores and their variances without noise, both (num_archs,)."""
@@ -245,6 +257,15 @@ class Posterior:
                 stop = start
             self._solved = solved
         return self._solved
+
+    def _rounded_factor(self) -> NDArray[np.float32]:
+        """The factor of the first ``NUM_ROUGH`` observed, or of all."""
+        size = min(self.num_observed, NUM_ROUGH)
+        factor = np.zeros((size, size), np.float32)
+        for left, diagonal in self._blocks[: math.ceil(size / BLOCK_SIZE)]:
+            start, stop = left.shape[1], left.shape[1] + len(diagonal)
+            factor[start:stop, :start], factor[start:stop, start:stop] = left, diagonal
+        return factor
 
     def _chunks(self, table: Table) -> list[Table]:
         """The architectures in parts whose covariances with those observed can be held."""
@@ -354,8 +375,8 @@ class TrackedCandidates:
         return posterior.belief_of(self._table, self._whitened[:num_observed], explained)
 
 
-def solve_triangular(factor: NDArray[Any], right: NDArray[Any], *, lower: bool) -> Floats:
+def solve_triangular(factor: NDArray[Any], right: NDArray[Any], *, lower: bool) -> NDArray[Any]:
     """Returns what ``factor`` times it is ``right``."""
     from scipy.linalg import solve_triangular as solve  # here, as loading takes half a second
 
-    return np.asarray(solve(factor, right, lower=lower, check_finite=False), np.float64)
+    return np.asarray(solve(factor, right, lower=lower, check_finite=False))

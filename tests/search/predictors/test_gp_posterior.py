@@ -73,7 +73,9 @@ def test_grown_is_from_scratch(fitted: Posterior, table: Table, stops: list[int]
         np.testing.assert_allclose(belief.mean, mean, atol=1e-8)
         np.testing.assert_allclose(belief.variance, variance, atol=1e-8)
     np.testing.assert_allclose(posterior.mean(table), mean, atol=1e-8)
-    np.testing.assert_allclose(posterior.rough_mean(table), mean, atol=1e-3)
+    rough, deviation = posterior.rough_mean_and_std(table)  # of fewer than 256, so of all
+    np.testing.assert_allclose(rough, mean, atol=1e-3)
+    np.testing.assert_allclose(deviation**2, variance + fitted._parameters.noise, atol=1e-3)
 
 
 def test_tracked_are_the_same_to_the_last_bit_however_they_came(
@@ -132,9 +134,18 @@ def test_expectations_need_no_more_memory_than_a_chunk(
 
     monkeypatch.setattr(type(fitted._parameters), "kernel", spy)
     np.testing.assert_allclose(posterior.mean(table), mean, atol=1e-12)
-    np.testing.assert_allclose(posterior.rough_mean(table), mean, atol=1e-3)
+    np.testing.assert_allclose(posterior.rough_mean_and_std(table)[0], mean, atol=1e-3)
     np.testing.assert_allclose(posterior.mean_and_variance(table)[1], variance, atol=1e-10)
     assert len(sizes) == 3 * 14 and max(sizes) == 3000
+
+
+def test_rough_deviations_are_those_after_the_first(
+    fitted: Posterior, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.predictors.gp_posterior.NUM_ROUGH", 2 * BLOCK_SIZE)
+    _, deviation = grown(fitted, table, [NUM_OBSERVED]).rough_mean_and_std(table)
+    exact = grown(fitted, table, [2 * BLOCK_SIZE]).belief(table).score_std
+    np.testing.assert_allclose(deviation, exact, atol=1e-4)
 
 
 def test_refuses_what_does_not_fit(fitted: Posterior, table: Table) -> None:
