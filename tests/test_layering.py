@@ -106,6 +106,7 @@ TORCH_FREE = (
     "search.predictors.ensemble",
     "search.predictors.forest",
     "search.predictors.gaussian_process",
+    "search.predictors.gp_posterior",
     "search.algorithms.evolution",
     "search.predictors.base",
     "search.predictors.definition",
