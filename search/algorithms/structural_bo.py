@@ -6,8 +6,9 @@ are those of highest expected improvement.
 
 So that an ask takes little time with thousands of trials too, three things are not exact:
 
-1. From ``ALWAYS_FITTED`` successful trials on, the parameters of the process are fitted again only
-   when there are a tenth more, to the first so many; it is conditioned on all trials at every ask.
+1. From ``ALWAYS_FITTED`` successful trials on, or ``ALWAYS_FITTED_IN_POOL``, the parameters of the
+   process are fitted again only when there are a tenth more, to the first so many; it is
+   conditioned on all trials at every ask.
 2. The fit is to at most 300 trials (``gaussian_process.MAX_FITTED``), half of them the best.
 3. Where there are too many candidates or trials, only the most promising candidates get a
    variance, without which none is asked for: by the expected improvement that they have with the
@@ -36,6 +37,9 @@ from search.predictors.gp_posterior import Belief, Posterior, Table, TrackedCand
 #: Successful trials from which on the parameters are not fitted at every ask, and by what share
 #: these must grow until they are.
 ALWAYS_FITTED, REFIT_SHARE = 60, 0.1
+#: The same of a space too large to rank whole, where two searches of 150 trials with rarer fits
+#: found less.
+ALWAYS_FITTED_IN_POOL = 300
 #: Covariances of candidates and trials that are kept between asks, of 8 bytes each.
 MAX_TRACKED = 2**24
 #: Multiply-adds that an ask may spend on variances of a pool; with more trials, only the most
@@ -117,7 +121,8 @@ class StructuralBO(PoolSearch):
         What it is depends on the trials alone, whatever was asked for before: what was fitted and
         computed at earlier asks is the same as if it were now.
         """
-        num_fitted, num_next = fitted_numbers(len(scores))
+        always = ALWAYS_FITTED if self.problem.is_enumerable else ALWAYS_FITTED_IN_POOL
+        num_fitted, num_next = fitted_numbers(len(scores), always)
         fit = self._last_fit
         if fit is None or fit.num_fitted != num_fitted:
             self._last_fit = None  # lets go of what it holds before there is more
@@ -207,19 +212,20 @@ class StructuralBO(PoolSearch):
         return np.concatenate([choices, mutants]), belief.joined(posterior.belief(table))
 
 
-def fitted_numbers(num_scored: int) -> tuple[int, int]:
+def fitted_numbers(num_scored: int, always: int = ALWAYS_FITTED) -> tuple[int, int]:
     """Of how many first trials the parameters are, with so many told, and when there is a next fit.
 
     Args:
         num_scored: Number of successful trials.
+        always: How many there are when fits become rarer.
 
     Example:
         >>> fitted_numbers(59), fitted_numbers(60), fitted_numbers(100)
-        ((59, 60), (60, 66), (95, 104))
+        ((59, 60), (60, 66), (94, 103))
     """
-    if num_scored < ALWAYS_FITTED:
+    if num_scored < always:
         return num_scored, num_scored + 1
-    now, following = ALWAYS_FITTED, ALWAYS_FITTED
+    now, following = always, always
     while following <= num_scored:
         now, following = following, following + max(int(REFIT_SHARE * following), 1)
     return now, following

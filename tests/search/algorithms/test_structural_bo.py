@@ -160,6 +160,7 @@ def test_fits_wait_for_a_tenth_more_trials_once_there_are_many() -> None:
     assert [fitted_numbers(n) for n in (5, 59, 60, 65, 66, 72)] == [
         *((5, 6), (59, 60), (60, 66), (60, 66), (66, 72), (72, 79))
     ]
+    assert [fitted_numbers(n, 300) for n in (299, 329)] == [(299, 300), (300, 330)]
     algorithm = StructuralBO(SearchProblem(CELLS, seed=0))
     told(algorithm, SOME_CELLS[:62])
     algorithm.ask(1)
@@ -181,6 +182,7 @@ def test_what_was_asked_for_before_does_not_matter(
 ) -> None:
     """Across fits and blocks, one by one or not, with failures: as if all were told at once."""
     monkeypatch.setattr("search.algorithms.structural_bo.NUM_MUTANTS", 50)
+    monkeypatch.setattr("search.algorithms.structural_bo.ALWAYS_FITTED_IN_POOL", 60)
     rng = np.random.default_rng(0)
     weights = rng.normal(size=len(space.decisions))
     algorithm = StructuralBO(SearchProblem(space, seed=0), StructuralBOOptions(pool_size=300))
