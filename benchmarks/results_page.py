@@ -528,6 +528,27 @@ def model_optimizer_peer() -> Iterator[Row]:
     )
 
 
+def kernels() -> Iterator[Row]:
+    """What the kernels for a CPU make of steps and queries, by space."""
+    yield (
+        "space",
+        "step without / with",
+        "TSE query, likewise",
+        "error of the gradient without, with",
+        "memory with / without",
+    )
+    for name, found in read("kernels")["results"].items():
+        errors, memory = found["gradient_error"], found["peak_memory_mb"]
+        ratios = found["step"]["ratios"]
+        yield (
+            name,
+            f"{decimal(found['step']['ratio'])} ({decimal(min(ratios))} to {decimal(max(ratios))})",
+            decimal(found["tse_query"]["ratio"]),
+            f"{errors['off']:.1e}, {errors['auto']:.1e}",
+            decimal(memory["auto"] / memory["off"]),
+        )
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -547,6 +568,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         nasnet_cifar10,
         vit_parity,
         model_optimizer_peer,
+        kernels,
     )
 }
 
