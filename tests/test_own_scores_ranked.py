@@ -37,11 +37,14 @@ from estimators.scores.own_scores import own_scores
 from estimators.scores.settings import CombinedSettings
 from estimators.trials.store import read_header
 from supernets import CostModel, create_loaders, create_space, create_supernet
+from supernets.kernels.library import identity, load
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.own_code import OwnCodeError
 from supernets.spaces import Architecture
 from tests.own_files import forget
 
+#: As recorded of scores of extra steps: which kernels this machine has, if any.
+KERNELS = {} if load() is not None else {"kernels": identity()}
 CODE = '''
 from dataclasses import dataclass
 
@@ -231,7 +234,7 @@ def test_own_scores_are_ranked_beside_built_in_ones_and_share_their_minibatches(
     }
     assert ranking.result["settings"]["own_scores"] == {
         "fewer": {"at_least": 0},
-        "steps": {"batch_size": 50, "num_batches": 2, "lr": 0.001},
+        "steps": {"batch_size": 50, "num_batches": 2, "lr": 0.001, **KERNELS},
     }
     assert {"fewer", "steps"} <= {part["name"] for part in ranking.result["combined"]["parts"]}
     run = tmp_path / "run"

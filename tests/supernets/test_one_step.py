@@ -34,12 +34,16 @@ STEP = {
     "supernets/training/path_sampling.py",
     "supernets/training/supernet.py",
 }
-#: Autocast, architectures, and a layer.
+#: Kernels, a layer, autocast, whether code is one's own, architectures, and paths.
 PARTS = {
+    "supernets/kernels/batchnorm.py",
+    "supernets/kernels/library.py",
     "supernets/networks/batchnorm.py",
     "supernets/runtime/device.py",
+    "supernets/runtime/own_code.py",
     "supernets/spaces/base.py",
     "supernets/spaces/decisions.py",
+    "supernets/training/own_paths.py",
 }
 
 
