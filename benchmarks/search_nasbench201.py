@@ -132,9 +132,8 @@ def main() -> None:
             before = json.loads(args.output.read_text(encoding="utf-8"))
             of_before = {key: before[key] for key in ("command", "date", "hardware", "versions")}
             earlier = [*before.get("earlier", []), of_before]
-            result = {
-                task: by_spec | result.get(task, {}) for task, by_spec in before["tasks"].items()
-            } | {task: by_spec for task, by_spec in result.items() if task not in before["tasks"]}
+            kept = before["tasks"]
+            result = {task: kept.get(task, {}) | result.get(task, {}) for task in kept | result}
             args.note = args.note or before["note"]
         measured = {task: [*by_spec] for task, by_spec in records.items()}
         write_result(

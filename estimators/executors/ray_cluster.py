@@ -31,8 +31,8 @@ from estimators.executors.base import (
 )
 from estimators.executors.worker import read_measure, write_measure
 from estimators.trials.store import Trial
+from supernets.runtime.wording import first_line
 from supernets.spaces import Architecture
-from supernets.training.checkpoint import first_line
 
 HOW_TO_INSTALL = "Ray is not installed; use pip install -e '.[ray]', or --workers on one machine."
 _CONNECT_TIMEOUT = 10.0  # seconds

@@ -64,6 +64,24 @@ class ExtraSteps:
         self.lr, self.momentum, self.weight_decay, self.amp = lr, momentum, weight_decay, amp
         self.kernels = chosen_kernels(kernels, torch.device(device))
 
+    @classmethod
+    def of(
+        cls,
+        settings: ExtraStepsSettings,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        device: torch.device | str,
+        amp: bool,
+    ) -> ExtraSteps:
+        """Builds the recipe that settings say; the arguments are those of the class."""
+        return cls(
+            batches,
+            num_batches=settings.num_batches,
+            lr=settings.lr,
+            device=device,
+            amp=amp,
+            kernels=settings.kernels,
+        )
+
     def run(
         self,
         subnet: nn.Module,

@@ -103,11 +103,10 @@ class Draws:
         Raises:
             ValueError: As ``ExtraSteps``.
         """
-        given = {name: getattr(settings, name) for name in ("num_batches", "lr", "kernels")}
-        key = *given.values(), torch.device(device), amp
+        key = settings.num_batches, settings.lr, settings.kernels, torch.device(device), amp
         if key not in self._extra_steps:
             batches = self.train(settings.num_batches)
-            self._extra_steps[key] = ExtraSteps(batches, **given, device=device, amp=amp)
+            self._extra_steps[key] = ExtraSteps.of(settings, batches, device, amp)
         return self._extra_steps[key]
 
 

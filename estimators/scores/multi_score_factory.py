@@ -93,14 +93,7 @@ def create_multi_score(
     if chosen & TRAINS and draws is not None:
         training = draws.extra_steps(settings, device, amp)
     elif chosen & TRAINS:
-        training = ExtraSteps(
-            train,
-            num_batches=num_batches,
-            lr=settings.lr,
-            device=device,
-            amp=amp,
-            kernels=settings.kernels,
-        )
+        training = ExtraSteps.of(settings, train, device, amp)
     elif of_losses:
         training = of_losses[0]
     if "sovl" in chosen:

@@ -63,14 +63,7 @@ class OfLosses:
         assert inputs.supernet is not None
         batches = inputs.minibatches(settings).train
         if inputs.draws is None:
-            training = ExtraSteps(
-                batches,
-                num_batches=settings.num_batches,
-                lr=settings.lr,
-                device=inputs.device,
-                amp=inputs.amp,
-                kernels=settings.kernels,
-            )
+            training = ExtraSteps.of(settings, batches, inputs.device, inputs.amp)
         else:
             training = inputs.draws.extra_steps(settings, inputs.device, inputs.amp)
         return LossesEstimator(inputs.name, inputs.supernet, training, self.function, settings)

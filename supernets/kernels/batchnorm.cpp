@@ -20,6 +20,7 @@
 #include <cmath>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "vectors.h"
@@ -60,158 +61,6 @@ inline Vector<L> through_activation(Vector<L> z, Vector<L> g) {
 // At most; the sums of each are added in order, whichever thread made them.
 constexpr int64_t kChunks = 32;
 
-// Rows of a tile of so many maps, which together stay in 64 KiB.
-int64_t tile_rows(int64_t channels, int64_t maps) {
-  return std::max<int64_t>(8, (16384 / maps) / channels / 4 * 4);
-}
-
-template <int L, int A>
-void forward(const float* x, const float* weight, const float* bias, float* y, float* mean,
-             float* variance, float* inverse, int64_t rows, int64_t channels, double eps) {
-  const int64_t blocks = (channels + L - 1) / L, tile = tile_rows(channels, 1);
-  const int64_t chunks = std::min<int64_t>(kChunks, std::max<int64_t>(1, rows / tile));
-  std::vector<double> sums(chunks * channels * 2);
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      double* own = sums.data() + chunk * channels * 2;
-      const int64_t from = chunk * rows / chunks, to = (chunk + 1) * rows / chunks;
-      for (int64_t m0 = from; m0 < to; m0 += tile) {
-        const int64_t m1 = std::min(to, m0 + tile);
-        for (int64_t block = 0; block < blocks; ++block) {
-          const int64_t c = block_start(block, L, channels);
-          const Vector<L> shift = load<L>(x + c);  // the first row, so that squares stay small
-          Vector<L> s[4] = {}, q[4] = {};
-          int64_t m = m0;
-          for (; m + 4 <= m1; m += 4)
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-              const Vector<L> v = load<L>(x + (m + i) * channels + c) - shift;
-              s[i] += v;
-              q[i] += v * v;
-            }
-          for (; m < m1; ++m) {
-            const Vector<L> v = load<L>(x + m * channels + c) - shift;
-            s[0] += v;
-            q[0] += v * v;
-          }
-          const Vector<L> st = (s[0] + s[1]) + (s[2] + s[3]), qt = (q[0] + q[1]) + (q[2] + q[3]);
-          for (int64_t lane = block * L - c; lane < L; ++lane) {  // not those of the block before
-            own[(c + lane) * 2] += st[lane];
-            own[(c + lane) * 2 + 1] += qt[lane];
-          }
-        }
-      }
-    }
-  });
-  std::vector<float> scale(channels), offset(channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    double s = 0, q = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      s += sums[(chunk * channels + c) * 2];
-      q += sums[(chunk * channels + c) * 2 + 1];
-    }
-    const double off = s / rows, var = std::max(0.0, q / rows - off * off);
-    const double inv = 1.0 / std::sqrt(var + eps), w = weight ? weight[c] : 1.0;
-    mean[c] = static_cast<float>(x[c] + off);
-    variance[c] = static_cast<float>(var);
-    inverse[c] = static_cast<float>(inv);
-    scale[c] = static_cast<float>(w * inv);
-    offset[c] = static_cast<float>((bias ? bias[c] : 0.0) - (x[c] + off) * w * inv);
-  }
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t m0 = begin * rows / chunks, stop = end * rows / chunks; m0 < stop; m0 += tile) {
-      const int64_t m1 = std::min(stop, m0 + tile);
-      for (int64_t block = 0; block < blocks; ++block) {
-        const int64_t c = block_start(block, L, channels);
-        const Vector<L> a = load<L>(scale.data() + c), b = load<L>(offset.data() + c);
-        for (int64_t m = m0; m < m1; ++m)
-          store<L>(y + m * channels + c, activated<L, A>(load<L>(x + m * channels + c) * a + b));
-      }
-    }
-  });
-}
-
-template <int L, int A>
-void backward(const float* x, const float* g, const float* weight, const float* bias,
-              const float* mean, const float* inverse, float* gx, float* gweight, float* gbias,
-              int64_t rows, int64_t channels) {
-  const int64_t blocks = (channels + L - 1) / L, tile = tile_rows(channels, 2);
-  const int64_t chunks = std::min<int64_t>(kChunks, std::max<int64_t>(1, rows / tile));
-  std::vector<double> sums(chunks * channels * 2);
-  std::vector<float> ones(weight ? 0 : channels, 1.f), zeros(bias ? 0 : channels, 0.f);
-  const float* w = weight ? weight : ones.data();
-  const float* b = bias ? bias : zeros.data();
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      double* own = sums.data() + chunk * channels * 2;
-      const int64_t from = chunk * rows / chunks, to = (chunk + 1) * rows / chunks;
-      for (int64_t m0 = from; m0 < to; m0 += tile) {
-        const int64_t m1 = std::min(to, m0 + tile);
-        for (int64_t block = 0; block < blocks; ++block) {
-          const int64_t c = block_start(block, L, channels);
-          const Vector<L> mu = load<L>(mean + c), iv = load<L>(inverse + c);
-          const Vector<L> wc = load<L>(w + c), bc = load<L>(b + c);
-          Vector<L> s[2] = {}, q[2] = {};
-          int64_t m = m0;
-          for (; m + 2 <= m1; m += 2)
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; ++i) {
-              const Vector<L> h = (load<L>(x + (m + i) * channels + c) - mu) * iv;
-              const Vector<L> d = through_activation<L, A>(h * wc + bc, load<L>(g + (m + i) * channels + c));
-              s[i] += d;
-              q[i] += d * h;
-            }
-          for (; m < m1; ++m) {
-            const Vector<L> h = (load<L>(x + m * channels + c) - mu) * iv;
-            const Vector<L> d = through_activation<L, A>(h * wc + bc, load<L>(g + m * channels + c));
-            s[0] += d;
-            q[0] += d * h;
-          }
-          const Vector<L> st = s[0] + s[1], qt = q[0] + q[1];
-          for (int64_t lane = block * L - c; lane < L; ++lane) {
-            own[(c + lane) * 2] += st[lane];
-            own[(c + lane) * 2 + 1] += qt[lane];
-          }
-        }
-      }
-    }
-  });
-  std::vector<float> mean_g(channels), mean_gh(channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    double s = 0, q = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      s += sums[(chunk * channels + c) * 2];
-      q += sums[(chunk * channels + c) * 2 + 1];
-    }
-    gbias[c] = static_cast<float>(s);
-    gweight[c] = static_cast<float>(q);
-    mean_g[c] = static_cast<float>(s / rows);
-    mean_gh[c] = static_cast<float>(q / rows);
-  }
-  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t m0 = begin * rows / chunks, stop = end * rows / chunks; m0 < stop; m0 += tile) {
-      const int64_t m1 = std::min(stop, m0 + tile);
-      for (int64_t block = 0; block < blocks; ++block) {
-        const int64_t c = block_start(block, L, channels);
-        const Vector<L> mu = load<L>(mean + c), iv = load<L>(inverse + c);
-        const Vector<L> wc = load<L>(w + c), bc = load<L>(b + c), scale = wc * iv;
-        const Vector<L> sg = load<L>(mean_g.data() + c), sq = load<L>(mean_gh.data() + c);
-        for (int64_t m = m0; m < m1; ++m) {
-          const Vector<L> h = (load<L>(x + m * channels + c) - mu) * iv;
-          const Vector<L> d = through_activation<L, A>(h * wc + bc, load<L>(g + m * channels + c));
-          store<L>(gx + m * channels + c, scale * (d - sg - h * sq));
-        }
-      }
-    }
-  });
-}
-
-using Maybe = std::optional<at::Tensor>;
-
-const float* pointer(const Maybe& tensor) {
-  return tensor.has_value() && tensor->defined() ? tensor->const_data_ptr<float>() : nullptr;
-}
-
 // What a pass over maps needs.
 struct Pass {
   const float *x, *gradient, *weight, *bias, *mean, *inverse;
@@ -220,31 +69,198 @@ struct Pass {
   double eps;
 };
 
+// The rows of so many maps in chunks of tiles, which together stay in 64 KiB.
+struct Tiles {
+  int64_t rows, channels, tile, chunks;
+
+  Tiles(const Pass& p, int64_t maps)
+      : rows(p.rows),
+        channels(p.channels),
+        tile(std::max<int64_t>(8, (16384 / maps) / channels / 4 * 4)),
+        chunks(std::min<int64_t>(kChunks, std::max<int64_t>(1, rows / tile))) {}
+
+  // Calls run(chunk, block, channel, first row, row after the last) for every block of channels of
+  // every tile; the tiles of a chunk come in order.
+  template <int L, class Run>
+  void each(const Run& run) const {
+    const int64_t blocks = (channels + L - 1) / L;
+    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t chunk = begin; chunk < end; ++chunk) {
+        const int64_t from = chunk * rows / chunks, to = (chunk + 1) * rows / chunks;
+        for (int64_t first = from; first < to; first += tile)
+          for (int64_t block = 0; block < blocks; ++block)
+            run(chunk, block, block_start(block, L, channels), first, std::min(to, first + tile));
+      }
+    });
+  }
+};
+
+// Two sums of each channel, in double over tiles and chunks.
+class Sums {
+ public:
+  explicit Sums(const Tiles& tiles)
+      : channels_(tiles.channels), chunks_(tiles.chunks), sums_(chunks_ * channels_ * 2) {}
+
+  // Adds what a tile has of a block, but for channels of the block before.
+  template <int L>
+  void add(int64_t chunk, int64_t block, int64_t channel, Vector<L> first, Vector<L> second) {
+    double* own = sums_.data() + (chunk * channels_ + channel) * 2;
+    for (int64_t lane = block * L - channel; lane < L; ++lane) {
+      own[lane * 2] += first[lane];
+      own[lane * 2 + 1] += second[lane];
+    }
+  }
+
+  std::pair<double, double> of(int64_t channel) const {
+    double first = 0, second = 0;
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+      first += sums_[(chunk * channels_ + channel) * 2];
+      second += sums_[(chunk * channels_ + channel) * 2 + 1];
+    }
+    return {first, second};
+  }
+
+ private:
+  int64_t channels_, chunks_;
+  std::vector<double> sums_;
+};
+
+template <int L, int A>
+struct Normalise {
+  static void run(const Pass& p) {
+    const int64_t channels = p.channels;
+    const float* x = p.x;
+    const Tiles tiles(p, 1);
+    Sums sums(tiles);
+    tiles.each<L>([&](int64_t chunk, int64_t block, int64_t c, int64_t m, int64_t end) {
+      const Vector<L> shift = load<L>(x + c);  // the first row, so that squares stay small
+      Vector<L> s[4] = {}, q[4] = {};
+      for (; m + 4 <= end; m += 4)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const Vector<L> v = load<L>(x + (m + i) * channels + c) - shift;
+          s[i] += v;
+          q[i] += v * v;
+        }
+      for (; m < end; ++m) {
+        const Vector<L> v = load<L>(x + m * channels + c) - shift;
+        s[0] += v;
+        q[0] += v * v;
+      }
+      sums.add<L>(chunk, block, c, (s[0] + s[1]) + (s[2] + s[3]), (q[0] + q[1]) + (q[2] + q[3]));
+    });
+    std::vector<float> scale(channels), offset(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+      const auto [sum, squares] = sums.of(c);
+      const double off = sum / p.rows, variance = std::max(0.0, squares / p.rows - off * off);
+      const double inverse = 1.0 / std::sqrt(variance + p.eps), w = p.weight ? p.weight[c] : 1.0;
+      p.out_mean[c] = static_cast<float>(x[c] + off);
+      p.out_variance[c] = static_cast<float>(variance);
+      p.out_inverse[c] = static_cast<float>(inverse);
+      scale[c] = static_cast<float>(w * inverse);
+      offset[c] = static_cast<float>((p.bias ? p.bias[c] : 0.0) - (x[c] + off) * w * inverse);
+    }
+    tiles.each<L>([&](int64_t, int64_t, int64_t c, int64_t m, int64_t end) {
+      const Vector<L> a = load<L>(scale.data() + c), b = load<L>(offset.data() + c);
+      for (; m < end; ++m)
+        store<L>(p.out + m * channels + c,
+                 activated<L, A>(load<L>(x + m * channels + c) * a + b));
+    });
+  }
+};
+
+// What is known of a block of channels on the way back.
+template <int L, int A>
+struct Block {
+  const float *x, *gradient;
+  int64_t channels;
+  Vector<L> mean, inverse, weight, bias;
+
+  Block(const Pass& p, int64_t c)
+      : x(p.x + c),
+        gradient(p.gradient + c),
+        channels(p.channels),
+        mean(load<L>(p.mean + c)),
+        inverse(load<L>(p.inverse + c)),
+        weight(p.weight ? load<L>(p.weight + c) : Vector<L>{} + 1.f),
+        bias(p.bias ? load<L>(p.bias + c) : Vector<L>{}) {}
+
+  Vector<L> normalised(int64_t row) const {
+    return (load<L>(x + row * channels) - mean) * inverse;
+  }
+
+  Vector<L> through(Vector<L> normalised, int64_t row) const {
+    return through_activation<L, A>(normalised * weight + bias,
+                                    load<L>(gradient + row * channels));
+  }
+};
+
+template <int L, int A>
+struct Back {
+  static void run(const Pass& p) {
+    const int64_t channels = p.channels;
+    const Tiles tiles(p, 2);
+    Sums sums(tiles);
+    tiles.each<L>([&](int64_t chunk, int64_t index, int64_t c, int64_t m, int64_t end) {
+      const Block<L, A> block(p, c);
+      Vector<L> s[2] = {}, q[2] = {};
+      for (; m + 2 <= end; m += 2)
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+          const Vector<L> h = block.normalised(m + i), d = block.through(h, m + i);
+          s[i] += d;
+          q[i] += d * h;
+        }
+      for (; m < end; ++m) {
+        const Vector<L> h = block.normalised(m), d = block.through(h, m);
+        s[0] += d;
+        q[0] += d * h;
+      }
+      sums.add<L>(chunk, index, c, s[0] + s[1], q[0] + q[1]);
+    });
+    std::vector<float> mean_g(channels), mean_gh(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+      const auto [sum, product] = sums.of(c);
+      p.of_bias[c] = static_cast<float>(sum);
+      p.of_weight[c] = static_cast<float>(product);
+      mean_g[c] = static_cast<float>(sum / p.rows);
+      mean_gh[c] = static_cast<float>(product / p.rows);
+    }
+    tiles.each<L>([&](int64_t, int64_t, int64_t c, int64_t m, int64_t end) {
+      const Block<L, A> block(p, c);
+      const Vector<L> sg = load<L>(mean_g.data() + c), sq = load<L>(mean_gh.data() + c);
+      const Vector<L> scale = block.weight * block.inverse;
+      for (; m < end; ++m) {
+        const Vector<L> h = block.normalised(m);
+        store<L>(p.out + m * channels + c, scale * (block.through(h, m) - sg - h * sq));
+      }
+    });
+  }
+};
+
+template <template <int, int> class Run, int L>
+void by_activation(const Pass& p) {
+  if (p.activation == kReLU) return Run<L, kReLU>::run(p);
+  if (p.activation == kReLU6) return Run<L, kReLU6>::run(p);
+  if (p.activation == kHardswish) return Run<L, kHardswish>::run(p);
+  return Run<L, kNone>::run(p);
+}
+
 template <int L>
 struct Forward {
-  static void run(const Pass& p) {
-#define PACELINE_FORWARD(A)                                                                    \
-  if (p.activation == A)                                                                       \
-    forward<L, A>(p.x, p.weight, p.bias, p.out, p.out_mean, p.out_variance, p.out_inverse,     \
-                  p.rows, p.channels, p.eps);
-    PACELINE_FORWARD(kNone) PACELINE_FORWARD(kReLU) PACELINE_FORWARD(kReLU6)
-    PACELINE_FORWARD(kHardswish)
-#undef PACELINE_FORWARD
-  }
+  static void run(const Pass& p) { by_activation<Normalise, L>(p); }
 };
 
 template <int L>
 struct Backward {
-  static void run(const Pass& p) {
-#define PACELINE_BACKWARD(A)                                                                    \
-  if (p.activation == A)                                                                        \
-    backward<L, A>(p.x, p.gradient, p.weight, p.bias, p.mean, p.inverse, p.out, p.of_weight,    \
-                   p.of_bias, p.rows, p.channels);
-    PACELINE_BACKWARD(kNone) PACELINE_BACKWARD(kReLU) PACELINE_BACKWARD(kReLU6)
-    PACELINE_BACKWARD(kHardswish)
-#undef PACELINE_BACKWARD
-  }
+  static void run(const Pass& p) { by_activation<Back, L>(p); }
 };
+
+using Maybe = std::optional<at::Tensor>;
+
+const float* pointer(const Maybe& tensor) {
+  return tensor.has_value() && tensor->defined() ? tensor->const_data_ptr<float>() : nullptr;
+}
 
 at::Tensor activate(const at::Tensor& z, int64_t activation) {
   if (activation == kReLU) return at::relu(z);

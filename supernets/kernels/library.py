@@ -31,6 +31,7 @@ from pathlib import Path
 import torch
 
 from supernets.kernels.choice import CHOICES, OFF
+from supernets.runtime.wording import first_line
 
 #: Raised where the numbers that the kernels give change; continued runs need the same.
 REVISION = 1
@@ -119,9 +120,8 @@ def _difference(kernels: str) -> str | None:
 def _turn(on: bool) -> None:
     global _is_on
     _is_on = on
-    if on or load.cache_info().currsize:  # else there is nothing to turn off
-        if load() is None:
-            torch.ops.paceline.enable(on)
+    if load.cache_info().currsize and load() is None:  # else there is nothing to turn off
+        torch.ops.paceline.enable(on)
 
 
 def identity() -> str:
@@ -144,7 +144,7 @@ def load() -> str | None:
             _build(path)
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        return _first_line(error)
+        return first_line(error).rstrip(".")
     _keep_freed_memory()
     return None
 
@@ -237,7 +237,3 @@ def _here(name: str) -> Path:
 @lru_cache(maxsize=8)
 def _say_once(problem: str) -> None:
     _logger.info(f"Training uses PyTorch's own kernels: {problem}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from pathlib import Path
 from types import ModuleType
 
 from supernets.runtime.digests import digest_of, file_digest
+from supernets.runtime.own_code import is_own_file
 
 #: Attribute of the module of a file: SHA-256 of the file as it was run.
 FILE_DIGEST = "__paceline_digest__"
-#: Where code lies that is no user's: installed packages, and ours.
-_NOT_OWN = (
-    *(sysconfig.get_path(name) for name in ("purelib", "platlib")),
-    *(str(Path(__file__).parents[2] / name) for name in ("supernets", "estimators", "search")),
-)
 
 
 def code_digest(module: ModuleType) -> str | None:
@@ -41,7 +36,7 @@ def code_digest(module: ModuleType) -> str | None:
             if file is None or file == own or not file.is_relative_to(own.parent):
                 continue
             name = str(file.relative_to(own.parent))
-            if name not in digests and not str(file).startswith(_NOT_OWN):
+            if name not in digests and is_own_file(file):
                 digests[name] = _digest_of(other, file)
                 waiting.append(other)
     return digest_of(digests)

@@ -137,6 +137,11 @@ def told_error(error: BaseException) -> str:
     return f"{reason.rstrip('.')}{where}"
 
 
+def is_own_file(file: str | Path) -> bool:
+    """Returns whether a file is a user's, and neither installed nor of this library."""
+    return not str(file).startswith(("<", *_NOT_OWN))
+
+
 def _own_frames(error: BaseException) -> list[tuple[str, int]]:
     """Files, by their names, and lines of the user's in which an exception was raised."""
     found = traceback.extract_tb(error.__traceback__)
@@ -145,7 +150,7 @@ def _own_frames(error: BaseException) -> list[tuple[str, int]]:
     if _is_of_another_process(lines):
         matches = filter(None, map(_FRAME.match, lines))
         frames += [(match[1], int(match[2])) for match in matches]
-    return [(Path(file).name, line) for file, line in frames if _is_own(file)]
+    return [(Path(file).name, line) for file, line in frames if is_own_file(file)]
 
 
 def _lines_of(error: BaseException) -> list[str]:
@@ -154,10 +159,6 @@ def _lines_of(error: BaseException) -> list[str]:
 
 def _is_of_another_process(lines: list[str]) -> bool:
     return "Original Traceback (most recent call last):" in lines
-
-
-def _is_own(file: str) -> bool:
-    return not file.startswith(("<", *_NOT_OWN))
 
 
 def _file_of(thing: object) -> str:

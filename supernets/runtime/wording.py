@@ -52,3 +52,9 @@ def unknown_names(what: str, unknown: Iterable[str], known: Iterable[str]) -> st
 def flag(name: str) -> str:
     """Returns the flag of an option, such as ``--num-trials`` of ``num_trials``."""
     return "--" + name.replace("_", "-")
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or the name of its type if there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

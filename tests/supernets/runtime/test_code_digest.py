@@ -11,6 +11,7 @@ import pytest
 
 from supernets.runtime.code_digest import code_digest
 from supernets.runtime.named_objects import NamedObjects, load_file, loaded_files
+from supernets.runtime.own_code import is_own_file
 
 NAMES = ("own_blocks", "own_layers", "own_unused")
 
@@ -74,3 +75,11 @@ def test_our_own_modules_are_not_among_it(folder: Path) -> None:
 
 def test_a_module_without_a_file_has_none() -> None:
     assert code_digest(ModuleType("made_up")) is None
+
+
+def test_a_file_beside_the_packages_is_a_users_whatever_its_name_begins_with() -> None:
+    root = Path(code_digest.__code__.co_filename).parents[2]
+    for package in ("supernets", "estimators", "search"):
+        assert is_own_file(root / f"{package}_mine.py")
+        assert not is_own_file(root / package / "mine.py")
+    assert not is_own_file(pytest.__file__)
