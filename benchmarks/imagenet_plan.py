@@ -40,6 +40,7 @@ from search import SearchProblem, create_algorithm
 from supernets import CostModel, create_supernet
 from supernets.data.config import DataConfig
 from supernets.data.loaders import create_loaders
+from supernets.data.packed_batches import PackedBatches
 from supernets.networks.base import Supernet
 
 CPU = torch.device("cpu")
@@ -75,7 +76,7 @@ def main() -> None:
         num_workers=1,
     )
     started = time.perf_counter()
-    batches = list(loaders.train.take(8))
+    batches = PackedBatches(loaders.train.take(8), loaders.train.scalings)
     drawing = 8 * BATCH_SIZE / (time.perf_counter() - started)
     measured: dict[str, Any] = {"images_drawn_per_second_by_one_process": round(drawing, 1)}
     for space, settings in SUPERNETS.items():
@@ -108,7 +109,7 @@ def main() -> None:
     )
 
 
-def steps_of(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
+def steps_of(supernet: Supernet, batches: PackedBatches) -> dict[str, float]:
     """A step of TSE here, by seconds and by what it computes, for a subnet of middle cost."""
     space, cost_model = supernet.space, CostModel(supernet)
     rng = np.random.default_rng(0)
@@ -133,7 +134,7 @@ def steps_of(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
     }
 
 
-def sent(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
+def sent(supernet: Supernet, batches: PackedBatches) -> dict[str, float]:
     """How much goes to every worker, and how fast here, in megabytes and seconds."""
     import ray
     from ray.cluster_utils import Cluster
@@ -152,7 +153,7 @@ def sent(supernet: Supernet, batches: list[Any]) -> dict[str, float]:
     read_measure(buffer)
     read = time.perf_counter()
     size = len(buffer.getbuffer()) / 1e6
-    minibatch = BATCH_SIZE * 3 * 224 * 224 * 4 / 1e6
+    minibatch = batches.num_bytes / len(batches) / 1e6
     memory = 4 * len(buffer.getbuffer())
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 import supernets.runtime.option_types as kinds
 from estimators.scores.settings import EstimatorSettings, ExtraStepsSettings
+from supernets.data.packed_batches import kept
 from supernets.kernels.choice import OFF
 from supernets.kernels.library import chosen_kernels, using
 from supernets.runtime.device import autocast
@@ -25,7 +25,8 @@ class ExtraSteps:
 
     Args:
         batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,); must be of the train split. The
-            first ``num_batches`` are drawn now and kept on ``device``.
+            first ``num_batches`` are drawn now and kept on ``device``, those of a loader as 8-bit
+            pixels where they are made of them, see ``packed_batches``.
         num_batches: B, the number of steps. At least 1.
         lr: Constant learning rate of SGD.
         momentum: Nesterov momentum; 0 for none.
@@ -55,14 +56,15 @@ class ExtraSteps:
         kinds.POSITIVE.check("lr", lr)
         kinds.RATE.check("momentum", momentum)
         kinds.NON_NEGATIVE.check("weight_decay", weight_decay)
-        self.batches = [(x.to(device), y.to(device)) for x, y in islice(batches, num_batches)]
+        self.device = torch.device(device)
+        self.batches = kept(batches, num_batches, device)
         if len(self.batches) < num_batches:
             raise ValueError(
                 f"TSE needs {num_batches} minibatches, the train split gave {len(self.batches)}; "
                 "ask for fewer, or for smaller ones."
             )
         self.lr, self.momentum, self.weight_decay, self.amp = lr, momentum, weight_decay, amp
-        self.kernels = chosen_kernels(kernels, torch.device(device))
+        self.kernels = chosen_kernels(kernels, self.device)
 
     @classmethod
     def of(

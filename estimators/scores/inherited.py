@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from estimators.base import Estimate, EstimateError
 from estimators.scores.names import VAL_SCORES
+from supernets.data.packed_batches import kept
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import has_batchnorm
 from supernets.networks.folding import can_fold_batchnorm
@@ -31,8 +32,8 @@ class ValAccuracyEstimator:
     Args:
         supernet: Trained supernet; only read.
         val_batches: Yields ``(x, y)``; must be of the val split and iterable again and again.
-        recalibrate_batches: Minibatches ``(x, y)`` of the train split; kept on ``device``. None
-            leaves BatchNorm as it is.
+        recalibrate_batches: Minibatches ``(x, y)`` of the train split; kept on ``device``, as 8-bit
+            pixels where they are made of them. None leaves BatchNorm as it is.
         device: Device to run on.
         amp: Whether to compute in bfloat16 autocast.
 
@@ -64,9 +65,7 @@ class ValAccuracyEstimator:
                 )
             self.recalibrate_batches = None
         else:
-            self.recalibrate_batches = [
-                (x.to(self.device), y.to(self.device)) for x, y in recalibrate_batches
-            ]
+            self.recalibrate_batches = kept(recalibrate_batches, None, self.device)
             if not self.recalibrate_batches:
                 raise ValueError("There are no images to recalibrate BatchNorm with.")
 

@@ -20,6 +20,7 @@ from estimators.scores.settings import (
     MultiScoreSettings,
 )
 from supernets.data.loaders import Loaders
+from supernets.data.packed_batches import PackedBatches, kept, scalings_of, sizes_of
 from supernets.data.rebatching import rebatched
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import has_batchnorm
@@ -31,7 +32,7 @@ RECALIBRATE_BATCHES, RECALIBRATE_BATCH_SIZE = 10, 200
 TRAINS = {name for name, own in RANKED.items() if issubclass(own, ExtraStepsSettings)}
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-_Recalibration = tuple[list[tuple[Tensor, Tensor]] | None, dict[str, Any] | None]
+_Recalibration = tuple[PackedBatches | None, dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Minibatches:
 class Draws:
     """Minibatches of a supernet's data, each drawn once however many scores look at it.
 
+    They are kept as 8-bit pixels where they are made of them, see ``packed_batches``.
+
     Args:
         supernet: Trained supernet; only read.
         loaders: Loaders of its data.
@@ -64,23 +67,23 @@ class Draws:
 
     def __init__(self, supernet: Supernet, loaders: Loaders) -> None:
         self.supernet, self.loaders = supernet, loaders
-        self._train: list[tuple[Tensor, Tensor]] = []
+        self._train = PackedBatches(scalings=scalings_of(loaders.train))
         self._val: dict[int | None, Batches] = {}
         self._recalibration: dict[int | None, _Recalibration] = {}
         self._extra_steps: dict[object, ExtraSteps] = {}
 
-    def train(self, num_batches: int) -> list[tuple[Tensor, Tensor]]:
+    def train(self, num_batches: int) -> PackedBatches:
         """Returns the first minibatches of the train split."""
         known = len(self._train)
         if known < num_batches:
-            self._train += islice(self.loaders.train.take(num_batches), known, None)
+            self._train.extend(islice(self.loaders.train.take(num_batches), known, None))
         return self._train[:num_batches]
 
     def val(self, num_batches: int | None) -> Batches:
         """Returns the first minibatches of the val split; None for all."""
         if num_batches not in self._val:
             val = self.loaders.val
-            found = val if num_batches is None else list(islice(val, num_batches))
+            found = val if num_batches is None else kept(val, num_batches)
             self._val[num_batches] = found
         return self._val[num_batches]
 
@@ -151,11 +154,12 @@ def draw_minibatches(
     if chosen & set(VAL_SCORES):
         recalibrate, facts["recalibration"] = draws.recalibration(settings.num_recalibrate_batches)
     if chosen & set(COMPARES_IMAGES):
-        num_images = len(distinct_images(train[0][0]))
-        if num_images < len(train[0][0]):  # scores of files from before, if any, are then others
+        x, _ = train[0]
+        num_images = len(distinct_images(x))
+        if num_images < len(x):  # scores of files from before, if any, are then others
             facts["distinct_images"] = num_images
     if chosen & {*TRAINS, *VAL_SCORES, *PROXY_SCORES} - {"synflow"}:
-        _check_single_images(supernet, [*train, *(recalibrate or ())])
+        _check_single_images(supernet, [*sizes_of(train), *sizes_of(recalibrate or ())])
     return Minibatches(train, val, recalibrate), facts
 
 
@@ -183,14 +187,13 @@ def minibatches_that_settings_need(
         val = draws.val(fields.get("num_val_batches"))
     if "num_recalibrate_batches" in fields:
         recalibrate, _ = draws.recalibration(fields["num_recalibrate_batches"])
-    _check_single_images(supernet, [*train, *(recalibrate or ())])
+    _check_single_images(supernet, [*sizes_of(train), *sizes_of(recalibrate or ())])
     return Minibatches(train, val, recalibrate)
 
 
-def _check_single_images(supernet: Supernet, trained_on: Sequence[tuple[Tensor, Tensor]]) -> None:
-    if trained_on:
-        smallest = min(len(y) for _, y in trained_on)
-        check_supernet_single_images(supernet, smallest, option="--tse-batch-size")
+def _check_single_images(supernet: Supernet, sizes: Sequence[int]) -> None:
+    if sizes:
+        check_supernet_single_images(supernet, min(sizes), option="--tse-batch-size")
 
 
 def check_batch_size(wanted: int, loaders: Loaders) -> None:
@@ -231,11 +234,12 @@ def _recalibration(num_batches: int | None, supernet: Supernet, loaders: Loaders
     batch_size = RECALIBRATE_BATCH_SIZE if needed else loaders.train.batch_size
     loader = loaders.train if needed else loaders.train_eval
     enough = loader.take(num_batches * batch_size)  # read only as far as needed
-    batches = list(islice(rebatched(enough, batch_size), num_batches))
+    drawn = islice(rebatched(enough, batch_size), num_batches)
+    batches = PackedBatches(drawn, scalings_of(loader))
     return batches, {
         "split": "train",
         "transforms": f"those of the {'train' if needed else 'test'} split",
         "num_batches": num_batches,
-        "num_images": sum(len(y) for _, y in batches),
+        "num_images": sum(batches.sizes),
         "seed": loaders.settings["seed"],
     }

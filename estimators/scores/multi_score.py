@@ -82,7 +82,8 @@ class MultiScoreEstimator:
         val: Measures the val split before the extra steps; None to leave it out.
         val_after: Whether it measures after them as well.
         proxies: Names of the zero-cost proxies to measure on fresh weights.
-        proxy_batch: A minibatch ``(x, y)`` of the train split for them, on the device.
+        proxy_batches: Minibatches ``(x, y)`` of the train split, on the device; the first is for
+            them.
         proxy_seed: Seed of these fresh weights, which also depend on the architecture.
         cost_model: Gives params and macs of every subnet.
         own: Estimators of one's own, each of which measures by itself, after all else; those of
@@ -103,7 +104,7 @@ class MultiScoreEstimator:
         val: ValAccuracyEstimator | None = None,
         val_after: bool = False,
         proxies: Sequence[str] = (),
-        proxy_batch: tuple[Tensor, Tensor] | None = None,
+        proxy_batches: Sequence[tuple[Tensor, Tensor]] = (),
         proxy_seed: int = 0,
         cost_model: CostModel,
         own: Sequence[Estimator] = (),
@@ -116,8 +117,8 @@ class MultiScoreEstimator:
                 f"Unknown proxies {', '.join(unknown)}; choose from {', '.join(PROXY_SCORES)}."
             )
         check_proxies(supernet, proxies)
-        if proxies and proxy_batch is None:
-            raise ValueError("Zero-cost proxies need proxy_batch, a minibatch of train images.")
+        if proxies and not proxy_batches:
+            raise ValueError("Zero-cost proxies need proxy_batches, minibatches of train images.")
         if val_after and (val is None or training is None):
             raise ValueError("val_after needs val and training.")
         if sovl_batches is not None:
@@ -132,7 +133,8 @@ class MultiScoreEstimator:
         self.supernet = supernet
         self.training, self.sovl_batches = training, sovl_batches
         self.val, self.val_after = val, val_after
-        self.proxies, self.proxy_batch, self.proxy_seed = tuple(proxies), proxy_batch, proxy_seed
+        self.proxies, self.proxy_seed = tuple(proxies), proxy_seed
+        self.proxy_batches = proxy_batches
         self.cost_model, self.own = cost_model, tuple(own)
         self.device, self.amp = torch.device(device), amp
 
@@ -182,9 +184,8 @@ class MultiScoreEstimator:
                 after = self.val.evaluate(subnet)
             metrics |= {"val_top1_after": after.top1, "val_loss_after": after.loss}
         if self.proxies:
-            assert self.proxy_batch is not None
             network = self._fresh_network(arch)
-            found, times = measure_proxies(network, *self.proxy_batch, self.proxies)
+            found, times = measure_proxies(network, *self.proxy_batches[0], self.proxies)
             metrics |= found
             seconds |= times
         for each in self.own:

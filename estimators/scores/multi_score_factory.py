@@ -7,6 +7,7 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from estimators.base import Estimator
 from estimators.scores.extra_steps import ExtraSteps
@@ -28,6 +29,7 @@ from estimators.scores.settings import (
 from estimators.scores.windows import window_in_batches
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
+from supernets.data.packed_batches import PackedBatches, kept, scalings_of
 from supernets.data.rebatching import rebatched
 from supernets.networks.base import Supernet
 
@@ -87,8 +89,9 @@ def create_multi_score(
         )
     minibatches, _ = minibatches_of(names, settings, supernet, data)
     num_batches = settings.num_batches
-    train = list(islice(minibatches.train, num_batches))
-    training = sovl_batches = val = proxy_batch = None
+    train = kept(minibatches.train, num_batches)
+    training = sovl_batches = val = None
+    proxy_batches: Sequence[tuple[Tensor, Tensor]] = ()
     of_losses = [each.training for each in own if isinstance(each, LossesEstimator)]
     if chosen & TRAINS and draws is not None:
         training = draws.extra_steps(settings, device, amp)
@@ -98,21 +101,17 @@ def create_multi_score(
         training = of_losses[0]
     if "sovl" in chosen:
         assert training is not None
-        batch_size = len(training.batches[0][1])
         again_and_again = chain.from_iterable(repeat(minibatches.val))
-        sovl_batches = [
-            (x.to(device), y.to(device))
-            for x, y in islice(rebatched(again_and_again, batch_size), num_batches)
-        ]
+        drawn = islice(rebatched(again_and_again, training.batches.sizes[0]), num_batches)
+        sovl_batches = PackedBatches(drawn, scalings_of(minibatches.val)).to(device)
     if chosen & set(VAL_SCORES):
         val = val_accuracy(supernet, minibatches, torch.device(device), amp)
     proxies = [name for name in PROXY_SCORES if name in chosen]
     if proxies:
         if not train:
             raise ValueError("Zero-cost proxies need a minibatch of train images.")
-        x, y = train[0]
-        check_minibatch(proxies, x)
-        proxy_batch = x.to(device), y.to(device)
+        check_minibatch(proxies, train[0][0])
+        proxy_batches = train[:1].to(device)
     return MultiScoreEstimator(
         supernet,
         score=score,
@@ -121,7 +120,7 @@ def create_multi_score(
         val=val,
         val_after=bool(chosen & _AFTER_STEPS),
         proxies=proxies,
-        proxy_batch=proxy_batch,
+        proxy_batches=proxy_batches,
         cost_model=CostModel(supernet),
         own=own,
         device=device,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from estimators.base import Estimate, EstimateError
@@ -98,9 +97,8 @@ class LossesEstimator:
         Raises:
             EstimateError: If a loss is not finite.
         """
-        device: torch.device = self.training.batches[0][0].device
         started = time.perf_counter()
-        losses = self.training.run(self.supernet.extract(arch).to(device))
+        losses = self.training.run(self.supernet.extract(arch).to(self.training.device))
         found = self.estimate_of(losses)
         return Estimate(
             score=found.score,

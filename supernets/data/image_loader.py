@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from supernets.data.pixel_scaling import Affine, PixelScaling, Standardised
 from supernets.runtime.outputs import WorkError
 
 
@@ -35,6 +36,8 @@ class Loader(ABC):
 
     num_images: int
     batch_size: int  # of this process
+    #: What may have made x of 8-bit pixels, on the device, the likeliest first; none if not known.
+    scalings: tuple[PixelScaling, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -182,7 +185,7 @@ class ImageLoader(Loader):
         _check_images(len(indices), world_size)
         self.num_images = len(indices)
         self.batch_size = batch_size
-        self._pixels = pixels
+        self.source = pixels
         self._labels = labels
         self._indices = indices
         self._augmentation = augmentation
@@ -190,11 +193,9 @@ class ImageLoader(Loader):
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
-        # (x / 255 - mean) / std = x * scale + shift
-        self._scale = torch.tensor([1 / (255 * s) for s in std], device=labels.device)  # (C,)
-        self._shift = torch.tensor(
-            [-m / s for m, s in zip(mean, std, strict=True)], device=labels.device
-        )  # (C,)
+        self._scaling = Affine.of(mean, std, labels.device)
+        #: Pixels that are read as floats were scaled by torchvision.
+        self.scalings = self._scaling, Standardised.of(mean, std, labels.device)
 
     def label_counts(self) -> Tensor:
         """Counts the images of each class in the split, from class 0 to the last it holds."""
@@ -235,7 +236,7 @@ class ImageLoader(Loader):
         numbers = range(start, len(self))
         index_batches = [order[slice(*self._bounds(number)[1:])] for number in numbers]
         for number, (pixels, kept) in zip(
-            numbers, self._pixels.batches(index_batches, epoch), strict=True
+            numbers, self.source.batches(index_batches, epoch), strict=True
         ):
             if self._is_enough(number, kept) or (len(kept) and not self._shuffle):
                 yield self._minibatch(epoch, number, order, pixels, kept)
@@ -274,7 +275,7 @@ class ImageLoader(Loader):
         """The minibatch of this process after ``number`` that has an image which can be read."""
         for other in (*range(number + 1, len(self)), *range(number)):
             _, first, last = self._bounds(other)
-            ((pixels, kept),) = self._pixels.batches([order[first:last]], epoch)
+            ((pixels, kept),) = self.source.batches([order[first:last]], epoch)
             if self._is_enough(other, kept):
                 return self._minibatch(epoch, other, order, pixels, kept)
         raise UnreadableImage("Too few train images can be read for a minibatch; repair the files.")
@@ -321,14 +322,7 @@ class ImageLoader(Loader):
         """Normalises (N, H, W, C) to (N, C, H, W) float32."""
         if pixels.dtype == torch.float32:
             return pixels.permute(0, 3, 1, 2)
-        num_pixels = pixels.shape[1] * pixels.shape[2]
-        # Tiled to whole images: broadcasting over three channels is not vectorised on a CPU.
-        scale, shift = (
-            self._scale.repeat(num_pixels),
-            self._shift.repeat(num_pixels),
-        )  # (H * W * C,)
-        x = torch.addcmul(shift, pixels.flatten(1).float(), scale)  # (N, H * W * C)
-        return x.view(pixels.shape).permute(0, 3, 1, 2)
+        return self._scaling(pixels).permute(0, 3, 1, 2)
 
 
 def _check_images(num_images: int, world_size: int) -> None:

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,14 @@ class StreamedPixels:
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # or it would advance the global one
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without worker processes, which are of this process; another one starts its own."""
+        return {**self.__dict__, "_loader": None, "_requests": [], "_is_busy": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._loader = self._create_loader(self._requests, are_kept=self._num_workers > 0)
 
     def _report(self, problems: list[str]) -> None:
         for problem in problems:

@@ -32,10 +32,11 @@ from torch import Tensor
 from supernets.data.image_folder import to_rgb
 from supernets.data.image_loader import Loader
 from supernets.data.image_scan import image_extensions
+from supernets.data.pixel_scaling import Standardised
 from supernets.data.rebatching import without_single_images
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from supernets.data.timm_readers import check_classes, open_with_timm
-from supernets.data.timm_transforms import eval_settings, train_settings
+from supernets.data.timm_transforms import MEAN, STD, eval_settings, train_settings
 from supernets.runtime.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class StreamLoader(Loader):
         class_names: tuple[str, ...] = (),
     ) -> None:
         self._device, self._class_names = device, class_names
+        self.scalings = (Standardised.of_levels(MEAN, STD, device),)
         self.num_images = int(dataset.reader.num_samples)
         self.batch_size = batch_size
         self._dataset = dataset

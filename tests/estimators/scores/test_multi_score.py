@@ -186,7 +186,7 @@ def test_proxies_look_at_fresh_weights(
             supernet,
             score=Score("snip"),
             proxies=["snip"],
-            proxy_batch=inputs["data"].train[0],
+            proxy_batches=inputs["data"].train[:1],
             proxy_seed=seed,
             cost_model=CostModel(supernet),
         )
@@ -225,7 +225,7 @@ def test_a_training_that_diverges_is_recorded_and_has_no_score(
     ("settings", "message"),
     [
         ({"proxies": ["flops"]}, "Unknown proxies flops; choose from grad_norm, "),
-        ({"proxies": ["snip"]}, "need proxy_batch"),
+        ({"proxies": ["snip"]}, "need proxy_batches"),
         ({"val_after": True}, "val_after needs val and training"),
         ({"sovl_batches": [1, 2]}, "one for each of 0 steps of training, got 2"),
     ],

@@ -165,7 +165,7 @@ def test_crop_and_flip_equals_one_image_at_a_time(pad: int) -> None:
 def test_batch_is_torchvisions_crop_flip_and_normalise_of_its_images() -> None:
     """Each augmented image is one of the 2 * 5 * 5 that torchvision's transforms can give."""
     loader = numbered_loader(12, 12)
-    images = loader._pixels._images  # type: ignore[attr-defined]
+    images = loader.source._images  # type: ignore[attr-defined]
     x, y = next(iter(loader))
     chosen = set()
     for augmented, index in zip(x, y.tolist(), strict=True):

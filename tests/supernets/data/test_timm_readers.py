@@ -137,7 +137,7 @@ def test_an_epoch_can_be_entered_anywhere_with_any_number_of_workers(
 def test_augmentation_differs_by_epoch_and_by_image(folder: Path) -> None:
     first, second = folder / "train/cat/000.png", folder / "train/cat/001.png"
     second.write_bytes(first.read_bytes())
-    reader = open_timm(folder).train._pixels._reader  # type: ignore[attr-defined]
+    reader = open_timm(folder).train.source._reader  # type: ignore[attr-defined]
     draws = [reader.read(index, epoch) for index in (0, 1) for epoch in range(5)]
     assert len({image.tobytes() for image in draws}) == 10
     assert np.array_equal(reader.read(1, 4), draws[-1])

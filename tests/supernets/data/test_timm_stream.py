@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from supernets.data import timm_readers as timm_data
 from supernets.data.loaders import Loaders
+from supernets.data.packed_batches import PackedBatches
 from supernets.data.timm_options import TimmAugmentation, TimmOptions
 from tests.supernets.data.opening import open_data
 
@@ -205,3 +206,13 @@ def test_epoch_and_start_are_checked() -> None:
         loaders.train.epoch(-1)
     with pytest.raises(ValueError, match="start must be from 0 to the 5 minibatches, got 6"):
         loaders.train.epoch(0, 6)
+
+
+def test_its_minibatches_are_packed() -> None:
+    loaders = open_stream(augmentation=TimmAugmentation(re_prob=0.5, re_mode="pixel"))
+    given = list(loaders.train)
+    packed = PackedBatches(given, loaders.train.scalings)
+    for (x, _), (expected, _) in zip(packed, given, strict=True):
+        assert torch.equal(x.view(torch.int32), expected.view(torch.int32))
+        assert x.stride() == expected.stride()
+    assert packed.num_bytes < sum(x.nbytes for x, _ in given) / 2
