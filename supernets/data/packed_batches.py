@@ -80,6 +80,8 @@ def pack(x: Tensor, scalings: Sequence[PixelScaling]) -> PackedImages | None:
         x: Images (N, C, H, W).
         scalings: What may have made them of 8-bit pixels, on their device.
     """
+    if not scalings or x.dim() != 4:
+        return None
     is_dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
     if x.dtype != torch.float32 or x.numel() >= 2**31 or not x.numel() or not is_dense:
         return None

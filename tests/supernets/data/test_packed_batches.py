@@ -141,13 +141,15 @@ def test_what_no_level_gives_is_kept_as_it_is() -> None:
         torch.zeros(0, 3, 8, 8),
         torch.zeros(4, 3, 8, 8, dtype=torch.float64),
         torch.zeros(4, 3, 8, 16)[..., ::2],
+        torch.zeros(4, 8),
     ],
-    ids=["noise", "no image", "doubles", "strides of another tensor"],
+    ids=["noise", "no image", "doubles", "strides of another tensor", "rows"],
 )
 def test_what_is_not_of_8_bits_stays(x: Tensor) -> None:
     assert pack(x, [SCALING]) is None
-    ((found, _),) = PackedBatches([(x, x)], [SCALING])
-    assert found is x
+    for scalings in ([SCALING], []):
+        ((found, _),) = PackedBatches([(x, x)], scalings)
+        assert found is x
 
 
 def test_minibatches_of_a_list_stay_as_they_are(tmp_path: Path) -> None:
