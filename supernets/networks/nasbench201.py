@@ -104,7 +104,6 @@ class Cell(nn.Module):
     def __init__(self, channels: int, ops: Sequence[Sequence[int]], bn: BNSettings) -> None:
         super().__init__()
         self._channels = channels
-        self._runs = live_edges
         self.edges = nn.ModuleList(
             nn.ModuleDict({str(op): ConvBN(channels, channels, KERNELS[op], bn) for op in edge_ops})
             for edge_ops in ops
@@ -117,11 +116,7 @@ class Cell(nn.Module):
                 cast(nn.ModuleDict, ops).clear()
 
     def hold_all(self, choices: tuple[int, ...], bn: BNSettings, like: Tensor) -> None:
-        """Gets the convolutions of all edges, those it lacks with undefined weights as ``like``.
-
-        From then on also those that see only zeros are computed.
-        """
-        self._runs = useful_edges
+        """Gets the convolutions of all edges, those it lacks with undefined weights as ``like``."""
         for ops, op in zip(self.edges, choices, strict=True):
             ops = cast(nn.ModuleDict, ops)
             if op in KERNELS and str(op) not in ops:
@@ -130,12 +125,19 @@ class Cell(nn.Module):
                 missing.to_empty(device=like.device).train(self.training)
                 ops[str(op)] = missing.to(like.dtype)
 
-    def forward(self, x: Tensor, choices: tuple[int, ...]) -> Tensor:
-        """Maps (N, channels, H, W) to the same shape, along the operations of ``choices``."""
+    def forward(self, x: Tensor, choices: tuple[int, ...], edges: tuple[int, ...]) -> Tensor:
+        """Maps (N, channels, H, W) to the same shape, along the operations of ``choices``.
+
+        Args:
+            x: Maps.
+            choices: The operation of each edge.
+            edges: Those that are computed, ordered by target; the live ones, or also others that
+                see only zeros.
+        """
         nodes: list[Tensor | None] = [x] + [None] * (NUM_NODES - 1)  # None is an exact zero
         relus: dict[int, Tensor] = {}
         pools: dict[int, Tensor] = {}
-        for i in self._runs(choices):
+        for i in edges:
             source, target = EDGES[i]
             op, node = choices[i], nodes[source]
             if op in KERNELS:
@@ -254,6 +256,7 @@ class NASBench201Subnet(nn.Module):
         super().__init__()
         NASBench201Space().validate(arch)
         self.choices = arch.choices
+        self._computed = live_edges(arch.choices)
         self._cell_bn = BN_POLICIES[bn_mode].cell
         policy = BN_POLICIES[bn_mode]
         ops = [[op] if op in KERNELS else [] for op in arch.choices]
@@ -266,11 +269,12 @@ class NASBench201Subnet(nn.Module):
             bn_policy=policy,
         )
         for cell in self._cells():
-            cell.keep_only(live_edges(self.choices))
+            cell.keep_only(self._computed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, C, H, W) to logits (N, num_classes)."""
-        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, self.choices)))
+        choices, edges = self.choices, self._computed
+        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, choices, edges)))
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -283,11 +287,12 @@ class NASBench201Subnet(nn.Module):
         """Gets the convolutions that are not live where ``state_dict`` has weights for them.
 
         Earlier versions trained and wrote networks of all the edges of a cell. What BatchNorm has
-        learned to make of zeros there is a part of what they compute.
+        learned to make of zeros there is a part of what they compute, from then on here too.
         """
         dead = set(range(len(EDGES))) - set(live_edges(self.choices))
         names = {f".edges.{i}.{self.choices[i]}." for i in dead if self.choices[i] in KERNELS}
         if any(name in weight for weight in state_dict for name in names):
+            self._computed = useful_edges(self.choices)
             for cell in self._cells():
                 cell.hold_all(self.choices, self._cell_bn, self.skeleton.classifier.weight)
 
@@ -370,7 +375,8 @@ class NASBench201Supernet(Supernet):
         """Maps images (N, C, H, W) to logits (N, num_classes) along the path of ``arch``."""
         assert drop_path == 0
         self.space.validate(arch)
-        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, arch.choices), dropout))
+        choices, edges = arch.choices, live_edges(arch.choices)
+        return cast(Tensor, self.skeleton(x, lambda cell, x: cell(x, choices, edges), dropout))
 
     def build_subnet(self, arch: Architecture) -> NASBench201Subnet:
         """Builds the benchmark's network of ``arch`` with fresh weights and affine BatchNorm."""
