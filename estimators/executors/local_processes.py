@@ -24,8 +24,8 @@ from estimators.executors.base import (
     seconds_to_wait,
     timed_out,
 )
-from estimators.executors.payload import Payload
 from estimators.trials.store import Trial
+from supernets.runtime.temporary_file import TemporaryFile
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
 
@@ -33,6 +33,9 @@ from supernets.spaces import Architecture
 CONTEXT: BaseContext = multiprocessing.get_context("spawn")
 
 _logger = logging.getLogger(__name__)
+
+#: Where the measurement is written.
+_PREFIX, _FILE = "paceline-workers-", "measure.pt"
 
 
 class LocalProcesses(Executor):
@@ -69,7 +72,7 @@ class LocalProcesses(Executor):
         self._trial_timeout = trial_timeout
         self._waiting: deque[tuple[int, Architecture]] = deque()
         self._workers: list[_Worker] = []
-        self._payload = Payload()
+        self._payload = TemporaryFile(_PREFIX, _FILE)
         try:
             worker.write_measure(measure, self._payload.path)
             for i in range(num_workers):

@@ -19,6 +19,7 @@ from estimators.scores.settings import (
     ExtraStepsSettings,
     MultiScoreSettings,
 )
+from supernets.data.decoded_loader import decoded_once
 from supernets.data.loaders import Loaders
 from supernets.data.packed_batches import PackedBatches, kept, scalings_of, sizes_of
 from supernets.data.rebatching import rebatched
@@ -80,10 +81,10 @@ class Draws:
         return self._train[:num_batches]
 
     def val(self, num_batches: int | None) -> Batches:
-        """Returns the first minibatches of the val split; None for all."""
+        """Returns the first minibatches of the val split; None for all, which are decoded once."""
         if num_batches not in self._val:
             val = self.loaders.val
-            found = val if num_batches is None else kept(val, num_batches)
+            found = decoded_once(val, "val") if num_batches is None else kept(val, num_batches)
             self._val[num_batches] = found
         return self._val[num_batches]
 
@@ -149,7 +150,8 @@ def draw_minibatches(
     if chosen & TRAINS:
         facts |= {"tse_batches": settings.num_batches, "tse_lr": settings.lr}
     if chosen & {"sovl", *VAL_SCORES}:
-        val = draws.val(settings.num_val_batches)
+        once = not chosen & set(VAL_SCORES) and settings.num_val_batches is None
+        val = loaders.val if once else draws.val(settings.num_val_batches)
         facts["val_batches"] = settings.num_val_batches
     if chosen & set(VAL_SCORES):
         recalibrate, facts["recalibration"] = draws.recalibration(settings.num_recalibrate_batches)

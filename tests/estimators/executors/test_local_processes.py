@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from estimators.executors import ExecutorError, LocalProcesses, Measure
 from supernets.spaces import Architecture
@@ -127,3 +129,17 @@ def test_workers_end_with_their_process(
     assert not is_running(pid)
     found = errors.read_text()
     assert found.count("KeyboardInterrupt") <= (number is signal.SIGINT), found
+
+
+def test_a_full_temporary_disk_is_the_error_of_that_file_and_leaves_nothing(
+    tmp_path: Path, planned: Callable[..., Measure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left on device: .*measure.pt"):
+        LocalProcesses(planned(), num_workers=1)
+    assert list(tmp_path.iterdir()) == []

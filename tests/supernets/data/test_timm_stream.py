@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from timm.data import IterableImageDataset
 from timm.data.readers.shared_count import SharedCount
 from torch.utils.data import get_worker_info
 
+from supernets.data import decoded_loader
 from supernets.data import timm_readers as timm_data
 from supernets.data.loaders import Loaders
 from supernets.data.packed_batches import PackedBatches
@@ -216,3 +219,25 @@ def test_its_minibatches_are_packed() -> None:
         assert torch.equal(x.view(torch.int32), expected.view(torch.int32))
         assert x.stride() == expected.stride()
     assert packed.num_bytes < sum(x.nbytes for x, _ in given) / 2
+
+
+@pytest.mark.parametrize("budget", [0, 10**6])
+def test_its_val_images_are_decoded_once_and_can_be_sent_then(
+    budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded_loader, "MEMORY_BUDGET", budget)
+    expected = list(open_stream().val)
+    val = decoded_loader.decoded_once(open_stream().val, "val")
+    with pytest.raises(RuntimeError):
+        pickle.dumps(open_stream().val)
+    for each in (val, val, pickle.loads(pickle.dumps(val))):
+        assert len(each) == 2
+        for (x, y), (given_x, given_y) in zip(each, expected, strict=True):
+            assert torch.equal(x.view(torch.int32), given_x.view(torch.int32))
+            assert torch.equal(y, given_y) and x.stride() == given_x.stride()
+    if budget == 0:
+        sent = pickle.dumps(val)
+        del val, each
+        gc.collect()
+        with pytest.raises(OSError, match="pixels.bin"):
+            pickle.loads(sent)

@@ -1,18 +1,17 @@
-"""What workers read is removed, also after a kill, and nothing else."""
+"""Temporary files are removed, also after a kill, and nothing else."""
 
 from __future__ import annotations
 
 import os
 import signal
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from estimators.executors import LocalProcesses, Measure
-from estimators.executors.payload import Payload, remove_dead_payloads
+from supernets.runtime.temporary_file import TemporaryFile, remove_dead_files
+
+KIND = ("paceline-workers-", "measure.pt")
 
 
 @pytest.fixture(autouse=True)
@@ -25,29 +24,29 @@ def make_old(folder: Path) -> None:
     os.utime(folder, (0, 0))
 
 
-def test_a_payload_leaves_nothing_once_it_is_closed(temporary: Path) -> None:
-    payload = Payload()
-    payload.path.write_bytes(b"weights")
-    payload.close()
+def test_a_file_leaves_nothing_once_it_is_closed(temporary: Path) -> None:
+    file = TemporaryFile(*KIND)
+    file.path.write_bytes(b"weights")
+    file.close()
     assert list(temporary.iterdir()) == []
 
 
-def test_the_payload_of_a_killed_process_is_removed_by_the_next_and_that_of_a_live_one_is_not(
+def test_the_file_of_a_killed_process_is_removed_by_the_next_and_that_of_a_live_one_is_not(
     temporary: Path,
 ) -> None:
     child = os.fork()
     if child == 0:
-        Payload().path.write_bytes(b"weights")
+        TemporaryFile(*KIND).path.write_bytes(b"weights")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     (dead,) = temporary.iterdir()
     assert (dead / "measure.pt").exists()
-    live = Payload()
+    live = TemporaryFile(*KIND)
     live.path.write_bytes(b"weights")
     assert dead.exists()  # too young to be sure
     make_old(dead)
     make_old(live.path.parent)
-    Payload().close()
+    TemporaryFile(*KIND).close()
     assert list(temporary.iterdir()) == [live.path.parent] and live.path.exists()
     live.close()
 
@@ -58,18 +57,18 @@ def test_folders_with_foreign_files_and_links_stay(temporary: Path) -> None:
     (foreign / "notes.txt").write_text("mine")
     (temporary / "paceline-workers-link").symlink_to(foreign)
     make_old(foreign)
-    remove_dead_payloads()
+    remove_dead_files(*KIND)
     assert (foreign / "notes.txt").exists() and (temporary / "paceline-workers-link").exists()
 
 
-def test_a_full_temporary_disk_is_the_error_of_that_file_and_leaves_nothing(
-    temporary: Path, planned: Callable[..., Measure], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(content: object, file: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left on device: .*measure.pt"):
-        LocalProcesses(planned(), num_workers=1)
-    assert list(temporary.iterdir()) == []
+def test_a_process_that_was_forked_removes_nothing() -> None:
+    file = TemporaryFile(*KIND)
+    file.path.write_bytes(b"weights")
+    child = os.fork()
+    if child == 0:
+        file.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert file.path.exists()
+    file.close()
+    assert not file.path.parent.exists()
