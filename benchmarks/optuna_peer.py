@@ -7,7 +7,7 @@ as for the algorithms beside it. How often that happens is counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -81,3 +81,18 @@ class OptunaSearch:
             self._study.tell(self._asked, trial.score)
             self._known[trial.arch] = trial.score
             self.trials.append(trial)
+
+    def tell_known(self, scores: Mapping[Architecture, float]) -> None:
+        """Tells the study what it did not ask for."""
+        for arch, score in scores.items():
+            chosen = {
+                decision.name: decision.options[choice]
+                for decision, choice in zip(self._space.decisions, arch.choices, strict=True)
+            }
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    params=chosen, distributions=dict(self._parameters), value=score
+                )
+            )
+            self._known[arch] = score
+            self.trials.append(Trial(len(self.trials), arch, score, {}, 0.0, None))

@@ -326,7 +326,7 @@ def neural_predictor() -> Iterator[Row]:
     yield "predictor", "one stage", "best tenth", "two stages", "best tenth"
     rows = (
         ("Gaussian process of `structural-bo`", "gaussian_process"),
-        ("MLP", "mlp"),
+        ("one MLP of WeakNAS's size", "mlp"),
         ("small MLPs", "mlp_ensemble"),
         ("boosting", "gradient_boosting"),
         ("random forest", "random_forest"),
@@ -357,7 +357,7 @@ def predictors_accel_nasbench() -> Iterator[Row]:
     yield "", "splits", "all others", "more than parameters", "best tenth"
     labels = {
         "gaussian_process": "Gaussian process of `structural-bo`",
-        "mlp": "MLP",
+        "mlp": "one MLP of WeakNAS's size",
         "mlp_ensemble": "small MLPs",
         "gradient_boosting": "boosting",
         "random_forest": "random forest",
@@ -376,6 +376,51 @@ def predictors_accel_nasbench() -> Iterator[Row]:
             signed(more["kendall_tau"]) if more else "",
             interval(best),
         )
+
+
+def mlp_quality() -> Iterator[Row]:
+    """How predictor ``mlp`` ranks beside one network of WeakNAS's size."""
+    labels = {
+        "nasbench201 cifar10": "NAS-Bench-201, CIFAR-10",
+        "nasbench201 cifar100": "NAS-Bench-201, CIFAR-100",
+        "accel-nasbench imagenet": "Accel-NASBench",
+    }
+    yield (
+        *("", "trials", "splits", "Kendall's tau of `mlp`", "more than the large one"),
+        *("of the best tenth", "share of the best 100", "CPU seconds, large / `mlp`"),
+    )
+    tables = read("mlp_quality")["tables"]
+    for table, label in labels.items():
+        for num_train, found in tables.get(table, {}).items():
+            yield (
+                *(label, f"{int(num_train):,}", str(found["splits"])),
+                decimal(found["kendall_tau"]["mlp"]),
+                *(
+                    signed(found[metric]["more"])
+                    for metric in ("kendall_tau", "kendall_tau_of_best_tenth", "share_of_best_100")
+                ),
+                decimal(found["median_cpu_seconds"]["ratio"], 1),
+            )
+
+
+def ask_seconds_weaknas() -> Iterator[Row]:
+    """CPU seconds of an ask of WeakNAS, before and now."""
+    result = read("ask_seconds_weaknas")["cpu_seconds"]
+    searches = {"weaknas": "MLP", "weaknas:random_forest": "random forest"}
+    spaces = {"nasbench201": "15,625 cells", "mobilenetv3": "a pool of 10,000 of MobileNetV3"}
+    numbers = list(result["nasbench201"]["weaknas"])
+    yield "", *(f"{int(number):,} trials" for number in numbers)
+    for search, predictor in searches.items():
+        for space, label in spaces.items():
+            found = result[space].get(search)
+            if found:
+                yield (
+                    f"{predictor}, {label}",
+                    *(
+                        f"{decimal(found[n]['now'], 1)} ({decimal(found[n]['before'], 1)})"
+                        for n in numbers
+                    ),
+                )
 
 
 def differentiable_nasbench201() -> Iterator[Row]:
@@ -562,6 +607,8 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         search_accel_nasbench,
         predictors_accel_nasbench,
         neural_predictor,
+        mlp_quality,
+        ask_seconds_weaknas,
         differentiable_nasbench201,
         differentiable_retrain,
         mobilenetv3_cifar10,

@@ -6,7 +6,7 @@ from search.predictors.definition import PredictorDefinition
 
 _HERE = "search.predictors"
 
-MLP = PredictorDefinition("mlp", f"{_HERE}.sklearn_models:mlp")
+MLP = PredictorDefinition("mlp", f"{_HERE}.ensemble:mlp")
 RANDOM_FOREST = PredictorDefinition("random_forest", f"{_HERE}.sklearn_models:random_forest")
 GRADIENT_BOOSTING = PredictorDefinition(
     "gradient_boosting", f"{_HERE}.sklearn_models:gradient_boosting"

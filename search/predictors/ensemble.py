@@ -60,18 +60,22 @@ class EnsemblePredictor:
         return predicted.mean(axis=0), predicted.std(axis=0)
 
 
-def mlp_ensemble(
+def _ensemble_of(
+    model: str,
+    num_members: int,
     space: SearchSpace,
     seed: int,
     encoding: Encoding = "one-hot",
     zero_cost_features: FeatureFunction | None = None,
 ) -> EnsemblePredictor:
-    """Builds an ensemble of five small MLPs."""
+    """Builds an ensemble of one of ``sklearn_models.MODELS``."""
     make_member = partial(
-        sklearn_predictor,
-        "small_mlp",
-        space,
-        encoding=encoding,
-        zero_cost_features=zero_cost_features,
+        sklearn_predictor, model, space, encoding=encoding, zero_cost_features=zero_cost_features
     )
-    return EnsemblePredictor(make_member, seed)
+    return EnsemblePredictor(make_member, seed, num_members=num_members)
+
+
+#: Builder of what ranks for WeakNAS: four MLPs, far narrower than the one that its paper has.
+mlp = partial(_ensemble_of, "mlp", 4)
+#: Builder of what also says how sure it is, for bo: five small MLPs.
+mlp_ensemble = partial(_ensemble_of, "small_mlp", 5)

@@ -598,7 +598,10 @@ def test_settings_are_checked(small_space, wrong, match):
 @pytest.mark.slow
 @pytest.mark.skipif(not TABLE.is_file(), reason="PACELINE_NASBENCH201_CSV names no table")
 def test_reaches_94_percent_on_nasbench201_in_150_queries():
-    """Best of 15,625 on CIFAR-10: 94.37; random search is at about 94.0 after 150."""
+    """Best of 15,625 on CIFAR-10: 94.37; random search is at about 94.0 after 150.
+
+    The middle of three searches: one may sit by the best that it knows for as long.
+    """
     space = NASBench201Space()
     opener = gzip.open if TABLE.suffix == ".gz" else open
     with opener(TABLE, "rt", newline="") as file:
@@ -606,8 +609,11 @@ def test_reaches_94_percent_on_nasbench201_in_150_queries():
             space.parse(row["arch_str"]): float(row["cifar10_test_acc_200ep"])
             for row in csv.DictReader(file)
         }
-    algorithm = WeakNAS(
-        SearchProblem(space), make_predictor=partial(create_predictor, "mlp", space)
-    )
-    run(algorithm, 150, 10, accuracies.__getitem__)
-    assert max(trial.score for trial in algorithm.trials) >= 94.0
+    bests = []
+    for seed in range(3):
+        algorithm = WeakNAS(
+            SearchProblem(space, seed), make_predictor=partial(create_predictor, "mlp", space)
+        )
+        run(algorithm, 150, 10, accuracies.__getitem__)
+        bests.append(max(trial.score for trial in algorithm.trials))
+    assert np.median(bests) >= 94.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from search.predictors.ensemble import EnsemblePredictor, mlp_ensemble
+from search.predictors.ensemble import EnsemblePredictor, mlp, mlp_ensemble
 
 
 class ConstantPredictor:
@@ -60,6 +60,18 @@ def test_small_mlps_rank_and_doubt(make_digit_space):
     assert std[60:].mean() > 2 * std[:60].mean()  # surer of what they were fitted to
     errors = np.abs(mean - scores)
     assert kendalltau(std[60:], errors[60:]).statistic > 0.1
+
+
+@pytest.mark.parametrize(("build", "num_members", "hidden"), [(mlp, 4, 192), (mlp_ensemble, 5, 64)])
+def test_members_are_as_many_and_as_wide_as_documented(build, num_members, hidden, small_space):
+    """And differ: what they predict is their mean, not one of them."""
+    ensemble = build(small_space, 0)
+    choices, scores = _linear(small_space)
+    ensemble.fit(choices[:10], scores[:10])
+    each = [member.predict(choices) for member in ensemble._members]
+    assert len(each) == num_members and not np.array_equal(each[0], each[1])
+    assert np.array_equal(ensemble.predict(choices), np.mean(each, axis=0))
+    assert set(ensemble._members[0]._model.hidden_layer_sizes) == {hidden}
 
 
 def test_fit_depends_on_its_labels_and_the_seed_alone(small_space):

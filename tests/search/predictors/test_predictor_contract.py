@@ -15,7 +15,7 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor
-from search.predictors.sklearn_models import MODELS
+from search.predictors.sklearn_models import MODELS, sklearn_predictor
 from supernets.spaces import NASBench201Space
 from supernets.spaces.factory import create_space
 
@@ -171,7 +171,7 @@ def test_encoding_is_what_is_fitted(name, small_space, quick):
     for options in ({}, {"encoding": "integers"}):
         predictor = create_predictor(name, small_space, seed=0, **options)
         predictor.fit(choices, scores)
-        one = predictor._members[0] if name == "mlp_ensemble" else predictor
+        one = predictor._members[0] if "mlp" in name else predictor
         widths.append(one._model.n_features_in_)
         assert predictor.predict(choices).shape == (5,)
     assert widths == [12, 4]
@@ -188,9 +188,11 @@ def test_mlp_in_single_precision_and_chunks_is_the_double_one(monkeypatch, small
     space = NASBench201Space()
     choices, scores = _sample(space, 60)
     others, _ = _sample(space, 1000, seed=1)
-    predictor = create_predictor("mlp", space, seed=3)
+    predictor = sklearn_predictor("mlp", space, seed=3)
     predictor.fit(choices, scores)
-    double = MLPRegressor(hidden_layer_sizes=small_mlp, max_iter=100, random_state=3)
+    double = MLPRegressor(
+        hidden_layer_sizes=small_mlp, learning_rate_init=5e-3, max_iter=100, random_state=3
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         double.fit(space.encode_choices(choices).astype(np.float64), scores)
