@@ -594,6 +594,29 @@ def kernels() -> Iterator[Row]:
         )
 
 
+def compiled() -> Iterator[Row]:
+    """What compiled blocks make of a network's step on a CPU, and after how many they pay."""
+    yield (
+        "network",
+        "compiling, CPU s",
+        "step as it is without kernels, with, CPU s",
+        "step compiled, likewise",
+        "pays after steps, likewise",
+        "error of the gradient as it is, compiled",
+    )
+    for name, found in read("compile")["results"].items():
+        cpu, errors = found["step_cpu_seconds"], found["error"]
+        steps = found["break_even_steps_without_kernels"], found["break_even_steps"]
+        yield (
+            name,
+            f"{found['compile_cpu_seconds']:.0f}",
+            f"{decimal(cpu['eager_off'], 3)}, {decimal(cpu['eager'], 3)}",
+            f"{decimal(cpu['compiled_off'], 3)}, {decimal(cpu['compiled'], 3)}",
+            ", ".join("never" if each is None else f"{each:,.0f}" for each in steps),
+            f"{errors['eager']['gradient']:.1e}, {errors['compiled']['gradient']:.1e}",
+        )
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -616,6 +639,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         vit_parity,
         model_optimizer_peer,
         kernels,
+        compiled,
     )
 }
 

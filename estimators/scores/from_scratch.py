@@ -26,6 +26,7 @@ from estimators.base import Estimate, EstimateError
 from estimators.scores.names import CURVE_SCORES, SCRATCH_SCORES, Score
 from supernets.data.loaders import Loaders
 from supernets.data.names import NOT_DECISIVE
+from supernets.kernels.choice import OFF
 from supernets.networks.base import Supernet
 from supernets.networks.factory import settings_of_subnet
 from supernets.networks.single_images import check_supernet_single_images, smallest_minibatch
@@ -249,13 +250,16 @@ def _settings(
     supernet: Supernet, loaders: Loaders, config: RetrainConfig, split: str
 ) -> dict[str, Any]:
     """All that decides the result of an architecture, in one level, as it comes back from JSON."""
+    recipe = asdict(config)
+    if config.compile == OFF:  # as in folders of before it could be anything else
+        del recipe["compile"]
     parts = {
         "network": settings_of_subnet(supernet.space.name, supernet.settings),
         "data": {
             **{k: v for k, v in loaders.settings.items() if k not in NOT_DECISIVE},
             "batch_size": loaders.train.batch_size,
         },
-        "recipe": asdict(config),
+        "recipe": recipe,
     }
     settings = {"space": supernet.space.name, "split": split} | {
         f"{part} {name}": value for part, values in parts.items() for name, value in values.items()

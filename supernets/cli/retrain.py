@@ -135,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     group, run = parser.add_argument_group("training"), parser.add_argument_group("run")
     add_options(group, _Network)
     for recipe in (RetrainConfig, DropRates):
-        add_options(group, recipe, without=("amp", "channels_last", "kernels"))
+        add_options(group, recipe, without=("amp", "channels_last", "kernels", "compile"))
     for of_run in (RunOptions, MachineOptions, RetrainConfig):
         add_options(run, of_run)
     others = [field.name for field in fields(ExportOptions) if field.name != "formats"]

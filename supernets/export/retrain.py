@@ -48,6 +48,7 @@ from supernets.runtime.versions import versions
 from supernets.runtime.wording import plural
 from supernets.spaces.code_of_files import code_of
 from supernets.training.checkpoint_fields import check_data, steps_done
+from supernets.training.compiled_blocks import check_compile
 from supernets.training.evaluation import evaluate
 from supernets.training.run import (
     already_trained,
@@ -152,6 +153,7 @@ def retrain(
         if job.finetune:
             _inherit(network, source, record, loaders)
         check_trainable(network, loaders, config, ranks)
+        check_compile(config.compile, chosen_device)
         with running(
             written,
             output,

@@ -1,4 +1,4 @@
-"""Which kernels a training uses, as an option; known without PyTorch."""
+"""Which kernels a training uses, and what it compiles, as options; known without PyTorch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from supernets.runtime.options import option
 OFF = "off"
 #: What ``--kernels`` chooses from.
 CHOICES = ("auto", OFF)
+#: What ``--compile`` chooses from.
+COMPILE_CHOICES = (OFF, "blocks")
 
 
 def kernels_option() -> str:

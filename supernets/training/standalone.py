@@ -12,7 +12,7 @@ https://arxiv.org/abs/1806.09055. Differs from the authors' code:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from supernets.data.loaders import Loaders
+from supernets.kernels.choice import OFF
 from supernets.networks.base import GrowingNetwork
 from supernets.networks.single_images import check_single_images, smallest_minibatch
 from supernets.runtime.device import autocast
@@ -31,6 +32,7 @@ from supernets.runtime.ranks import ProcessInfo
 from supernets.runtime.signals import StopRequest
 from supernets.training.checkpoint import read_dict, write_archive
 from supernets.training.checkpoint_fields import steps_done
+from supernets.training.compiled_blocks import CompiledBlocks
 from supernets.training.evaluation import evaluate
 from supernets.training.loop import (
     StepLosses,
@@ -81,7 +83,8 @@ def train_standalone(
         run_settings: Plain values stored in every checkpoint, such as the data settings.
 
     Raises:
-        ValueError: If ``resume_from`` is of another network, or ``check_trainable`` refuses.
+        ValueError: If ``resume_from`` is of another network, ``check_trainable`` refuses, or
+            nothing can be compiled where the recipe asks for it.
         TrainingError: If a loss or a weight is not finite; names the step and the learning rate.
     """
     ranks = ranks or ProcessInfo()
@@ -210,6 +213,7 @@ class _NetworkTask(TrainingTask):
         self.device, self.ranks, self.run_settings = device, ranks, run_settings
         self.mixing = config.create_mixing(loaders.num_classes, ranks)
         self.growing = _drop_paths(network) if config.drop_path_ramp else []
+        self.compiled = CompiledBlocks(network, device) if config.compile != OFF else None
 
     def add_gradients(self, x: Tensor, y: Tensor, step: int, weight: float) -> StepLosses:
         """The gradient of the mean cross entropy."""
@@ -219,7 +223,8 @@ class _NetworkTask(TrainingTask):
             x, y = self.mixing(x, y, step)
             smoothing = 0.0  # the mixed labels are smooth
         dropout = seeded_draws(self.device, config.seed, step, self.ranks.rank)
-        with dropout, self._drop_path_of(step):
+        compiled = nullcontext() if self.compiled is None else self.compiled.step(x)
+        with dropout, self._drop_path_of(step), compiled:
             loss = training_loss(
                 self.module,
                 x,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import supernets.runtime.option_types as kinds
+from supernets.kernels.choice import COMPILE_CHOICES, OFF
 from supernets.runtime.options import option
 from supernets.runtime.ranks import ProcessInfo
 from supernets.training.recipe import Recipe, check_all
@@ -39,6 +40,8 @@ class RetrainConfig(Recipe):
         ema_warmup: Whether the decay starts at 0 and rises with the steps as timm has it,
             ``1 - (1 + step) ** (-2 / 3)`` up to ``ema_decay``. Without, the weights of the first
             steps weigh ``ema_decay ** num_steps`` in the result.
+        compile: ``"blocks"`` to run code that ``torch.compile`` makes of the network's blocks, or
+            ``"off"``.
         seed: Seed of everything random but the splits: the order and augmentation of images,
             mixing, dropout.
 
@@ -85,6 +88,12 @@ class RetrainConfig(Recipe):
         None, "epochs with either", kinds.POSITIVE_INT, metavar="N", default_text="all"
     )
     ema_warmup: bool = option(True, "let the average forget the first steps sooner")
+    compile: str = option(
+        OFF,
+        "run blocks of the network as code of torch.compile, which takes minutes to make and on a "
+        "CPU is slower than the kernels",
+        choices=COMPILE_CHOICES,
+    )
     seed: int = option(0, "all but the splits", kinds.SEED, metavar="N")
 
     def __post_init__(self) -> None:
@@ -118,6 +127,12 @@ class RetrainConfig(Recipe):
                 self.ema_warmup or self.ema_decay is not None,
                 "ema_warmup needs ema_decay",
                 self.ema_warmup,
+            ),
+            (
+                self.compile == OFF or not self.drop_path_ramp,
+                "compile must be off with drop_path_ramp, whose rates would be compiled anew at "
+                "every step",
+                self.compile,
             ),
         )
         check_all(checks)
