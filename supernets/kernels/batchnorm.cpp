@@ -1,9 +1,10 @@
-// BatchNorm of train mode with the activation after it, of float32 maps in channels_last, on a CPU.
+// BatchNorm of train mode with the activation after it, of maps in channels_last, on a CPU.
 //
 // Maps are rows of C channels in memory. Sums are taken in float over tiles of rows, of differences
 // to the first row, and in double over the tiles; chunks of tiles do not depend on the number of
 // threads, so the result does not either. The backward pass computes the normalised maps again, so
-// that neither they nor the activation's input are kept.
+// that neither they nor the activation's input are kept. Maps are float32 or bfloat16, and all else
+// is float32.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/batch_norm.h>
@@ -61,57 +62,91 @@ inline Vector<L> through_activation(Vector<L> z, Vector<L> g) {
 // At most; the sums of each are added in order, whichever thread made them.
 constexpr int64_t kChunks = 32;
 
-// What a pass over maps needs.
+// What a pass over maps of T needs.
+template <class T>
 struct Pass {
-  const float *x, *gradient, *weight, *bias, *mean, *inverse;
-  float *out, *out_mean, *out_variance, *out_inverse, *of_weight, *of_bias;
+  const T *x, *gradient;
+  T* out;
+  const float *weight, *bias, *mean, *inverse;
+  float *out_mean, *out_variance, *out_inverse, *of_weight, *of_bias;
   int64_t rows, channels, activation;
   double eps;
 };
 
-// The rows of so many maps in chunks of tiles, which together stay in 64 KiB.
+// Rows in chunks, these in tiles, whose sums are of floats, and these in stripes of a KiB: the
+// blocks of channels of a stripe come one after the other, so that memory is read in its order.
 struct Tiles {
-  int64_t rows, channels, tile, chunks;
+  int64_t rows, channels, tile, stripe, chunks;
 
-  Tiles(const Pass& p, int64_t maps)
+  template <class T>
+  explicit Tiles(const Pass<T>& p)
       : rows(p.rows),
         channels(p.channels),
-        tile(std::max<int64_t>(8, (16384 / maps) / channels / 4 * 4)),
+        tile(std::max<int64_t>(8, 16384 / channels / 4 * 4)),
+        stripe(std::max<int64_t>(4, 1024 / static_cast<int64_t>(sizeof(T)) / channels / 4 * 4)),
         chunks(std::min<int64_t>(kChunks, std::max<int64_t>(1, rows / tile))) {}
 
-  // Calls run(chunk, block, channel, first row, row after the last) for every block of channels of
-  // every tile; the tiles of a chunk come in order.
-  template <int L, class Run>
-  void each(const Run& run) const {
-    const int64_t blocks = (channels + L - 1) / L;
+  // Calls run(chunk, first row, row after the last) for every chunk, in parallel.
+  template <class Run>
+  void each_chunk(const Run& run) const {
     at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t chunk = begin; chunk < end; ++chunk) {
-        const int64_t from = chunk * rows / chunks, to = (chunk + 1) * rows / chunks;
-        for (int64_t first = from; first < to; first += tile)
-          for (int64_t block = 0; block < blocks; ++block)
-            run(chunk, block, block_start(block, L, channels), first, std::min(to, first + tile));
-      }
+      for (int64_t chunk = begin; chunk < end; ++chunk)
+        run(chunk, chunk * rows / chunks, (chunk + 1) * rows / chunks);
     });
+  }
+
+  // Calls run(block, channel, first row, row after the last) for the stripes of some rows.
+  template <int L, class Run>
+  void each_stripe(int64_t from, int64_t to, const Run& run) const {
+    const int64_t blocks = (channels + L - 1) / L;
+    for (; from < to; from += stripe)
+      for (int64_t block = 0; block < blocks; ++block)
+        run(block, block_start(block, L, channels), from, std::min(to, from + stripe));
   }
 };
 
 // Two sums of each channel, in double over tiles and chunks.
 class Sums {
  public:
-  explicit Sums(const Tiles& tiles)
-      : channels_(tiles.channels), chunks_(tiles.chunks), sums_(chunks_ * channels_ * 2) {}
-
-  // Adds what a tile has of a block, but for channels of the block before.
-  template <int L>
-  void add(int64_t chunk, int64_t block, int64_t channel, Vector<L> first, Vector<L> second) {
-    double* own = sums_.data() + (chunk * channels_ + channel) * 2;
-    for (int64_t lane = block * L - channel; lane < L; ++lane) {
-      own[lane * 2] += first[lane];
-      own[lane * 2 + 1] += second[lane];
-    }
+  // Sums what at(channel)(row) returns of a block of channels: a pair of vectors.
+  template <int L, class At>
+  static Sums of(const Tiles& tiles, const At& at) {
+    Sums sums(tiles);
+    const int64_t blocks = (tiles.channels + L - 1) / L;
+    tiles.each_chunk([&](int64_t chunk, int64_t from, int64_t to) {
+      std::vector<float> found(blocks * L * 2);
+      for (; from < to; from += tiles.tile) {
+        std::fill(found.begin(), found.end(), 0.f);
+        tiles.each_stripe<L>(
+            from, std::min(to, from + tiles.tile),
+            [&](int64_t block, int64_t channel, int64_t m, int64_t end) {
+              const auto row = at(channel);
+              Vector<L> first[4] = {}, second[4] = {};
+              for (; m + 4 <= end; m += 4)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; ++i) {
+                  const auto [one, two] = row(m + i);
+                  first[i] += one;
+                  second[i] += two;
+                }
+              for (; m < end; ++m) {
+                const auto [one, two] = row(m);
+                first[0] += one;
+                second[0] += two;
+              }
+              float* own = found.data() + block * L * 2;
+              store<L>(own, load<L>(own) + (first[0] + first[1]) + (first[2] + first[3]));
+              store<L>(own + L, load<L>(own + L) + (second[0] + second[1]) +
+                                    (second[2] + second[3]));
+            });
+        for (int64_t block = 0; block < blocks; ++block)
+          sums.add<L>(chunk, block, found.data() + block * L * 2);
+      }
+    });
+    return sums;
   }
 
-  std::pair<double, double> of(int64_t channel) const {
+  std::pair<double, double> of_channel(int64_t channel) const {
     double first = 0, second = 0;
     for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
       first += sums_[(chunk * channels_ + channel) * 2];
@@ -121,62 +156,69 @@ class Sums {
   }
 
  private:
+  explicit Sums(const Tiles& tiles)
+      : channels_(tiles.channels), chunks_(tiles.chunks), sums_(chunks_ * channels_ * 2) {}
+
+  // Adds what a tile has of a block, but for channels of the block before.
+  template <int L>
+  void add(int64_t chunk, int64_t block, const float* found) {
+    const int64_t channel = block_start(block, L, channels_);
+    double* own = sums_.data() + (chunk * channels_ + channel) * 2;
+    for (int64_t lane = block * L - channel; lane < L; ++lane) {
+      own[lane * 2] += found[lane];
+      own[lane * 2 + 1] += found[L + lane];
+    }
+  }
+
   int64_t channels_, chunks_;
   std::vector<double> sums_;
 };
 
 template <int L, int A>
 struct Normalise {
-  static void run(const Pass& p) {
+  template <class T>
+  static void run(const Pass<T>& p) {
     const int64_t channels = p.channels;
-    const float* x = p.x;
-    const Tiles tiles(p, 1);
-    Sums sums(tiles);
-    tiles.each<L>([&](int64_t chunk, int64_t block, int64_t c, int64_t m, int64_t end) {
+    const T* x = p.x;
+    const Tiles tiles(p);
+    const auto sums = Sums::of<L>(tiles, [&](int64_t c) {
       const Vector<L> shift = load<L>(x + c);  // the first row, so that squares stay small
-      Vector<L> s[4] = {}, q[4] = {};
-      for (; m + 4 <= end; m += 4)
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const Vector<L> v = load<L>(x + (m + i) * channels + c) - shift;
-          s[i] += v;
-          q[i] += v * v;
-        }
-      for (; m < end; ++m) {
-        const Vector<L> v = load<L>(x + m * channels + c) - shift;
-        s[0] += v;
-        q[0] += v * v;
-      }
-      sums.add<L>(chunk, block, c, (s[0] + s[1]) + (s[2] + s[3]), (q[0] + q[1]) + (q[2] + q[3]));
+      return [x = x + c, channels, shift](int64_t m) {
+        const Vector<L> v = load<L>(x + m * channels) - shift;
+        return std::pair<Vector<L>, Vector<L>>(v, v * v);
+      };
     });
     std::vector<float> scale(channels), offset(channels);
     for (int64_t c = 0; c < channels; ++c) {
-      const auto [sum, squares] = sums.of(c);
+      const auto [sum, squares] = sums.of_channel(c);
       const double off = sum / p.rows, variance = std::max(0.0, squares / p.rows - off * off);
       const double inverse = 1.0 / std::sqrt(variance + p.eps), w = p.weight ? p.weight[c] : 1.0;
-      p.out_mean[c] = static_cast<float>(x[c] + off);
+      const double mean = static_cast<float>(x[c]) + off;
+      p.out_mean[c] = static_cast<float>(mean);
       p.out_variance[c] = static_cast<float>(variance);
       p.out_inverse[c] = static_cast<float>(inverse);
       scale[c] = static_cast<float>(w * inverse);
-      offset[c] = static_cast<float>((p.bias ? p.bias[c] : 0.0) - (x[c] + off) * w * inverse);
+      offset[c] = static_cast<float>((p.bias ? p.bias[c] : 0.0) - mean * w * inverse);
     }
-    tiles.each<L>([&](int64_t, int64_t, int64_t c, int64_t m, int64_t end) {
-      const Vector<L> a = load<L>(scale.data() + c), b = load<L>(offset.data() + c);
-      for (; m < end; ++m)
-        store<L>(p.out + m * channels + c,
-                 activated<L, A>(load<L>(x + m * channels + c) * a + b));
+    tiles.each_chunk([&](int64_t, int64_t from, int64_t to) {
+      tiles.each_stripe<L>(from, to, [&](int64_t, int64_t c, int64_t m, int64_t end) {
+        const Vector<L> a = load<L>(scale.data() + c), b = load<L>(offset.data() + c);
+        for (; m < end; ++m)
+          store<L>(p.out + m * channels + c,
+                   activated<L, A>(load<L>(x + m * channels + c) * a + b));
+      });
     });
   }
 };
 
 // What is known of a block of channels on the way back.
-template <int L, int A>
+template <class T, int L, int A>
 struct Block {
-  const float *x, *gradient;
+  const T *x, *gradient;
   int64_t channels;
   Vector<L> mean, inverse, weight, bias;
 
-  Block(const Pass& p, int64_t c)
+  Block(const Pass<T>& p, int64_t c)
       : x(p.x + c),
         gradient(p.gradient + c),
         channels(p.channels),
@@ -185,61 +227,49 @@ struct Block {
         weight(p.weight ? load<L>(p.weight + c) : Vector<L>{} + 1.f),
         bias(p.bias ? load<L>(p.bias + c) : Vector<L>{}) {}
 
-  Vector<L> normalised(int64_t row) const {
-    return (load<L>(x + row * channels) - mean) * inverse;
-  }
-
-  Vector<L> through(Vector<L> normalised, int64_t row) const {
-    return through_activation<L, A>(normalised * weight + bias,
-                                    load<L>(gradient + row * channels));
+  // The gradient before the activation, and the normalised map.
+  std::pair<Vector<L>, Vector<L>> operator()(int64_t row) const {
+    const Vector<L> h = (load<L>(x + row * channels) - mean) * inverse;
+    return {through_activation<L, A>(h * weight + bias, load<L>(gradient + row * channels)), h};
   }
 };
 
 template <int L, int A>
 struct Back {
-  static void run(const Pass& p) {
+  template <class T>
+  static void run(const Pass<T>& p) {
     const int64_t channels = p.channels;
-    const Tiles tiles(p, 2);
-    Sums sums(tiles);
-    tiles.each<L>([&](int64_t chunk, int64_t index, int64_t c, int64_t m, int64_t end) {
-      const Block<L, A> block(p, c);
-      Vector<L> s[2] = {}, q[2] = {};
-      for (; m + 2 <= end; m += 2)
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; ++i) {
-          const Vector<L> h = block.normalised(m + i), d = block.through(h, m + i);
-          s[i] += d;
-          q[i] += d * h;
-        }
-      for (; m < end; ++m) {
-        const Vector<L> h = block.normalised(m), d = block.through(h, m);
-        s[0] += d;
-        q[0] += d * h;
-      }
-      sums.add<L>(chunk, index, c, s[0] + s[1], q[0] + q[1]);
+    const Tiles tiles(p);
+    const auto sums = Sums::of<L>(tiles, [&](int64_t c) {
+      return [block = Block<T, L, A>(p, c)](int64_t row) {
+        const auto [g, h] = block(row);
+        return std::pair<Vector<L>, Vector<L>>(g, g * h);
+      };
     });
     std::vector<float> mean_g(channels), mean_gh(channels);
     for (int64_t c = 0; c < channels; ++c) {
-      const auto [sum, product] = sums.of(c);
+      const auto [sum, product] = sums.of_channel(c);
       p.of_bias[c] = static_cast<float>(sum);
       p.of_weight[c] = static_cast<float>(product);
       mean_g[c] = static_cast<float>(sum / p.rows);
       mean_gh[c] = static_cast<float>(product / p.rows);
     }
-    tiles.each<L>([&](int64_t, int64_t, int64_t c, int64_t m, int64_t end) {
-      const Block<L, A> block(p, c);
-      const Vector<L> sg = load<L>(mean_g.data() + c), sq = load<L>(mean_gh.data() + c);
-      const Vector<L> scale = block.weight * block.inverse;
-      for (; m < end; ++m) {
-        const Vector<L> h = block.normalised(m);
-        store<L>(p.out + m * channels + c, scale * (block.through(h, m) - sg - h * sq));
-      }
+    tiles.each_chunk([&](int64_t, int64_t from, int64_t to) {
+      tiles.each_stripe<L>(from, to, [&](int64_t, int64_t c, int64_t m, int64_t end) {
+        const Block<T, L, A> block(p, c);
+        const Vector<L> sg = load<L>(mean_g.data() + c), sq = load<L>(mean_gh.data() + c);
+        const Vector<L> scale = block.weight * block.inverse;
+        for (; m < end; ++m) {
+          const auto [g, h] = block(m);
+          store<L>(p.out + m * channels + c, scale * (g - sg - h * sq));
+        }
+      });
     });
   }
 };
 
-template <template <int, int> class Run, int L>
-void by_activation(const Pass& p) {
+template <template <int, int> class Run, int L, class T>
+void by_activation(const Pass<T>& p) {
   if (p.activation == kReLU) return Run<L, kReLU>::run(p);
   if (p.activation == kReLU6) return Run<L, kReLU6>::run(p);
   if (p.activation == kHardswish) return Run<L, kHardswish>::run(p);
@@ -248,12 +278,18 @@ void by_activation(const Pass& p) {
 
 template <int L>
 struct Forward {
-  static void run(const Pass& p) { by_activation<Normalise, L>(p); }
+  template <class T>
+  static void run(const Pass<T>& p) {
+    by_activation<Normalise, L>(p);
+  }
 };
 
 template <int L>
 struct Backward {
-  static void run(const Pass& p) { by_activation<Back, L>(p); }
+  template <class T>
+  static void run(const Pass<T>& p) {
+    by_activation<Back, L>(p);
+  }
 };
 
 using Maybe = std::optional<at::Tensor>;
@@ -278,6 +314,54 @@ void update(const Maybe& running, const at::Tensor& found, double momentum, doub
     to[c] = static_cast<float>((1 - momentum) * to[c] + momentum * (factor * from[c]));
 }
 
+// Means, variances and inverse deviations of a minibatch.
+struct Statistics {
+  at::Tensor mean, variance, inverse;
+
+  explicit Statistics(const at::Tensor& x)
+      : mean(at::empty({x.size(1)}, x.options().dtype(at::kFloat))),
+        variance(at::empty_like(mean)),
+        inverse(at::empty_like(mean)) {}
+};
+
+template <class T>
+Pass<T> pass_over(const at::Tensor& maps, const Maybe& weight, const Maybe& bias, at::Tensor& out,
+                  int64_t activation) {
+  Pass<T> pass{};
+  pass.x = maps.const_data_ptr<T>();
+  pass.out = out.mutable_data_ptr<T>();
+  pass.weight = pointer(weight);
+  pass.bias = pointer(bias);
+  pass.channels = maps.size(1);
+  pass.rows = maps.numel() / maps.size(1);
+  pass.activation = activation;
+  return pass;
+}
+
+template <class T>
+void forward_pass(const at::Tensor& maps, const Maybe& weight, const Maybe& bias, at::Tensor& out,
+                  Statistics& found, double eps, int64_t activation) {
+  auto pass = pass_over<T>(maps, weight, bias, out, activation);
+  pass.out_mean = found.mean.mutable_data_ptr<float>();
+  pass.out_variance = found.variance.mutable_data_ptr<float>();
+  pass.out_inverse = found.inverse.mutable_data_ptr<float>();
+  pass.eps = eps;
+  by_lanes<Forward>(pass.channels, pass);
+}
+
+template <class T>
+void backward_pass(const at::Tensor& maps, const Maybe& weight, const Maybe& bias, at::Tensor& of_x,
+                   const at::Tensor& gradient, const at::Tensor& mean, const at::Tensor& inverse,
+                   at::Tensor& of_weight, at::Tensor& of_bias, int64_t activation) {
+  auto pass = pass_over<T>(maps, weight, bias, of_x, activation);
+  pass.gradient = gradient.const_data_ptr<T>();
+  pass.mean = mean.const_data_ptr<float>();
+  pass.inverse = inverse.const_data_ptr<float>();
+  pass.of_weight = of_weight.mutable_data_ptr<float>();
+  pass.of_bias = of_bias.mutable_data_ptr<float>();
+  by_lanes<Backward>(pass.channels, pass);
+}
+
 // The maps, and the means and inverse deviations of the minibatch.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> normalise(const at::Tensor& x, const Maybe& weight,
                                                          const Maybe& bias,
@@ -287,25 +371,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> normalise(const at::Tensor& x, co
                                                          int64_t activation) {
   const auto maps = x.contiguous(at::MemoryFormat::ChannelsLast);
   auto out = at::empty_like(maps);
-  const int64_t channels = x.size(1), rows = x.numel() / channels;
-  auto mean = at::empty({channels}, x.options()), variance = at::empty_like(mean);
-  auto inverse = at::empty_like(mean);
-  Pass pass{};
-  pass.x = maps.const_data_ptr<float>();
-  pass.weight = pointer(weight);
-  pass.bias = pointer(bias);
-  pass.out = out.mutable_data_ptr<float>();
-  pass.out_mean = mean.mutable_data_ptr<float>();
-  pass.out_variance = variance.mutable_data_ptr<float>();
-  pass.out_inverse = inverse.mutable_data_ptr<float>();
-  pass.rows = rows;
-  pass.channels = channels;
-  pass.activation = activation;
-  pass.eps = eps;
-  by_lanes<Forward>(channels, pass);
-  update(running_mean, mean, momentum, 1);
-  update(running_variance, variance, momentum, static_cast<double>(rows) / (rows - 1));
-  return {out, mean, inverse};
+  Statistics found(x);
+  by_type(x, [&](auto zero) {
+    forward_pass<decltype(zero)>(maps, weight, bias, out, found, eps, activation);
+  });
+  const double rows = static_cast<double>(x.numel() / x.size(1));
+  update(running_mean, found.mean, momentum, 1);
+  update(running_variance, found.variance, momentum, rows / (rows - 1));
+  return {out, found.mean, found.inverse};
 }
 
 struct BatchNormAct : public torch::autograd::Function<BatchNormAct> {
@@ -345,20 +418,10 @@ struct BatchNormAct : public torch::autograd::Function<BatchNormAct> {
       const auto gradient = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);
       of_x = at::empty_like(maps);
       auto weights = at::empty_like(saved[3]), biases = at::empty_like(saved[3]);
-      Pass pass{};
-      pass.x = maps.const_data_ptr<float>();
-      pass.gradient = gradient.const_data_ptr<float>();
-      pass.weight = pointer(weight);
-      pass.bias = pointer(bias);
-      pass.mean = saved[3].const_data_ptr<float>();
-      pass.inverse = saved[4].const_data_ptr<float>();
-      pass.out = of_x.mutable_data_ptr<float>();
-      pass.of_weight = weights.mutable_data_ptr<float>();
-      pass.of_bias = biases.mutable_data_ptr<float>();
-      pass.channels = x.size(1);
-      pass.rows = x.numel() / x.size(1);
-      pass.activation = activation;
-      by_lanes<Backward>(pass.channels, pass);
+      by_type(x, [&](auto zero) {
+        backward_pass<decltype(zero)>(maps, weight, bias, of_x, gradient, saved[3], saved[4],
+                                      weights, biases, activation);
+      });
       if (weight.defined()) of_weight = weights;
       if (bias.defined()) of_bias = biases;
     }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from supernets.kernels.library import are_on
+from supernets.kernels.library import take
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -24,16 +24,7 @@ def can_fuse(x: Tensor, activation: Activation | None = None) -> bool:
         x: Maps (N, C, H, W).
         activation: A function; None for none.
     """
-    return (
-        are_on()
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.dim() == 4
-        and activation in _NUMBERS
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and x.numel() > x.shape[1]
-        and not torch.compiler.is_compiling()
-    )
+    return take(x) and activation in _NUMBERS and x.numel() > x.shape[1]
 
 
 def batch_norm_act(

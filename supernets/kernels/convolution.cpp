@@ -1,9 +1,10 @@
-// Gradients of depthwise convolutions of float32 maps in channels_last, on a CPU.
+// Gradients of depthwise convolutions of float32 or bfloat16 maps in channels_last, on a CPU.
 //
 // Maps are (N, H, W, C) in memory, and a block of channels is kept in a vector. The weight gradient
 // is summed over chunks of images that do not depend on the number of threads, so the result does
-// not either. The input gradient of a convolution of stride 1 is the convolution of the gradient
-// with the flipped kernel, which oneDNN computes; that of other strides is computed here.
+// not either; maps of bfloat16 are made floats image by image. The input gradient of a convolution
+// of stride 1 is the convolution of the gradient with the flipped kernel, which oneDNN computes;
+// that of other strides is computed here.
 //
 // PyTorch's own convolution_backward is replaced on the CPU, and calls what it was for all else and
 // while the kernels are off. What is differentiated twice stays as it is.
@@ -12,6 +13,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/convolution_backward_native.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -132,14 +134,46 @@ void weight_block(const float* x, const float* g, float* sums, const Shape& s, i
 }
 
 template <int Lanes>
-void weight_gradient(const float* x, const float* g, float* out, const Shape& s) {
+void weight_chunk(const float* x, const float* g, float* sums, const Shape& s, int64_t first,
+                  int64_t last, int64_t channel) {
+  weight_block<Lanes>(x, g, sums, s, first, last, channel);
+}
+
+// A block of channels of an image's pixels, as floats side by side.
+template <int Lanes>
+void gather(const c10::BFloat16* from, std::vector<float>& to, int64_t channels) {
+  const int64_t pixels = to.size() / Lanes;
+  for (int64_t i = 0; i < pixels; ++i)
+    store<Lanes>(to.data() + i * Lanes, load<Lanes>(from + i * channels));
+}
+
+// Every tap reads a pixel again, so that it is made a float only once.
+template <int Lanes>
+void weight_chunk(const c10::BFloat16* x, const c10::BFloat16* g, float* sums, const Shape& s,
+                  int64_t first, int64_t last, int64_t channel) {
+  Shape one = s;
+  one.num = 1;
+  one.channels = Lanes;
+  const int64_t pixels = s.height * s.width, out_pixels = s.out_height * s.out_width;
+  std::vector<float> maps(pixels * Lanes), gradients(out_pixels * Lanes);
+  std::vector<float> found(s.kernel_height * s.kernel_width * Lanes);
+  for (int64_t n = first; n < last; ++n) {
+    gather<Lanes>(x + n * pixels * s.channels + channel, maps, s.channels);
+    gather<Lanes>(g + n * out_pixels * s.channels + channel, gradients, s.channels);
+    weight_block<Lanes>(maps.data(), gradients.data(), found.data(), one, 0, 1, 0);
+    for (size_t i = 0; i < found.size(); ++i) sums[i] += found[i];
+  }
+}
+
+template <int Lanes, class T>
+void weight_gradient(const T* x, const T* g, T* out, const Shape& s) {
   const int64_t blocks = (s.channels + Lanes - 1) / Lanes, taps = s.kernel_height * s.kernel_width;
   const int64_t chunks = std::min<int64_t>(s.num, 16);
   std::vector<float> sums(blocks * chunks * taps * Lanes);
   at::parallel_for(0, blocks * chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t chunk = i / blocks, block = i % blocks;
-      weight_block<Lanes>(x, g, sums.data() + i * taps * Lanes, s, chunk * s.num / chunks,
+      weight_chunk<Lanes>(x, g, sums.data() + i * taps * Lanes, s, chunk * s.num / chunks,
                           (chunk + 1) * s.num / chunks, block_start(block, Lanes, s.channels));
     }
   });
@@ -150,17 +184,17 @@ void weight_gradient(const float* x, const float* g, float* out, const Shape& s)
         double total = 0;
         for (int64_t chunk = 0; chunk < chunks; ++chunk)
           total += sums[((chunk * blocks + block) * taps + tap) * Lanes + lane];
-        out[channel * taps + tap] = static_cast<float>(total);
+        out[channel * taps + tap] = static_cast<T>(static_cast<float>(total));
       }
     }
 }
 
 // Input gradient of a row of inputs, of one block of channels; weights are (taps, Lanes).
-template <int Lanes>
-void input_row(const float* g, const float* weights, float* out, const Shape& s, int64_t n,
-               int64_t ih, int64_t channel) {
+template <int Lanes, class T>
+void input_row(const T* g, const float* weights, T* out, const Shape& s, int64_t n, int64_t ih,
+               int64_t channel) {
   constexpr int kAtOnce = 4;
-  float* to = out + ((n * s.height + ih) * s.width) * s.channels + channel;
+  T* to = out + ((n * s.height + ih) * s.width) * s.channels + channel;
   for (int64_t phase = 0; phase < s.stride_width && phase < s.width; ++phase) {
     const int64_t count = (s.width - phase + s.stride_width - 1) / s.stride_width;
     for (int64_t j0 = 0; j0 < count; j0 += kAtOnce) {
@@ -169,7 +203,7 @@ void input_row(const float* g, const float* weights, float* out, const Shape& s,
       for (int64_t kh = 0; kh < s.kernel_height; ++kh) {
         const int64_t row = ih + s.pad_height - kh * s.dilation_height;
         if (row < 0 || row % s.stride_height || row / s.stride_height >= s.out_height) continue;
-        const float* from =
+        const T* from =
             g + ((n * s.out_height + row / s.stride_height) * s.out_width) * s.channels + channel;
         for (int64_t kw = 0; kw < s.kernel_width; ++kw) {
           const int64_t column = phase + s.pad_width - kw * s.dilation_width;
@@ -193,8 +227,8 @@ void input_row(const float* g, const float* weights, float* out, const Shape& s,
   }
 }
 
-template <int Lanes>
-void input_gradient(const float* g, const float* weight, float* out, const Shape& s) {
+template <int Lanes, class T>
+void input_gradient(const T* g, const T* weight, T* out, const Shape& s) {
   const int64_t blocks = (s.channels + Lanes - 1) / Lanes, taps = s.kernel_height * s.kernel_width;
   std::vector<float> weights(blocks * taps * Lanes);
   for (int64_t block = 0; block < blocks; ++block)
@@ -210,17 +244,18 @@ void input_gradient(const float* g, const float* weight, float* out, const Shape
   });
 }
 
-
 template <int Lanes>
 struct WeightGradient {
-  static void run(const float* x, const float* g, float* out, const Shape& s) {
+  template <class T>
+  static void run(const T* x, const T* g, T* out, const Shape& s) {
     weight_gradient<Lanes>(x, g, out, s);
   }
 };
 
 template <int Lanes>
 struct InputGradient {
-  static void run(const float* g, const float* weight, float* out, const Shape& s) {
+  template <class T>
+  static void run(const T* g, const T* weight, T* out, const Shape& s) {
     input_gradient<Lanes>(g, weight, out, s);
   }
 };
@@ -237,10 +272,13 @@ at::Tensor depthwise_weight_gradient(const at::Tensor& x, const at::Tensor& grad
   const auto xs = x.contiguous(at::MemoryFormat::ChannelsLast);
   const auto gs = gradient.contiguous(at::MemoryFormat::ChannelsLast);
   auto out = at::empty(weight_size, x.options());
-  by_lanes<WeightGradient>(
-      x.size(1), xs.const_data_ptr<float>(), gs.const_data_ptr<float>(),
-      out.mutable_data_ptr<float>(),
-      shape_of(x.sizes(), gradient.sizes(), weight_size, stride, padding, dilation));
+  const auto shape =
+      shape_of(x.sizes(), gradient.sizes(), weight_size, stride, padding, dilation);
+  by_type(x, [&](auto zero) {
+    using T = decltype(zero);
+    by_lanes<WeightGradient>(x.size(1), xs.const_data_ptr<T>(), gs.const_data_ptr<T>(),
+                             out.mutable_data_ptr<T>(), shape);
+  });
   return out;
 }
 
@@ -251,23 +289,27 @@ at::Tensor depthwise_input_gradient(const at::Tensor& gradient, const at::Tensor
   const auto ws = weight.contiguous();
   auto out =
       at::empty(input_size, gradient.options().memory_format(at::MemoryFormat::ChannelsLast));
-  by_lanes<InputGradient>(
-      input_size[1], gs.const_data_ptr<float>(), ws.const_data_ptr<float>(),
-      out.mutable_data_ptr<float>(),
-      shape_of(input_size, gradient.sizes(), weight.sizes(), stride, padding, dilation));
+  const auto shape =
+      shape_of(input_size, gradient.sizes(), weight.sizes(), stride, padding, dilation);
+  by_type(gradient, [&](auto zero) {
+    using T = decltype(zero);
+    by_lanes<InputGradient>(input_size[1], gs.const_data_ptr<T>(), ws.const_data_ptr<T>(),
+                            out.mutable_data_ptr<T>(), shape);
+  });
   return out;
 }
 
 std::atomic<bool> enabled{false};
 
-// Side of the maps up to which kernels of three are left to oneDNN.
-constexpr int64_t kSmallMap = 12;
+// Sides of the maps up to which kernels of three are left to oneDNN.
+constexpr int64_t kSmallMap = 12, kSmallMapOfHalves = 32;
 
 bool is_depthwise(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight,
                   bool transposed, int64_t groups) {
   return !transposed && x.dim() == 4 && groups > 1 && groups == x.size(1) &&
-         groups == weight.size(0) && weight.size(1) == 1 && x.scalar_type() == at::kFloat &&
-         gradient.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
+         groups == weight.size(0) && weight.size(1) == 1 &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         gradient.scalar_type() == x.scalar_type() && weight.scalar_type() == x.scalar_type() &&
          x.numel() > 0 && gradient.numel() > 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast);
 }
 
@@ -275,7 +317,7 @@ bool is_depthwise(const at::Tensor& gradient, const at::Tensor& x, const at::Ten
 bool is_fast_in_onednn(const at::Tensor& gradient, const at::Tensor& weight,
                        at::IntArrayRef dilation) {
   return weight.size(2) <= 3 && weight.size(3) <= 3 && dilation[0] == 1 && dilation[1] == 1 &&
-         gradient.size(3) <= kSmallMap;
+         gradient.size(3) <= (is_half(gradient) ? kSmallMapOfHalves : kSmallMap);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
@@ -298,6 +340,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
       rest[0] = false;
     } else if (mask[0] && (dilation[0] > 1 || dilation[1] > 1)) {
       of_x = depthwise_input_gradient(gradient, weight, x.sizes(), stride, padding, dilation);
+      rest[0] = false;
+    } else if (mask[0] && is_half(x)) {  // of stride 2, oneDNN takes 30 times as long as for floats
+      const auto found = at::native::convolution_backward(
+          gradient.to(at::kFloat), at::empty_like(x, x.options().dtype(at::kFloat)),
+          weight.to(at::kFloat), {}, stride, padding, dilation, false, output_padding, groups,
+          {true, false, false});
+      of_x = std::get<0>(found).to(at::kBFloat16);
       rest[0] = false;
     }
   }

@@ -2,8 +2,8 @@
 
 ``convolution.cpp`` has the gradients of depthwise convolutions, for which oneDNN 3.12 (of PyTorch
 2.14) takes 7 to 30 times the forward pass where the kernel has 5 pixels and more or is dilated.
-``batchnorm.cpp`` has BatchNorm in train mode with the activation after it. Both are for float32
-maps in channels_last; everything else is PyTorch's.
+``batchnorm.cpp`` has BatchNorm in train mode with the activation after it, ``pooling.cpp`` average
+pools. All are for float32 and bfloat16 maps in channels_last; everything else is PyTorch's.
 
 They are compiled once, by the compiler of the machine for its CPU, into ``~/.cache/paceline`` (or
 ``XDG_CACHE_HOME``), and loaded from there by later processes. Where there is no compiler, PyTorch's
@@ -34,8 +34,8 @@ from supernets.kernels.choice import CHOICES, OFF
 from supernets.runtime.wording import first_line
 
 #: Raised where the numbers that the kernels give change; continued runs need the same.
-REVISION = 1
-_SOURCES = ("convolution.cpp", "batchnorm.cpp")
+REVISION = 2
+_SOURCES = ("convolution.cpp", "batchnorm.cpp", "pooling.cpp")
 _HEADERS = ("vectors.h",)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-DAT_PER_OPERATOR_HEADERS")
 _COMPILE_SECONDS = 600
@@ -49,6 +49,18 @@ _is_on = False
 def are_on() -> bool:
     """Returns whether training in this process uses the kernels."""
     return _is_on
+
+
+def take(x: torch.Tensor) -> bool:
+    """Returns whether the kernels are on, and maps like these are what they are for."""
+    return (
+        _is_on
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+    )
 
 
 def chosen_kernels(choice: str, device: torch.device, recorded: str | None = None) -> str:

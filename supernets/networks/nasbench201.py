@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from supernets.kernels.batchnorm import Activation
+from supernets.kernels.pooling import average_pool
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import BatchNorm2d, normalised
 from supernets.networks.names import BN_MODES, BNMode
@@ -148,7 +149,7 @@ class Cell(nn.Module):
                 continue
             elif op == AVG_POOL:
                 if source not in pools:
-                    pools[source] = F.avg_pool2d(node, 3, 1, 1, count_include_pad=False)
+                    pools[source] = average_pool(node, 3, 1, 1)
                 out = pools[source]
             else:
                 assert op == SKIP

@@ -19,8 +19,11 @@ Differs from the benchmark:
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernets.kernels.batchnorm import Activation
+from supernets.networks.batchnorm import BatchNorm2d, normalised
 from supernets.networks.marked_supernet import MarkedSupernet
 from supernets.networks.marks import Choice
 from supernets.networks.ops import PointwiseConv2d
@@ -84,15 +87,16 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         inner = expansion * in_channels
-        self.expand = _conv_bn(in_channels, inner)
-        self.depthwise = _conv_bn(inner, inner, kernel=kernel, stride=stride, groups=inner)
-        self.project = _conv_bn(inner, out_channels)
+        self.expand = _ConvBN(in_channels, inner, activation=F.relu)
+        self.depthwise = _ConvBN(
+            inner, inner, kernel=kernel, stride=stride, groups=inner, activation=F.relu
+        )
+        self.project = _ConvBN(inner, out_channels)
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C', H', W')."""
-        inner = self.depthwise(self.expand(x).relu_()).relu_()
-        y: Tensor = self.project(inner)
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + y if self.has_shortcut else y
 
 
@@ -107,9 +111,9 @@ def _network(num_classes: int, input_size: tuple[int, int, int], stem_channels: 
             blocks = _blocks(in_channels, width, stride)
             layers.append(Choice(dict(zip(BLOCKS, blocks, strict=True)), f"layer.{len(layers)}"))
     return nn.Sequential(
-        nn.Sequential(_conv_bn(input_size[0], stem_channels, kernel=3), nn.ReLU(inplace=True)),
+        nn.Sequential(_ConvBN(input_size[0], stem_channels, kernel=3, activation=F.relu)),
         nn.Sequential(*layers),
-        nn.Sequential(_conv_bn(width, FEATURES), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)),
+        nn.Sequential(_ConvBN(width, FEATURES, activation=F.relu), nn.AdaptiveAvgPool2d(1)),
         nn.Flatten(),
         nn.Linear(FEATURES, num_classes),
     )
@@ -119,20 +123,35 @@ def _blocks(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]
     """The blocks of a layer, in the order of ``BLOCKS``."""
     is_same = stride == 1 and in_channels == out_channels
     return [
-        nn.Identity() if is_same else _conv_bn(in_channels, out_channels, stride=stride),
+        nn.Identity() if is_same else _ConvBN(in_channels, out_channels, stride=stride),
         InvertedResidual(in_channels, out_channels, stride=stride, expansion=3, kernel=3),
         InvertedResidual(in_channels, out_channels, stride=stride, expansion=6, kernel=5),
     ]
 
 
-def _conv_bn(
-    in_channels: int, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    conv: nn.Module
-    if kernel == 1:
-        conv = PointwiseConv2d(in_channels, out_channels, stride)
-    else:
-        conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+class _ConvBN(nn.Sequential):
+    """A convolution, BatchNorm, and an activation in the same pass."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Activation | None = None,
+    ) -> None:
+        conv: nn.Module
+        if kernel == 1:
+            conv = PointwiseConv2d(in_channels, out_channels, stride)
+        else:
+            conv = nn.Conv2d(
+                in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+            )
+        super().__init__(conv, BatchNorm2d(out_channels))
+        self._activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, C', H', W')."""
+        return normalised(self[1], self[0](x), self._activation)

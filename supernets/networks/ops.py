@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernets.kernels.library import are_on
+from supernets.kernels.pooling import AveragePool2d
 from supernets.networks.batchnorm import BatchNorm2d
 
 #: Kernel sizes of separable and of dilated convolutions, and how many are applied in a row.
@@ -52,7 +53,7 @@ def create_op(name: str, channels: int, stride: int, *, affine: bool) -> nn.Modu
     if name == "max_pool_3x3":
         return nn.MaxPool2d(3, stride, padding=1)
     if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        return AveragePool2d(3, stride, padding=1)
     raise ValueError(f"Unknown operation {name!r}.")
 
 
