@@ -403,8 +403,10 @@ struct BatchNormAct : public torch::autograd::Function<BatchNormAct> {
     const int64_t activation = context->saved_data["activation"].toInt();
     at::Tensor of_x, of_weight, of_bias;
     if (at::GradMode::is_enabled()) {  // to be differentiated again
-      const auto out =
-          activate(at::batch_norm(x, weight, bias, {}, {}, true, 0, eps, false), activation);
+      const auto floats = x.to(at::kFloat);  // of bfloat16, its statistics would be bfloat16
+      const auto out = activate(at::batch_norm(floats, weight, bias, {}, {}, true, 0, eps, false),
+                                activation)
+                           .to(x.scalar_type());
       torch::autograd::variable_list inputs;
       for (const auto* each : {&x, &weight, &bias})
         if (each->defined() && each->requires_grad()) inputs.push_back(*each);

@@ -17,14 +17,21 @@ Activation = Callable[[Tensor], Tensor]
 _NUMBERS: Mapping[Activation | None, int] = {None: 0, F.relu: 1, F.relu6: 2, F.hardswish: 3}
 
 
-def can_fuse(x: Tensor, activation: Activation | None = None) -> bool:
+def can_fuse(x: Tensor, activation: Activation | None, *of_norm: Tensor | None) -> bool:
     """Returns whether ``batch_norm_act`` computes maps like these, followed by an activation.
 
     Args:
         x: Maps (N, C, H, W).
         activation: A function; None for none.
+        of_norm: Running statistics and parameters of the BatchNorm, which are float32 also where
+            maps are bfloat16.
     """
-    return take(x) and activation in _NUMBERS and x.numel() > x.shape[1]
+    return (
+        take(x)
+        and activation in _NUMBERS
+        and x.numel() > x.shape[1]
+        and all(each is None or each.dtype == torch.float32 for each in of_norm)
+    )
 
 
 def batch_norm_act(
@@ -41,7 +48,7 @@ def batch_norm_act(
     """Computes the activation of ``F.batch_norm`` with the statistics of the minibatch.
 
     Args:
-        x: Maps (N, C, H, W) that ``can_fuse``.
+        x: Maps (N, C, H, W) that ``can_fuse``, float32 or bfloat16.
         running_mean: Means (C,), moved towards those of the minibatch; None for none.
         running_var: Variances (C,) likewise.
         weight: Scale (C,); None for 1.
@@ -51,7 +58,7 @@ def batch_norm_act(
         activation: ``F.relu``, ``F.relu6`` or ``F.hardswish``; None for none.
 
     Returns:
-        Maps of the same shape, in channels_last.
+        Maps of the same shape and type, in channels_last.
     """
     out = torch.ops.paceline.batch_norm_act(
         x, weight, bias, running_mean, running_var, momentum, eps, _NUMBERS[activation]

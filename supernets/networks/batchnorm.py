@@ -38,7 +38,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         uses_batch = self.training or self.running_mean is None
         is_synchronised = self.synchronised and uses_batch and dist.is_initialized()
-        if uses_batch and not is_synchronised and can_fuse(input, activation):
+        own = self.running_mean, self.weight
+        if uses_batch and not is_synchronised and can_fuse(input, activation, *own):
             return batch_norm_act(
                 input,
                 *self._first_channels(input.shape[1]),

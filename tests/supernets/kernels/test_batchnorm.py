@@ -45,15 +45,18 @@ def fused(
     bias: Tensor | None,
     activation: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
-    assert can_fuse(x, activation)
+    assert can_fuse(x, activation, mean, variance, weight, bias)
     return batch_norm_act(
         x, mean, variance, weight, bias, momentum=0.1, eps=1e-3, activation=activation
     )
 
 
-def everything(run: Run, x: Tensor, affine: bool, activation: object) -> list[Tensor]:
-    """The maps, running statistics, gradients and their gradients."""
-    channels, dtype = x.shape[1], x.dtype
+def everything(
+    run: Run, x: Tensor, affine: bool, activation: object, *, half: bool = False
+) -> list[Tensor]:
+    """The maps, running statistics, gradients and their gradients; maps are bfloat16 if half."""
+    channels = x.shape[1]
+    dtype = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
     generator = torch.Generator().manual_seed(3)
 
     def drawn(*shape: int) -> Tensor:
@@ -66,6 +69,7 @@ def everything(run: Run, x: Tensor, affine: bool, activation: object) -> list[Te
     out = run(inputs[0], mean, variance, weight, bias, activation)
     of = inputs if affine else inputs[:1]
     gradient = drawn(*x.shape).contiguous(memory_format=torch.channels_last)
+    gradient = gradient.to(torch.bfloat16 if half else dtype).to(x.dtype)
     first = torch.autograd.grad(out, of, gradient, retain_graph=True)
     graph = torch.autograd.grad(out, of, gradient, create_graph=True)
     norm = torch.stack([(each**2).sum() for each in graph]).sum()
@@ -73,8 +77,9 @@ def everything(run: Run, x: Tensor, affine: bool, activation: object) -> list[Te
     return [each.detach() for each in (out, mean, variance, *first, *graph, *second)]
 
 
-def test_all_it_computes_is_that_of_float64() -> None:
-    draw = random.Random(0)
+@pytest.mark.parametrize("half", [False, True])
+def test_all_it_computes_is_that_of_float64(half: bool) -> None:
+    draw, close = random.Random(0), 1e-2 if half else 2e-4
     for number in range(80):
         shape = (
             draw.randint(1, 12),
@@ -87,15 +92,17 @@ def test_all_it_computes_is_that_of_float64() -> None:
         x = (x * draw.choice([0.3, 1, 10]) + draw.choice([0, 3])).contiguous(
             memory_format=torch.channels_last
         )
+        x = x.to(torch.bfloat16 if half else torch.float32)
         affine, activation = draw.random() < 0.7, draw.choice(ACTIVATIONS)
-        true = everything(plain, x.double(), affine, activation)
-        found = everything(fused, x, affine, activation)
-        theirs = everything(plain, x, affine, activation)
+        true = everything(plain, x.double(), affine, activation, half=half)
+        found = everything(fused, x, affine, activation, half=half)
+        theirs = everything(plain, x, affine, activation, half=half)
         for one, other, exact in zip(found, theirs, true, strict=True):
+            assert one.dtype == other.dtype
             scale = exact.abs().max().clamp(min=1e-6)
             error = ((one.double() - exact).abs().max() / scale).item()
             # a value beside a kink of the activation may fall on its other side, in both
-            allowed = max(2e-4, 3 * ((other.double() - exact).abs().max() / scale).item())
+            allowed = max(close, 3 * ((other.double() - exact).abs().max() / scale).item())
             assert error < allowed, (x.shape, affine, activation)
 
 
@@ -118,7 +125,8 @@ def test_the_module_fuses_and_counts_as_before() -> None:
 
 def test_what_it_does_not_compute_is_left_to_pytorch() -> None:
     x = torch.randn(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
-    assert can_fuse(x, F.relu)
+    assert can_fuse(x, F.relu, None, torch.ones(4)) and can_fuse(x.bfloat16(), F.relu)
+    assert not can_fuse(x.bfloat16(), F.relu, torch.ones(4), torch.ones(4).bfloat16())
     assert not can_fuse(x.contiguous(), F.relu)
     assert not can_fuse(x.double(), F.relu)
     assert not can_fuse(x, F.gelu)

@@ -16,7 +16,13 @@ pytestmark = pytest.mark.skipif(load() is not None, reason=f"no kernels here: {l
 CPU = torch.device("cpu")
 
 
-def shapes() -> Iterator[tuple[Tensor, Tensor, dict[str, tuple[int, int]]]]:
+#: What maps and weights are made of, and how far from float64 the gradients of these numbers are.
+TYPES = [(torch.float32, 1e-5), (torch.bfloat16, 8e-3)]
+
+
+def shapes(
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[tuple[Tensor, Tensor, dict[str, tuple[int, int]]]]:
     """Maps, weights, and how they are convolved, of all sizes."""
     draw = random.Random(0)
     generator = torch.Generator().manual_seed(0)
@@ -36,7 +42,7 @@ def shapes() -> Iterator[tuple[Tensor, Tensor, dict[str, tuple[int, int]]]]:
         found += 1
         x = torch.randn(draw.randint(1, 20), channels, *sides, generator=generator)
         weight = torch.randn(channels, 1, *kernel, generator=generator)
-        yield x.contiguous(memory_format=torch.channels_last), weight, how
+        yield x.to(dtype).contiguous(memory_format=torch.channels_last), weight.to(dtype), how
 
 
 def gradients(
@@ -71,12 +77,40 @@ def test_gradients_are_those_of_float64_for_all_shapes() -> None:
             assert difference(one, other) < 1e-5, (x.shape, weight.shape, how)
 
 
-def test_the_operations_themselves_are_those_of_float64() -> None:
+@pytest.mark.parametrize(
+    "case", [(3, 1, 1, 9), (3, 1, 1, 40), (3, 2, 1, 9), (5, 1, 1, 9), (5, 2, 1, 12), (3, 1, 2, 9)]
+)
+def test_those_of_bfloat16_are_as_near_as_rounding_lets_them(
+    case: tuple[int, int, int, int],
+) -> None:
+    kernel, stride, dilation, side = case
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 24, side, side, generator=generator).bfloat16()
+    x = x.contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(24, 1, kernel, kernel, generator=generator).bfloat16()
+    how = (stride, dilation * (kernel // 2), dilation, 24)
+    out = F.conv2d(x, weight, None, *how)
+    gradient = torch.randn(out.shape, generator=generator).bfloat16()
+
+    def found(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        inputs = [each.to(dtype).requires_grad_() for each in (x, weight)]
+        return torch.autograd.grad(F.conv2d(*inputs, None, *how), inputs, gradient.to(dtype))
+
+    true = found(torch.float64)
+    with using(chosen_kernels("auto", CPU)):
+        own = found(torch.bfloat16)
+    for one, other in zip(own, true, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert difference(one, other) < 8e-3
+
+
+@pytest.mark.parametrize(("dtype", "close"), TYPES)
+def test_the_operations_themselves_are_those_of_float64(dtype: torch.dtype, close: float) -> None:
     kernels = torch.ops.paceline
-    for x, weight, how in shapes():
+    for x, weight, how in shapes(dtype):
         stride, padding, dilation = (how[name] for name in ("stride", "padding", "dilation"))
         out = F.conv2d(x.double(), weight.double(), None, stride, padding, dilation, len(weight))
-        gradient = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+        gradient = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
         x_double, weight_double = x.double().requires_grad_(), weight.double().requires_grad_()
         out = F.conv2d(x_double, weight_double, None, stride, padding, dilation, len(weight))
         true = torch.autograd.grad(out, [x_double, weight_double], gradient.double())
@@ -86,8 +120,8 @@ def test_the_operations_themselves_are_those_of_float64() -> None:
         of_weight = kernels.depthwise_weight_gradient(
             x, gradient, list(weight.shape), stride, padding, dilation
         )
-        assert difference(of_x, true[0]) < 1e-5, (x.shape, weight.shape, how)
-        assert difference(of_weight, true[1]) < 1e-5, (x.shape, weight.shape, how)
+        assert difference(of_x, true[0]) < close, (x.shape, weight.shape, how)
+        assert difference(of_weight, true[1]) < close, (x.shape, weight.shape, how)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
