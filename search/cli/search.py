@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = own_options(args, name)
             machine, basics = from_args(AmpOptions, args), from_args(GradientBasics, args)
             device = machine.set_up(ranks_from_environment())
-            found = gradient_job(args, chosen_amp(machine.amp, basics.space, device))
+            found = gradient_job(args, chosen_amp(machine.amp, basics.space, device, args.kernels))
             decided = (found.weights, found.settings, found.data, from_args(StageOptions, args))
             with saying_how_to_go_on(options.output, AGAIN):
                 result = search_by_gradients(

@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             source = RetrainSource.of_architecture(
                 network.arch or "", network.space, trust_code=network.trust_code
             )
-        job = retrain_job(args, source, chosen_amp(args.amp, source.space, device))
+        job = retrain_job(args, source, chosen_amp(args.amp, source.space, device, args.kernels))
         data = (job.data, job.data.augmentation, job.data.timm_options) if job.data else ()
         made = (network, options, machine, job.config, job.rates, *filter(None, data))
         with saying_how_to_go_on(options.output):

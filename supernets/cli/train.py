@@ -102,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command(PROGRAM, args) as run:
         options, machine = from_args(RunOptions, args), from_args(MachineOptions, args)
         space = from_args(_Job, args).space
-        job = train_job(args, chosen_amp(args.amp, space, machine.set_up(ranks_from_environment())))
+        device = machine.set_up(ranks_from_environment())
+        job = train_job(args, chosen_amp(args.amp, space, device, args.kernels))
         with saying_how_to_go_on(options.output):
             result = train(
                 job,
