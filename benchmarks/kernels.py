@@ -2,8 +2,9 @@
 """What the kernels for a CPU make of a training step, a query of TSE, and the memory of both.
 
 Random subnets of every space run their step with PyTorch's kernels and with ours, in turn, so that
-what else the machine does hits both. CPU seconds are the least of several steps; gradients are set
-beside those in float64, where PyTorch's own are too. Memory is the most a process of its own held.
+what else the machine does hits both, in float32 and, where the CPU has it, in bfloat16 autocast.
+CPU seconds are the least of several steps; gradients are set beside those in float64, where
+PyTorch's own are too. Memory is the most a process of its own held.
 
     python benchmarks/kernels.py --output benchmarks/results/kernels.json
 """
@@ -32,6 +33,7 @@ from estimators.scores.tse import TSEEstimator
 from supernets.kernels.library import chosen_kernels, using
 from supernets.networks.base import Supernet
 from supernets.networks.factory import create_supernet
+from supernets.runtime.device import autocast, has_bfloat16
 from supernets.spaces import Architecture
 
 #: Space, settings, images of a minibatch, and their side.
@@ -45,6 +47,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "resnet50d, 64 px": ("resnet50d", {"width": 0.5}, 16, 64),
 }
 NUM_STEPS = 10  # of a query of TSE
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -58,38 +61,50 @@ def main() -> None:
     add("--output", type=Path, help="where the results go (default: nowhere)")
     add("--note", default="", help="what a reader must know, stored with the results")
     add("--alone", choices=("auto", "off"), help=argparse.SUPPRESS)
+    add("--amp", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.alone is not None:
-        print(json.dumps(measure(args.cases[0], args.alone, args.subnets, args.repeats)))
+        name, amp = args.cases[0], args.amp
+        print(json.dumps(measure(name, args.alone, amp, args.subnets, args.repeats)))
         return
     results = {}
     for name in args.cases:
         results[name] = compare(name, args.subnets, args.repeats, args.rounds)
         print(name, json.dumps(results[name]), file=sys.stderr, flush=True)
     if args.output is not None:
-        kernels = chosen_kernels("auto", torch.device("cpu"))
+        kernels = chosen_kernels("auto", CPU)
         write_result(args.output, {"note": args.note, "kernels": kernels, "results": results})
 
 
 def compare(name: str, num_subnets: int, repeats: int, rounds: int) -> dict[str, Any]:
     """Sets processes with kernels beside processes without."""
     found: dict[str, list[dict[str, Any]]] = {"off": [], "auto": []}
+    if has_bfloat16(CPU):
+        found |= {"off bfloat16": [], "auto bfloat16": []}
     for _ in range(rounds):
         for choice, runs in found.items():
-            command = [sys.executable, __file__, "--cases", name, "--alone", choice]
+            command = [sys.executable, __file__, "--cases", name, "--alone", choice.split()[0]]
             command += ["--subnets", str(num_subnets), "--repeats", str(repeats)]
+            command += ["--amp"] if "bfloat16" in choice else []
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     result: dict[str, Any] = {}
     for what in ("step", "tse_query"):
-        without, own = (np.min([run[what] for run in runs], axis=0) for runs in found.values())
+        least = {
+            choice: np.min([run[what] for run in runs], axis=0) for choice, runs in found.items()
+        }
+        without, own = least["off"], least["auto"]
         result[what] = {
             "seconds_off": float(without.sum()),
             "seconds": float(own.sum()),
             "ratio": float(without.sum() / own.sum()),
             "ratios": [round(each, 3) for each in (without / own).tolist()],
         }
+        for choice in list(found)[2:]:
+            result[what][f"ratio_{choice.replace(' ', '_')}"] = float(
+                without.sum() / least[choice].sum()
+            )
     for what in ("gradient_error", "peak_memory_mb"):
         result[what] = {choice: runs[0][what] for choice, runs in found.items()}
     return result
@@ -108,17 +123,17 @@ def made(name: str) -> tuple[Supernet, Tensor, Tensor]:
     return supernet.to(memory_format=torch.channels_last).train(), x, y
 
 
-def measure(name: str, choice: str, num_subnets: int, repeats: int) -> dict[str, Any]:
+def measure(name: str, choice: str, amp: bool, num_subnets: int, repeats: int) -> dict[str, Any]:
     """CPU seconds of subnets, how far gradients are from float64's, and the memory of steps."""
     supernet, x, y = made(name)
     archs = [supernet.space.sample(np.random.default_rng(seed)) for seed in range(num_subnets)]
-    kernels = chosen_kernels(choice, torch.device("cpu"))
+    kernels = chosen_kernels(choice, CPU)
     with using(kernels):
-        steps = [least(partial(one_step, supernet, arch, x, y), repeats) for arch in archs]
+        steps = [least(partial(one_step, supernet, arch, x, y, amp), repeats) for arch in archs]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     batches = [(x, y)] * NUM_STEPS
-    tse = TSEEstimator(supernet, batches, num_batches=NUM_STEPS, kernels=choice)
-    errors = [gradient_error(supernet, arch, x, y, kernels) for arch in archs]
+    tse = TSEEstimator(supernet, batches, num_batches=NUM_STEPS, kernels=choice, amp=amp)
+    errors = [gradient_error(supernet, arch, x, y, kernels, amp) for arch in archs]
     return {
         "step": steps,
         "tse_query": [least(partial(tse.estimate, arch), 1) for arch in archs[:3]],
@@ -137,21 +152,25 @@ def least(run: Callable[[], Any], repeats: int) -> float:
     return min(found[1:])
 
 
-def one_step(supernet: nn.Module, arch: Architecture, x: Tensor, y: Tensor) -> None:
+def one_step(
+    supernet: nn.Module, arch: Architecture, x: Tensor, y: Tensor, amp: bool = False
+) -> None:
     """Forward and backward pass of a subnet."""
     for parameter in supernet.parameters():
         parameter.grad = None
-    F.cross_entropy(supernet(x, arch), y).backward()
+    with autocast(CPU, amp):
+        loss = F.cross_entropy(supernet(x, arch), y)
+    loss.backward()
 
 
 def gradient_error(
-    supernet: Supernet, arch: Architecture, x: Tensor, y: Tensor, kernels: str
+    supernet: Supernet, arch: Architecture, x: Tensor, y: Tensor, kernels: str, amp: bool
 ) -> float:
     """Distance of the whole gradient from that in float64, as a part of its length."""
     exact = copy.deepcopy(supernet).double()
     one_step(exact, arch, x.double(), y)
     with using(kernels):
-        one_step(supernet, arch, x, y)
+        one_step(supernet, arch, x, y, amp)
     total = error = 0.0
     for found, true in zip(supernet.parameters(), exact.parameters(), strict=True):
         if true.grad is not None and found.grad is not None:

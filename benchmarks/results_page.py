@@ -579,17 +579,28 @@ def kernels() -> Iterator[Row]:
         "space",
         "step without / with",
         "TSE query, likewise",
-        "error of the gradient without, with",
+        "step in float32 without / in bfloat16 without, with",
+        "TSE query, likewise",
+        "error of the gradient in float32 without, with",
+        "in bfloat16",
         "memory with / without",
     )
     for name, found in read("kernels")["results"].items():
         errors, memory = found["gradient_error"], found["peak_memory_mb"]
         ratios = found["step"]["ratios"]
+
+        def half(what: str, found: Any = found) -> str:
+            both = (found[what][f"ratio_{choice}_bfloat16"] for choice in ("off", "auto"))
+            return ", ".join(map(decimal, both))
+
         yield (
             name,
             f"{decimal(found['step']['ratio'])} ({decimal(min(ratios))} to {decimal(max(ratios))})",
             decimal(found["tse_query"]["ratio"]),
+            half("step"),
+            half("tse_query"),
             f"{errors['off']:.1e}, {errors['auto']:.1e}",
+            f"{errors['off bfloat16']:.1e}, {errors['auto bfloat16']:.1e}",
             decimal(memory["auto"] / memory["off"]),
         )
 
