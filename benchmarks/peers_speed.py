@@ -4,8 +4,8 @@
 Random architectures take a step of SGD in our supernet, with this package's kernels and without,
 and in the network that the other package builds of the same architecture, in its layout (NCHW) and
 in channels_last. ``xautodl`` is AutoDL-Projects, with networks of NAS-Bench-201 and of DARTS cells
-(of as many cells, with one BatchNorm more); ``ofa`` is Once-for-All. A query of TSE on a supernet of
-theirs copies it and takes ten steps of SGD. CPU seconds are the least of several steps. Needs
+(of as many cells, with one BatchNorm more); ``ofa`` is Once-for-All. A query of TSE on a supernet
+of theirs copies it and takes ten steps of SGD. CPU seconds are the least of several steps. Needs
 
     pip install --no-deps xautodl==1.0.0 ofa==0.1.0.post202307202001
 
