@@ -16,6 +16,7 @@ from timm.models import MobileNetV3
 from torch import Tensor, nn
 
 from supernets.networks.block_stages import set_stem_stride
+from supernets.networks.timm_batchnorm import fuse_batchnorm
 from supernets.runtime.private_names import SqueezeExcite, decode_arch_def, round_channels
 from supernets.spaces import Architecture, MobileNetV3Space
 
@@ -109,6 +110,7 @@ def timm_network(
         drop_path_rate=drop_path_rate,
     )
     set_stem_stride(network, definition["stem_stride"])
+    fuse_batchnorm(network)
     return network
 
 

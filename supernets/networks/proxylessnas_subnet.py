@@ -15,6 +15,7 @@ from timm.models import EfficientNet
 from torch import nn
 
 from supernets.networks.block_stages import set_stem_stride
+from supernets.networks.timm_batchnorm import fuse_batchnorm
 from supernets.runtime.private_names import decode_arch_def
 from supernets.spaces import Architecture, ProxylessNASSpace
 
@@ -94,6 +95,7 @@ def timm_network(
         drop_path_rate=drop_path_rate,
     )
     set_stem_stride(network, definition["stem_stride"])
+    fuse_batchnorm(network)
     return network
 
 
