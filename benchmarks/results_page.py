@@ -590,8 +590,8 @@ def kernels() -> Iterator[Row]:
         ratios = found["step"]["ratios"]
 
         def half(what: str, found: Any = found) -> str:
-            both = (found[what][f"ratio_{choice}_bfloat16"] for choice in ("off", "auto"))
-            return ", ".join(map(decimal, both))
+            both = (found[what].get(f"ratio_{choice}_bfloat16") for choice in ("off", "auto"))
+            return ", ".join(decimal(each) for each in both if each is not None)
 
         yield (
             name,
@@ -600,7 +600,7 @@ def kernels() -> Iterator[Row]:
             half("step"),
             half("tse_query"),
             f"{errors['off']:.1e}, {errors['auto']:.1e}",
-            f"{errors['off bfloat16']:.1e}, {errors['auto bfloat16']:.1e}",
+            ", ".join(f"{error:.1e}" for name, error in errors.items() if "bfloat16" in name),
             decimal(memory["auto"] / memory["off"]),
         )
 
@@ -628,6 +628,21 @@ def compiled() -> Iterator[Row]:
         )
 
 
+def peers_speed() -> Iterator[Row]:
+    """How many times ours other packages' steps and queries take."""
+    layouts = {"as it is": "", "in channels_last": " in channels_last"}
+    kinds = {"without kernels": "ours without kernels", "float32": "ours"}
+    kinds["bfloat16"] = "ours in bfloat16"
+    yield ("case", "package", *(f"{layout}, ours {kind}" for layout in layouts for kind in kinds))
+    for name, found in read("peers_speed")["results"].items():
+        ratios = found["ratios"]
+        package = next(iter(ratios)).split()[0]
+        pairs = (
+            f"{package}{layout} / {kind}" for layout in layouts.values() for kind in kinds.values()
+        )
+        yield (name, package, *(decimal(ratios[pair]) if pair in ratios else "" for pair in pairs))
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -650,6 +665,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         vit_parity,
         model_optimizer_peer,
         kernels,
+        peers_speed,
         compiled,
     )
 }
