@@ -54,11 +54,11 @@ class AmpOptions(MachineOptions):
     """The same with the precision, for commands that have no recipe which says it.
 
     Args:
-        amp: Whether to compute in bfloat16 autocast; None where the hardware has it.
+        amp: Whether to compute in bfloat16 autocast; None where it is faster.
     """
 
     amp: bool | None = option(
-        None, "bfloat16 autocast", is_switch=True, default_text="where the hardware has it"
+        None, "bfloat16 autocast", is_switch=True, default_text="where it is faster"
     )
 
 

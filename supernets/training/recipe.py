@@ -72,7 +72,7 @@ class Recipe(Options):
     ema_decay: float | None = option(
         None, "average the weights", kinds.FRACTION, metavar="D", default_text="no average"
     )
-    amp: bool = option(False, "bfloat16 autocast", default_text="where the hardware has it")
+    amp: bool = option(False, "bfloat16 autocast", default_text="where it is faster")
     channels_last: bool = option(True, "memory format")
     kernels: str = kernels_option()
     seed: int = option(0, "weights, paths, data", kinds.SEED, metavar="N")
