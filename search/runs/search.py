@@ -68,7 +68,7 @@ def search(
         device: What to compute on; "auto" for an accelerator if there is one.
         threads: Threads of each worker that ``executors`` start; None for 1.
         num_workers: Threads or processes that read images.
-        amp: Whether to compute in bfloat16 autocast; None where the hardware has it.
+        amp: Whether to compute in bfloat16 autocast; None where it is faster.
         outputs: What keeps the files of a command; None for its own.
         args: What ``args.json`` is to say of the call; None for what was given here.
 
