@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from supernets.kernels.batchnorm import Activation
 from supernets.networks.batchnorm import BatchNorm2d
+from supernets.runtime.device import autocast
 
 #: Kernel sizes from largest to smallest; each but the first is made from the one before.
 KERNEL_SIZES = (7, 5, 3)
@@ -121,7 +122,7 @@ class ElasticMBConv(nn.Module):
             weight = weight[:, :, 1:-1, 1:-1]
             if str(size) in self.kernel_transforms:
                 transform = self.kernel_transforms[str(size)]
-                with torch.autocast(weight.device.type, enabled=False):
+                with autocast(weight.device, False):
                     weight = F.linear(weight.reshape(channels, size**2), transform)
                 weight = weight.reshape(channels, 1, size, size)
         return weight
