@@ -28,7 +28,6 @@ from supernets.cli.command_parser import command_parser
 from supernets.cli.option_flags import add_options, check_family, from_args, resolved
 from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import AmpOptions
-from supernets.kernels.choice import OFF
 from supernets.runtime.named_objects import HOW_TO_NAME
 from supernets.runtime.options import REQUIRED, Options, option
 from supernets.runtime.trusted_code import trust_code_option
@@ -151,8 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command(PROGRAM, args) as run:
         ranked, output = from_args(_Ranked, args), from_args(_Files, args).output
         scores = from_args(_Scores, args).estimators
-        classes = ranked_classes(scores)
-        check_family(classes, scores, args, by="--estimators")
+        check_family(ranked_classes(scores), scores, args, by="--estimators")
         settings, comparison = (
             from_args(MultiScoreSettings, args),
             from_args(ComparisonSettings, args),
@@ -166,7 +164,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         truth_settings = _truth_settings(args)
         machine = from_args(AmpOptions, args)
         device = machine.set_up()
-        trains = any(issubclass(classes[name], ExtraStepsSettings) for name in scores)
         executors = ExecutorFactory(from_args(ExecutorSettings, args), device, machine.threads)
         data = _Data(ranked, device, machine.num_workers)
         space = data.supernets[0].space
@@ -196,9 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 own_settings=own,
                 comparison=comparison,
                 device=device,
-                amp=chosen_amp(
-                    machine.amp, space.name, device, settings.kernels if trains else OFF
-                ),
+                amp=chosen_amp(machine.amp, space.name, device),
                 make_executor=executors.create,
                 outputs=run.outputs,
                 args=resolved(args, from_args(_Scores, args), comparison, machine),

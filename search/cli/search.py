@@ -24,7 +24,6 @@ from supernets.cli.command_line import INTERRUPTED, command, print_result
 from supernets.cli.option_flags import from_args, given_options, resolved
 from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import AmpOptions, RunOptions
-from supernets.kernels.choice import AUTO
 from supernets.networks.settings import settings_of_space
 from supernets.runtime.ranks import ranks_from_environment
 from supernets.spaces.factory import SPACES
@@ -61,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = own_options(args, name)
             machine, basics = from_args(AmpOptions, args), from_args(GradientBasics, args)
             device = machine.set_up(ranks_from_environment())
-            found = gradient_job(
-                args, chosen_amp(machine.amp, basics.space, device, args.kernels or AUTO)
-            )
+            found = gradient_job(args, chosen_amp(machine.amp, basics.space, device))
             decided = (found.weights, found.settings, found.data, from_args(StageOptions, args))
             with saying_how_to_go_on(options.output, AGAIN):
                 result = search_by_gradients(

@@ -18,7 +18,6 @@ from estimators.scores.revisions import revisions
 from estimators.scores.settings import (
     CombinedSettings,
     EstimatorSettings,
-    ExtraStepsSettings,
     FromScratchSettings,
     TableSettings,
     TSESettings,
@@ -42,7 +41,6 @@ from search.runs.job import SearchJob, check_measurable, without_networks
 from search.runs.results import Setup, check_export
 from search.runs.subject import Subject, Trained
 from supernets.cost.analytic import CostModel, feasibility_check
-from supernets.kernels.choice import OFF
 from supernets.runtime.digests import digest_of, file_digest
 from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
@@ -260,7 +258,7 @@ def set_up(
             data=None if trained is None else trained.loaders,
             space=subject.whole_space,
             device=subject.device,
-            amp=_chosen_amp(amp, subject, measuring),
+            amp=_chosen_amp(amp, subject),
         )
     constraints, problem = job.constraints, asked.algorithm.problem
     metrics = [constraint.metric for constraint in constraints]
@@ -311,13 +309,12 @@ def set_up(
     )
 
 
-def _chosen_amp(asked: bool | None, subject: Subject, measuring: Any) -> bool:
+def _chosen_amp(asked: bool | None, subject: Subject) -> bool:
     import torch  # here, as a search of a table needs none
 
     from supernets.networks.factory import chosen_amp
 
-    kernels = measuring.kernels if isinstance(measuring, ExtraStepsSettings) else OFF
-    return chosen_amp(asked, subject.whole_space.name, torch.device(subject.device), kernels)
+    return chosen_amp(asked, subject.whole_space.name, torch.device(subject.device))
 
 
 def _test_values(

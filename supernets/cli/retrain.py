@@ -17,7 +17,6 @@ from supernets.cli.run_options import MachineOptions, RunOptions
 from supernets.data.config import DataConfig
 from supernets.data.timm_options import TimmOptions
 from supernets.export.options import ExportOptions
-from supernets.kernels.choice import AUTO
 from supernets.networks.names import IMAGENET_SIDE
 from supernets.networks.settings import NASBench201Settings, NASNetSettings
 from supernets.runtime.options import Options, option
@@ -166,9 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             source = RetrainSource.of_architecture(
                 network.arch or "", network.space, trust_code=network.trust_code
             )
-        job = retrain_job(
-            args, source, chosen_amp(args.amp, source.space, device, args.kernels or AUTO)
-        )
+        job = retrain_job(args, source, chosen_amp(args.amp, source.space, device))
         data = (job.data, job.data.augmentation, job.data.timm_options) if job.data else ()
         made = (network, options, machine, job.config, job.rates, *filter(None, data))
         with saying_how_to_go_on(options.output):

@@ -20,7 +20,6 @@ from supernets.cli.option_flags import (
 )
 from supernets.cli.own_objects import Family, parse_with_own
 from supernets.cli.run_options import MachineOptions, RunOptions
-from supernets.kernels.choice import AUTO
 from supernets.networks.settings import SupernetSettings, settings_classes, settings_of_space
 from supernets.runtime.options import Options, option
 from supernets.runtime.ranks import ranks_from_environment
@@ -103,8 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command(PROGRAM, args) as run:
         options, machine = from_args(RunOptions, args), from_args(MachineOptions, args)
         space = from_args(_Job, args).space
-        device = machine.set_up(ranks_from_environment())
-        job = train_job(args, chosen_amp(args.amp, space, device, args.kernels or AUTO))
+        job = train_job(args, chosen_amp(args.amp, space, machine.set_up(ranks_from_environment())))
         with saying_how_to_go_on(options.output):
             result = train(
                 job,

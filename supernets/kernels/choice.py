@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from supernets.runtime.options import option
 
-AUTO, OFF = "auto", "off"
+OFF = "off"
 #: What ``--kernels`` chooses from.
-CHOICES = (AUTO, OFF)
+CHOICES = ("auto", OFF)
 #: What ``--compile`` chooses from.
 COMPILE_CHOICES = (OFF, "blocks")
 
@@ -14,7 +14,7 @@ COMPILE_CHOICES = (OFF, "blocks")
 def kernels_option() -> str:
     """Declares the option ``kernels`` of a class of options."""
     declared: str = option(
-        AUTO,
+        "auto",
         "of training on a CPU: this package's own, compiled once where there is a C++ compiler, or "
         "PyTorch's alone",
         choices=CHOICES,

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def load() -> str | None:
         return f"kernels are built on Linux, this is {platform.system()}"
     path = _cache_folder() / f"{_digest()}.so"
     try:
-        if not path.exists():
+        if not _is_whole(path):
             _build(path)
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -181,14 +182,15 @@ def _build(path: Path) -> None:
         RuntimeError: If the compiler fails.
         subprocess.TimeoutExpired: If it takes too long.
     """
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    name, *more = _compiler()
+    compiler = shutil.which(name)
     if compiler is None:
-        raise OSError("there is no C++ compiler")
+        raise OSError(f"there is no C++ compiler {name!r}")
     _logger.info("Compiling kernels for training on this CPU, once; it takes about a minute.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
         objects = [Path(folder) / f"{Path(name).stem}.o" for name in _SOURCES]
-        command = [compiler, *_FLAGS, "-std=c++20", "-fPIC", *_includes()]
+        command = [compiler, *more, *_FLAGS, "-std=c++20", "-fPIC", *_includes()]
         sources = [
             [*command, "-c", str(_here(name)), "-o", str(made)]
             for name, made in zip(_SOURCES, objects, strict=True)
@@ -197,8 +199,33 @@ def _build(path: Path) -> None:
             list(pool.map(_run, sources))
         library, libraries = Path(folder) / "kernels.so", Path(torch.__file__).parent / "lib"
         linked = [f"-L{libraries}", "-ltorch", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{libraries}"]
-        _run([compiler, "-shared", *map(str, objects), "-o", str(library), *linked])
+        _run([compiler, *more, "-shared", *map(str, objects), "-o", str(library), *linked])
+        _sign(library)
         os.replace(library, path)
+
+
+def _compiler() -> list[str]:
+    """The C++ compiler, with what ``CXX`` may say before or after it."""
+    return shlex.split(os.environ.get("CXX", "")) or ["c++"]
+
+
+def _sign(library: Path) -> None:
+    """Adds the digest of a library to its end, where the loader does not look."""
+    with open(library, "r+b") as file:
+        digest = hashlib.sha256(file.read()).digest()
+        file.write(digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there as it was built; one cut off could end the process."""
+    try:
+        content = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    size = hashlib.sha256().digest_size
+    return hashlib.sha256(content[:-size]).digest() == content[-size:]
 
 
 def _run(command: list[str]) -> None:
@@ -221,7 +248,7 @@ def _includes() -> list[str]:
 
 def _digest() -> str:
     """Tells libraries apart that were built from or for something else."""
-    parts = [torch.__version__, *_FLAGS, os.environ.get("CXX", "c++"), _cpu_flags()]
+    parts = [torch.__version__, *_FLAGS, *_compiler(), _cpu_flags()]
     digest = hashlib.sha256("\n".join(parts).encode())
     for name in (*_SOURCES, *_HEADERS):
         digest.update(_here(name).read_bytes())

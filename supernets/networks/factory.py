@@ -12,8 +12,6 @@ import torch
 from torch import nn
 
 import supernets.runtime.option_types as kinds
-from supernets.kernels.choice import OFF
-from supernets.kernels.library import chosen_kernels
 from supernets.networks.base import Supernet
 from supernets.networks.relaxed import RelaxedNetwork
 from supernets.runtime.device import check_amp, has_bfloat16
@@ -112,39 +110,27 @@ def _with_networks(name: str) -> SpaceDefinition:
     return definition
 
 
-def default_amp(name: str, device: torch.device, kernels: str = OFF) -> bool:
+def default_amp(name: str, device: torch.device) -> bool:
     """Returns whether the networks of a space train faster in bfloat16 autocast on ``device``.
 
-    PyTorch's gradients of depthwise convolutions are several times slower in bfloat16 on CPUs; this
-    package's are faster.
-
-    Args:
-        name: Name of the space.
-        device: Where they train.
-        kernels: As of ``chosen_kernels``.
+    On CPUs PyTorch's gradients of depthwise convolutions are several times slower in bfloat16. With
+    this package's kernels they are faster, and ``--amp`` is left to the user there: what bfloat16
+    makes of the scores of such networks has not been measured.
     """
-    if not has_bfloat16(device):
-        return False
     known = SPACES.find(name) if SPACES.is_known(name) else None
-    if device.type != "cpu" or known is None or known.trains_in_bfloat16_on_cpus:
-        return True
-    return chosen_kernels(kernels, device) != OFF
+    if device.type == "cpu" and known is not None and not known.trains_in_bfloat16_on_cpus:
+        return False
+    return has_bfloat16(device)
 
 
-def chosen_amp(asked: bool | None, name: str, device: torch.device, kernels: str = OFF) -> bool:
+def chosen_amp(asked: bool | None, name: str, device: torch.device) -> bool:
     """Returns what ``--amp``, ``--no-amp`` or neither (None) means for the networks of a space.
-
-    Args:
-        asked: True, False or None.
-        name: Name of the space.
-        device: Where they train.
-        kernels: As of ``chosen_kernels``.
 
     Raises:
         ValueError: If ``device`` has no bfloat16 autocast and it is asked for.
     """
     if asked is None:
-        return default_amp(name, device, kernels)
+        return default_amp(name, device)
     if asked:
         check_amp(device)
     return asked

@@ -40,8 +40,7 @@ class SpaceDefinition:
         published_classes: Classes of the published networks, whose costs searches of tables see.
         default_paths: Paths of a training step where none are asked for.
         inactive_grads: What becomes of the gradients of weights off these paths.
-        trains_in_bfloat16_on_cpus: Whether networks train faster in bfloat16 on CPUs that have it,
-            with PyTorch's kernels as well.
+        trains_in_bfloat16_on_cpus: Whether networks train faster in bfloat16 on CPUs that have it.
         has_drop_path: Whether blocks can be dropped in training.
         has_auxiliary_head: Whether networks may have a second classifier halfway.
         trains_progressively: Whether it can be trained phase by phase, from the largest network on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,13 @@ def test_what_fails_in_building_is_one_line_and_leaves_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     load = library.load.__wrapped__
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert load() == "there is no C++ compiler"
+    assert load() == "there is no C++ compiler 'no-such-compiler'"
     compiler = tmp_path / "compiler"
     compiler.write_text(
         "#!/bin/sh\necho 'in file x.h:' >&2\necho 'x.cpp: error: odd' >&2\nexit 3\n"
     )
     compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("CXX", f"{compiler} --fast")
     assert load() == "the compiler fails: x.cpp: error: odd"
     compiler.write_text("#!/bin/sh\nexit 4\n")
     assert load() == "the compiler fails: exit status 4"
@@ -82,5 +83,32 @@ def test_they_are_built_whole_and_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(library.shutil, "which", lambda name: name)
     monkeypatch.setattr(library.subprocess, "run", run)
     library._build(path)
-    assert path.read_text() == "built"
+    assert path.read_bytes().startswith(b"built") and library._is_whole(path)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[:5], lambda whole: b"", lambda whole: whole + b"."]
+)
+def test_a_file_that_is_not_as_it_was_built_is_built_anew(
+    damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built: list[Path] = []
+    loaded: list[str] = []
+
+    def build(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"a library")
+        library._sign(path)
+        built.append(path)
+
+    monkeypatch.setattr(library, "_build", build)
+    monkeypatch.setattr(library.torch.ops, "load_library", loaded.append)
+    load = library.load.__wrapped__
+    assert load() is None and load() is None
+    assert len(built) == 1
+    built[0].write_bytes(damage(built[0].read_bytes()))
+    assert load() is None
+    assert len(built) == 2 and library._is_whole(built[0])
+    assert loaded == [str(built[0])] * 3

@@ -94,20 +94,14 @@ def test_subnet_equals_what_the_supernet_builds(
     assert torch.equal(subnet(images), built(images))
 
 
-def test_depthwise_convolutions_of_pytorch_are_in_float32_on_a_cpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Others, and ours, are in bfloat16 wherever the hardware has it."""
-    monkeypatch.setattr(
-        factory, "chosen_kernels", lambda choice, device: {"auto": "1", "off": "off"}[choice]
-    )
+def test_depthwise_convolutions_are_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are in bfloat16 wherever the hardware has it."""
     for has_bfloat16 in (True, False):
         monkeypatch.setattr(factory, "has_bfloat16", lambda device, has=has_bfloat16: has)
         assert default_amp("nasbench201", torch.device("cpu")) == has_bfloat16
         for name in ("mobilenetv3", "nasnet", "darts"):  # of depthwise convolutions
             assert default_amp(name, torch.device("cuda")) == has_bfloat16
             assert not default_amp(name, torch.device("cpu"))
-            assert default_amp(name, torch.device("cpu"), "auto") == has_bfloat16
 
 
 def test_autocast_is_what_is_asked_for_where_the_device_has_it() -> None:
