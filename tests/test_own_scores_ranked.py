@@ -314,7 +314,8 @@ def test_minibatches_are_drawn_once(subject: RankedSupernet, archs: Any, tmp_pat
     (steps,), training = found.multi_score.own, found.multi_score.training
     assert training is not None and len(steps.train) == 3  # type: ignore[attr-defined]
     for ours, theirs in zip(training.batches, steps.train, strict=False):  # type: ignore[attr-defined]
-        assert ours[0].data_ptr() == theirs[0].data_ptr()
+        assert torch.equal(ours[0], theirs[0])  # unpacked anew every time, from the same pixels
+        assert ours[1].data_ptr() == theirs[1].data_ptr()
 
 
 def test_what_was_measured_is_kept_and_settings_are_told_apart(

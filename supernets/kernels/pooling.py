@@ -14,6 +14,9 @@ from supernets.kernels.library import take
 def average_pool(x: Tensor, size: int, stride: int, padding: int) -> Tensor:
     """Computes ``F.avg_pool2d`` without what is padded.
 
+    Where no gradients are taken it is PyTorch's, so that a network is measured in its training as
+    it is afterwards.
+
     Args:
         x: Maps (N, C, H, W).
         size: Side of a window, at most that of the padded maps.
@@ -23,7 +26,7 @@ def average_pool(x: Tensor, size: int, stride: int, padding: int) -> Tensor:
     Returns:
         Maps (N, C, (H + 2 padding - size) // stride + 1, likewise).
     """
-    if not take(x):
+    if not (take(x) and torch.is_grad_enabled()):
         return F.avg_pool2d(x, size, stride, padding, count_include_pad=False)
     return cast(Tensor, torch.ops.paceline.average_pool(x, size, stride, padding))
 

@@ -38,6 +38,7 @@ STEP = {
 PARTS = {
     "supernets/kernels/batchnorm.py",
     "supernets/kernels/library.py",
+    "supernets/kernels/pooling.py",
     "supernets/networks/batchnorm.py",
     "supernets/runtime/device.py",
     "supernets/runtime/own_code.py",

@@ -59,6 +59,8 @@ def test_the_module_is_pytorchs_but_for_the_kernel() -> None:
     assert torch.equal(pool(x), plain(x))  # not in channels_last
     assert torch.allclose(pool(last), plain(last), atol=1e-6)
     assert not torch.equal(pool(last), plain(last))  # that is, it was ours
+    with torch.no_grad():  # as validation does
+        assert torch.equal(pool(last), plain(last))
     with using("off"):
         assert torch.equal(pool(last), plain(last))
 
