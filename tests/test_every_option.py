@@ -18,6 +18,7 @@ import supernets.cli.export
 import supernets.cli.latency
 import supernets.cli.retrain
 import supernets.cli.train
+from estimators.ranking.macs_windows import MacsTarget
 from estimators.scores.own_scores import RankedName
 from estimators.scores.windows import window_argument
 from supernets.cli.command_line import parse_args
@@ -78,7 +79,8 @@ def action_of(command: str, name: str) -> argparse.Action:
 def test_every_option_has_a_checked_type(command: str, name: str) -> None:
     action = action_of(command, name)
     is_checked = isinstance(
-        action.type, kinds.Whole | kinds.Real | NamedObjects | NameBeside | RankedName
+        action.type,
+        kinds.Whole | kinds.Real | NamedObjects | NameBeside | RankedName | MacsTarget,
     ) or action.type in (
         *kinds.TEXTS,
         window_argument,

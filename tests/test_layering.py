@@ -83,6 +83,8 @@ TORCH_FREE = (
     "estimators.ranking.noise_ceiling",
     "estimators.trials.settings",
     "estimators.ranking.architectures",
+    "estimators.ranking.macs_windows",
+    "supernets.cost.analytic",
     "estimators.benchmarks.nasbench101",
     "search.algorithms.acquisition",
     "search.algorithms.base",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import supernets.runtime.option_types as kinds
 from estimators.executors.settings import ExecutorSettings
+from estimators.ranking.macs_windows import AUTO, MIN_WINDOW_ARCHS, explicit_windows
 from estimators.ranking.settings import TRUTHS, ComparisonSettings, TableTruthSettings
 from estimators.scores.names import BENCHMARK_SCORES, SCORES
 from estimators.scores.own_scores import (
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     import torch
 
     from estimators.ranking.supernets import RankedSupernet
+    from estimators.ranking.truth import Truth
     from supernets.data.loaders import Loaders
+    from supernets.networks.base import Supernet
+    from supernets.spaces import Architecture
 
 PROGRAM = "supernet-rank"
 #: Whose objects of one's own bring flags.
@@ -72,6 +76,13 @@ class _Ranked(Options):
         kinds.path,
         metavar="FILE",
     )
+    archs_per_window: int | None = option(
+        None,
+        "random architectures within each of the --macs-windows, in place of random ones of any "
+        "costs",
+        kinds.Whole(MIN_WINDOW_ARCHS, kinds.POOL.most),
+        metavar="N",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +90,10 @@ class _Ranked(Options):
             raise ValueError("--supernet names a file twice; give each once.")
         if self.archs is not None and self.num_archs is not None:
             raise ValueError("--archs says which architectures; leave --num-archs out.")
+        others = {"--archs": self.archs, "--num-archs": self.num_archs}
+        given = [flag for flag, value in others.items() if value is not None]
+        if self.archs_per_window is not None and given:
+            raise ValueError(f"--archs-per-window draws the architectures; leave {given[0]} out.")
 
 
 @dataclass(frozen=True)
@@ -140,8 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_with_own(build_parser, _FAMILIES, arguments)
     # here, as PyTorch takes seconds, for which --help and a wrong flag need not wait
     from estimators.executors import ExecutorFactory
-    from estimators.ranking.architectures import sample_evaluation_set
-    from estimators.ranking.ranking import rank_scores
+    from estimators.ranking.ranking import find_windows, rank_scores
     from estimators.ranking.report import summary
     from estimators.ranking.truth import Truth, checked_truth, truth_of_table, truth_of_trainings
     from estimators.scores.from_scratch import own_folder
@@ -162,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         batch_size = train_batch_size(scores, settings, own_scores(scores, own))
         truth_settings = _truth_settings(args)
+        _check_windows(ranked, comparison)
         machine = from_args(AmpOptions, args)
         device = machine.set_up()
         executors = ExecutorFactory(from_args(ExecutorSettings, args), device, machine.threads)
@@ -169,10 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         space = data.supernets[0].space
         of_table = isinstance(truth_settings, TableTruthSettings)
         truth = truth_of_table(truth_settings, space) if of_table else Truth("", "%")
-        archs = sample_evaluation_set(
-            space, truth.table, path=ranked.archs, num_archs=ranked.num_archs, seed=comparison.seed
-        )
+        archs = _architectures(ranked, comparison, truth, data.supernets[0])
         comparison = comparison.fitted(len(archs))
+        find_windows(comparison, data.supernets[0], archs)
         if of_table:
             truth = checked_truth(truth, archs, is_asked_for=truth_settings.test_images is not None)
         run.outputs.own(output, kind="ranking")
@@ -219,6 +233,35 @@ def _truth_settings(args: argparse.Namespace) -> Any:
     chosen = "--table" if args.table is not None else "--truth-epochs"
     check_family(TRUTHS, chosen, args, by="a truth of")
     return from_args(TRUTHS[chosen], args)
+
+
+def _check_windows(ranked: _Ranked, comparison: ComparisonSettings) -> None:
+    """Makes sure that it is known where architectures are drawn."""
+    if ranked.archs_per_window is None:
+        return
+    if comparison.macs_windows is None or AUTO in comparison.macs_windows:
+        raise ValueError(
+            "--archs-per-window draws within the windows of --macs-windows; give their MACs"
+            + (f", in place of {AUTO}." if comparison.macs_windows else ".")
+        )
+
+
+def _architectures(
+    ranked: _Ranked, comparison: ComparisonSettings, truth: Truth, supernet: Supernet
+) -> list[Architecture]:
+    """The architectures to rank: of a file, or random ones of the table, within windows or not."""
+    from estimators.ranking.architectures import sample_evaluation_set, sample_within_windows
+    from supernets.cost.analytic import CostModel
+
+    num_archs, seed = ranked.archs_per_window, comparison.seed
+    if num_archs is not None:
+        windows = explicit_windows(comparison.macs_windows or (), comparison.macs_tolerance)
+        return sample_within_windows(
+            CostModel(supernet), truth.table, windows, num_archs, seed=seed
+        )
+    return sample_evaluation_set(
+        supernet.space, truth.table, path=ranked.archs, num_archs=ranked.num_archs, seed=seed
+    )
 
 
 class _Data:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from estimators.ranking.macs_windows import MacsWindow, macs_in_words
+from supernets.cost.analytic import NUM_RANGE_SAMPLES, CostModel
 from supernets.runtime.text_files import read_text
 from supernets.spaces import Architecture, SearchSpace
 
@@ -14,6 +18,8 @@ DEFAULT_NUM_ARCHS = 200
 MIN_NUM_ARCHS = 3
 #: Draws per architecture until they are distinct.
 MAX_DRAWS = 100
+#: Architectures of a space that are drawn, and counted, at once.
+CHUNK_SIZE = 20_000
 
 
 def sample_evaluation_set(
@@ -54,6 +60,72 @@ def sample_evaluation_set(
             f"{space.format(missing[0])}; leave them out."
         )
     return archs
+
+
+def sample_within_windows(
+    costs: CostModel,
+    table: Mapping[Architecture, float] | None,
+    windows: Sequence[MacsWindow],
+    num_archs: int,
+    *,
+    seed: int,
+) -> list[Architecture]:
+    """Draws as many architectures within each window of MACs, without replacement.
+
+    There is one random order of all, of which each window gets the first that it holds. So windows
+    that overlap share what they can, and have more than ``num_archs`` between them.
+
+    Args:
+        costs: Counts their MACs; they are of its space.
+        table: Values that must be known of all; they are drawn from it. None for the whole space,
+            of which up to 500,000 are drawn, with every decision uniform.
+        windows: The windows.
+        num_archs: Number of architectures for each.
+        seed: Seed of the draw.
+
+    Returns:
+        The architectures, each only once, in random order.
+
+    Raises:
+        ValueError: If a window holds too few; names all of these.
+    """
+    rng = np.random.default_rng(seed)
+    chosen: list[dict[Architecture, None]] = [{} for _ in windows]
+    num_seen, least, most = 0, np.inf, -np.inf
+    for choices in _in_random_order(costs, table, rng):
+        macs = costs.measure_all(choices)["macs"]
+        num_seen += len(choices)
+        least, most = min(least, macs.min()), max(most, macs.max())
+        for window, found in zip(windows, chosen, strict=True):
+            if len(found) < num_archs:
+                inside = costs.space.architectures(choices[window.holds(macs)])
+                missing = dict.fromkeys(arch for arch in inside if arch not in found)
+                found |= dict.fromkeys(list(missing)[: num_archs - len(found)])
+        if all(len(found) == num_archs for found in chosen):
+            together = list(dict.fromkeys(chain.from_iterable(chosen)))
+            return [together[i] for i in rng.permutation(len(together))]
+    few = [
+        f"{len(found)} in {window}"
+        for window, found in zip(windows, chosen, strict=True)
+        if len(found) < num_archs
+    ]
+    where = "that the table lists" if table is not None else "drawn of the space"
+    raise ValueError(
+        f"--archs-per-window is {num_archs}, but of {num_seen:,} architectures {where}, of "
+        f"{macs_in_words(least)} to {macs_in_words(most)} MACs, there are {' and '.join(few)}; "
+        "lower it, or give other --macs-windows or a larger --macs-tolerance."
+    )
+
+
+def _in_random_order(
+    costs: CostModel, table: Mapping[Architecture, float] | None, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Choices of the architectures of a table, or of random ones, in chunks."""
+    if table is not None:
+        yield rng.permutation(costs.space.choices_of(table))
+        return
+    for _ in range(NUM_RANGE_SAMPLES // CHUNK_SIZE):
+        yield costs.space.sample_choices(CHUNK_SIZE, rng)
 
 
 def _read_archs(path: Path, space: SearchSpace) -> list[Architecture]:

@@ -101,7 +101,7 @@ def compare_scores(
             {
                 "name": name,
                 "num_steps": losses[0].shape[1] if name in CURVE_SCORES else None,
-                "metrics": {m: _plain(comparison.summary(name, m)) for m in METRICS},
+                "metrics": {m: plain_summary(comparison.summary(name, m)) for m in METRICS},
                 "seconds": _seconds(name, trials),
                 "diverged": _diverged(comparison, name, notations),
             }
@@ -321,7 +321,8 @@ def _combined(
     }
 
 
-def _plain(summary: Summary) -> dict[str, Any]:
+def plain_summary(summary: Summary) -> dict[str, Any]:
+    """Returns a metric of an estimator as plain values."""
     return {
         "mean": summary.mean.value,
         "sd": summary.sd,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from estimators.executors import Executor, InProcess, Measure
 from estimators.executors.measure import measure_all, train_all, trial_of_scores
+from estimators.ranking.macs_windows import MacsWindow, choose_windows
+from estimators.ranking.report_windows import windows_facts
 from estimators.ranking.result import Ranking, compare_measurements
 from estimators.ranking.scores import common_scores
 from estimators.ranking.settings import ComparisonSettings
@@ -29,6 +34,8 @@ from estimators.scores.own_scores import own_scores
 from estimators.scores.registry import ESTIMATORS
 from estimators.scores.settings import EstimatorSettings, MultiScoreSettings
 from estimators.trials.store import Trial
+from supernets.cost.analytic import CostModel
+from supernets.networks.base import Supernet
 from supernets.runtime.device import resolve_device
 from supernets.runtime.instances import check_instance, check_list, check_switch, checked_path
 from supernets.runtime.option_types import shown
@@ -36,6 +43,8 @@ from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
 from supernets.spaces import Architecture
+
+_logger = logging.getLogger(__name__)
 
 
 def rank_scores(
@@ -131,6 +140,7 @@ def rank_scores(
     )
     comparison = comparison.fitted(len(archs))
     _check_archs(archs, truth)
+    windows, macs = find_windows(comparison, supernets[0].supernet, archs)
     epochs = [len(each.loaders.train) for each in supernets]
     chosen = common_scores(names, settings, epochs, [each.name for each in own])
     with nullcontext(outputs) if outputs is not None else Outputs() as written, ExitStack() as end:
@@ -144,6 +154,7 @@ def rank_scores(
         for subject in subjects:
             end.callback(subject.store.close)
         written.begin()
+        _tell_windows(windows, macs)
         with saying_what_is_safe(partial(_what_is_safe, output, subjects)):
             given: dict[str, Any] = {
                 "supernets": [{"name": each.name, "path": each.path} for each in supernets],
@@ -171,7 +182,63 @@ def rank_scores(
                 archs, truth, trained, measured, chosen, subjects, comparison, own, command=command
             )
             found.write(output)
+            _tell_windows_found(found.result)
     return found
+
+
+def find_windows(
+    comparison: ComparisonSettings, supernet: Supernet, archs: Sequence[Architecture]
+) -> tuple[tuple[MacsWindow, ...], NDArray[np.int64]]:
+    """Finds the windows of MACs that a comparison asks for; none if it does not.
+
+    Args:
+        comparison: The settings of the comparison.
+        supernet: Says what the architectures cost.
+        archs: The architectures that are ranked.
+
+    Returns:
+        The windows, and the MACs of the architectures, (num_archs,), 0 without windows.
+
+    Raises:
+        ValueError: If a window holds too few of them, or one is of another space.
+    """
+    if comparison.macs_windows is None:
+        return (), np.zeros(len(archs), np.int64)
+    for arch in archs:
+        supernet.space.validate(arch)
+    macs = CostModel(supernet).measure_all(supernet.space.choices_of(archs))["macs"]
+    return choose_windows(comparison.macs_windows, comparison.macs_tolerance, macs), macs
+
+
+def _tell_windows(windows: Sequence[MacsWindow], macs: NDArray[np.int64]) -> None:
+    """Says how many architectures there are in each window, and how many in none."""
+    held = [window.holds(macs) for window in windows]
+    for window, inside in zip(windows, held, strict=True):
+        _logger.info("Within %s are %d of %d architectures.", window, inside.sum(), len(macs))
+    if windows:
+        num_outside = int((~np.any(held, axis=0)).sum())
+        _logger.info("In no window: %s.", plural(num_outside, "architecture"))
+
+
+def _tell_windows_found(result: Mapping[str, Any]) -> None:
+    """Says of each window what ranks best in it, and what is free."""
+    for facts in windows_facts(result):
+        if facts.window["problem"] is not None:
+            _logger.warning("Within %s: %s", facts.name, facts.window["problem"])
+        elif facts.best is not None and facts.macs is not None:
+            metrics, own = facts.best["metrics"], facts.macs["metrics"]
+            _logger.info(
+                "Within %s, of %d architectures: Spearman of %s %.3f, of MACs %.3f; its first lies "
+                "%.4g below the best, the most MACs %.4g, a random pick %.4g.",
+                facts.name,
+                facts.window["num_archs"],
+                facts.best["name"],
+                metrics["spearman"]["mean"],
+                own["spearman"]["mean"],
+                metrics["regret"]["mean"],
+                own["regret"]["mean"],
+                facts.window["random"]["regret"]["mean"],
+            )
 
 
 def _check_archs(archs: Sequence[Architecture], truth: Truth) -> None:

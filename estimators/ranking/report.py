@@ -25,6 +25,7 @@ from estimators.ranking.report_facts import (
     spearman_axis,
     truth_of,
 )
+from estimators.ranking.report_windows import window_rows, windows_facts, windows_summary
 from supernets.runtime.atomic_write import atomic_write
 
 
@@ -61,6 +62,7 @@ def findings_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "result": result,
         "facts": RankingFacts(result),
+        "windows": windows_facts(result),
         "difference": difference,
         "BASELINES": BASELINES,
         "MIN_ARCHS": MIN_ARCHS,
@@ -72,7 +74,8 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
     """Writes a row for the mean of each estimator, and one for each supernet under it.
 
     Empty is what is not known: of single supernets the seconds and, of course, the standard
-    deviation over supernets.
+    deviation over supernets. Below stand the windows of MACs, if the ranking has some, with columns
+    of their own beside those that are shared.
 
     Args:
         result: The ranking as ``ranking.json`` holds it.
@@ -97,6 +100,10 @@ def write_csv(result: Mapping[str, Any], path: Path) -> None:
             rows.append(
                 {**own, "supernet": supernet["name"], **values, "num_diverged": num_diverged}
             )
+    if "macs_windows" in result:
+        rows += window_rows(result)
+        given = (key for row in rows for key in row)
+        columns = list(dict.fromkeys(["macs_window", "num_archs", *columns, *given]))
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -126,4 +133,5 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
         },
         "combined": result["combined"] and result["combined"]["spearman"],
         "suggested_num_steps": facts.settled_num_steps,
+        **windows_summary(result),
     }

@@ -14,17 +14,19 @@ import numpy as np
 
 from estimators.ranking.comparison import compare_epochs, compare_scores, not_measured
 from estimators.ranking.facts import noise_ceiling
+from estimators.ranking.macs_windows import choose_windows
 from estimators.ranking.report import write_csv, write_report
 from estimators.ranking.scores import score_units
 from estimators.ranking.settings import ComparisonSettings
 from estimators.ranking.supernets import MeasuredSupernet
 from estimators.ranking.truth import Truth
+from estimators.ranking.window_comparison import compare_windows
 from estimators.scores.combined import MIN_NUM_KNOWN
 from estimators.scores.combined_estimator import Reference
 from estimators.scores.names import Score
 from estimators.scores.own_scores import OwnScore
 from estimators.scores.revisions import revisions
-from estimators.scores.score_tables import combined_features
+from estimators.scores.score_tables import combined_features, score_table
 from estimators.trials.store import Trial
 from supernets.cost.analytic import CostModel
 from supernets.runtime.atomic_write import atomic_write
@@ -136,6 +138,17 @@ def compare_measurements(
         stability=settings.stability,
         seed=settings.seed,
     )
+    if settings.macs_windows is not None:
+        macs = costs.measure_all(space.choices_of(archs))["macs"]
+        found["macs_windows"] = compare_windows(
+            choose_windows(settings.macs_windows, settings.macs_tolerance, macs),
+            {score.name: score_table(score, measured) for score in scores},
+            true,
+            macs[known],
+            notations=[space.format(archs[i]) for i in known],
+            num_bootstrap=settings.num_bootstrap,
+            seed=settings.seed,
+        )
     early = None
     if trained:
         counts = np.array([[each["params"], each["macs"]] for each in found["archs"]], np.float64)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import supernets.runtime.option_types as kinds
+from estimators.ranking.macs_windows import AUTO, DEFAULT_TOLERANCE, MacsTarget
 from estimators.scores.settings import BATCH_SIZE, TableSettings
 from supernets.runtime.options import Options, option
 
@@ -28,9 +29,17 @@ class ComparisonSettings(Options):
         num_known: Number of architectures whose truth a combined score is fitted to; None for a
             fifth.
         stability: Rank correlation with the largest B at which a smaller one is enough.
+        macs_windows: Targets, in MACs, of windows within which scores are compared as well; or
+            ``("auto",)``, for the quartiles of the architectures that are ranked. None for none.
+        macs_tolerance: Share of its target by which a window reaches to either side; None for
+            0.05.
+
+    Raises:
+        ValueError: If a number is out of range, a target is given twice or beside ``"auto"``, or
+            there is a tolerance and no window.
 
     Example:
-        >>> ComparisonSettings(top_k=5).num_bootstrap
+        >>> ComparisonSettings(top_k=5, macs_windows=(40e6, 80e6)).num_bootstrap
         1000
     """
 
@@ -58,6 +67,38 @@ class ComparisonSettings(Options):
         kinds.SHARE,
         metavar="R",
     )
+    macs_windows: tuple[float | str, ...] | None = option(
+        None,
+        "compare also within windows around these MACs of the networks one gets, where they cost "
+        f"about the same; {AUTO}: around the quartiles of the architectures",
+        MacsTarget(),
+        nargs="+",
+        metavar="MACS",
+    )
+    macs_tolerance: float | None = option(
+        None,
+        "share of its MACs by which such a window reaches to either side",
+        kinds.FRACTION,
+        metavar="SHARE",
+        default_text=f"{DEFAULT_TOLERANCE:g}",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.macs_windows is None:
+            if self.macs_tolerance is not None:
+                raise ValueError(
+                    "--macs-tolerance is of the windows of --macs-windows; give these, or leave it "
+                    "out."
+                )
+            return
+        given = " ".join(f"{each:g}" if each != AUTO else AUTO for each in self.macs_windows)
+        if not self.macs_windows:
+            raise ValueError(f"--macs-windows must be targets in MACs, or {AUTO}; got none.")
+        if AUTO in self.macs_windows and len(self.macs_windows) > 1:
+            raise ValueError(f"--macs-windows are targets or {AUTO} alone, got {given}.")
+        if len(set(self.macs_windows)) < len(self.macs_windows):
+            raise ValueError(f"--macs-windows names a target twice, got {given}; give each once.")
 
     def fitted(self, num_archs: int) -> ComparisonSettings:
         """Returns these settings with a ``top_k`` for a number of architectures.

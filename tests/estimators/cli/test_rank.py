@@ -407,6 +407,13 @@ def test_unfit_files_of_architectures_are_refused(
         ("--top-k 14", "--top-k must be less than the 14 architectures, got 14."),
         ("--num-archs 5 --archs x", "--archs says which architectures; leave --num-archs out."),
         ("--archs none.txt", "none.txt cannot be read: "),
+        ("--macs-windows 5", "there are 0 in 5 MACs ± 5 % (5 to 5); rank more, draw them"),
+        ("--macs-windows 1e5 auto", "--macs-windows are targets or auto alone"),
+        ("--macs-tolerance 0.1", "--macs-tolerance is of the windows of --macs-windows"),
+        (
+            "--archs-per-window 10 --macs-windows 1e5",
+            "--archs-per-window draws the architectures; leave --num-archs out.",
+        ),
         (
             "--tse-window 2",
             "--tse-window is for --estimators tse_e, not tse, val_acc, macs.",
@@ -577,3 +584,52 @@ def test_what_could_not_be_measured_is_named_and_left_out(
     assert part["num_archs"] == 13
     page = (tmp_path / "part" / "report.html").read_text()
     assert "Not measured, and left out:" in page and "Out of memory: too large" in page
+
+
+@pytest.fixture
+def rank_within(checkpoint: Path, table: Path) -> Command:
+    """Ranks architectures of the table by MACs and params."""
+
+    def run(output: Path, *flags: str) -> int:
+        truth = ["--table", str(table), "--table-column", "accuracy", "--arch-column", "cell"]
+        scores = ["--estimators", "macs", "params", *QUICK]
+        given = ["--supernet", str(checkpoint), *truth, *scores]
+        return main([*given, "--output", str(output), *flags])
+
+    return run
+
+
+def test_architectures_are_drawn_within_windows(
+    rank_within: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rank_within(tmp_path / "any", "--macs-windows", "auto", "--macs-tolerance", "0.3") == 0
+    printed = json.loads(capsys.readouterr().out)
+    result = read(tmp_path / "any")
+    macs = [arch["macs"] for arch in result["archs"]]
+    expected = sorted(
+        {float(np.quantile(macs, q, method="inverted_cdf")) for q in (0.25, 0.5, 0.75)}
+    )
+    assert [each["macs"] for each in printed["macs_windows"]] == expected
+    assert result["macs_windows"]["windows"][0]["tolerance"] == 0.3
+    target = str(expected[1])
+    within = ["--macs-windows", target, "--macs-tolerance", "0.3", "--archs-per-window"]
+    assert rank_within(tmp_path / "within", *within, "10") == 0
+    capsys.readouterr()
+    found = read(tmp_path / "within")
+    assert found["num_archs"] == 10 and found["macs_windows"]["outside"] == []
+    assert all(abs(arch["macs"] / expected[1] - 1) <= 0.3 for arch in found["archs"])
+    assert {a["architecture"] for a in found["archs"]} <= {
+        a["architecture"] for a in result["archs"]
+    }
+    args = json.loads((tmp_path / "within" / "args.json").read_text())["args"]
+    assert (args["macs_windows"], args["archs_per_window"]) == ([expected[1]], 10)
+    assert rank_within(tmp_path / "none", *within, "99") == 2
+    assert "--archs-per-window is 99, but of 60 architectures that the table" in error_line(capsys)
+    assert rank_within(tmp_path / "none", "--macs-windows", "auto", "--archs-per-window", "10") == 2
+    assert "give their MACs, in place of auto." in error_line(capsys)
+    assert rank_within(tmp_path / "none", "--archs-per-window", "10") == 2
+    assert "the windows of --macs-windows; give their MACs." in error_line(capsys)
+    with pytest.raises(SystemExit, match="2"):
+        rank_within(tmp_path / "none", "--macs-windows", "0")
+    assert "--macs-windows must be a positive number of MACs, or auto" in error_line(capsys)
+    assert not (tmp_path / "none").exists()

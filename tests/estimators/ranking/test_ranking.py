@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from estimators.benchmarks.tabular import TabularEstimator
+from estimators.rank_metrics import spearman
 from estimators.ranking.ranking import rank_scores
 from estimators.ranking.result import Ranking, RankingError
 from estimators.ranking.settings import ComparisonSettings, TableTruthSettings
@@ -28,6 +29,7 @@ from supernets.spaces import Architecture
 
 SETTINGS = MultiScoreSettings(batch_size=10, num_batches=2)
 COMPARISON = ComparisonSettings(top_k=2, num_bootstrap=20)
+WINDOWS = ComparisonSettings(macs_windows=(1e6,), macs_tolerance=0.999999, num_bootstrap=20)
 
 
 @pytest.fixture
@@ -119,6 +121,7 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_written(
         ({"truth": dict.fromkeys(archs, math.nan)}, "6 values of the truth .* are not finite"),
         ({"truth": {**truth, archs[3]: math.inf}}, "1 value of the truth .* is not finite"),
         ({"scores": ["flops"]}, "Unknown score 'flops'"),
+        ({"comparison": WINDOWS}, "of these 6, .* MACs, there are 6 in .* rank more, draw them"),
         ({"settings": MultiScoreSettings()}, "have 10 images, those of the settings 64"),
     ]
     for given, message in cases:
@@ -186,3 +189,48 @@ def test_half_of_few_architectures_are_the_top_and_the_call_is_recorded(
     assert asked["supernets"] == [{"name": "seed 0", "path": None}]
     assert asked["archs"] == [ranked.supernet.space.format(arch) for arch in archs]
     assert (asked["amp"], asked["comparison"]["top_k"]) == (False, 3)
+
+
+@pytest.fixture
+def many(ranked: RankedSupernet) -> list[Architecture]:
+    """Thirty, whose MACs may be the same."""
+    rng, space = np.random.default_rng(1), ranked.supernet.space
+    return list({space.sample(rng): None for _ in range(40)})[:30]
+
+
+def test_windows_of_macs_are_compared_and_told(
+    rank: Callable[..., Ranking],
+    ranked: RankedSupernet,
+    many: list[Architecture],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    caplog.set_level("INFO")
+    macs = np.array([CostModel(ranked.supernet).measure(arch).macs for arch in many])
+    truth = {arch: float(i) for i, arch in enumerate(many)}
+    target = float(np.median(macs))
+    inside = np.abs(macs - target) <= 0.3 * target
+    assert 10 <= inside.sum() < 30
+    comparison = dataclasses.replace(COMPARISON, macs_windows=(target,), macs_tolerance=0.3)
+    found = rank(["macs", "params"], archs=many, truth=truth, comparison=comparison).result
+    (window,) = found["macs_windows"]["windows"]
+    assert window["num_archs"] == inside.sum()
+    assert len(found["macs_windows"]["outside"]) == 30 - inside.sum()
+    values, costs = np.arange(30.0)[inside], macs[inside]
+    assert window["truth"]["best"] == values.max()
+    regret = values.max() - values[costs == costs.max()].mean()
+    own = next(each for each in window["estimators"] if each["name"] == "macs")
+    assert own["metrics"]["regret"]["mean"] == pytest.approx(regret)
+    assert own["metrics"]["spearman"]["mean"] == pytest.approx(spearman(costs, values))
+    told = [text for text in caplog.messages if "indow" in text or "ithin" in text]
+    assert told[0].endswith(f"are {inside.sum()} of 30 architectures.")
+    assert told[1] == f"In no window: {30 - inside.sum()} architectures."
+    assert f"of {inside.sum()} architectures: Spearman of params" in told[2]
+    # the same measurements can be compared without windows, and with others
+    plain = rank(["macs", "params"], archs=many, truth=truth).result
+    assert "macs_windows" not in plain
+    auto = dataclasses.replace(COMPARISON, macs_windows=("auto",), macs_tolerance=0.9)
+    again = rank(["macs", "params"], archs=many, truth=truth, comparison=auto).result
+    quartiles = [each["target"] for each in again["macs_windows"]["windows"]]
+    assert quartiles == sorted(set(quartiles)) and set(quartiles) <= set(macs)
+    assert json.loads((tmp_path / "run" / "ranking.json").read_text()) == again
