@@ -66,12 +66,12 @@ def test_a_table_of_a_window_has_all_that_was_found(tmp_path: Path) -> None:
     ]
     swapped, macs = result["macs_windows"]["windows"][0]["estimators"]
     found = swapped["metrics"]
-    assert cells[0][1] == f"▲ +0.958 {interval(found['spearman'], 3)}"
-    assert cells[0][2] == f"≈ +1.152 {interval(swapped['minus_macs']['spearman'], 3)}"
-    assert cells[0][3] == f"▲ +0.818 {interval(found['kendall_tau_b'], 3)}"
+    assert cells[0][1] == f"▲ +0.958{interval(found['spearman'], 3)}"
+    assert cells[0][2] == f"≈ +1.152{interval(swapped['minus_macs']['spearman'], 3)}"
+    assert cells[0][3] == f"▲ +0.818{interval(found['kendall_tau_b'], 3)}"
     worth = f"11.00{interval(found['first_truth'], 2)}"
     assert cells[0][5] == worth
-    assert cells[0][6].split()[1] == "+3.00" and cells[0][7].split()[1] == "+4.50"
+    assert "+3.00[" in cells[0][6] and "+4.50[" in cells[0][7]
     assert cells[0][8].startswith("1.00")
     assert cells[1][1].startswith("≈ −0.194") and (cells[1][2], cells[1][4]) == ("", "")
     assert cells[1][8].startswith("4.00")
@@ -167,6 +167,18 @@ def test_the_csv_file_has_rows_of_windows(tmp_path: Path) -> None:
     assert float(within[0]["spearman_minus_macs"]) == pytest.approx(1.152368, abs=1e-6)
     assert within[0]["top_k_regret"] == "" and rows[0]["regret"] == ""
     assert list(rows[0])[:3] == ["macs_window", "num_archs", "estimator"]
+
+
+def test_of_several_supernets_their_spread_is_shown(tmp_path: Path) -> None:
+    result = with_windows({"score": [SWAPPED, np.ones(14)]})
+    rows = page_of(result, tmp_path).tables["Within 100 MACs ± 5 %"]
+    (row,) = (row for row in rows if "score" in row[0])
+    found = result["macs_windows"]["windows"][0]["estimators"][0]["metrics"]
+    assert "1, 12 tie for the first place" in row[0]
+    assert row[1].endswith(f"± {found['spearman']['sd']:.3f}")
+    assert row[8].startswith("3.25") and row[8].endswith(f"± {np.std([1, 5.5], ddof=1):.2f}")
+    (own,) = (row for row in rows if "macs" in row[0])
+    assert "3 tie for the first place" in own[0] and "3, 3" not in own[0]
 
 
 def test_without_windows_nothing_is_said_of_them(tmp_path: Path) -> None:
