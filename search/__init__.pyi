@@ -58,3 +58,11 @@ from .runs.gradients import search_by_gradients as search_by_gradients
 from .runs.job import SearchJob as SearchJob
 from .runs.results import SearchResult as SearchResult
 from .runs.search import search as search
+from .runs.staged import staged_search as staged_search
+from .runs.staged_job import StagedBasics as StagedBasics
+from .runs.staged_job import StagedJob as StagedJob
+from .runs.staged_results import StagedResult as StagedResult
+from .staged.algorithm import StagedOptions as StagedOptions
+from .staged.algorithm import StagedSearch as StagedSearch
+from .staged.records import LevelTrial as LevelTrial
+from .staged.records import Measurement as Measurement

@@ -40,6 +40,7 @@ ROOMS = (
     "search.runner",
     "search.testing",
     "search.differentiable",
+    "search.staged",
     "search.report",
     "search.runs",
     "search.cli",

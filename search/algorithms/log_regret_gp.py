@@ -36,22 +36,11 @@ class LogRegretGP:
         """
         labels = log_regrets(scores)
         self._process.fit(choices, labels)
-        self._labels, firsts = np.unique(labels, return_index=True)
-        self._scores = scores[firsts]
+        self._labels, self._scores = labels, scores
 
     def predict(self, choices: NDArray[np.int64]) -> Floats:
         """Predicts scores, shape (num_archs,), on the scale of those fitted."""
-        labels, known, scores = self._process.predict(choices), self._labels, self._scores
-        if len(known) == 1:
-            return np.asarray(labels - known[0] + scores[0], np.float64)
-        below, above = np.minimum(labels - known[0], 0), np.maximum(labels - known[-1], 0)
-        inside = np.interp(labels, known, scores)
-        return np.asarray(
-            inside
-            + below * (scores[1] - scores[0]) / (known[1] - known[0])
-            + above * (scores[-1] - scores[-2]) / (known[-1] - known[-2]),
-            np.float64,
-        )
+        return scores_of_labels(self._process.predict(choices), self._labels, self._scores)
 
 
 def log_regrets(scores: Floats) -> Floats:
@@ -62,3 +51,32 @@ def log_regrets(scores: Floats) -> Floats:
         scale = best - scores.min() or 1.0
     labels = -np.log1p((best - scores) / scale)
     return np.asarray((labels - labels.mean()) / (labels.std() or 1.0), np.float64)
+
+
+def scores_of_labels(labels: Floats, known: Floats, scores: Floats) -> Floats:
+    """Turns labels into scores by linear interpolation between those that are known.
+
+    Beyond them it is by the line through the last two, which keeps the order of all labels.
+
+    Args:
+        labels: Labels, (num_archs,).
+        known: What ``log_regrets`` made of ``scores``, (num_known,).
+        scores: Scores, (num_known,).
+
+    Example:
+        >>> known, scores = np.array([-1.0, 0.0, 1.0]), np.array([50.0, 90.0, 92.0])
+        >>> scores_of_labels(np.array([-0.5, 2.0]), known, scores).tolist()
+        [70.0, 94.0]
+    """
+    known, firsts = np.unique(known, return_index=True)
+    scores = scores[firsts]
+    if len(known) == 1:
+        return np.asarray(labels - known[0] + scores[0], np.float64)
+    below, above = np.minimum(labels - known[0], 0), np.maximum(labels - known[-1], 0)
+    inside = np.interp(labels, known, scores)
+    return np.asarray(
+        inside
+        + below * (scores[1] - scores[0]) / (known[1] - known[0])
+        + above * (scores[-1] - scores[-2]) / (known[-1] - known[-2]),
+        np.float64,
+    )

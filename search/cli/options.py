@@ -23,6 +23,8 @@ from search.runs.gradient_job import (
     GradientJob,
 )
 from search.runs.job import ResultOptions, SearchJob, SubjectOptions, check_measurable
+from search.runs.staged_job import STAGED, StagedBasics, StagedJob
+from search.staged.algorithm import StagedOptions
 from supernets.cli.command_parser import command_parser
 from supernets.cli.data_options import OF_TIMM, add_data_options, data_config
 from supernets.cli.option_flags import (
@@ -70,6 +72,11 @@ def build_parser(
     )
     titles = ("what to search", "search", "estimator", "workers")
     subject, search, scores, workers = map(parser.add_argument_group, titles)
+    levels = parser.add_argument_group(
+        "staged search",
+        f"of --algorithm {STAGED}: measurements of rising cost, and the next second where it pays "
+        "most",
+    )
     gradients = parser.add_argument_group(
         "search by gradients",
         f"of --algorithm {by_gradients}; one value for each stage where there may be several, and "
@@ -79,9 +86,9 @@ def build_parser(
     add_options(subject, SubjectOptions)
     search.add_argument(
         "--algorithm",
-        type=NameBeside(ALGORITHMS, GRADIENT_ALGORITHMS),
+        type=NameBeside(ALGORITHMS, (*GRADIENT_ALGORITHMS, STAGED)),
         metavar="NAME",
-        help=f"{', '.join((*ALGORITHMS, *GRADIENT_ALGORITHMS))}, or one of your own that asks and "
+        help=f"{', '.join((*ALGORITHMS, STAGED, *GRADIENT_ALGORITHMS))}, or your own that asks and "
         f"tells, as {HOW_TO_NAME} (default: structural-bo, for up to some hundred trials)",
     )
     add_options(search, SearchJob, without=["estimator", *options_of(ResultOptions)])
@@ -90,6 +97,8 @@ def build_parser(
     for settings in dict.fromkeys(estimator_classes(estimator).values()):
         add_options(scores, settings)
     add_options(workers, ExecutorSettings)
+    add_options(levels, StagedBasics)
+    add_options(levels, StagedOptions)
     networks = settings_classes(space, relaxed=True)
     for kind in (SearchConfig, StageOptions, GradientBasics, *networks.values()):
         add_options(gradients, kind)
@@ -117,9 +126,10 @@ def flags_of(algorithm: str, space: str | None = None, estimator: str | None = N
         space: A space whose settings are flags too; None for those built in alone.
         estimator: An estimator, likewise.
     """
-    asks = algorithm not in GRADIENT_ALGORITHMS
     every: tuple[type[Options], ...] = (AmpOptions,)
-    if asks:
+    if algorithm == STAGED:
+        every += (StagedBasics, StagedOptions, ExecutorSettings, DataConfig, *OF_TIMM.values())
+    elif algorithm not in GRADIENT_ALGORITHMS:
         options = ALGORITHMS.find(algorithm).options
         every += (SearchJob, options, ExecutorSettings, *estimator_classes(estimator).values())
     else:
@@ -127,7 +137,7 @@ def flags_of(algorithm: str, space: str | None = None, estimator: str | None = N
         every += (SearchConfig, StageOptions, GradientBasics, *networks.values())
         every += (DataConfig, *OF_TIMM.values(), TableSettings)
     flags = {d.flag_of(name) for kind in every for name, d in options_of(kind).items()}
-    if not asks:
+    if algorithm in GRADIENT_ALGORITHMS:
         flags |= {flag(name) for name in (*RECIPE_OPTIONS, "checkpoint_minutes")}
     return flags | {"--algorithm", "--output", "--config", "--quiet", "--verbose"}
 
@@ -145,7 +155,8 @@ def own_options(args: argparse.Namespace, algorithm: str) -> argparse.Namespace:
     own = {dest_of(flag) for flag in flags_of(algorithm, args.space, args.estimator)}
     for name, value in vars(args).items():
         if value is not None and name not in own:
-            users = [n for n in (*ALGORITHMS, *GRADIENT_ALGORITHMS) if flag(name) in flags_of(n)]
+            every = (*ALGORITHMS, STAGED, *GRADIENT_ALGORITHMS)
+            users = [n for n in every if flag(name) in flags_of(n)]
             raise ValueError(f"{flag(name)} is for --algorithm {one_of(users)}, not {algorithm}.")
     return argparse.Namespace(**{name: v for name, v in vars(args).items() if name in own})
 
@@ -209,6 +220,22 @@ def gradient_job(args: argparse.Namespace, amp: bool) -> GradientJob:
         batch_size=basics.batch_size,
         table=TableSettings(**table) if table else None,
     )
+
+
+def staged_job(args: argparse.Namespace) -> StagedJob:
+    """Builds what the options of a staged search ask for.
+
+    Args:
+        args: The options of this search.
+
+    Raises:
+        ValueError: If an option is out of range, or would have no effect.
+    """
+    basics = from_args(StagedBasics, args)
+    given = set(given_options(DataConfig, args)) - ({"data_dir"} if basics.supernet else set())
+    of_timm = any(given_options(kind, args) for kind in OF_TIMM.values())
+    data = data_config(args) if given or of_timm else None
+    return StagedJob(basics, from_args(StagedOptions, args), data)
 
 
 def check_report_args(args: argparse.Namespace) -> None:

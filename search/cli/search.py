@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from pathlib import Path
+from typing import Any
 
 from estimators.executors.settings import ExecutorSettings
 from estimators.scores.registry import ESTIMATORS
@@ -16,10 +18,12 @@ from search.cli.options import (
     check_report_args,
     gradient_job,
     own_options,
+    staged_job,
 )
 from search.differentiable.search_config import GRADIENT_ALGORITHMS, StageOptions
 from search.runs.gradient_job import GradientBasics
 from search.runs.job import SearchJob
+from search.runs.staged_job import STAGED
 from supernets.cli.command_line import INTERRUPTED, command, print_result
 from supernets.cli.option_flags import from_args, given_options, resolved
 from supernets.cli.own_objects import Family, parse_with_own
@@ -48,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from search.runs.gradients import search_by_gradients
         from supernets.cli.training_run import finish_training, saying_how_to_go_on
         from supernets.networks.factory import chosen_amp
+    elif name == STAGED:
+        from search.runs.staged import staged_search
     else:
         from search.runs.search import search
 
@@ -73,6 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
                     args=resolved(args, *decided, basics, options, machine),
                 )
             run.status = finish_training(result.training, AGAIN, **result.summary)
+        elif name == STAGED:
+            args = own_options(args, name)
+            staged, machine = staged_job(args), from_args(AmpOptions, args)
+            measures = any(level.kind != "table" for level in staged.basics.read_levels())
+            staged_result = staged_search(
+                staged,
+                options.output,
+                executors=from_args(ExecutorSettings, args),
+                device=machine.set_up() if measures else "cpu",
+                threads=machine.threads,
+                num_workers=machine.num_workers,
+                amp=machine.amp,
+                outputs=run.outputs,
+                args=resolved(args, staged.basics, staged.options, machine),
+            )
+            run.status = print_searched(
+                staged_result.is_finished,
+                staged_result.summary,
+                staged_result.output,
+                {"measurements": len(staged_result.trials)},
+            )
         else:
             job, machine = from_args(SearchJob, args), from_args(AmpOptions, args)
             args = own_options(args, name)
@@ -90,13 +117,31 @@ def main(argv: Sequence[str] | None = None) -> int:
                 outputs=run.outputs,
                 args=resolved(args, job, machine),
             )
-            if searched.is_finished:
-                print_result({**searched.summary, "files": searched.output})
-            else:
-                block = {"status": "interrupted", "trials": len(searched.trials)}
-                print_result({**block, "continue": AGAIN})
-                run.status = INTERRUPTED
+            run.status = print_searched(
+                searched.is_finished,
+                searched.summary,
+                searched.output,
+                {"trials": len(searched.trials)},
+            )
     return run.status
+
+
+def print_searched(
+    is_finished: bool, summary: Mapping[str, Any], output: Path, measured: Mapping[str, int]
+) -> int:
+    """Prints what a search came to, and returns the exit status.
+
+    Args:
+        is_finished: Whether it came to its end.
+        summary: What is printed of one that did, beside its folder.
+        output: Its folder.
+        measured: What is printed of one that did not.
+    """
+    if is_finished:
+        print_result({**summary, "files": output})
+        return 0
+    print_result({"status": "interrupted", **measured, "continue": AGAIN})
+    return INTERRUPTED
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -101,6 +101,11 @@ def read_run(folder: str | Path, *, trust_code: bool = False) -> RecordedRun:
     if not path.is_file():
         raise ValueError(f"{folder} holds no search: it has no trials.db; give an --output folder.")
     header, record = read_header(path), _read_record(folder)
+    if "levels" in header:
+        raise ValueError(
+            f"{folder} holds a staged search, whose measurements are of several levels; its answer "
+            "and its levels are in best.json, its picture is search.png."
+        )
     missing = [key for key in _HEADER_KEYS if key not in header]
     for key, names in _SETTINGS.items():
         settings = header.get(key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from estimators.benchmarks.tabular import TabularEstimator, open_table
 from estimators.scores.settings import EstimatorSettings, TableSettings
 from search.algorithms.meta_supernets import meta_supernet
-from search.runs.job import SearchJob
+from search.runs.job import SearchJob, SubjectOptions
 from search.runs.pool import pool_of_table, read_pool
 from supernets.cost.analytic import CostModel, Counting
 from supernets.spaces import Architecture, SearchSpace
@@ -51,7 +51,7 @@ class Subject:
 
 
 def open_subject(
-    job: SearchJob,
+    job: SubjectOptions,
     own_space: SearchSpace | None,
     measuring: EstimatorSettings | None,
     device: torch.device | str,

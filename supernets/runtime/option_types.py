@@ -11,6 +11,7 @@ import argparse
 import math
 import numbers
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ MAX_INT = 2**31 - 1
 #: The most a real number of an option may be; its square still fits a float32.
 MAX_FLOAT = 1e18
 _MAX_PATH = 4000  # bytes; Linux has 4,096
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
 
 
 class _Number(abc.ABC):
@@ -133,6 +136,25 @@ class Real(_Number):
         return None
 
 
+@dataclass(frozen=True)
+class Duration(Real):
+    """Times in seconds, written in days, hours, minutes and seconds or as a number alone.
+
+    Example:
+        >>> DURATION("1h30m"), DURATION("0.5h"), DURATION("45")
+        (5400.0, 1800.0, 45.0)
+    """
+
+    noun = "a time such as 4h, 90m or 1h30m, or a number of seconds"
+
+    def _read(self, text: str) -> float:
+        found = _DURATION.fullmatch(text.strip())
+        if found is None or not any(found.groups()):
+            raise ValueError(f"no time: {text}")
+        parts = zip(found.groups(), (86400, 3600, 60, 1), strict=True)
+        return sum(float(part) * unit for part, unit in parts if part)
+
+
 #: Numbers of things.
 WHOLE = Whole(-MAX_INT)
 POSITIVE_INT = Whole(1)
@@ -169,6 +191,7 @@ STRENGTH = Real("must be from 0 to 100", 0.0, 100.0)
 #: Waits of eleven days at most; the system counts their milliseconds in a C int.
 SECONDS = Real("must be above 0 and at most 1000000", 0.0, 1e6, open_below=True)
 MINUTES = POSITIVE
+DURATION = Duration("must be above 0 and at most 100000000 s", 0.0, 1e8, open_below=True)
 
 
 def path(text: str) -> Path:

@@ -61,6 +61,22 @@ def test_other_numbers_are_refused_in_a_line(
     assert len(str(caught.value)) < 150
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("4h", 14400), ("1h30m", 5400), ("90m", 5400), ("2d", 172800), ("0.5h", 1800), ("45", 45)],
+)
+def test_times_are_read_in_hours_minutes_and_seconds(text: str, seconds: float) -> None:
+    assert kinds.DURATION(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "4 h", "h", "0", "-1h", "1m1h", "nan", "1e999", "9e9"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be"):
+        kinds.DURATION(text)
+
+
 def test_paths_have_the_users_home_for_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     assert kinds.path("~/x") == Path("/home/someone/x")

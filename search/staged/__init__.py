@@ -1,0 +1,1 @@
+"""Staged search: measurements of rising cost and truth, and the next second where it pays most."""
