@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from supernets.kernels.choice import told_kernels
 from supernets.runtime.digests import by_content
 from supernets.runtime.settings_difference import diff_settings
 
 
 def diff_json_settings(stored: Mapping[str, str], given: Mapping[str, str]) -> str:
     """Does what ``diff_settings`` does, for headers whose values are JSON."""
-    return diff_settings(
-        *({name: json.loads(text) for name, text in each.items()} for each in (stored, given))
-    )
+    old, new = ({key: json.loads(text) for key, text in e.items()} for e in (stored, given))
+    return diff_settings(old, new, {"kernels": told_kernels})
 
 
 def with_units(header: Mapping[str, str]) -> dict[str, str]:

@@ -86,7 +86,8 @@ class Level:
     """One level, as it was written.
 
     Args:
-        text: As it was written, which is its name.
+        text: As it was written, which is its name, but for ``kernels``: a search that began where
+            there were none is continued with ``kernels=off`` where there are.
         kind: ``"train"``, ``"table"``, or the name of an estimator.
         settings: A ``TrainLevel``, a ``TableLevel``, or the settings of the estimator.
         sizes: Sizes of the networks that are trained, as settings of the space's supernet.
@@ -127,10 +128,12 @@ def read_levels(texts: Sequence[str]) -> tuple[Level, ...]:
     """
     if not texts:
         raise ValueError("A staged search needs --levels, of rising cost; the last is what counts.")
-    for text in texts:
-        if list(texts).count(text) > 1:
-            raise ValueError(f"--levels has {text} twice; leave one out.")
-    return tuple(map(read_level, texts))
+    levels = tuple(map(read_level, texts))
+    names = [level.text for level in levels]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--levels has {name} twice; leave one out.")
+    return levels
 
 
 def read_level(text: str) -> Level:
@@ -169,9 +172,14 @@ def read_level(text: str) -> Level:
                 raise ValueError(f"unknown setting {shown(key)}; {offered}")
             else:
                 own[key] = read_value(key, value, declared)
-        return Level(text, kind, settings_class(**own), sizes)
+        return Level(_name(kind, given), kind, settings_class(**own), sizes)
     except ValueError as error:
         raise ValueError(f"Level {text!r}: {error}") from error
+
+
+def _name(kind: str, given: Mapping[str, str]) -> str:
+    pairs = [f"{key}={value}" for key, value in given.items() if key != "kernels"]
+    return f"{kind}:{','.join(pairs)}" if pairs else kind
 
 
 def read_value(name: str, text: str, declared: Any) -> Any:

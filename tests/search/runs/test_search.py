@@ -54,6 +54,31 @@ def test_from_the_command_to_the_network_there_are_at_most_eight_frames(tmp_path
 
 
 @pytest.mark.slow
+def test_a_search_begun_without_kernels_says_how_to_go_on_where_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supernet = tmp_path / "supernet"
+    assert supernets.cli.train.main([*FLAGS, "--output", str(supernet)]) == 0
+    flags = "--algorithm random --num-trials 2 --tse-batches 2 --tse-batch-size 600".split()
+    flags += ["--supernet", str(supernet / "last.pt"), "--output", str(tmp_path / "run")]
+    has_kernels = False
+
+    def chosen(choice: str, *_: object) -> str:
+        return "2-avx512" if choice == "auto" and has_kernels else "off"
+
+    monkeypatch.setattr("estimators.scores.extra_steps.chosen_kernels", chosen)
+    assert search.cli.search.main(flags) == 0
+    capsys.readouterr()
+    has_kernels = True
+    assert search.cli.search.main(flags) == 2
+    assert (
+        "it was begun with PyTorch's own kernels, and this machine would use the C++ ones "
+        "(2-avx512): --kernels off continues it."
+    ) in capsys.readouterr().err
+    assert search.cli.search.main([*flags, "--kernels", "off"]) == 0
+
+
+@pytest.mark.slow
 def test_a_call_is_continued_and_is_the_command(table: TableSettings, tmp_path: Path) -> None:
     """By settings that are given by name, as the flags of the command are."""
     short = run(SearchJob(**{**vars(JOB), "num_trials": 8}), tmp_path / "a", estimator=table,

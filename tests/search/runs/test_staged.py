@@ -142,6 +142,32 @@ def test_levels_of_a_supernet_and_trainings_in_one_search(supernet: Path, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_search_begun_without_kernels_says_how_to_go_on_where_there_are(
+    supernet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def searched(level: str, budget: float) -> Any:
+        basics = StagedBasics(supernet=supernet, levels=(level, "val_acc"), budget=budget)
+        return staged_search(StagedJob(basics, StagedOptions(num_initial=2)), tmp_path / "run")
+
+    has_kernels = False
+
+    def chosen(choice: str, *_: object) -> str:
+        return "2-avx512" if choice == "auto" and has_kernels else "off"
+
+    monkeypatch.setattr("estimators.scores.extra_steps.chosen_kernels", chosen)
+    begun = searched("tse:num_batches=1,batch_size=100", 0.3)
+    has_kernels = True
+    with pytest.raises(ValueError) as caught:
+        searched("tse:num_batches=1,batch_size=100", 0.6)
+    assert (
+        "level tse was begun with PyTorch's own kernels, and this machine would use the C++ ones "
+        "(2-avx512): kernels=off among its settings in --levels continues it."
+    ) in str(caught.value)
+    again = searched("tse:num_batches=1,batch_size=100,kernels=off", 0.6)
+    assert again.trials[: len(begun.trials)] == begun.trials
+
+
+@pytest.mark.slow
 def test_workers_measure_side_by_side(table: Path, tmp_path: Path) -> None:
     flags = ["--algorithm", "staged", "--space", "nasbench201", "--table", str(table), "--levels",
              *LEVELS, "--budget", "1m", "--workers", "2", "--output", str(tmp_path)]  # fmt: skip

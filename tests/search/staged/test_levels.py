@@ -64,6 +64,16 @@ def test_levels_are_some_and_each_once() -> None:
         read_levels([])
     with pytest.raises(ValueError, match="--levels has tse twice"):
         read_levels(["tse", "val_acc", "tse"])
+    with pytest.raises(ValueError, match="--levels has tse:lr=1 twice"):
+        read_levels(["tse:lr=1", "tse:kernels=off,lr=1"])
+
+
+def test_kernels_are_not_of_the_name_of_a_level() -> None:
+    """Or a search that began where there were none could not be continued where there are."""
+    off = read_level("tse:num_batches=5,kernels=off,lr=1")
+    assert off.text == "tse:num_batches=5,lr=1"
+    assert off.settings == TSESettings(num_batches=5, lr=1.0, kernels="off")
+    assert read_level("tse:kernels=off").text == "tse"
 
 
 @pytest.mark.parametrize(

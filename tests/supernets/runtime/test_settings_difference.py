@@ -17,6 +17,30 @@ def test_settings_within_settings_are_named_where_they_differ() -> None:
     assert diff_settings({}, many).endswith("9 was not set and is now 9; and 3 more")
 
 
+def test_settings_of_a_list_that_have_names_are_compared_one_by_one() -> None:
+    cheap, top = {"name": "cheap", "lr": 0.1, "kernels": "a"}, {"name": "top", "of": {"b": 1}}
+    old, new = {"levels": [cheap, top]}, {"levels": [{**cheap, "lr": 1}, {**top, "of": {"b": 2}}]}
+    assert diff_settings(old, new) == (
+        "levels cheap lr was 0.1 and is now 1; levels top of b was 1 and is now 2"
+    )
+    assert diff_settings(old, {"levels": [top]}) == (
+        "levels was ['cheap', 'top'] and is now ['top']"
+    )
+    assert diff_settings({"levels": [1]}, {"levels": [top]}).startswith("levels was [1] and is now")
+
+
+def test_others_can_say_how_a_setting_differs() -> None:
+    def told(within: object, old: object, new: object) -> str:
+        return f"{within}: {old} to {new}"
+
+    with_lr = {"name": "tse", "lr": 1}
+    old, new = {"lr": 1, "estimator": with_lr}, {"lr": 2, "estimator": {"name": "tse"}}
+    assert diff_settings(old, new, {"lr": told}) == "(): 1 to 2; ('estimator',): 1 to None"
+    levels = [{"levels": [{**with_lr, "lr": lr}]} for lr in (1, 2)]
+    assert diff_settings(*levels, {"lr": told}) == "('levels', 'tse'): 1 to 2"
+    assert diff_settings(old, old, {"lr": told}) == ""
+
+
 def test_long_values_are_shortened_to_what_differs() -> None:
     cells = [f"cell {i}" for i in range(100)]
     other = [*cells[:2], "another", *cells[3:], "one more"]
