@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import supernets.runtime.option_types as kinds
+from estimators.scores.names import TRAIN_BATCHES
 from estimators.scores.settings import EstimatorSettings, ExtraStepsSettings
 from supernets.data.packed_batches import kept
 from supernets.kernels.choice import OFF
@@ -36,7 +37,8 @@ class ExtraSteps:
         kernels: ``"auto"`` or ``"off"``, as of ``chosen_kernels``.
 
     Raises:
-        ValueError: If a number is out of range or ``batches`` holds fewer minibatches.
+        ValueError: If a number is out of range, or ``batches`` holds fewer minibatches or others
+            than of images, as real numbers, and labels.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class ExtraSteps:
         kinds.RATE.check("momentum", momentum)
         kinds.NON_NEGATIVE.check("weight_decay", weight_decay)
         self.device = torch.device(device)
-        self.batches = kept(batches, num_batches, device)
+        self.batches = kept(batches, num_batches, device, TRAIN_BATCHES)
         if len(self.batches) < num_batches:
             raise ValueError(
                 f"TSE needs {num_batches} minibatches, the train split gave {len(self.batches)}; "

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from estimators.base import Estimate, EstimateError
-from estimators.scores.names import VAL_SCORES
+from estimators.scores.names import VAL_BATCHES, VAL_SCORES
+from supernets.data.own_minibatches import check_first, checked_minibatches
 from supernets.data.packed_batches import kept
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import has_batchnorm
@@ -38,7 +39,8 @@ class ValAccuracyEstimator:
         amp: Whether to compute in bfloat16 autocast.
 
     Raises:
-        ValueError: If ``recalibrate_batches`` is empty, or None where the supernet needs it.
+        ValueError: If ``recalibrate_batches`` is empty, or None where the supernet needs it; if
+            minibatches are others than of images, as real numbers, and labels.
     """
 
     name = "val_acc"
@@ -65,9 +67,15 @@ class ValAccuracyEstimator:
                 )
             self.recalibrate_batches = None
         else:
-            self.recalibrate_batches = kept(recalibrate_batches, None, self.device)
+            self.recalibrate_batches = kept(
+                recalibrate_batches,
+                None,
+                self.device,
+                "the minibatches to recalibrate BatchNorm with",
+            )
             if not self.recalibrate_batches:
                 raise ValueError("There are no images to recalibrate BatchNorm with.")
+        check_first(val_batches, VAL_BATCHES)
 
     def estimate(self, arch: Architecture) -> Estimate:
         """Measures an extracted copy of ``arch`` on the whole val split.
@@ -90,7 +98,8 @@ class ValAccuracyEstimator:
 
     def evaluate(self, subnet: nn.Module) -> Evaluation:
         """Measures an extracted subnet on ``device``; its mode may change, nothing else does."""
-        batches = ((x.to(self.device), y.to(self.device)) for x, y in self.val_batches)
+        checked = checked_minibatches(self.val_batches, VAL_BATCHES)
+        batches = ((x.to(self.device), y.to(self.device)) for x, y in checked)
         if self.recalibrate_batches is None:
             return evaluate(subnet, batches, device=self.device, amp=self.amp, fold=self.folds)
         return evaluate_recalibrated(

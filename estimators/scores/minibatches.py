@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from estimators.scores.extra_steps import ExtraSteps
-from estimators.scores.names import PROXY_SCORES, VAL_SCORES
+from estimators.scores.names import PROXY_SCORES, TRAIN_BATCHES, VAL_SCORES
 from estimators.scores.proxy_images import COMPARES_IMAGES, distinct_images
 from estimators.scores.settings import (
     RANKED,
@@ -21,6 +21,7 @@ from estimators.scores.settings import (
 )
 from supernets.data.decoded_loader import decoded_once
 from supernets.data.loaders import Loaders
+from supernets.data.own_minibatches import checked_minibatches
 from supernets.data.packed_batches import PackedBatches, kept, scalings_of, sizes_of
 from supernets.data.rebatching import rebatched
 from supernets.networks.base import Supernet
@@ -77,7 +78,8 @@ class Draws:
         """Returns the first minibatches of the train split."""
         known = len(self._train)
         if known < num_batches:
-            self._train.extend(islice(self.loaders.train.take(num_batches), known, None))
+            drawn = islice(self.loaders.train.take(num_batches), known, None)
+            self._train.extend(checked_minibatches(drawn, TRAIN_BATCHES))
         return self._train[:num_batches]
 
     def val(self, num_batches: int | None) -> Batches:

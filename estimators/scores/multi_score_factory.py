@@ -20,7 +20,14 @@ from estimators.scores.minibatches import (
     draw_minibatches,
 )
 from estimators.scores.multi_score import MultiScoreEstimator
-from estimators.scores.names import BENCHMARK_SCORES, PROXY_SCORES, VAL_SCORES, Score
+from estimators.scores.names import (
+    BENCHMARK_SCORES,
+    PROXY_SCORES,
+    TRAIN_BATCHES,
+    VAL_BATCHES,
+    VAL_SCORES,
+    Score,
+)
 from estimators.scores.of_losses import LossesEstimator
 from estimators.scores.proxy_images import check_minibatch
 from estimators.scores.settings import (
@@ -29,6 +36,7 @@ from estimators.scores.settings import (
 from estimators.scores.windows import window_in_batches
 from supernets.cost.analytic import CostModel
 from supernets.data.loaders import Loaders
+from supernets.data.own_minibatches import checked_minibatches
 from supernets.data.packed_batches import PackedBatches, kept, scalings_of
 from supernets.data.rebatching import rebatched
 from supernets.networks.base import Supernet
@@ -89,7 +97,7 @@ def create_multi_score(
         )
     minibatches, _ = minibatches_of(names, settings, supernet, data)
     num_batches = settings.num_batches
-    train = kept(minibatches.train, num_batches)
+    train = kept(minibatches.train, num_batches, what=TRAIN_BATCHES)
     training = sovl_batches = val = None
     proxy_batches: Sequence[tuple[Tensor, Tensor]] = ()
     of_losses = [each.training for each in own if isinstance(each, LossesEstimator)]
@@ -102,7 +110,8 @@ def create_multi_score(
     if "sovl" in chosen:
         assert training is not None
         again_and_again = chain.from_iterable(repeat(minibatches.val))
-        drawn = islice(rebatched(again_and_again, training.batches.sizes[0]), num_batches)
+        checked = checked_minibatches(again_and_again, VAL_BATCHES)
+        drawn = islice(rebatched(checked, training.batches.sizes[0]), num_batches)
         sovl_batches = PackedBatches(drawn, scalings_of(minibatches.val)).to(device)
     if chosen & set(VAL_SCORES):
         val = val_accuracy(supernet, minibatches, torch.device(device), amp)

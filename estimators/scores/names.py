@@ -36,6 +36,8 @@ SCRATCH_SCORES = ("val_acc", "tse", "tse_e", "tse_ema")
 GAMMA = 0.999
 #: The curves a pass records, by what they are of.
 TRAIN_CURVE, VAL_CURVE = "train_loss", "val_minibatch_loss"
+#: What minibatches of the splits are called in messages.
+TRAIN_BATCHES, VAL_BATCHES = "the train minibatches", "the val minibatches"
 #: Before the name of a part of a pass, the metric of a trial that says how long the part took.
 SECONDS = "seconds_"
 #: The metric of each score of the val split.

@@ -56,7 +56,8 @@ class TSEEstimator:
         kernels: ``"auto"`` or ``"off"``, as of ``chosen_kernels``.
 
     Raises:
-        ValueError: If a number is out of range or ``train_batches`` holds fewer minibatches.
+        ValueError: If a number is out of range, or ``train_batches`` holds fewer minibatches or
+            others than of images, as real numbers, and labels.
     """
 
     name = "tse"

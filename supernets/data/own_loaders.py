@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from supernets.data.axes import look_swapped
 from supernets.data.image_loader import Loader
+from supernets.data.own_minibatches import checked_minibatch
 from supernets.data.rebatching import rebatched, without_single_images
 from supernets.runtime.option_types import shown
 from supernets.runtime.own_code import OwnCodeError, running_own
@@ -96,19 +97,7 @@ class OwnLoader(Loader):
 
     def _checked(self, minibatch: Any) -> tuple[Tensor, Tensor]:
         """A minibatch on the device, of the kinds that are computed with."""
-        if not isinstance(minibatch, tuple | list) or len(minibatch) != 2:
-            raise OwnCodeError(f"{self._what} must yield (images, labels), got {shown(minibatch)}.")
-        x, y = minibatch
-        if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
-            raise OwnCodeError(
-                f"Images of {self._what} must be a tensor (N, C, H, W) of real numbers, got "
-                f"{_told(x)}; normalise them there."
-            )
-        if not isinstance(y, Tensor) or y.shape != x.shape[:1] or y.is_floating_point():
-            raise OwnCodeError(
-                f"Labels of {self._what} must be a tensor ({len(x)},) of whole numbers, got "
-                f"{_told(y)}."
-            )
+        x, y = checked_minibatch(minibatch, self._what)
         wrong = y[(y < 0) | (y >= len(self._class_names))]
         if len(wrong):
             raise OwnCodeError(
@@ -120,8 +109,8 @@ class OwnLoader(Loader):
                 f"Images of {self._what} must be {self.size} as (channels, height, width), as the "
                 f"first of train, got {tuple(x.shape[1:])}; make them so there."
             )
-        x = x.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
-        return x, y.to(self._device, torch.int64)
+        x = x.to(self._device).contiguous(memory_format=torch.channels_last)
+        return x, y.to(self._device)
 
     def image_shape(self) -> tuple[int, int, int]:
         """Returns (channels, height, width) of its first image.
@@ -244,9 +233,3 @@ def _num_images(loader: DataLoader[Any], what: str) -> int:
     sampler: Any = loader.sampler
     num_images = len(sampler) if isinstance(sampler, Sized) else len(loader.dataset)  # type: ignore[arg-type]
     return num_batches * loader.batch_size if loader.drop_last else num_images
-
-
-def _told(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    return shown(value)

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from supernets.data.image_loader import Loader
+from supernets.data.own_minibatches import Minibatch, checked_minibatches
 from supernets.data.pixel_scaling import PixelScaling
-
-Minibatch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -202,17 +201,23 @@ def kept(
     batches: Iterable[Minibatch],
     num_batches: int | None = None,
     device: torch.device | str | None = None,
+    what: str = "the minibatches",
 ) -> PackedBatches:
     """Returns the first minibatches, to be kept.
 
     Args:
         batches: The minibatches. Packed ones stay so, and those of a loader are packed; others
-            stay as they are.
+            stay the numbers they are, as float32.
         num_batches: How many of them, or fewer if there are no more; None for all.
         device: Where they are kept; None for where they are.
+        what: What they are called in messages.
+
+    Raises:
+        OwnCodeError: As ``checked_minibatch``.
     """
     if not isinstance(batches, PackedBatches):
-        batches = PackedBatches(islice(batches, num_batches), scalings_of(batches))
+        drawn = checked_minibatches(islice(batches, num_batches), what)
+        batches = PackedBatches(drawn, scalings_of(batches))
     first = batches[:num_batches]
     return first if device is None else first.to(device)
 

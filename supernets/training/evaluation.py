@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from supernets.data.image_loader import ImageLoader
 from supernets.data.loaders import Loaders
+from supernets.data.own_minibatches import checked_minibatches
 from supernets.networks.base import Supernet
 from supernets.networks.batchnorm import recalibrate_bn
 from supernets.networks.folding import can_fold_batchnorm, fold_batchnorm
@@ -57,7 +58,8 @@ def evaluate(
 
     Args:
         module: Network giving (N, num_classes) logits; on ``device``.
-        batches: Yields ``(x, y)`` with x (N, C, H, W) and y (N,) on ``device``.
+        batches: Yields ``(x, y)`` with x (N, C, H, W), normalised, and y (N,) on ``device``; images
+            of another floating type than the weights are converted.
         device: Device of ``module`` and ``batches``.
         amp: Whether to run in bfloat16 autocast.
         fold: Whether to run a copy whose BatchNorm is folded into its convolutions, on fewer images
@@ -65,7 +67,7 @@ def evaluate(
             without running statistics, and where logits differ by more than ``FOLDING_TOLERANCE``.
 
     Raises:
-        ValueError: If ``batches`` is empty.
+        ValueError: If ``batches`` is empty, or gives something else.
 
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
@@ -80,7 +82,9 @@ def evaluate(
     loss = torch.zeros((), dtype=total, device=device)
     num_images = 0
     folded = None
-    for x, y in batches:
+    floats = (each.dtype for each in module.parameters() if each.is_floating_point())
+    dtype, what = next(floats, torch.float32), "the minibatches to evaluate on"
+    for x, y in checked_minibatches(batches, what, dtype, are_images=False):
         if fold and num_images == 0:
             folded = _folded(module, x)
         with autocast(device, amp):
