@@ -25,8 +25,8 @@ from estimators.executors.base import (
     timed_out,
 )
 from estimators.trials.store import Trial
-from supernets.runtime.temporary_file import TemporaryFile
-from supernets.runtime.wording import plural
+from supernets.runtime.temporary_file import TemporaryFile, room_for_files
+from supernets.runtime.wording import plural, size_of_bytes
 from supernets.spaces import Architecture
 
 #: How workers are started: anew, as forks of a process that has used a GPU cannot use it.
@@ -54,6 +54,7 @@ class LocalProcesses(Executor):
 
     Raises:
         ValueError: If a number is out of range.
+        ExecutorError: If the file cannot be written; says where, and how much room it needs.
     """
 
     def __init__(
@@ -72,9 +73,12 @@ class LocalProcesses(Executor):
         self._trial_timeout = trial_timeout
         self._waiting: deque[tuple[int, Architecture]] = deque()
         self._workers: list[_Worker] = []
-        self._payload = TemporaryFile(_PREFIX, _FILE)
         try:
-            worker.write_measure(measure, self._payload.path)
+            self._payload = TemporaryFile(_PREFIX, _FILE)
+        except OSError as error:
+            raise _no_room(error, measure) from error
+        try:
+            self._write(measure)
             for i in range(num_workers):
                 gpu = gpus[i % len(gpus)] if gpus else None
                 self._workers.append(_Worker(self._payload.path, threads, gpu))
@@ -122,6 +126,15 @@ class LocalProcesses(Executor):
         self._workers = []
         self._payload.close()
 
+    def _write(self, measure: Measure) -> None:
+        path = self._payload.path
+        try:
+            worker.write_measure(measure, path)
+        except OSError as error:
+            if error.filename == str(path):
+                raise _no_room(error, measure) from error
+            raise  # of something that it reads
+
     def _hand_out(self) -> None:
         for each in self._workers:
             if self._waiting and each.future is None:
@@ -151,6 +164,18 @@ class LocalProcesses(Executor):
                 "says why."
             ) from error
         return None
+
+
+def _no_room(error: OSError, measure: Measure) -> ExecutorError:
+    """The error of a file for workers that cannot be written."""
+    folder, free = room_for_files()
+    has = "" if free is None else f", which has {size_of_bytes(free)} free"
+    size = size_of_bytes(worker.size_of_measure(measure))
+    return ExecutorError(
+        f"What workers read, {size} of weights and minibatches, cannot be written to "
+        f"{folder}{has}: {error.strerror or error}. Set TMPDIR to a folder with room, or measure "
+        "without --workers."
+    )
 
 
 class _Worker:

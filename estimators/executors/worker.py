@@ -76,6 +76,29 @@ def write_measure(measure: Measure, target: Any) -> None:
         ) from error
 
 
+def size_of_measure(measure: Measure) -> int:
+    """Returns how many bytes ``write_measure`` writes."""
+    counter = _Counter()
+    write_measure(measure, counter)
+    return counter.num_bytes
+
+
+class _Counter:
+    """A file that counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    def write(self, data: Any) -> int:
+        """Counts bytes."""
+        size = memoryview(data).nbytes
+        self.num_bytes += size
+        return size
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+
 def read_measure(source: Any) -> Measure:
     """Reads what ``write_measure`` of this very run wrote.
 

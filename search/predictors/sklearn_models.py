@@ -28,6 +28,8 @@ from supernets.spaces import Encoding, SearchSpace
 
 #: Architectures predicted at once, to keep an MLP's activations near the processor.
 _CHUNK_SIZE = 4096
+#: How the warning begins that an MLP's fit makes of Ctrl-C.
+_INTERRUPTED = "Training interrupted by user"
 #: As NumPy's own doubles these would drag every step of an MLP's float32 fit into float64.
 _FLOAT32_ADAM = {"beta_2": np.float32(0.999)}
 #: Each model's class, which takes a second to load, and settings.
@@ -110,10 +112,12 @@ class SklearnPredictor:
             # A hundred epochs are the setting, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             # MLPRegressor turns Ctrl-C into this warning and a half-fitted model.
-            warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+            warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
             try:
                 self._model.fit(features, scores.astype(np.float32))
             except UserWarning as error:
+                if not str(error).startswith(_INTERRUPTED):  # where all warnings are errors
+                    raise
                 raise KeyboardInterrupt from error
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:

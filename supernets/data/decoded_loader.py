@@ -9,7 +9,6 @@ do not give the very bits of the loader, images are decoded again every time.
 from __future__ import annotations
 
 import logging
-import shutil
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +25,8 @@ from supernets.data.streamed_pixels import StreamedPixels
 from supernets.data.timm_stream import StreamLoader
 from supernets.runtime.free_memory import free_memory
 from supernets.runtime.progress import hides_bars
-from supernets.runtime.temporary_file import TemporaryFile
+from supernets.runtime.temporary_file import TemporaryFile, room_for_files
+from supernets.runtime.wording import first_line, size_of_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +116,10 @@ class DecodedLoader(Loader):
             weakref.finalize(self, file.close)
             where = f"{file.path}, which is removed at the end"
         logger.info(
-            "Decoded %d %s images once; they are %.0f MB in %s.",
+            "Decoded %d %s images once; they are %s in %s.",
             sum(len(y) for _, y in self._decoded),
             self._what,
-            sum(images.num_bytes for images, _ in self._decoded) / 1e6,
+            size_of_bytes(sum(images.num_bytes for images, _ in self._decoded)),
             where,
         )
 
@@ -211,11 +211,10 @@ class _PixelFile:
     def __init__(self, num_bytes: int) -> None:
         self.temporary = TemporaryFile(_PREFIX, _FILE)
         try:
-            path = self.temporary.path
-            free = shutil.disk_usage(path.parent).free
-            if free < num_bytes:
-                raise OSError(f"{path.parent} has {free / 1e6:.0f} of {num_bytes / 1e6:.0f} MB")
-            self._file = path.open("wb")
+            _, free = room_for_files()
+            if free is not None and free < num_bytes:
+                raise OSError(f"they take {size_of_bytes(num_bytes)}")
+            self._file = self.temporary.path.open("wb")
         except BaseException:
             self.temporary.close()
             raise
@@ -246,9 +245,11 @@ class _PixelFile:
 
 
 def _no_room(error: OSError) -> _CannotKeep:
-    reason = error.strerror or error
+    folder, free = room_for_files()
+    room = "" if free is None else f", which has {size_of_bytes(free)} free"
     return _CannotKeep(
-        f"they cannot be kept in a temporary file ({reason}); set TMPDIR to a folder with room."
+        f"they cannot be kept in a file in {folder}{room} ({error.strerror or error}); set TMPDIR "
+        "to a folder with room."
     )
 
 
@@ -272,13 +273,16 @@ def _mapped(path: Path, decoded: _Decoded) -> _Decoded:
     """Minibatches with their pixels, which a file has one after another.
 
     Raises:
-        OSError: If the file is missing, or another.
+        OSError: If the file is missing, another, or cannot be mapped.
     """
     sizes = [images.pixels.numel() for images, _ in decoded]
     found = path.stat().st_size
     if found != sum(sizes):
         raise OSError(f"{path} has {found} bytes, expected {sum(sizes)}.")
-    pixels = torch.from_file(str(path), shared=False, size=found, dtype=torch.uint8)
+    try:
+        pixels = torch.from_file(str(path), shared=False, size=found, dtype=torch.uint8)
+    except RuntimeError as error:  # such as a limit of addresses
+        raise OSError(f"{path} cannot be mapped: {first_line(error)}") from error
     return [
         (replace(images, pixels=part.view(images.pixels.shape)), y)
         for part, (images, y) in zip(torch.split(pixels, sizes), decoded, strict=True)

@@ -84,8 +84,8 @@ def chosen_kernels(choice: str, device: torch.device, recorded: str | None = Non
     if choice == OFF or device.type != "cpu":
         if recorded not in (None, OFF):
             raise ValueError(
-                f"This run began with --kernels auto, which were {recorded}, and others give other "
-                "bits; go on with these on a CPU, or use a new --output."
+                f"This run began with the C++ kernels {recorded}, and others give other bits; go "
+                "on with --kernels auto on a CPU, or use a new --output."
             )
         return OFF
     if recorded == OFF:
@@ -95,8 +95,8 @@ def chosen_kernels(choice: str, device: torch.device, recorded: str | None = Non
     if recorded not in (None, found):
         because = problem or f"here they are {found}"
         raise ValueError(
-            f"This run began with kernels {recorded}, which cannot be used: {because}. Go on where "
-            "it began, or use a new --output."
+            f"This run began with the C++ kernels {recorded}, which cannot be used: {because}. "
+            "Mend that, go on where it began, or use a new --output."
         )
     if problem:
         _say_once(problem)
@@ -151,8 +151,8 @@ def load() -> str | None:
     """
     if sys.platform != "linux":
         return f"kernels are built on Linux, this is {platform.system()}"
-    path = _cache_folder() / f"{_digest()}.so"
     try:
+        path = _cache_folder() / f"{_digest()}.so"
         if not _is_whole(path):
             _build(path)
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
@@ -186,9 +186,9 @@ def _build(path: Path) -> None:
     compiler = shutil.which(name)
     if compiler is None:
         raise OSError(f"there is no C++ compiler {name!r}")
-    _logger.info("Compiling kernels for training on this CPU, once; it takes about a minute.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="building-") as folder:
+        _logger.info("Compiling kernels for training on this CPU, once; it takes about a minute.")
         objects = [Path(folder) / f"{Path(name).stem}.o" for name in _SOURCES]
         command = [compiler, *more, *_FLAGS, "-std=c++20", "-fPIC", *_includes()]
         sources = [

@@ -30,7 +30,11 @@ class TemporaryFile:
     def __init__(self, prefix: str, name: str) -> None:
         remove_dead_files(prefix, name)
         self._folder = Path(tempfile.mkdtemp(prefix=prefix))
-        self._lock = FolderLock(self._folder).acquire(wait=0)
+        try:
+            self._lock = FolderLock(self._folder).acquire(wait=0)
+        except BaseException:  # such as a full disk
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self._owner = os.getpid()
         #: The file, which is still to be written.
         self.path = self._folder / name
@@ -40,6 +44,21 @@ class TemporaryFile:
         if os.getpid() == self._owner:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.release()
+
+
+def room_for_files() -> tuple[Path, int | None]:
+    """Returns the folder of temporary files, which ``TMPDIR`` names, and how many bytes are free.
+
+    These are None where that is not known, as where there is no such folder.
+    """
+    try:
+        folder = Path(tempfile.gettempdir())
+    except OSError:  # none that can be written
+        folder = Path(os.environ.get("TMPDIR") or "/tmp")
+    try:
+        return folder, shutil.disk_usage(folder).free
+    except OSError:
+        return folder, None
 
 
 def remove_dead_files(prefix: str, name: str) -> None:

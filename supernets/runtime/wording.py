@@ -18,6 +18,16 @@ def plural(number_of: int, noun: str) -> str:
     return f"{number_of} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def size_of_bytes(num_bytes: float) -> str:
+    """Says a number of bytes in three digits or less: ``7.5 GB``, ``410 kB``, ``0 bytes``."""
+    size, unit = float(num_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.95 else f"{size:.3g} {unit}"
+
+
 def one_of(names: Sequence[str]) -> str:
     """Lists names in words: ``a``, ``a or b``, ``a, b or c``."""
     *others, last = names

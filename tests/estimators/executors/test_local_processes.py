@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from estimators.executors import ExecutorError, LocalProcesses, Measure
+from estimators.executors import ExecutorError, LocalProcesses, Measure, worker
+from supernets.runtime import temporary_file
 from supernets.spaces import Architecture
 from tests.forked_program import ForkedProgram
 
@@ -131,15 +133,39 @@ def test_workers_end_with_their_process(
     assert found.count("KeyboardInterrupt") <= (number is signal.SIGINT), found
 
 
-def test_a_full_temporary_disk_is_the_error_of_that_file_and_leaves_nothing(
-    tmp_path: Path, planned: Callable[..., Measure], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", ["the lock", "the file"])
+def test_a_full_temporary_disk_is_one_line_and_leaves_nothing(
+    at: str, tmp_path: Path, planned: Callable[..., Measure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(content: object, file: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left on device: .*measure.pt"):
+    monkeypatch.setattr(os, "pwrite" if at == "the lock" else "fsync", full)
+    usage = type("Usage", (), {"free": 0})
+    monkeypatch.setattr(temporary_file.shutil, "disk_usage", lambda _: usage)
+    measure = planned()
+    torch.save((), written := io.BytesIO())
+    with pytest.raises(ExecutorError) as caught:
+        LocalProcesses(measure, num_workers=1)
+    size = worker.size_of_measure(measure)
+    assert size > written.tell()
+    assert str(caught.value) == (
+        f"What workers read, {size / 1000:.3g} kB of weights and minibatches, cannot be written to "
+        f"{tmp_path}, which has 0 bytes free: No space left on device. Set TMPDIR to a folder with "
+        "room, or measure without --workers."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_read_for_workers_is_the_error_of_that(
+    tmp_path: Path, planned: Callable[..., Measure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(content: object, file: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "val/7.png")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch, "save", missing)
+    with pytest.raises(FileNotFoundError, match="7.png"):
         LocalProcesses(planned(), num_workers=1)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from search.predictors import PREDICTORS, create_predictor
 from search.predictors.gcn import GCNPredictor
-from search.predictors.sklearn_models import MODELS, sklearn_predictor
+from search.predictors.sklearn_models import MODELS, SklearnPredictor, sklearn_predictor
 from supernets.spaces import NASBench201Space
 from supernets.spaces.factory import create_space
 
@@ -213,6 +213,16 @@ def test_ctrl_c_during_an_mlp_fit_is_not_swallowed(small_space, monkeypatch):
     choices, scores = _sample(small_space, 10)
     with pytest.raises(KeyboardInterrupt):
         create_predictor("mlp", small_space, seed=0).fit(choices, scores)
+
+
+def test_a_warning_that_is_an_error_is_not_taken_for_ctrl_c(small_space):
+    class Warns:
+        def fit(self, features, scores):
+            warnings.warn("odd features", UserWarning, stacklevel=1)
+
+    predictor = SklearnPredictor(small_space, Warns(), "one-hot")
+    with pytest.raises(UserWarning, match="odd features"):
+        predictor.fit(*_sample(small_space, 10))
 
 
 @pytest.mark.parametrize("name", EXTRA_INPUTS)

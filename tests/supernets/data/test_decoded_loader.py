@@ -26,6 +26,7 @@ from supernets.data.image_loader import Loader, UnreadableImage
 from supernets.data.packed_batches import scalings_of
 from supernets.data.pixel_scaling import PixelScaling
 from supernets.data.streamed_pixels import StreamedPixels
+from supernets.runtime import temporary_file
 from tests.supernets.data.opening import open_data
 
 Bits = list[tuple[Tensor, Tensor]]
@@ -112,7 +113,7 @@ def test_images_are_decoded_once_and_have_the_same_bits(
     assert_same_bits(val.epoch(5, start=2), expected[2:])
     assert len(decoded) == len(set(decoded)) == 24
     (said,) = [record.message for record in caplog.records if "Decoded" in record.message]
-    assert "Decoded 24 val images once; they are 0 MB in " in said
+    assert "Decoded 24 val images once; they are 10.4 kB in " in said
     files = list(temporary.glob("*/pixels.bin"))
     assert len(files) == (where == "file")
     if files:
@@ -298,16 +299,36 @@ def test_a_full_disk_is_said_once_and_images_are_decoded_every_time(
     val = DecodedLoader(open_val(folder), "val")
     if full == "at first":
         usage = type("Usage", (), {"free": 5000})
-        monkeypatch.setattr(decoded_loader.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(temporary_file.shutil, "disk_usage", lambda _: usage)
     elif full == "no folder":
         temporary.rmdir()
     with disk_of(5000 if full == "on the way" else 10**9):
         for _ in range(2):
             assert_same_bits(val, expected)
     (said,) = [record.message for record in caplog.records if "again every time" in record.message]
+    assert f"they cannot be kept in a file in {temporary}" in said
     assert "set TMPDIR to a folder with room" in said
+    if full == "at first":
+        assert f"{temporary}, which has 5 kB free (they take 10.4 kB); set" in said
     assert full == "no folder" or list(temporary.iterdir()) == []
     assert_same_bits(pickle.loads(pickle.dumps(val)), expected)
+
+
+@pytest.mark.parametrize("where", ["the process that decodes", "a worker"])
+def test_a_file_that_cannot_be_mapped_is_said_and_images_are_decoded_every_time(
+    where: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unmapped(*_: Any, **__: Any) -> Tensor:
+        raise RuntimeError("unable to mmap 10368 bytes: Cannot allocate memory (12)\nframe #0")
+
+    in_file(monkeypatch)
+    expected = list(open_val(folder))
+    val = DecodedLoader(open_val(folder), "val")
+    sent = pickle.dumps(val) if where == "a worker" else b""
+    monkeypatch.setattr(torch, "from_file", unmapped)
+    assert_same_bits(pickle.loads(sent) if sent else val, expected)
+    (said,) = [record.message for record in caplog.records if "again every time" in record.message]
+    assert "cannot be mapped: unable to mmap 10368 bytes: Cannot allocate memory (12)" in said
 
 
 def test_pixels_that_do_not_give_the_same_bits_are_decoded_every_time(

@@ -23,9 +23,9 @@ def test_a_training_that_goes_on_has_the_kernels_it_began_with(
     assert chosen_kernels("auto", CPU) == own == chosen_kernels("auto", CPU, own)
     assert chosen_kernels("off", CPU) == "off" == chosen_kernels("auto", CPU, "off")
     assert chosen_kernels("auto", torch.device("meta")) == "off"
-    with pytest.raises(ValueError, match=f"began with --kernels auto, which were {own}"):
+    with pytest.raises(ValueError, match=f"C.. kernels {own}, .* --kernels auto on a CPU"):
         chosen_kernels("off", CPU, own)
-    with pytest.raises(ValueError, match="began with kernels 0-other, which cannot be used: here"):
+    with pytest.raises(ValueError, match="C.. kernels 0-other, which cannot be used: here"):
         chosen_kernels("auto", CPU, "0-other")
     with pytest.raises(ValueError, match="must be one of auto, off, got 'fast'"):
         chosen_kernels("fast", CPU)
@@ -70,6 +70,26 @@ def test_what_fails_in_building_is_one_line_and_leaves_nothing(
     assert not list((tmp_path / "paceline" / "kernels").iterdir())
     monkeypatch.setattr(library.sys, "platform", "plan9")
     assert "kernels are built on Linux" in str(load())
+
+
+def test_a_folder_that_cannot_be_used_is_found_before_compiling_is_spoken_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(library.shutil, "which", lambda name: name)
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    load = library.load.__wrapped__
+    assert str(file) in load()
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(library.Path, "home", homeless)
+    assert load() == "Could not determine home directory"
+    assert "Compiling" not in caplog.text
 
 
 def test_they_are_built_whole_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

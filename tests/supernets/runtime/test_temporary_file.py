@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supernets.runtime.temporary_file import TemporaryFile, remove_dead_files
+from supernets.runtime.temporary_file import TemporaryFile, remove_dead_files, room_for_files
 
 KIND = ("paceline-workers-", "measure.pt")
 
@@ -72,3 +72,31 @@ def test_a_process_that_was_forked_removes_nothing() -> None:
     assert file.path.exists()
     file.close()
     assert not file.path.parent.exists()
+
+
+def test_a_disk_too_full_for_the_lock_leaves_no_folder(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        TemporaryFile(*KIND)
+    assert list(temporary.iterdir()) == []
+
+
+def test_room_is_that_of_the_folder_of_temporary_files(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, free = room_for_files()
+    assert folder == temporary and isinstance(free, int)
+    temporary.rmdir()
+    assert room_for_files() == (temporary, None)
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    monkeypatch.setenv("TMPDIR", str(temporary / "missing"))
+    assert room_for_files() == (temporary / "missing", None)

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from supernets.runtime.wording import plural, some, unknown_names
+from supernets.runtime.wording import plural, size_of_bytes, some, unknown_names
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "expected"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (10368.0, "10.4 kB"),
+        (410_000, "410 kB"),
+        (999_600, "1 MB"),
+        (99_960_000, "100 MB"),
+        (7_526_000_000, "7.53 GB"),
+        (3.2e15, "3200 TB"),
+    ],
+)
+def test_bytes(num_bytes: float, expected: str) -> None:
+    assert size_of_bytes(num_bytes) == expected
 
 
 @pytest.mark.parametrize(
