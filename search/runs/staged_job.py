@@ -124,7 +124,7 @@ class StagedJob:
         >>> levels = ("train:epochs=1,channels=4", "train:epochs=12")
         >>> basics = StagedBasics(space="nasbench201", levels=levels, budget=3600)
         >>> StagedJob(basics, data=DataConfig("digits")).options.num_initial
-        10
+        20
     """
 
     basics: StagedBasics

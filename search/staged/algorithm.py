@@ -8,10 +8,12 @@ top one where it is cheaper.
 
 Scores of each level are seen as the logarithms of their regrets, as in ``structural-bo``. The first
 measurements are of random architectures at the first level; every level after it begins with half
-as many, of those before it, in turn the best of them by then and one at random. The top level gets
-a share of all seconds in any case: the process believes at first that levels can be trusted, and
-would not find out. In a space too large to be ranked whole, what is looked at are architectures
-that were measured before, random ones, and mutants of the best.
+as many, of those before it, in turn the best of them by then and one at random. The top level is
+measured once the first of these had their share, first the best and then, for contrast, what one
+would take without a search, or one at random; and it gets a share of all seconds in any case. The
+process believes at first that levels can be trusted, and would not find out. In a space too large
+to be ranked whole, what is looked at are architectures that were measured before, random ones, and
+mutants of the best.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ Floats = NDArray[np.float64]
 
 #: Architectures among which the next measurement is looked for.
 NUM_CANDIDATES = 200
+#: Of those, the ones of highest expectation, which alone are measured at the top level: what would
+#: tell most of the rest if the process were right is far from all of them.
+NUM_AT_TOP = 30
 #: In a space too large to rank whole: how many of the best are mutated, and how often.
 NUM_PARENTS, NUM_ROUNDS = 20, 2
 #: Standard deviations within which nearly all of a normal variable is.
@@ -72,14 +77,14 @@ class StagedOptions(Options):
         ValueError: If a number is out of range.
 
     Example:
-        >>> StagedOptions(num_initial=20).initial_share
-        0.1
+        >>> StagedOptions(num_initial=10).initial_share
+        0.2
     """
 
-    num_initial: int = option(10, "", kinds.POSITIVE_INT, metavar="N")
+    num_initial: int = option(20, "", kinds.POSITIVE_INT, metavar="N")
     pool_size: int = option(5000, "", kinds.POOL, metavar="N")
     initial_share: float = option(
-        0.1, "of the budget, for the first measurements of a level", kinds.FRACTION, metavar="F"
+        0.2, "of the budget, for the first measurements of a level", kinds.FRACTION, metavar="F"
     )
     top_share: float = option(
         0.25, "of what is spent, that the last level gets at least", kinds.PROBABILITY, metavar="F"
@@ -187,26 +192,34 @@ class StagedSearch:
         left = self.budget - self.spent - committed
         if left <= 0:
             return None
-        initial = self._initial(pending, seconds, left, rng)
+        initial = self._initial(pending, seconds, left, rng, top_waits=True)
         if initial is not None:
             return initial
         if not any(trial.score is not None for trial in self.trials):
             return None
-        return self._informed(pending, seconds, left, rng)
+        informed = self._informed(pending, seconds, left, rng)
+        if informed is not None:
+            return informed
+        return self._initial(pending, seconds, left, rng, top_waits=False)
 
-    def answer(self) -> Answer | None:
+    def best_arch(self) -> Architecture | None:
         """Returns the architecture of the best expected score; None where nothing was measured."""
         if not any(trial.score is not None for trial in self.trials):
             return None
         rng = np.random.default_rng((self.problem.seed, len(self.trials)))
         posterior = self._posterior(())
         choices, table = self._candidates(posterior, rng)
-        mean, variance = posterior.mean_and_variance(table, self.top)
-        best = int(mean.argmax())
-        (arch,) = self.problem.space.architectures(choices[best : best + 1])
+        best = int(posterior.mean_and_variance(table, self.top)[0].argmax())
+        return self.problem.space.architectures(choices[best : best + 1])[0]
+
+    def answer(self) -> Answer | None:
+        """Returns ``best_arch`` with what is believed of it and of the levels."""
+        arch = self.best_arch()
+        if arch is None:
+            return None
         assert self._fit is not None
         own = {t.score for t in self.trials if t.level == self.top and t.score is not None}
-        score = self._interval(mean[best], variance[best]) if len(own) > 1 else None
+        score = self.expected([arch])[0] if len(own) > 1 else None
         reference = self._features.of(some_of(self.problem, NUM_CANDIDATES)[:NUM_CANDIDATES])
         trust = [Interval(*each) for each in self._fit[1].trust_intervals(reference)]
         return Answer(arch, score, trust)
@@ -243,6 +256,8 @@ class StagedSearch:
         seconds: Sequence[float | None],
         left: float,
         rng: np.random.Generator,
+        *,
+        top_waits: bool,
     ) -> Measurement | None:
         """The next of the first measurements; None where they are all made or being made."""
         wanted = self.options.num_initial
@@ -250,6 +265,9 @@ class StagedSearch:
             told = self._told(level, self.trials) | {m.arch for m in pending if m.level == level}
             affordable = self.options.initial_share * self.budget / cost if cost else 1
             num_wanted = max(min(wanted, int(affordable)), 1)
+            if level == self.top > 0:  # once something is known of where to look
+                is_early = self.spent < self.options.initial_share * self.budget
+                num_wanted = 0 if is_early and top_waits and not told else min(num_wanted, 2)
             if len(told) < num_wanted and (cost is None or cost <= left):
                 if level == 0:
                     begun = [arch for arch in self._first if arch not in told]
@@ -257,6 +275,9 @@ class StagedSearch:
                 before = [t.arch for t in self.trials if t.level == level - 1]
                 is_open = [arch for arch in dict.fromkeys(before) if arch not in told]
                 if is_open and len(told) % 2:
+                    given = [arch for arch in self._first if arch in is_open]
+                    if level == self.top and given:
+                        return Measurement(level, given[0])
                     return Measurement(level, is_open[int(rng.integers(len(is_open)))])
                 if is_open and any(trial.score is not None for trial in self.trials):
                     return Measurement(level, self._best_of(is_open, pending))
@@ -288,7 +309,8 @@ class StagedSearch:
             cost = seconds[level]
             assert cost is not None
             told = self._told(level, self.trials) | {m.arch for m in pending if m.level == level}
-            rows = np.array([i for i, arch in enumerate(archs) if arch not in told], np.int64)
+            most = NUM_AT_TOP if level == self.top > 0 else len(archs)
+            rows = np.array([i for i, a in enumerate(archs[:most]) if a not in told], np.int64)
             if not len(rows):
                 continue
             own = table.rows(rows)
