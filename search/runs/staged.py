@@ -89,7 +89,7 @@ def staged_search(
         >>> levels = ("tse:num_batches=10", "train:epochs=1", "train:epochs=12")
         >>> basics = StagedBasics(supernet="last.pt", levels=levels, budget=4 * 3600)
         >>> result = staged_search(StagedJob(basics), "runs/staged")  # doctest: +SKIP
-        >>> result.summary["answer"], result.summary["levels"]  # doctest: +SKIP
+        >>> result.summary["best"], result.summary["levels"]  # doctest: +SKIP
     """
     check_instance("job", job, StagedJob, "StagedJob(StagedBasics(…)) makes one")
     check_instance("executors", executors, (ExecutorSettings, type(None)))
@@ -221,7 +221,7 @@ def _set_up(
         "space": subject.whole_space.name,
         "resolution": basics.resolution,
         "algorithm": {"name": STAGED, **asdict(job.options)},
-        "levels": [{"name": level.name, **level.described} for level in levels],
+        "levels": [{**level.described, "name": level.name} for level in levels],
         "constraints": [asdict(constraint) for constraint in basics.constraints],
         "latency_table": basics.latency_table and file_digest(basics.latency_table),
         "seed": basics.seed,
