@@ -51,6 +51,8 @@ NUM_CANDIDATES = 200
 #: Of those, the ones of highest expectation, which alone are measured at the top level: what would
 #: tell most of the rest if the process were right is far from all of them.
 NUM_AT_TOP = 30
+#: Architectures that a search of one level begins with at least, whatever they cost.
+LEAST_OF_ONE = 3
 #: In a space too large to rank whole: how many of the best are mutated, and how often.
 NUM_PARENTS, NUM_ROUNDS = 20, 2
 #: Standard deviations within which nearly all of a normal variable is.
@@ -264,7 +266,8 @@ class StagedSearch:
         for level, cost in enumerate(seconds):
             told = self._told(level, self.trials) | {m.arch for m in pending if m.level == level}
             affordable = self.options.initial_share * self.budget / cost if cost else 1
-            num_wanted = max(min(wanted, int(affordable)), 1)
+            least = LEAST_OF_ONE if self.top == 0 else 1
+            num_wanted = max(min(wanted, int(affordable)), least)
             if level == self.top > 0:  # once something is known of where to look
                 is_early = self.spent < self.options.initial_share * self.budget
                 num_wanted = 0 if is_early and top_waits and not told else min(num_wanted, 2)

@@ -161,7 +161,8 @@ def test_a_search_begun_without_kernels_says_how_to_go_on_where_there_are(
         searched("tse:num_batches=1,batch_size=100", 0.6)
     assert (
         "level tse:num_batches=1,batch_size=100 was begun with PyTorch's own kernels, and this "
-        "machine would use the C++ ones (2-avx512): kernels=off among its settings in --levels continues it."
+        "machine would use the C++ ones (2-avx512): kernels=off among its settings in --levels "
+        "continues it."
     ) in str(caught.value)
     again = searched("tse:num_batches=1,batch_size=100,kernels=off", 0.6)
     assert again.trials[: len(begun.trials)] == begun.trials
