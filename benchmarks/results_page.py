@@ -643,6 +643,63 @@ def peers_speed() -> Iterator[Row]:
         yield (name, package, *(decimal(ratios[pair]) if pair in ratios else "" for pair in pairs))
 
 
+def ladder() -> Iterator[Row]:
+    """How reduced trainings rank cells, per second."""
+    yield "training", "mean s", "top", "all 36", "TSE, top", "TSE, all 36"
+    result = read("ladder_nasbench201")
+
+    def both(found: dict[str, Any], score: str) -> tuple[str, str]:
+        parts = [found[score][part] for part in ("top", "all")]
+        shown = (
+            f"{p['spearman']:.2f} ({p['interval'][0]:.2f}, {p['interval'][1]:.2f})" for p in parts
+        )
+        first, second = shown
+        return first, second
+
+    for name, setting in result["settings"].items():
+        sizes, last = setting["size"], setting["epochs"]
+        words = (
+            f"N = {sizes['cells_per_stage']}, C = {sizes['channels']}, {setting['image_size']} px, "
+            f"{setting['num_train']:,} images, {last} epoch{'s' if last > 1 else ''} (`{name}`)"
+        )
+        found = setting["agreement"]
+        accuracy, speed = both(found, f"val_loss@{last}"), both(found, f"tse@{last}")
+        yield words, f"{setting['mean_seconds']:.0f}", *accuracy, *speed
+    for name, found in result["pairs"].items():
+        seconds = sum(result["settings"][each]["mean_seconds"] for each in name.split(" and "))
+        shown = both(found, "val_loss of both")
+        yield (
+            f"ranks by `{name.replace(' and ', '` and `')}` added",
+            f"{seconds:.0f}",
+            *shown,
+            "",
+            "",
+        )
+    for name, label in (("live_macs", "live multiply-accumulates"), ("params", "parameters")):
+        yield label, "0", *both(result["costs"], name), "", ""
+
+
+def staged_tables() -> Iterator[Row]:
+    """What staged searches of tables find, beside the top level alone and what is for free."""
+    yield "table", "part", "cost", "staged", "top level alone", "random", "most MACs"
+    for name, table in read("staged_tables")["tables"].items():
+        for part, found in table["parts"].items():
+            for i, budget in enumerate(table["budgets"]):
+                methods = found["methods"]
+
+                def regret(method: str, methods: Any = methods, i: int = i) -> str:
+                    mean, most = (methods[method][f"{each}_regret"][i] for each in STATISTICS)
+                    return f"{mean:.2f} ({most:.2f})"
+
+                cells = map(regret, ("staged", "top level alone", "random"))
+                cost = f"{budget / 3600:g} h" if budget >= 3600 else f"{budget:g} accuracies"
+                size = f"{part}, {found['num_archs']:,}"
+                yield name, size, cost, *cells, f"{methods['most MACs']['mean_regret'][i]:.2f}"
+
+
+#: Of regrets over seeds.
+STATISTICS = ("mean", "largest")
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     table.__name__: table
     for table in (
@@ -655,6 +712,8 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
         search_nasbench_macro,
         search_accel_nasbench,
         predictors_accel_nasbench,
+        ladder,
+        staged_tables,
         neural_predictor,
         mlp_quality,
         ask_seconds_weaknas,

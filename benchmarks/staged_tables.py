@@ -60,6 +60,7 @@ class Table:
     macs: Floats  # (num_archs,)
     #: Where searches are read, in the unit of the seconds.
     budgets: Sequence[float]
+    has_windows: bool = True
 
 
 def main() -> None:
@@ -168,6 +169,7 @@ def accel_nasbench(path: Path) -> Table:
         top,
         column(rows, "macs_m"),
         [10, 20, 40],
+        has_windows=False,
     )
 
 
@@ -176,7 +178,7 @@ def parts_of(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The whole table, and windows of MACs."""
     parts = {"whole": np.ones(len(table.archs), np.bool_)}
-    for target in np.quantile(table.macs, TARGETS):
+    for target in np.quantile(table.macs, TARGETS) if table.has_windows else ():
         inside = np.abs(table.macs - target) <= WIDTH * target
         parts[f"MACs around {target:.3g}"] = inside
     for part, inside in parts.items():

@@ -62,7 +62,7 @@ from .runs.staged import staged_search as staged_search
 from .runs.staged_job import StagedBasics as StagedBasics
 from .runs.staged_job import StagedJob as StagedJob
 from .runs.staged_results import StagedResult as StagedResult
-from .staged.algorithm import StagedOptions as StagedOptions
 from .staged.algorithm import StagedSearch as StagedSearch
+from .staged.options import StagedOptions as StagedOptions
 from .staged.records import LevelTrial as LevelTrial
 from .staged.records import Measurement as Measurement

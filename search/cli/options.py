@@ -24,7 +24,7 @@ from search.runs.gradient_job import (
 )
 from search.runs.job import ResultOptions, SearchJob, SubjectOptions, check_measurable
 from search.runs.staged_job import STAGED, StagedBasics, StagedJob
-from search.staged.algorithm import StagedOptions
+from search.staged.options import StagedOptions
 from supernets.cli.command_parser import command_parser
 from supernets.cli.data_options import OF_TIMM, add_data_options, data_config
 from supernets.cli.option_flags import (

@@ -52,8 +52,8 @@ LOG_OWN = math.log(0.5)
 LOG_S3 = -2.0
 #: Variance of where the scores of a level lie, which are standardised.
 OFFSET = 1.0
-#: Scores of each level that the parameters are fitted to, and of those the best ones.
-MAX_FITTED, MAX_FITTED_BEST = 150, 75
+#: Scores of each level that the parameters are fitted to, half of them the best.
+MAX_FITTED = 150
 NUM_ITERATIONS = 40
 #: Marks of equal architectures differ by rounding, and those of others by more.
 _SAME = 1e-9
@@ -252,7 +252,7 @@ def fit_levels(features: Features, observed: Observations, num_levels: int, seed
     chosen = np.sort(
         np.concatenate(
             [
-                _fitted_rows(observed, level, np.random.default_rng((seed, level)))
+                chosen_rows(observed, level, MAX_FITTED, np.random.default_rng((seed, level)))
                 for level in range(num_levels)
             ]
         )
@@ -266,15 +266,27 @@ def fit_levels(features: Features, observed: Observations, num_levels: int, seed
     return LevelFit(objective, found)
 
 
-def _fitted_rows(
-    observed: Observations, level: int, rng: np.random.Generator
+def chosen_rows(
+    observed: Observations, level: int, most: int, rng: np.random.Generator
 ) -> NDArray[np.integer]:
+    """Chooses scores of a level: all, or of too many the best and as many at random.
+
+    Args:
+        observed: Scores at all levels.
+        level: The level.
+        most: Number of scores to choose at most.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Their rows, (num_chosen,).
+    """
     rows = np.flatnonzero(observed.levels == level)
-    if len(rows) <= MAX_FITTED:
+    if len(rows) <= most:
         return rows
+    num_best = most // 2
     order = rows[np.argsort(-observed.scores[rows], kind="stable")]
-    others = rng.choice(order[MAX_FITTED_BEST:], MAX_FITTED - MAX_FITTED_BEST, replace=False)
-    return np.concatenate([order[:MAX_FITTED_BEST], others])
+    others = rng.choice(order[num_best:], most - num_best, replace=False)
+    return np.concatenate([order[:num_best], others])
 
 
 class Objective:

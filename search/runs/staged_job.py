@@ -7,8 +7,8 @@ from pathlib import Path
 
 import supernets.runtime.option_types as kinds
 from search.runs.job import SubjectOptions
-from search.staged.algorithm import StagedOptions
 from search.staged.levels import TABLE, TRAIN, Level, read_levels, sizes_for
+from search.staged.options import StagedOptions
 from supernets.data.config import DataConfig
 from supernets.runtime.instances import check_instance
 from supernets.runtime.options import option

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +35,13 @@ from search.predictors.multi_level_gp import (
     LevelFit,
     MultiLevelPosterior,
     Observations,
+    chosen_rows,
     fit_levels,
 )
 from search.staged.knowledge_gradient import knowledge_gradient
+from search.staged.options import StagedOptions
 from search.staged.records import Answer, Interval, LevelTrial, Measurement
 from search.staged.sampling import Sampler, some_of
-from supernets.runtime.options import Options, option
 from supernets.spaces import Architecture
 
 Floats = NDArray[np.float64]
@@ -53,6 +53,8 @@ NUM_CANDIDATES = 200
 NUM_AT_TOP = 30
 #: Architectures that a search of one level begins with at least, whatever they cost.
 LEAST_OF_ONE = 3
+#: Scores of each level that the process is conditioned on at most, half of them the best.
+MAX_OBSERVED = 400
 #: In a space too large to rank whole: how many of the best are mutated, and how often.
 NUM_PARENTS, NUM_ROUNDS = 20, 2
 #: Standard deviations within which nearly all of a normal variable is.
@@ -61,36 +63,6 @@ OPTIMISM = 2.0
 NORMAL_95 = 1.96
 #: Seconds that a measurement costs at least, so that none is for nothing.
 _MIN_SECONDS = 1e-6
-
-
-@dataclass(frozen=True)
-class StagedOptions(Options):
-    """Settings of a staged search.
-
-    Args:
-        num_initial: Random architectures that the first level begins with.
-        pool_size: Random architectures beside mutants, in a space too large to be ranked whole.
-        initial_share: Share of the budget that the first measurements of a level may take; one is
-            made in any case.
-        top_share: Share of what is spent that the top level gets at least, so that how far the
-            others can be trusted is measured, and not a guess.
-
-    Raises:
-        ValueError: If a number is out of range.
-
-    Example:
-        >>> StagedOptions(num_initial=10).initial_share
-        0.2
-    """
-
-    num_initial: int = option(20, "", kinds.POSITIVE_INT, metavar="N")
-    pool_size: int = option(5000, "", kinds.POOL, metavar="N")
-    initial_share: float = option(
-        0.2, "of the budget, for the first measurements of a level", kinds.FRACTION, metavar="F"
-    )
-    top_share: float = option(
-        0.25, "of what is spent, that the last level gets at least", kinds.PROBABILITY, metavar="F"
-    )
 
 
 class StagedSearch:
@@ -102,7 +74,8 @@ class StagedSearch:
     Args:
         problem: What is searched.
         num_levels: Number of levels; the last is the top.
-        budget: Seconds that all measurements together may take.
+        budget: Seconds that all measurements together may take. Only the first one at a level,
+            whose cost is not known before, may exceed it.
         options: Settings of the search; None for their defaults.
         first: Architectures that the first level begins with, such as the one of most MACs, which
             is what one takes who does not search; no more than ``num_initial`` are measured.
@@ -137,6 +110,7 @@ class StagedSearch:
         problem.space.validate_all(first)
         self._first = tuple(first)
         self.trials: list[LevelTrial] = []
+        self._told: list[set[Architecture]] = [set() for _ in range(num_levels)]
         self._sampler = Sampler(problem)
         self._features = Features(problem.space)
         self._whole: Table | None = None
@@ -159,7 +133,7 @@ class StagedSearch:
             ValueError: If an architecture is not of the space, or was measured there before.
         """
         for trial in trials:
-            if trial.arch in self._told(trial.level, self.trials):
+            if trial.arch in self._told[trial.level]:
                 notation = self.problem.space.format(trial.arch)
                 raise ValueError(f"{notation} was told at level {trial.level} before.")
             if trial.level == 0:
@@ -169,13 +143,14 @@ class StagedSearch:
                 self._sampler.tell([told])
             else:
                 self.problem.space.validate(trial.arch)
+            self._told[trial.level].add(trial.arch)
             self.trials.append(trial)
 
-    def mean_seconds(self, trials: Sequence[LevelTrial] | None = None) -> list[float | None]:
+    def mean_seconds(self) -> list[float | None]:
         """Returns what a measurement took at each level in the mean; None where there is none."""
         found: list[float | None] = []
         for level in range(self.num_levels):
-            own = [t.seconds for t in trials or self.trials if t.level == level]
+            own = [trial.seconds for trial in self.trials if trial.level == level]
             found.append(max(math.fsum(own) / len(own), _MIN_SECONDS) if own else None)
         return found
 
@@ -263,11 +238,13 @@ class StagedSearch:
     ) -> Measurement | None:
         """The next of the first measurements; None where they are all made or being made."""
         wanted = self.options.num_initial
+        if self.problem.is_enumerable:
+            wanted = min(wanted, max(len(self.problem.feasible_choices), 1))
         for level, cost in enumerate(seconds):
-            told = self._told(level, self.trials) | {m.arch for m in pending if m.level == level}
+            told = self._told[level] | {m.arch for m in pending if m.level == level}
             affordable = self.options.initial_share * self.budget / cost if cost else 1
             least = LEAST_OF_ONE if self.top == 0 else 1
-            num_wanted = max(min(wanted, int(affordable)), least)
+            num_wanted = min(max(int(affordable), least), wanted)
             if level == self.top > 0:  # once something is known of where to look
                 is_early = self.spent < self.options.initial_share * self.budget
                 num_wanted = 0 if is_early and top_waits and not told else min(num_wanted, 2)
@@ -311,7 +288,7 @@ class StagedSearch:
         for level in self._offered(pending, seconds, left):
             cost = seconds[level]
             assert cost is not None
-            told = self._told(level, self.trials) | {m.arch for m in pending if m.level == level}
+            told = self._told[level] | {m.arch for m in pending if m.level == level}
             most = NUM_AT_TOP if level == self.top > 0 else len(archs)
             rows = np.array([i for i, a in enumerate(archs[:most]) if a not in told], np.int64)
             if not len(rows):
@@ -379,7 +356,7 @@ class StagedSearch:
             fitted = self._observations(successful[:num_fitted])
             fit = fit_levels(self._features, fitted, self.num_levels, self.problem.seed)
             self._fit = num_fitted, fit
-        parameters, observed = self._fit[1].parameters, self._observations(successful)
+        parameters, observed = self._fit[1].parameters, self._kept(successful)
         posterior = MultiLevelPosterior(observed, parameters)
         if not pending:
             return posterior
@@ -400,6 +377,17 @@ class StagedSearch:
             parameters,
         )
 
+    def _kept(self, trials: Sequence[LevelTrial]) -> Observations:
+        """What the process is conditioned on: of a level with too many scores the best and some."""
+        observed = self._observations(trials)
+        kept = [
+            chosen_rows(
+                observed, level, MAX_OBSERVED, np.random.default_rng((self.problem.seed, level))
+            )
+            for level in range(self.num_levels)
+        ]
+        return observed.rows(np.sort(np.concatenate(kept)))
+
     def _observations(self, trials: Sequence[LevelTrial]) -> Observations:
         levels = np.array([trial.level for trial in trials], np.int64)
         scores = np.array([trial.score for trial in trials], np.float64)
@@ -408,7 +396,3 @@ class StagedSearch:
             labels[levels == level] = log_regrets(scores[levels == level])
         choices = self.problem.space.choices_of(trial.arch for trial in trials)
         return Observations(self._features.of(choices), levels, labels)
-
-    @staticmethod
-    def _told(level: int, trials: Sequence[LevelTrial]) -> set[Architecture]:
-        return {trial.arch for trial in trials if trial.level == level}

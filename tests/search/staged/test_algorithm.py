@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from search.algorithms.base import SpaceExhaustedError
 from search.algorithms.problem import SearchProblem
-from search.staged.algorithm import StagedOptions, StagedSearch
+from search.staged.algorithm import StagedSearch
+from search.staged.options import StagedOptions
 from search.staged.records import Answer, LevelTrial, Measurement
 from search.staged.sampling import heaviest_of, some_of
 from supernets.spaces import Architecture, NASBench201Space, SearchSpace
@@ -188,6 +189,29 @@ def test_a_pool_that_is_measured_whole_ends_the_search() -> None:
     search = StagedSearch(SearchProblem(space, pool=pool), 2, 10_000, StagedOptions(num_initial=4))
     run(search, of_two_levels())
     assert len(search.trials) == 24
+
+
+def test_a_pool_may_be_smaller_than_what_a_search_begins_with() -> None:
+    space = NASBench201Space()
+    pool = space.architectures(space.all_choices()[3000:3005])
+    search = run(StagedSearch(SearchProblem(space, pool=pool), 2, 10_000), of_two_levels())
+    assert len(search.trials) == 10 and answer_of(search).arch in pool
+
+
+def test_of_very_many_scores_the_process_sees_the_best_and_some() -> None:
+    space = NASBench201Space()
+    archs = space.architectures(space.all_choices()[::12])
+    search = make(budget=1e5)
+    score = of_two_levels()
+    search.tell([LevelTrial(0, arch, score(0, arch), 1.0) for arch in archs])
+    search.tell([LevelTrial(1, arch, score(1, arch), 20.0) for arch in archs[:5]])
+    observed = search._kept(search.trials)
+    assert Counter(observed.levels.tolist()) == {0: 400, 1: 5}
+    assert (
+        observed.scores[observed.levels == 0].max()
+        == search._observations(search.trials).scores[:-5].max()
+    )
+    assert search.ask() is not None
 
 
 def test_a_space_too_large_to_rank_whole_is_searched_by_mutants() -> None:
