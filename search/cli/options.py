@@ -92,13 +92,12 @@ def build_parser(
         f"tells, as {HOW_TO_NAME} (default: structural-bo, for up to some hundred trials)",
     )
     add_options(search, SearchJob, without=["estimator", *options_of(ResultOptions)])
-    add_family_options(search, algorithm_classes(algorithm))
+    add_family_options(search, {**algorithm_classes(algorithm), STAGED: StagedOptions})
     add_options(scores, SearchJob, without=options_of(ResultOptions))
     for settings in dict.fromkeys(estimator_classes(estimator).values()):
         add_options(scores, settings)
     add_options(workers, ExecutorSettings)
     add_options(levels, StagedBasics)
-    add_options(levels, StagedOptions)
     networks = settings_classes(space, relaxed=True)
     for kind in (SearchConfig, StageOptions, GradientBasics, *networks.values()):
         add_options(gradients, kind)
@@ -231,7 +230,10 @@ def staged_job(args: argparse.Namespace) -> StagedJob:
     Raises:
         ValueError: If an option is out of range, or would have no effect.
     """
-    basics = from_args(StagedBasics, args)
+    own = args
+    if args.supernet is None:  # the folder is then that of --dataset
+        own = argparse.Namespace(**{**vars(args), "data_dir": None})
+    basics = from_args(StagedBasics, own)
     given = set(given_options(DataConfig, args)) - ({"data_dir"} if basics.supernet else set())
     of_timm = any(given_options(kind, args) for kind in OF_TIMM.values())
     data = data_config(args) if given or of_timm else None

@@ -25,7 +25,7 @@ from search.runs.staged_results import (
     note_levels,
     write_trials,
 )
-from search.runs.staged_setup import Machine, measure_levels
+from search.runs.staged_setup import Machine, listed_in_all, measure_levels
 from search.runs.subject import Subject, open_subject
 from search.staged.algorithm import StagedSearch
 from search.staged.levels import LevelledSpace
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     import torch
 
 _logger = logging.getLogger(__name__)
+
+#: A bar of the budget in seconds, with measurements by level.
+BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}{postfix}]"
 
 
 def staged_search(
@@ -154,7 +157,7 @@ class StagedRun:
         the store records; in one process that is the order of the measurements.
         """
         budget = self.search.budget
-        with tqdm(total=round(budget), unit="s", disable=hides_bars()) as progress:
+        with tqdm(total=budget, bar_format=BAR, disable=hides_bars()) as progress:
             self._tell(progress)
             for number, point in self.store.pending:
                 executor.submit(number, point)
@@ -179,7 +182,10 @@ class StagedRun:
         self.num_told += len(new)
         trials = [self._levelled(trial) for trial in new]
         self.search.tell(trials)
-        progress.update(round(math.fsum(trial.seconds for trial in trials)))
+        spent = math.fsum(trial.seconds for trial in trials)
+        progress.update(
+            min(spent, max(progress.total - progress.n, 0))
+        )  # a first one may exceed it
         counts = [sum(t.level == i for t in self.search.trials) for i in range(len(self.names))]
         progress.set_postfix(levels="/".join(map(str, counts)), refresh=False)
 
@@ -206,7 +212,12 @@ def _set_up(
     are_feasible = None
     if subject.cost_model is not None:
         are_feasible = feasibility_check(subject.cost_model, basics.constraints)
-    problem = SearchProblem(subject.space, basics.seed, are_feasible, None, subject.pool)
+    outputs.own(output, kind="search")
+    levels = measure_levels(job, output, subject, machine, outputs)
+    pool = subject.pool
+    if pool is None:
+        pool = listed_in_all(levels, subject.space)
+    problem = SearchProblem(subject.space, basics.seed, are_feasible, None, pool)
     assert basics.budget is not None
     heaviest, costs = None, subject.cost_model
     if costs is not None:
@@ -215,8 +226,6 @@ def _set_up(
         )
     first = () if heaviest is None else (heaviest,)
     search = StagedSearch(problem, len(names), basics.budget, job.options, first)
-    outputs.own(output, kind="search")
-    levels = measure_levels(job, output, subject, machine, outputs)
     header = {
         "space": subject.whole_space.name,
         "resolution": basics.resolution,

@@ -80,8 +80,8 @@ class StagedBasics(SubjectOptions):
         inherited = [level.text for level in levels if level.is_inherited]
         if inherited and self.supernet is None:
             raise ValueError(
-                f"{plural(len(inherited), 'level')} of a supernet, {', '.join(inherited)}, need "
-                "--supernet; give that, or leave them out."
+                f"{plural(len(inherited), 'level')} of --levels, {', '.join(inherited)}, cannot be "
+                "measured without --supernet; give that, or leave them out."
             )
         if self.supernet is None and self.space is None:
             raise ValueError("A staged search needs --supernet or --space.")

@@ -77,7 +77,10 @@ def finish_staged(job: StagedJob, output: Path, run: StagedRun) -> StagedResult:
     answer = search.answer()
     if answer is None:
         failed = [trial for trial in run.store.trials if trial.error is not None]
-        last = f"; the last with: {failed[-1].error}" if failed else ""
+        last = ""
+        if failed:
+            level = run.names[run.space.split(failed[-1].arch)[0]]
+            last = f"; the last, at {level}, with: {failed[-1].error}"
         raise SearchError(f"All {plural(len(failed), 'measurement')} failed{last}")
     rows = level_rows(run.names, search.trials, answer)
     measured = {
@@ -180,6 +183,17 @@ def _verdict(
             f"so few at {top['name']} that how far other levels can be trusted is a guess; raise "
             "--budget or choose a cheaper last level"
         )
+    for row in rows:
+        if row["failed"] > row["measurements"] / 2:
+            verdict.doubts.append(
+                f"{row['failed']} of {plural(row['measurements'], 'measurement')} at {row['name']} "
+                "failed, see the column error of trials.csv"
+            )
+    for row, after in zip(rows, rows[1:], strict=False):
+        if (row["mean_seconds"] or 0) > (after["mean_seconds"] or math.inf):
+            verdict.said.append(
+                f"{row['name']} takes longer than {after['name']}; levels are meant to rise in cost"
+            )
     heaviest = baselines.get("most_macs", {})
     if "score" in best and "score" in heaviest:
         gain = best["score"] - heaviest["score"]

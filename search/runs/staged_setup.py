@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estimators.benchmarks.tabular import open_table
+from estimators.benchmarks.tabular import TabularEstimator, open_table
 from estimators.scores.settings import TableSettings
+from search.runs.pool import pool_of_table
 from search.runs.staged_job import StagedJob
 from search.runs.subject import Subject
 from search.staged.levels import Level, TableLevel, TrainLevel, settings_of, sizes_for
 from search.staged.measuring import LevelMeasure
 from supernets.runtime.outputs import Outputs
+from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from supernets.data.loaders import Loaders
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,29 @@ def measure_levels(
         else:
             found.append(_of_supernet(level, subject, machine, data))
     return found
+
+
+def listed_in_all(levels: Sequence[LevelMeasure], space: SearchSpace) -> list[Architecture] | None:
+    """Returns what all tables among the levels list, if that is a part of the space; else None.
+
+    Raises:
+        ValueError: If they have nothing in common.
+    """
+    listed: list[Architecture] | None = None
+    for level in levels:
+        if isinstance(level.estimator, TabularEstimator):
+            part = pool_of_table(level.estimator, space)
+            if part is not None:
+                known = None if listed is None else set(listed)
+                listed = [arch for arch in part if known is None or arch in known]
+    if listed is not None:
+        if not listed:
+            raise ValueError("The columns of --table have values for no architecture in common.")
+        _logger.info(
+            "The table lists %d of the %d architectures of space %r: these alone are searched.",
+            *(len(listed), space.size, space.name),
+        )
+    return listed
 
 
 def _of_table(job: StagedJob, level: Level, subject: Subject) -> LevelMeasure:

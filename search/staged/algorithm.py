@@ -51,6 +51,10 @@ NUM_CANDIDATES = 200
 #: Of those, the ones of highest expectation, which alone are measured at the top level: what would
 #: tell most of the rest if the process were right is far from all of them.
 NUM_AT_TOP = 30
+#: Scores at the top level from which on an architecture may be the answer that has none.
+LEAST_AT_TOP = 3
+#: A level is given up after so many failed measurements and no other; the top with the search.
+MAX_FAILED = 5
 #: Architectures that a search of one level begins with at least, whatever they cost.
 LEAST_OF_ONE = 3
 #: Scores of each level that the process is conditioned on at most, half of them the best.
@@ -167,25 +171,35 @@ class StagedSearch:
         seconds = self.mean_seconds()
         committed = math.fsum(seconds[level] or 0.0 for level, _ in pending)
         left = self.budget - self.spent - committed
-        if left <= 0:
+        if left <= 0 or self._is_given_up(self.top):
             return None
         initial = self._initial(pending, seconds, left, rng, top_waits=True)
         if initial is not None:
             return initial
-        if not any(trial.score is not None for trial in self.trials):
-            return None
-        informed = self._informed(pending, seconds, left, rng)
-        if informed is not None:
-            return informed
+        if any(trial.score is not None for trial in self.trials):
+            informed = self._informed(pending, seconds, left, rng)
+            if informed is not None:
+                return informed
         return self._initial(pending, seconds, left, rng, top_waits=False)
 
     def best_arch(self) -> Architecture | None:
-        """Returns the architecture of the best expected score; None where nothing was measured."""
-        if not any(trial.score is not None for trial in self.trials):
+        """Returns the architecture of the best expected score; None where nothing was measured.
+
+        Until ``LEAST_AT_TOP`` have scores at the top level, it is one of those that have scores at
+        the highest level where any have: what was never measured is then expected in ignorance.
+        """
+        successful = [trial for trial in self.trials if trial.score is not None]
+        if not successful:
             return None
         rng = np.random.default_rng((self.problem.seed, len(self.trials)))
         posterior = self._posterior(())
-        choices, table = self._candidates(posterior, rng)
+        highest = max(trial.level for trial in successful)
+        known = [trial.arch for trial in successful if trial.level == highest]
+        if highest < self.top or len(known) < LEAST_AT_TOP:
+            choices = self.problem.space.choices_of(known)
+            table = self._features.of(choices)
+        else:
+            choices, table = self._candidates(posterior, rng)
         best = int(posterior.mean_and_variance(table, self.top)[0].argmax())
         return self.problem.space.architectures(choices[best : best + 1])[0]
 
@@ -248,6 +262,8 @@ class StagedSearch:
             if level == self.top > 0:  # once something is known of where to look
                 is_early = self.spent < self.options.initial_share * self.budget
                 num_wanted = 0 if is_early and top_waits and not told else min(num_wanted, 2)
+            if self._is_given_up(level):
+                num_wanted = 0
             if len(told) < num_wanted and (cost is None or cost <= left):
                 if level == 0:
                     begun = [arch for arch in self._first if arch not in told]
@@ -259,7 +275,9 @@ class StagedSearch:
                     if level == self.top and given:
                         return Measurement(level, given[0])
                     return Measurement(level, is_open[int(rng.integers(len(is_open)))])
-                if is_open and any(trial.score is not None for trial in self.trials):
+                if is_open and not any(trial.score is not None for trial in self.trials):
+                    return Measurement(level, is_open[int(rng.integers(len(is_open)))])
+                if is_open:
                     return Measurement(level, self._best_of(is_open, pending))
             wanted = max(wanted // 2, 2)
         return None
@@ -290,7 +308,8 @@ class StagedSearch:
             assert cost is not None
             told = self._told[level] | {m.arch for m in pending if m.level == level}
             most = NUM_AT_TOP if level == self.top > 0 else len(archs)
-            rows = np.array([i for i, a in enumerate(archs[:most]) if a not in told], np.int64)
+            is_open = [i for i, arch in enumerate(archs) if arch not in told]
+            rows = np.array([i for i in is_open if i < most] or is_open, np.int64)
             if not len(rows):
                 continue
             own = table.rows(rows)
@@ -308,13 +327,22 @@ class StagedSearch:
         self, pending: Sequence[Measurement], seconds: Sequence[float | None], left: float
     ) -> list[int]:
         """The levels that can be paid for; the top alone while it had less than its share."""
-        affordable = [i for i, cost in enumerate(seconds) if cost is not None and cost <= left]
+        affordable = [
+            level
+            for level, cost in enumerate(seconds)
+            if cost is not None and cost <= left and not self._is_given_up(level)
+        ]
         at_top = [t.seconds for t in self.trials if t.level == self.top]
         at_top += [seconds[self.top] or 0.0 for level, _ in pending if level == self.top]
         spent = self.spent + math.fsum(seconds[level] or 0.0 for level, _ in pending)
         is_short = math.fsum(at_top) < self.options.top_share * spent
         has_open = len(at_top) < len({trial.arch for trial in self.trials})
         return [self.top] if is_short and has_open and self.top in affordable else affordable
+
+    def _is_given_up(self, level: int) -> bool:
+        """Whether measurements at a level failed, and none did not."""
+        scores = [trial.score for trial in self.trials if trial.level == level]
+        return len(scores) >= MAX_FAILED and all(score is None for score in scores)
 
     def _promising(
         self, posterior: MultiLevelPosterior, rng: np.random.Generator

@@ -133,6 +133,12 @@ def read_levels(texts: Sequence[str]) -> tuple[Level, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"--levels has {name} twice; leave one out.")
+    for i, level in enumerate(levels):
+        for other in levels[:i]:
+            if level.record == other.record:
+                raise ValueError(
+                    f"Levels {other.text!r} and {level.text!r} are the same; leave one out."
+                )
     return levels
 
 
@@ -150,7 +156,7 @@ def read_level(text: str) -> Level:
         )
     given: dict[str, str] = {}
     for pair in rest.split(",") if rest else ():
-        key, equals, value = pair.partition("=")
+        key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value) or key in given:
             raise ValueError(
                 f"Level {text!r}: settings are key=value, each once and with commas between, got "
@@ -160,7 +166,7 @@ def read_level(text: str) -> Level:
     try:
         settings_class = {TRAIN: TrainLevel, TABLE: TableLevel}.get(kind)
         if settings_class is None:
-            settings_class = ESTIMATORS.find(kind).settings
+            settings_class = _settings_class(kind)
         own, sizes = {}, {}
         for key, value in given.items():
             declared = options_of(settings_class).get(key)
@@ -180,6 +186,14 @@ def read_level(text: str) -> Level:
 def _name(kind: str, given: Mapping[str, str]) -> str:
     pairs = [f"{key}={value}" for key, value in given.items() if key != "kernels"]
     return f"{kind}:{','.join(pairs)}" if pairs else kind
+
+
+def _settings_class(kind: str) -> type[EstimatorSettings]:
+    """The class of the settings of an estimator."""
+    if not (ESTIMATORS.is_known(kind) or ESTIMATORS.is_reference(kind)):
+        known = [TRAIN, TABLE, *(name for name in ESTIMATORS if name not in _NO_LEVELS)]
+        raise ValueError(f"there is no {kind!r}; choose from {', '.join(known)}")
+    return ESTIMATORS.find(kind).settings
 
 
 def read_value(name: str, text: str, declared: Any) -> Any:

@@ -12,16 +12,20 @@ from search.algorithms.problem import SearchProblem
 from search.algorithms.random_search import RandomSearch
 from supernets.spaces import Architecture
 
+#: Random architectures that are tried for a pool, so that tight limits leave a smaller one.
+MAX_POOL_DRAWS = 200_000
+
 
 def some_of(problem: SearchProblem, num_archs: int) -> NDArray[np.int64]:
     """Returns architectures as they come, (num_archs, num_decisions).
 
     Args:
         problem: What is searched.
-        num_archs: How many of a space too large to be ranked whole; of others they are all, mixed.
+        num_archs: How many at most of a space too large to be ranked whole; of others they are all,
+            mixed.
 
     Raises:
-        SpaceExhaustedError: If there are fewer.
+        SpaceExhaustedError: If there is none.
     """
     rng = np.random.default_rng((problem.seed, 1))
     if problem.is_enumerable:
@@ -41,7 +45,7 @@ def heaviest_of(
         num_archs: As of ``some_of``: of a space too large it is the heaviest of so many.
 
     Raises:
-        SpaceExhaustedError: If there are fewer.
+        SpaceExhaustedError: If there is none.
     """
     choices = some_of(problem, num_archs)
     (arch,) = problem.space.architectures(choices[[int(np.argmax(costs(choices)))]])
@@ -62,8 +66,21 @@ class Sampler(RandomSearch):
     def others(
         self, num_archs: int, excluded: NDArray[np.int64], rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Draws as many that are not excluded, told or not, (num_archs, num_decisions)."""
-        return self._sample_random(num_archs, rng, excluded=excluded, allows_seen=True)
+        """Draws at most as many that are not excluded, told or not, (num_drawn, num_decisions).
+
+        Raises:
+            SpaceExhaustedError: If there is none, and none is excluded.
+        """
+        drawn = self._draw_feasible(
+            lambda size: self.space.sample_choices(size, rng),
+            num_archs,
+            excluded=excluded,
+            allows_seen=True,
+            max_draws=MAX_POOL_DRAWS,
+        ).choices
+        if len(drawn) or len(excluded):
+            return drawn
+        return self._sample_random(1, rng, allows_seen=True)  # which tries longer, and says why
 
     def mutants(
         self,

@@ -139,7 +139,7 @@ def test_what_does_not_go_together_is_refused(
     [
         (
             "--algorithm darts --supernet x.pt",
-            f"--supernet is for --algorithm {one_of(list(ASKING))}, not darts.",
+            f"--supernet is for --algorithm {one_of([*ASKING, 'staged'])}, not darts.",
         ),
         (
             "--algorithm random --epochs 3",
@@ -148,7 +148,7 @@ def test_what_does_not_go_together_is_refused(
         ("--algorithm darts --top-n 5", "--top-n is for --algorithm weaknas, not darts."),
         ("--algorithm darts --resume", "unknown option --resume"),
         ("--algorithm darts --space mobilenetv3", "has no network of all operations"),
-        ("--algorithm dart", "gdas (did you mean darts?), or name your own as"),
+        ("--algorithm dart", "gdas, staged (did you mean darts?), or name your own as"),
     ],
 )
 def test_options_of_other_searches_are_refused(

@@ -195,7 +195,9 @@ def test_a_search_of_which_all_fails_says_so(
 
     monkeypatch.setattr(LevelMeasure, "estimate", fails)
     failing = StagedJob(job(table).basics, StagedOptions(num_initial=2))
-    with pytest.raises(SearchError, match="All 2 measurements failed; the last with: out of luck"):
+    with pytest.raises(
+        SearchError, match="measurements failed; the last, at table.*, with: out of luck"
+    ):
         staged_search(failing, tmp_path)
 
 
@@ -205,7 +207,7 @@ def test_a_search_of_which_all_fails_says_so(
         ({"levels": ()}, "needs --levels"),
         ({"budget": None}, "needs --budget, such as 4h"),
         ({"budget": -1.0}, "budget must be above 0"),
-        ({"levels": ("tse",)}, "1 level of a supernet, tse, need --supernet"),
+        ({"levels": ("tse",)}, "1 level of --levels, tse, cannot be measured without --supernet"),
         ({"table": None}, "Level table:column=cheap,seconds=1 needs --table"),
         ({"space": None}, "needs --supernet or --space"),
         ({"levels": ("train:epochs=1,layers=3",), "table": None}, "unknown setting 'layers'"),
@@ -252,6 +254,47 @@ def test_the_command_refuses_in_a_line(
         assert error.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_a_part_of_the_space_is_searched_alone(table: Path, tmp_path: Path) -> None:
+    lines = table.read_text().splitlines()
+    part = tmp_path / "part.csv"
+    part.write_text("\n".join([lines[0], *lines[9000:9039]]))
+    result = staged_search(job(part, budget=5000.0), tmp_path / "run")
+    assert result.summary["failed"] == 0
+    assert [row["measurements"] for row in result.summary["levels"]] == [39, 39]
+
+
+def test_a_budget_for_next_to_nothing_answers_what_was_measured(
+    table: Path, tmp_path: Path
+) -> None:
+    result = staged_search(job(table, budget=3.0), tmp_path / "run")
+    best = result.summary["best"][0]
+    assert best["measured"]
+    assert any("so few at" in doubt for doubt in result.summary["verdict"]["doubts"])
+
+
+@pytest.mark.parametrize("fails_at", [0, 1])
+def test_a_level_that_fails_wholly_is_given_up(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    from estimators.base import EstimateError
+
+    estimate = LevelMeasure.estimate
+
+    def fails(self: LevelMeasure, arch: Any) -> Any:
+        if self.name == LEVELS[fails_at]:
+            raise EstimateError("out of luck")
+        return estimate(self, arch)
+
+    monkeypatch.setattr(LevelMeasure, "estimate", fails)
+    result = staged_search(job(table, budget=200.0), tmp_path / "run")
+    rows = result.summary["levels"]
+    assert rows[fails_at]["failed"] == rows[fails_at]["measurements"] >= 5
+    assert rows[1 - fails_at]["measurements"] >= 2
+    assert any("failed, see" in doubt for doubt in result.summary["verdict"]["doubts"])
+    if fails_at == 0:
+        assert rows[1]["measurements"] >= 8  # it goes on with the top level alone
 
 
 def test_a_report_of_several_searches_says_where_a_staged_one_has_its_own(

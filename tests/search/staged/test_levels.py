@@ -40,7 +40,7 @@ def test_a_level_is_a_training_with_sizes_of_the_network() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tsee", r"Level 'tsee': Unknown estimator 'tsee'"),
+        ("tsee", r"Level 'tsee': there is no 'tsee'; choose from train, table, tse"),
         ("tse:batches=10", r"unknown setting 'batches'; it has batch_size, num_batches"),
         ("tse:num_batches=0", r"Level 'tse:num_batches=0': num_batches must be at least 1"),
         ("tse:num_batches=ten", r"num_batches must be a whole number, got 'ten'"),
@@ -64,6 +64,12 @@ def test_levels_are_some_and_each_once() -> None:
         read_levels([])
     with pytest.raises(ValueError, match="--levels has tse twice"):
         read_levels(["tse", "val_acc", "tse"])
+    with pytest.raises(ValueError, match="'train' and 'train:epochs=1' are the same"):
+        read_levels(["train", "train:epochs=1"])
+
+
+def test_blanks_about_settings_do_not_count() -> None:
+    assert read_level("train:epochs=2, channels=8").sizes == {"channels": "8"}
     with pytest.raises(ValueError, match="--levels has tse:lr=1 twice"):
         read_levels(["tse:lr=1", "tse:kernels=off,lr=1"])
 
