@@ -42,8 +42,8 @@ LABEL_SHARE = 0.2
 #: Means of the priors of log s1, log s2 and log noise, for scores of variance 1; their deviations
 #: and those of all log weights are 1.
 LOG_S1, LOG_S2, LOG_NOISE = 0.0, -1.0, -2.0
-#: Scores that the parameters are fitted to, and of those the best ones.
-MAX_FITTED, MAX_FITTED_BEST = 300, 150
+#: Scores that the parameters are fitted to, half of them the best.
+MAX_FITTED = 300
 NUM_ITERATIONS = 25
 
 
@@ -89,12 +89,7 @@ class GaussianProcess:
         table = self._table(choices)
         chosen = np.arange(len(scores))
         if len(scores) > MAX_FITTED:
-            order = np.argsort(-scores, kind="stable")
-            rng = np.random.default_rng(self._seed)
-            others = rng.choice(
-                order[MAX_FITTED_BEST:], MAX_FITTED - MAX_FITTED_BEST, replace=False
-            )
-            chosen = np.sort(np.concatenate([order[:MAX_FITTED_BEST], others]))
+            chosen = best_and_some(scores, MAX_FITTED, np.random.default_rng(self._seed))
         features = self._features.with_more_numbers(self._standardise.num_inputs)
         parameters = _fitted(features, table.rows(chosen), scores[chosen])
         self._posterior = Posterior(table, scores, parameters)
@@ -176,6 +171,37 @@ class Features:
         numbers = (found.numbers - self._mean) / self._scale
         return Table(labels, numbers[:, self._is_used])
 
+    def distances(self, table: Table) -> Floats:
+        """Computes how far all pairs differ by each label and number.
+
+        Args:
+            table: Features of architectures.
+
+        Returns:
+            1 or 0 of labels, then squares of differences of numbers,
+            (num_labels + num_numbers, num_archs, num_archs).
+        """
+        size = len(table.labels)
+        distances = np.empty((self.log_weights.size, size, size))
+        for i in range(self.num_labels):
+            own = table.labels[:, self.label_of_column == i]
+            distances[i] = 1 - own @ own.T
+        numbers = table.numbers.T
+        distances[self.num_labels :] = (numbers[:, :, None] - numbers[:, None, :]) ** 2
+        return distances
+
+    def kernel_parameters(
+        self, s1: float, s2: float, noise: float, weights: Floats
+    ) -> KernelParameters:
+        """Returns parameters of the kernel, with weights (num_labels + num_numbers,)."""
+        return KernelParameters(
+            float(s1),
+            float(s2),
+            float(noise),
+            weights[: self.num_labels][self.label_of_column],
+            weights[self.num_labels :],
+        )
+
     def _structure(self, choices: NDArray[np.int64]) -> Structure:
         """What the space says of architectures, and the logarithms of their costs if it counts."""
         found = self._space.structure(choices)
@@ -229,13 +255,24 @@ def _fitted(features: Features, table: Table, scores: Floats) -> KernelParameter
     bounds = [(mean - 5.0, mean + 5.0) for mean in start]
     found, _, _ = fmin_l_bfgs_b(objective, start, maxiter=NUM_ITERATIONS, bounds=bounds)
     (s1, s2, noise), weights = np.exp(found[:3]), np.exp(found[3:])
-    return KernelParameters(
-        float(s1),
-        float(s2),
-        float(noise),
-        weights[: features.num_labels][features.label_of_column],
-        weights[features.num_labels :],
-    )
+    return features.kernel_parameters(s1, s2, noise, weights)
+
+
+def best_and_some(scores: Floats, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Chooses the best of more than ``most`` scores (num_scores,), and as many at random.
+
+    Args:
+        scores: The scores; higher is better.
+        most: Number of scores to choose.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Their indices, ascending, (most,).
+    """
+    num_best = most // 2
+    order = np.argsort(-scores, kind="stable")
+    others = rng.choice(order[num_best:], most - num_best, replace=False)
+    return np.sort(np.concatenate([order[:num_best], others]))
 
 
 class Objective:
@@ -248,13 +285,7 @@ class Objective:
     """
 
     def __init__(self, features: Features, table: Table, scores: Floats) -> None:
-        num_labels = features.num_labels
-        distances = np.empty((features.log_weights.size, len(scores), len(scores)))
-        for i in range(num_labels):
-            own = table.labels[:, features.label_of_column == i]
-            distances[i] = 1 - own @ own.T
-        numbers = table.numbers.T
-        distances[num_labels:] = (numbers[:, :, None] - numbers[:, None, :]) ** 2
+        distances = features.distances(table)
         self._distances = distances.reshape(len(distances), -1)
         self._linear = linear_kernel(table, table)
         self._centred = scores - scores.mean()

@@ -32,6 +32,7 @@ from search.predictors.gaussian_process import (
     LOG_S1,
     LOG_S2,
     Features,
+    best_and_some,
 )
 from search.predictors.gp_posterior import (
     JITTER,
@@ -283,10 +284,7 @@ def chosen_rows(
     rows = np.flatnonzero(observed.levels == level)
     if len(rows) <= most:
         return rows
-    num_best = most // 2
-    order = rows[np.argsort(-observed.scores[rows], kind="stable")]
-    others = rng.choice(order[num_best:], most - num_best, replace=False)
-    return np.concatenate([order[:num_best], others])
+    return rows[best_and_some(observed.scores[rows], most, rng)]
 
 
 class Objective:
@@ -303,15 +301,8 @@ class Objective:
 
     def __init__(self, features: Features, observed: Observations, num_levels: int) -> None:
         self._features, self._num_levels = features, num_levels
-        num_labels, table = features.num_labels, observed.table
-        distances = np.empty(
-            (features.log_weights.size, len(observed.scores), len(observed.scores))
-        )
-        for i in range(num_labels):
-            own = table.labels[:, features.label_of_column == i]
-            distances[i] = 1 - own @ own.T
-        numbers = table.numbers.T
-        distances[num_labels:] = (numbers[:, :, None] - numbers[:, None, :]) ** 2
+        table = observed.table
+        distances = features.distances(table)
         self._distances = distances.reshape(len(distances), -1)
         self._linear = linear_kernel(table, table)
         self._are_equal = _are_equal(table, table)
@@ -349,14 +340,7 @@ class Objective:
     def parameters(self, values: Floats) -> LevelParameters:
         """Returns what an argument stands for."""
         (s1, s2, s3), weights, shared, own, noise = self._parts(values)
-        num_labels = self._features.num_labels
-        kernel = KernelParameters(
-            float(s1),
-            float(s2),
-            0.0,
-            weights[:num_labels][self._features.label_of_column],
-            weights[num_labels:],
-        )
+        kernel = self._features.kernel_parameters(s1, s2, 0.0, weights)
         return LevelParameters(kernel, float(s3), shared, own, noise)
 
     def __call__(self, values: Floats) -> tuple[float, Floats]:

@@ -149,7 +149,6 @@ def test_parameters_are_fitted_to_a_part_of_many(
     features: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gaussian_process, "MAX_FITTED", 40)
-    monkeypatch.setattr(gaussian_process, "MAX_FITTED_BEST", 20)
     seen = []
 
     class Spy(Objective):
