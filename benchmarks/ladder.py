@@ -19,7 +19,7 @@ import argparse
 import multiprocessing
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
@@ -128,9 +128,7 @@ def loaders_of(data_dir: Path, image_size: int, num_train: int, batch_size: int)
     """The data with so many of the train images, the same share of each class but for chance."""
     data = DataConfig("folder", data_dir=data_dir, image_size=image_size, num_val=NUM_VAL)
     loaders = create_loaders(data, batch_size=batch_size, num_workers=1)
-    drawn = np.random.default_rng(0).permutation(loaders.splits["train"])[:num_train]
-    train = loaders.train.over(np.sort(drawn))  # type: ignore[attr-defined]
-    return replace(loaders, train=train, settings={**loaders.settings, "num_train": num_train})
+    return loaders.with_fewer_train(num_train)
 
 
 @cache

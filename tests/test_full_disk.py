@@ -17,6 +17,7 @@ import search.runs.results
 import supernets.cli.export
 import supernets.cli.retrain
 import supernets.cli.train
+from estimators.trials.store import TrialStore
 from supernets.runtime import folder_lock
 from supernets.runtime.folder_lock import FolderLock
 from supernets.runtime.outputs import Outputs
@@ -140,7 +141,7 @@ def test_an_error_at_the_end_of_a_search_does_not_hide_the_first(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(search.runs.search, "run_search", fail)
-    monkeypatch.setattr(search.runs.search.TrialStore, "write_csv", full)
+    monkeypatch.setattr(TrialStore, "write_csv", full)
     command = [
         *("--space", "nasbench201", "--estimator", "table", "--table", str(table)),
         *("--table-column", "accuracy", "--algorithm", "random", "--num-trials", "3"),

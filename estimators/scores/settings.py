@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import supernets.runtime.option_types as kinds
 from estimators.scores.names import (
@@ -216,6 +216,36 @@ class MultiScoreSettings(TSEESettings, TSEEMASettings, ValAfterSettings):
         return cls(**{f.name: getattr(settings, f.name) for f in fields(settings) if f.name in own})
 
 
+def trainings_option() -> Any:
+    """Makes the field of a folder in which trainings from scratch are kept."""
+    return option(
+        None,
+        "where the results of these trainings are kept, for later searches by any score too; not "
+        "for two at once",
+        kinds.path,
+        metavar="DIR",
+        flag="--scratch-dir",
+        default_text="OUTPUT/scratch",
+    )
+
+
+def table_option() -> Any:
+    """Makes the field of a table of values."""
+    return option(
+        None,
+        "table of architectures and values, NAS-Bench-101's records, or NATS-Bench's files",
+        kinds.path,
+        metavar="CSV",
+    )
+
+
+def arch_column_option() -> Any:
+    """Makes the field of the column of architectures in a table."""
+    return option(
+        None, "column of architectures", kinds.name, metavar="NAME", default_text="arch_str"
+    )
+
+
 @dataclass(frozen=True)
 class FromScratchSettings(WindowSettings, DecaySettings):
     """Settings of trainings from scratch that a search goes by; window and decay count epochs.
@@ -265,15 +295,7 @@ class FromScratchSettings(WindowSettings, DecaySettings):
         choices=SCRATCH_SCORES,
         flag="--scratch-score",
     )
-    folder: Path | None = option(
-        None,
-        "where the results of these trainings are kept, for later searches by any score too; not "
-        "for two at once",
-        kinds.path,
-        metavar="DIR",
-        flag="--scratch-dir",
-        default_text="OUTPUT/scratch",
-    )
+    folder: Path | None = trainings_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -349,12 +371,7 @@ class TableSettings(EstimatorSettings):
 
     needs: ClassVar[tuple[str, ...]] = ("space",)
 
-    table: Path | None = option(
-        None,
-        "table of architectures and values, NAS-Bench-101's records, or NATS-Bench's files",
-        kinds.path,
-        metavar="CSV",
-    )
+    table: Path | None = table_option()
     column: str | None = option(
         None,
         "column of values, higher is better; validation or test of NAS-Bench-101; or NATS-Bench's "
@@ -364,9 +381,7 @@ class TableSettings(EstimatorSettings):
         flag="--table-column",
         default_text="of a data set: validation where a search goes by it, otherwise test",
     )
-    arch_column: str | None = option(
-        None, "column of architectures", kinds.name, metavar="NAME", default_text="arch_str"
-    )
+    arch_column: str | None = arch_column_option()
     trust_pickle: bool = option(
         False, "open NATS-Bench's files, which are pickles and may run code", default_text="refuse"
     )

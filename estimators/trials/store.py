@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,14 +271,23 @@ class TrialStore:
         scored = [trial for trial in self.trials if trial.score is not None]
         return heapq.nsmallest(k, scored, key=lambda trial: place(trial, tie_breaker))
 
-    def write_csv(self, path: str | Path) -> None:
+    def write_csv(
+        self,
+        path: str | Path,
+        told: Mapping[str, Callable[[Architecture], str]] | None = None,
+    ) -> None:
         """Writes the told trials as a table, replacing ``path`` in one step.
 
         Columns are number, arch (in the space's notation), score, seconds, error, position (among
         the finished, in their order), then every metric that any trial has; a metric named like one
         of those is written as ``metric_<name>``. Curves stay in the store.
+
+        Args:
+            path: The file.
+            told: Columns in place of arch, and what each says of an architecture; None for arch.
         """
-        columns = ("number", "arch", "score", "seconds", "error", "position")
+        names = ("arch",) if told is None else tuple(told)
+        columns = ("number", *names, "score", "seconds", "error", "position")
         positions = {trial.number: position for position, trial in enumerate(self._finished)}
         metrics = list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
         with atomic_write(path) as file:
@@ -289,8 +298,11 @@ class TrialStore:
             with named_file(self.path):
                 notations = dict(self._connection.execute("SELECT number, arch FROM trials"))
             for trial in self.trials:
-                row = [trial.number, notations[trial.number]]
-                row += [trial.score, trial.seconds, trial.error, positions[trial.number]]
+                said = [notations[trial.number]]
+                if told is not None:
+                    said = [tell(trial.arch) for tell in told.values()]
+                row = [trial.number, *said, trial.score]
+                row += [trial.seconds, trial.error, positions[trial.number]]
                 writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
 
     def trials_dataframe(self) -> pandas.DataFrame:

@@ -82,12 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif name == STAGED:
             args = own_options(args, name)
             staged, machine = staged_job(args), from_args(AmpOptions, args)
-            measures = any(level.kind != "table" for level in staged.basics.read_levels())
             staged_result = staged_search(
                 staged,
                 options.output,
                 executors=from_args(ExecutorSettings, args),
-                device=machine.set_up() if measures else "cpu",
+                device=machine.set_up() if staged.basics.computes else "cpu",
                 threads=machine.threads,
                 num_workers=machine.num_workers,
                 amp=machine.amp,

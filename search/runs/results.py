@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,26 @@ class SearchResult:
             ImportError: If pandas is not installed.
         """
         return trials_dataframe(self.trials, self.space)
+
+
+@contextmanager
+def table_in_any_case(
+    store: TrialStore, path: Path, told: Mapping[str, Callable[[Architecture], str]] | None = None
+) -> Iterator[None]:
+    """Writes the trials as a table at the end; after an error that one is not hidden by another.
+
+    Args:
+        store: The trials.
+        path: The table.
+        told: As of ``TrialStore.write_csv``.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            store.write_csv(path, told)
+        raise
+    store.write_csv(path, told)
 
 
 def finish(job: SearchJob, output: Path, setup: Setup) -> SearchResult:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import supernets.runtime.option_types as kinds
 from estimators.executors import ExecutorError, ExecutorFactory, ExecutorSettings
 from estimators.scores.settings import EstimatorSettings
-from estimators.trials.store import TrialStore
 from search.algorithms.base import SearchAlgorithm, SpaceExhaustedError
 from search.runner import SearchError, run_search
 from search.runs.gradient_job import GradientJob
 from search.runs.job import SearchJob
 from search.runs.pool import note_pool
-from search.runs.results import SearchResult, finish, own_outputs
+from search.runs.results import SearchResult, finish, own_outputs, table_in_any_case
 from search.runs.setup import (
     GivenAlgorithm,
     GivenEstimator,
@@ -28,8 +26,8 @@ from search.runs.setup import (
     set_up,
     settings_of,
 )
-from search.runs.subject import open_data, open_subject
-from supernets.runtime.instances import check_instance, check_switch, checked_path
+from search.runs.subject import check_machine, open_data, open_subject
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.run_record import write_args
 from supernets.runtime.wording import plural
@@ -99,10 +97,7 @@ def search(
         from supernets.runtime.device import resolve_device  # which loads it
 
         device = resolve_device(device)
-    kinds.WORKERS.check("num_workers", num_workers)
-    if threads is not None:
-        kinds.THREADS.check("threads", threads)
-    check_switch("amp", amp, may_be_none=True)
+    check_machine(num_workers=num_workers, threads=threads, amp=amp)
     with Outputs() if outputs is None else nullcontext(outputs) as outputs:
         check_estimator(job, estimator, executors or ExecutorSettings())
         factory = ExecutorFactory(executors or ExecutorSettings(), device, threads)
@@ -131,7 +126,7 @@ def search(
             given |= {"executors": executors, "output": output, "device": str(device)}
             given |= {"threads": threads, "num_workers": num_workers, "amp": amp}
             write_args(output, args or given)
-            with _table_in_any_case(store, output / "trials.csv"):
+            with table_in_any_case(store, output / "trials.csv"):
                 try:
                     with explained(setup.cost_model, job):
                         run_search(
@@ -148,15 +143,3 @@ def search(
                     raise SearchError(str(error)) from error
         with saying_what_is_safe(describe):
             return finish(job, output, setup)
-
-
-@contextmanager
-def _table_in_any_case(store: TrialStore, path: Path) -> Iterator[None]:
-    """Writes the trials as a table at the end; after an error that one is not hidden by another."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            store.write_csv(path)
-        raise
-    store.write_csv(path)

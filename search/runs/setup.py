@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,9 @@ from search.runner import check_search, check_store
 from search.runs.job import SearchJob, check_measurable, without_networks
 from search.runs.results import Setup, check_export
 from search.runs.subject import Subject, Trained
+from search.runs.subject import described as described_subject
 from supernets.cost.analytic import CostModel, feasibility_check
-from supernets.runtime.digests import digest_of, file_digest
+from supernets.runtime.digests import digest_of
 from supernets.runtime.instances import check_instance
 from supernets.runtime.outputs import Outputs
 from supernets.runtime.wording import plural
@@ -260,23 +261,21 @@ def set_up(
             device=subject.device,
             amp=_chosen_amp(amp, subject),
         )
-    constraints, problem = job.constraints, asked.algorithm.problem
-    metrics = [constraint.metric for constraint in constraints]
-    used = [described["name"], *described.get("scores", ()), *metrics]
-    used += settings.get("predictor_inputs", ())
     header = {
-        "space": subject.whole_space.name,
-        "resolution": job.resolution,
-        "supernet": None if trained is None else trained.digest,
+        **described_subject(
+            job,
+            subject,
+            asked.algorithm.problem,
+            supernet=None if trained is None else trained.digest,
+            scores=[
+                described["name"],
+                *described.get("scores", ()),
+                *settings.get("predictor_inputs", ()),
+            ],
+        ),
         "algorithm": {"name": asked.name, "batch_size": asked.batch_size, **settings},
         "estimator": described,
-        "constraints": [asdict(constraint) for constraint in constraints],
-        "latency_table": None if job.latency_table is None else file_digest(job.latency_table),
-        "seed": asked.algorithm.seed,
-        **revisions(subject.whole_space.name, used),
     }
-    if problem.pool is not None:
-        header["pool"] = {"num_archs": len(problem.pool), "digest": problem.pool_digest}
     test_values = _test_values(job, measuring, subject.whole_space, described)
     check_export(job, header)
     outputs.create()

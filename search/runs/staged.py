@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-import supernets.runtime.option_types as kinds
 from estimators.executors import Executor, ExecutorError, ExecutorFactory, ExecutorSettings
 from estimators.trials.store import Trial, TrialStore
 from search.algorithms.base import SpaceExhaustedError
 from search.algorithms.problem import SearchProblem
 from search.runner import SearchError
+from search.runs.results import table_in_any_case
 from search.runs.staged_job import STAGED, StagedJob
 from search.runs.staged_results import (
     StagedResult,
     finish_staged,
     note_levels,
-    write_trials,
 )
-from search.runs.staged_setup import Machine, listed_in_all, measure_levels
-from search.runs.subject import Subject, open_subject
+from search.runs.staged_setup import Machine, listed_in_all, measure_levels, note_pool_of
+from search.runs.subject import Subject, check_machine, described, open_subject
 from search.staged.algorithm import StagedSearch
 from search.staged.levels import LevelledSpace
 from search.staged.measuring import Measure
 from search.staged.records import LevelTrial, Measurement
 from search.staged.sampling import heaviest_of
 from supernets.cost.analytic import feasibility_check
-from supernets.runtime.digests import file_digest
-from supernets.runtime.instances import check_instance, check_switch, checked_path
+from supernets.runtime.instances import check_instance, checked_path
 from supernets.runtime.outputs import Outputs, saying_what_is_safe
 from supernets.runtime.progress import hides_bars
 from supernets.runtime.run_record import write_args
@@ -97,11 +95,8 @@ def staged_search(
     check_instance("job", job, StagedJob, "StagedJob(StagedBasics(…)) makes one")
     check_instance("executors", executors, (ExecutorSettings, type(None)))
     output = checked_path("output", output)
-    kinds.WORKERS.check("num_workers", num_workers)
-    if threads is not None:
-        kinds.THREADS.check("threads", threads)
-    check_switch("amp", amp, may_be_none=True)
-    if any(level.kind != "table" for level in job.basics.read_levels()):
+    check_machine(num_workers=num_workers, threads=threads, amp=amp)
+    if job.basics.computes:
         from supernets.runtime.device import resolve_device  # which loads PyTorch
 
         device = resolve_device(device)
@@ -122,15 +117,14 @@ def staged_search(
             given |= {"executors": executors, "device": str(device), "threads": threads}
             given |= {"num_workers": num_workers, "amp": amp, "algorithm": STAGED}
             write_args(output, args or given)
-            try:
-                with factory.create(run.measure) as executor:
-                    run.measure_all(executor)
-            except KeyboardInterrupt:
-                return StagedResult(output, run.space, run.levelled_trials(), is_finished=False)
-            except (SpaceExhaustedError, ExecutorError) as error:
-                raise SearchError(str(error)) from error
-            finally:
-                write_trials(run, output / "trials.csv")
+            with table_in_any_case(run.store, output / "trials.csv", run.told):
+                try:
+                    with factory.create(run.measure) as executor:
+                        run.measure_all(executor)
+                except KeyboardInterrupt:
+                    return StagedResult(output, run.space, run.levelled_trials(), is_finished=False)
+                except (SpaceExhaustedError, ExecutorError) as error:
+                    raise SearchError(str(error)) from error
         with saying_what_is_safe(describe):
             return finish_staged(job, output, run)
 
@@ -143,12 +137,10 @@ class StagedRun:
     space: LevelledSpace
     measure: Measure
     store: TrialStore
-    header: Mapping[str, Any]
     subject: Subject
     executors: ExecutorFactory
     #: The architecture of most MACs; None where there are no costs.
     heaviest: Architecture | None
-    num_told: int = field(default=0)
 
     def measure_all(self, executor: Executor) -> None:
         """Measures until the budget is spent, or nothing more can be asked for.
@@ -178,8 +170,7 @@ class StagedRun:
                 self._tell(progress)
 
     def _tell(self, progress: Any) -> None:
-        new = self.store.finished_from(self.num_told)
-        self.num_told += len(new)
+        new = self.store.finished_from(len(self.search.trials))
         trials = [self._levelled(trial) for trial in new]
         self.search.tell(trials)
         spent = math.fsum(trial.seconds for trial in trials)
@@ -195,6 +186,14 @@ class StagedRun:
     def levelled_trials(self) -> Sequence[LevelTrial]:
         """Returns all trials in the order they were told."""
         return [self._levelled(trial) for trial in self.store.finished]
+
+    @property
+    def told(self) -> Mapping[str, Callable[[Architecture], str]]:
+        """Columns of a measurement in the table of trials."""
+        return {
+            "level": lambda point: self.names[point.choices[0]],
+            "arch": lambda point: self.space.inner.format(self.space.split(point)[1]),
+        }
 
     @property
     def names(self) -> Sequence[str]:
@@ -217,6 +216,7 @@ def _set_up(
     pool = subject.pool
     if pool is None:
         pool = listed_in_all(levels, subject.space)
+    note_pool_of(levels, pool, subject.space, is_given=subject.pool is not None)
     problem = SearchProblem(subject.space, basics.seed, are_feasible, None, pool)
     assert basics.budget is not None
     heaviest, costs = None, subject.cost_model
@@ -226,23 +226,19 @@ def _set_up(
         )
     first = () if heaviest is None else (heaviest,)
     search = StagedSearch(problem, len(names), basics.budget, job.options, first)
-    header = {
-        "space": subject.whole_space.name,
-        "resolution": basics.resolution,
-        "algorithm": {"name": STAGED, **asdict(job.options)},
-        "levels": [{**level.described, "name": level.name} for level in levels],
-        "constraints": [asdict(constraint) for constraint in basics.constraints],
-        "latency_table": basics.latency_table and file_digest(basics.latency_table),
-        "seed": basics.seed,
-    }
-    if problem.pool is not None:
-        header["pool"] = {"num_archs": len(problem.pool), "digest": problem.pool_digest}
+    digest = None
     if basics.supernet is not None:
         from supernets.networks.base import Supernet
         from supernets.training.checkpoint import weights_digest
 
         assert isinstance(subject.supernet, Supernet)
-        header["supernet"] = weights_digest(subject.supernet)
+        digest = weights_digest(subject.supernet)
+    scores = [level.estimator.name for level in levels]
+    header = {
+        **described(basics, subject, problem, supernet=digest, scores=scores),
+        "algorithm": {"name": STAGED, **asdict(job.options)},
+        "levels": [{**level.described, "name": level.name} for level in levels],
+    }
     space = LevelledSpace(subject.space, names)
     outputs.create()
     path = output / "trials.db"
@@ -251,4 +247,4 @@ def _set_up(
     outputs.close_on_failure(store.close)
     note_levels(levels)
     measure = Measure(subject.whole_space, levels)
-    return StagedRun(search, space, measure, store, header, subject, factory, heaviest)
+    return StagedRun(search, space, measure, store, subject, factory, heaviest)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import supernets.runtime.option_types as kinds
+from estimators.scores.settings import arch_column_option, table_option, trainings_option
 from search.runs.job import SubjectOptions
 from search.staged.levels import TABLE, TRAIN, Level, read_levels, sizes_for
 from search.staged.options import StagedOptions
@@ -59,18 +60,9 @@ class StagedBasics(SubjectOptions):
         default_text="none, and it needs one",
     )
     seed: int = option(0, "", kinds.SEED, metavar="N")
-    table: Path | None = option(None, "of levels table:…", kinds.path, metavar="CSV")
-    arch_column: str | None = option(
-        None, "column of architectures", kinds.name, metavar="NAME", default_text="arch_str"
-    )
-    trainings: Path | None = option(
-        None,
-        "where the results of levels train:… are kept, for later searches too; not for two at once",
-        kinds.path,
-        metavar="DIR",
-        flag="--scratch-dir",
-        default_text="OUTPUT/scratch",
-    )
+    table: Path | None = table_option()
+    arch_column: str | None = arch_column_option()
+    trainings: Path | None = trainings_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,6 +89,11 @@ class StagedBasics(SubjectOptions):
             for level in levels:
                 if level.kind == TRAIN:
                     sizes_for(level, self.space)
+
+    @property
+    def computes(self) -> bool:
+        """Whether a level measures networks, and does not look values up."""
+        return any(level.kind != TABLE for level in self.read_levels())
 
     def read_levels(self) -> tuple[Level, ...]:
         """Returns the levels as objects.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
@@ -16,6 +15,7 @@ import numpy as np
 from search.report.verdict import Verdict
 from search.runner import SearchError
 from search.runs.staged_job import STAGED, StagedJob
+from search.staged.algorithm import LEAST_AT_TOP
 from search.staged.levels import LevelledSpace
 from search.staged.measuring import LevelMeasure
 from search.staged.records import Answer, LevelTrial
@@ -30,8 +30,6 @@ _logger = logging.getLogger(__name__)
 
 #: A level whose interval of trust reaches below this is not known to say anything.
 LEAST_TRUST = 0.0
-#: With fewer measurements at the top level the trust in others is hardly learned.
-LEAST_AT_TOP = 3
 
 
 @dataclass(frozen=True)
@@ -204,27 +202,6 @@ def _verdict(
         if row["measurements"] and row["trust_interval"][0] <= LEAST_TRUST:
             verdict.said.append(f"{row['name']} is not known to say anything of {top['name']}")
     return verdict
-
-
-def write_trials(run: StagedRun, path: Path) -> None:
-    """Writes the measurements as a table, replacing ``path`` in one step.
-
-    Columns are number, level, arch, score, seconds, error, position (among the finished, in their
-    order), then every metric that any measurement has.
-    """
-    positions = {trial.number: position for position, trial in enumerate(run.store.finished)}
-    trials = run.store.trials
-    metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
-    with atomic_write(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["number", "level", "arch", "score", "seconds", "error", "position", *metrics]
-        )
-        for trial in trials:
-            level, arch = run.space.split(trial.arch)
-            row = [trial.number, run.names[level], run.space.inner.format(arch), trial.score]
-            row += [trial.seconds, trial.error, positions[trial.number]]
-            writer.writerow([*row, *(trial.metrics.get(name) for name in metrics)])
 
 
 def plot_levels(names: Sequence[str], trials: Sequence[LevelTrial], path: Path) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from estimators.benchmarks.tabular import TabularEstimator, open_table
-from estimators.scores.settings import TableSettings
-from search.runs.pool import pool_of_table
+from estimators.scores.settings import EstimatorSettings, TableSettings
+from search.runs.pool import note_pool, pool_of_table
 from search.runs.staged_job import StagedJob
 from search.runs.subject import Subject
-from search.staged.levels import Level, TableLevel, TrainLevel, settings_of, sizes_for
+from search.staged.levels import TRAIN, Level, TableLevel, TrainLevel, sizes_for
 from search.staged.measuring import LevelMeasure
 from supernets.runtime.outputs import Outputs
 from supernets.spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from supernets.data.loaders import Loaders
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,17 +40,17 @@ def measure_levels(
     """
     data = _Data(job, subject, machine)
     levels = job.basics.read_levels()
-    if job.basics.trainings is not None or any(level.kind == "train" for level in levels):
+    trainings = job.basics.trainings or output / "scratch"
+    if any(level.kind == TRAIN for level in levels):
         from estimators.scores.from_scratch import own_folder  # loads PyTorch
 
-        folder = job.basics.trainings or output / "scratch"
-        own_folder(outputs, folder, option="--scratch-dir")
+        own_folder(outputs, trainings, option="--scratch-dir")
     found = []
     for level in levels:
         if isinstance(level.settings, TableLevel):
             found.append(_of_table(job, level, subject))
         elif isinstance(level.settings, TrainLevel):
-            found.append(_of_training(job, level, output, subject, machine, data))
+            found.append(_of_training(level, trainings, subject, machine, data))
         else:
             found.append(_of_supernet(level, subject, machine, data))
     return found
@@ -74,14 +69,23 @@ def listed_in_all(levels: Sequence[LevelMeasure], space: SearchSpace) -> list[Ar
             if part is not None:
                 known = None if listed is None else set(listed)
                 listed = [arch for arch in part if known is None or arch in known]
-    if listed is not None:
-        if not listed:
-            raise ValueError("The columns of --table have values for no architecture in common.")
-        _logger.info(
-            "The table lists %d of the %d architectures of space %r: these alone are searched.",
-            *(len(listed), space.size, space.name),
-        )
+    if listed is not None and not listed:
+        raise ValueError("The columns of --table have values for no architecture in common.")
     return listed
+
+
+def note_pool_of(
+    levels: Sequence[LevelMeasure],
+    pool: Sequence[Architecture] | None,
+    space: SearchSpace,
+    *,
+    is_given: bool,
+) -> None:
+    """Says how much of a space or a given pool the tables among the levels list, if not all."""
+    tables = [each.estimator for each in levels if isinstance(each.estimator, TabularEstimator)]
+    if pool is not None:
+        for table in tables if is_given else tables[:1]:
+            note_pool(pool, table, space, is_given=is_given)
 
 
 def _of_table(job: StagedJob, level: Level, subject: Subject) -> LevelMeasure:
@@ -104,8 +108,8 @@ def _of_supernet(level: Level, subject: Subject, machine: Machine, data: _Data) 
     from estimators.factory import create_described_estimator  # loads PyTorch
     from supernets.networks.base import Supernet
 
-    settings = settings_of(level)
-    assert isinstance(subject.supernet, Supernet)
+    settings = level.settings
+    assert isinstance(settings, EstimatorSettings) and isinstance(subject.supernet, Supernet)
     loaders = None
     if set(settings.needs) - {"supernet"}:
         loaders = data.loaders(None, settings.train_batch_size)
@@ -122,12 +126,7 @@ def _of_supernet(level: Level, subject: Subject, machine: Machine, data: _Data) 
 
 
 def _of_training(
-    job: StagedJob,
-    level: Level,
-    output: Path,
-    subject: Subject,
-    machine: Machine,
-    data: _Data,
+    level: Level, trainings: Path, subject: Subject, machine: Machine, data: _Data
 ) -> LevelMeasure:
     from estimators.scores.from_scratch import FromScratchEstimator
     from estimators.scores.names import Score
@@ -139,7 +138,10 @@ def _of_training(
     sizes = {**data.sizes, **sizes_for(level, space)}
     loaders = data.loaders(settings.image_size, settings.batch_size)
     if settings.num_train is not None:
-        loaders = _with_fewer(loaders, settings.num_train, level)
+        try:
+            loaders = loaders.with_fewer_train(settings.num_train)
+        except ValueError as error:
+            raise ValueError(f"Level {level.text!r}: {error}") from error
     if sizes.get("resolutions") and settings.image_size is not None:
         raise ValueError(
             f"Level {level.text!r}: architectures of this supernet have sizes of images of their "
@@ -148,7 +150,7 @@ def _of_training(
     network = create_supernet(
         space, num_classes=loaders.num_classes, input_size=loaders.input_size, **sizes
     )
-    folder = (job.basics.trainings or output / "scratch") / _slug(level.text)
+    folder = trainings / _slug(level.text)
     folder.mkdir(parents=True, exist_ok=True)
     recipe = RetrainConfig(epochs=settings.epochs, lr=settings.lr, amp=data.amp, seed=settings.seed)
     try:
@@ -163,24 +165,6 @@ def _of_training(
 def _slug(text: str) -> str:
     """The name of the folder of a level's trainings."""
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
-
-
-def _with_fewer(loaders: Loaders, num_train: int, level: Level) -> Loaders:
-    """The same data with fewer train images, drawn at random by their seed."""
-    from supernets.data.image_loader import ImageLoader
-
-    train, known = loaders.train, loaders.settings
-    if not isinstance(train, ImageLoader):
-        raise ValueError(f"Level {level.text!r}: num_train needs data with random access.")
-    if num_train > train.num_images:
-        raise ValueError(
-            f"Level {level.text!r}: num_train is {num_train}, but there are {train.num_images} "
-            "train images; lower it or leave it out."
-        )
-    drawn = np.random.default_rng(known["seed"]).permutation(loaders.splits["train"])[:num_train]
-    return replace(
-        loaders, train=train.over(np.sort(drawn)), settings={**known, "num_train": num_train}
-    )
 
 
 class _Data:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import supernets.runtime.option_types as kinds
 from estimators.benchmarks.tabular import TabularEstimator, open_table
+from estimators.scores.revisions import revisions
 from estimators.scores.settings import EstimatorSettings, TableSettings
 from search.algorithms.meta_supernets import meta_supernet
+from search.algorithms.problem import SearchProblem
 from search.runs.job import SearchJob, SubjectOptions
 from search.runs.pool import pool_of_table, read_pool
 from supernets.cost.analytic import CostModel, Counting
+from supernets.runtime.digests import file_digest
+from supernets.runtime.instances import check_switch
 from supernets.spaces import Architecture, SearchSpace
 from supernets.spaces.factory import SPACES, create_space
 
@@ -117,6 +122,51 @@ def open_subject(
         if pool is None and own_space is None:
             pool = pool_of_table(table[0], space)
     return Subject(whole, space, supernet, checkpoint, cost_model, device, table, pool)
+
+
+def described(
+    job: SubjectOptions,
+    subject: Subject,
+    problem: SearchProblem,
+    *,
+    supernet: str | None,
+    scores: Iterable[str],
+) -> dict[str, Any]:
+    """Returns all of what is searched that decides trials, for their header.
+
+    Args:
+        job: What is searched.
+        subject: The same, opened.
+        problem: What the algorithm is told of it.
+        supernet: SHA-256 of the supernet's weights; None without one.
+        scores: Names of the scores that are measured or looked at.
+    """
+    constraints = job.constraints
+    used = [*scores, *(constraint.metric for constraint in constraints)]
+    found: dict[str, Any] = {
+        "space": subject.whole_space.name,
+        "resolution": job.resolution,
+        "supernet": supernet,
+        "constraints": [asdict(constraint) for constraint in constraints],
+        "latency_table": None if job.latency_table is None else file_digest(job.latency_table),
+        "seed": problem.seed,
+        **revisions(subject.whole_space.name, used),
+    }
+    if problem.pool is not None:
+        found["pool"] = {"num_archs": len(problem.pool), "digest": problem.pool_digest}
+    return found
+
+
+def check_machine(*, num_workers: int, threads: int | None, amp: bool | None) -> None:
+    """Makes sure of what a search is told of the machine.
+
+    Raises:
+        ValueError: If a value is out of range, or of another kind.
+    """
+    kinds.WORKERS.check("num_workers", num_workers)
+    if threads is not None:
+        kinds.THREADS.check("threads", threads)
+    check_switch("amp", amp, may_be_none=True)
 
 
 def open_data(

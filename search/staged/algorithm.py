@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,6 @@ class StagedSearch:
         self._told: list[set[Architecture]] = [set() for _ in range(num_levels)]
         self._sampler = Sampler(problem)
         self._features = Features(problem.space)
-        self._whole: Table | None = None
         self._fit: tuple[int, LevelFit] | None = None
 
     @property
@@ -361,9 +361,7 @@ class StagedSearch:
     ) -> tuple[NDArray[np.int64], Table]:
         """All architectures, or in a large space those worth a look, with their features."""
         if self.problem.is_enumerable:
-            if self._whole is None:
-                self._whole = self._features.of(self.problem.feasible_choices)
-            return self.problem.feasible_choices, self._whole
+            return self.problem.feasible_choices, self._whole_table
         told = self.problem.space.choices_of(dict.fromkeys(t.arch for t in self.trials))
         choices = self._sampler.others(self.options.pool_size, told, rng)
         choices, table = np.concatenate([told, choices]), self._features.of(told)
@@ -375,6 +373,11 @@ class StagedSearch:
             choices = np.concatenate([choices, mutants])
             table = table.joined(self._features.of(mutants))
         return choices, table
+
+    @cached_property
+    def _whole_table(self) -> Table:
+        """Features of all feasible architectures."""
+        return self._features.of(self.problem.feasible_choices)
 
     def _posterior(self, pending: Sequence[Measurement]) -> MultiLevelPosterior:
         """The process, conditioned on all that was told and on what is pending as expected."""

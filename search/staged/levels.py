@@ -249,12 +249,6 @@ def sizes_for(level: Level, space: str) -> dict[str, Any]:
     return sizes
 
 
-def settings_of(level: Level) -> EstimatorSettings:
-    """The settings of a level that measures a supernet."""
-    assert isinstance(level.settings, EstimatorSettings)
-    return level.settings
-
-
 class LevelledSpace(SearchSpace):
     """Measurements of a staged search as points of a space: a level, then an architecture.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimators.base import Estimate, Estimator
+from estimators.base import Estimator
 from estimators.executors.measure import trial_of_estimate
 from estimators.trials.store import Trial
 from supernets.spaces import Architecture, SearchSpace
@@ -29,21 +29,6 @@ class LevelMeasure:
     seconds: float | None
     described: Mapping[str, Any]
 
-    def estimate(self, arch: Architecture) -> Estimate:
-        """Measures an architecture; its seconds are what it counts for.
-
-        A measurement that was made before, and is only read, counts for what it took then.
-        """
-        start = time.perf_counter()
-        estimate = self.estimator.estimate(arch)
-        seconds = max(estimate.seconds, time.perf_counter() - start)
-        return replace(estimate, seconds=seconds if self.seconds is None else self.seconds)
-
-    @property
-    def estimator_name(self) -> str:
-        """Name of the estimator."""
-        return self.estimator.name
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -58,17 +43,16 @@ class Measure:
     levels: Sequence[LevelMeasure]
 
     def __call__(self, number: int, point: Architecture) -> Trial:
-        """Returns the trial of an architecture at a level, failed ones included."""
-        level, arch = point.choices[0], Architecture(self.space.name, point.choices[1:])
-        trial = trial_of_estimate(_Named(self.levels[level]), number, arch, self.space)
-        return replace(trial, arch=point)
+        """Returns the trial of an architecture at a level, failed ones included.
 
-
-class _Named:
-    """A level as an estimator."""
-
-    def __init__(self, level: LevelMeasure) -> None:
-        self._level, self.name = level, level.estimator_name
-
-    def estimate(self, arch: Architecture) -> Estimate:
-        return self._level.estimate(arch)
+        Its seconds are what it counts for: of a measurement that was made before, and is only read,
+        what it took then.
+        """
+        index, arch = point.choices[0], Architecture(self.space.name, point.choices[1:])
+        level, start = self.levels[index], time.perf_counter()
+        trial = trial_of_estimate(level.estimator, number, arch, self.space)
+        seconds = trial.seconds
+        if trial.score is not None:
+            taken = max(trial.seconds, time.perf_counter() - start)
+            seconds = taken if level.seconds is None else level.seconds
+        return replace(trial, arch=point, seconds=seconds)

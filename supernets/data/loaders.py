@@ -68,6 +68,30 @@ class Loaders:
     data_dir: Path | None = None  # as it was given
     skip_bad_images: bool = False
 
+    def with_fewer_train(self, num_train: int) -> Loaders:
+        """Returns the same data with fewer train images, drawn at random by the seed of the data.
+
+        Args:
+            num_train: Number of train images.
+
+        Raises:
+            ValueError: If there are fewer, or the data have no random access.
+        """
+        if not isinstance(self.train, ImageLoader):
+            raise ValueError("num_train needs data with random access.")
+        if num_train > self.train.num_images:
+            raise ValueError(
+                f"num_train is {num_train}, but there are {self.train.num_images} train images; "
+                "lower it or leave it out."
+            )
+        rng = np.random.default_rng(self.settings["seed"])
+        drawn = rng.permutation(self.splits["train"])[:num_train]
+        return replace(
+            self,
+            train=self.train.over(np.sort(drawn)),
+            settings={**self.settings, "num_train": num_train},
+        )
+
 
 def create_loaders(
     data: DataConfig | str,

@@ -12,9 +12,9 @@ import pytest
 
 import search.cli.search
 import supernets.cli.train
+from estimators import TabularEstimator
 from search import StagedBasics, StagedJob, StagedOptions, staged_search
 from search.runner import SearchError
-from search.staged.measuring import LevelMeasure
 from supernets.data.config import DataConfig
 from supernets.spaces import NASBench201Space
 
@@ -80,15 +80,15 @@ def test_a_search_that_was_killed_goes_on_to_the_same_bits(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = staged_search(job(table), tmp_path / "whole")
-    calls, estimate = [], LevelMeasure.estimate
+    calls, estimate = [], TabularEstimator.estimate
 
-    def dies(self: LevelMeasure, arch: Any) -> Any:
+    def dies(self: TabularEstimator, arch: Any) -> Any:
         calls.append(arch)
         if len(calls) == 17:
             raise KeyboardInterrupt
         return estimate(self, arch)
 
-    monkeypatch.setattr(LevelMeasure, "estimate", dies)
+    monkeypatch.setattr(TabularEstimator, "estimate", dies)
     part = staged_search(job(table), tmp_path / "part")
     assert not part.is_finished and len(part.trials) == 16
     assert len(rows_of(tmp_path / "part")) == 16
@@ -190,10 +190,10 @@ def test_a_search_of_which_all_fails_says_so(
 ) -> None:
     from estimators.base import EstimateError
 
-    def fails(self: LevelMeasure, arch: Any) -> Any:
+    def fails(self: TabularEstimator, arch: Any) -> Any:
         raise EstimateError("out of luck")
 
-    monkeypatch.setattr(LevelMeasure, "estimate", fails)
+    monkeypatch.setattr(TabularEstimator, "estimate", fails)
     failing = StagedJob(job(table).basics, StagedOptions(num_initial=2))
     with pytest.raises(
         SearchError, match="measurements failed; the last, at table.*, with: out of luck"
@@ -280,14 +280,14 @@ def test_a_level_that_fails_wholly_is_given_up(
 ) -> None:
     from estimators.base import EstimateError
 
-    estimate = LevelMeasure.estimate
+    estimate = TabularEstimator.estimate
 
-    def fails(self: LevelMeasure, arch: Any) -> Any:
-        if self.name == LEVELS[fails_at]:
+    def fails(self: TabularEstimator, arch: Any) -> Any:
+        if f"column={self.column}," in LEVELS[fails_at]:
             raise EstimateError("out of luck")
         return estimate(self, arch)
 
-    monkeypatch.setattr(LevelMeasure, "estimate", fails)
+    monkeypatch.setattr(TabularEstimator, "estimate", fails)
     result = staged_search(job(table, budget=200.0), tmp_path / "run")
     rows = result.summary["levels"]
     assert rows[fails_at]["failed"] == rows[fails_at]["measurements"] >= 5
