@@ -148,7 +148,7 @@ def read_level(text: str) -> Level:
     Raises:
         ValueError: If there is no such level, or a setting is unknown or out of range.
     """
-    kind, _, rest = text.partition(":")
+    kind, rest = _parts(text)
     if kind in _NO_LEVELS and kind != TABLE:
         raise ValueError(
             f"Level {text!r}: {kind} is none; write train:epochs=… for a training, or the score "
@@ -181,6 +181,17 @@ def read_level(text: str) -> Level:
         return Level(_name(kind, given), kind, settings_class(**own), sizes)
     except ValueError as error:
         raise ValueError(f"Level {text!r}: {error}") from error
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """What a level is, and the text of its settings; ``file.py:Object`` has a colon of its own."""
+    kind, _, rest = text.partition(":")
+    if kind in (TRAIN, TABLE) or ESTIMATORS.is_known(kind) or not ESTIMATORS.is_reference(text):
+        return kind, rest
+    own, _, settings = text.rpartition(":")
+    if "=" not in settings:
+        return text, ""
+    return (own, settings) if ESTIMATORS.is_reference(own) else (kind, rest)
 
 
 def _name(kind: str, given: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from estimators import TabularEstimator
 from search import StagedBasics, StagedJob, StagedOptions, staged_search
 from search.runner import SearchError
 from supernets.data.config import DataConfig
+from supernets.runtime.own_code import OwnCodeError
 from supernets.spaces import NASBench201Space
 
 LEVELS = ("table:column=cheap,seconds=1", "table:column=true,seconds=20")
@@ -175,6 +176,29 @@ def test_workers_measure_side_by_side(table: Path, tmp_path: Path) -> None:
     assert search.cli.search.main(flags) == 0
     summary = json.loads((tmp_path / "best.json").read_text())
     assert summary["seconds"] <= 60 and summary["lost_workers"] == 0
+
+
+OWN = """
+from estimators import EstimatorDefinition
+
+class Broken:
+    name = "broken"
+
+    def estimate(self, arch):
+        return [][0]
+
+BROKEN = EstimatorDefinition("broken", lambda settings, inputs: Broken())
+"""
+
+
+def test_what_an_estimator_of_ones_own_raises_is_told_in_a_line(
+    supernet: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    levels = (f"{tmp_path / 'mine.py'}:BROKEN", "val_acc")
+    basics = StagedBasics(supernet=supernet, levels=levels, budget=1.0)
+    with pytest.raises(OwnCodeError, match="broken.* IndexError"):
+        staged_search(StagedJob(basics), tmp_path / "run")
 
 
 def test_short_trainings_need_no_supernet(tmp_path: Path) -> None:

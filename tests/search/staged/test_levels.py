@@ -41,6 +41,8 @@ def test_a_level_is_a_training_with_sizes_of_the_network() -> None:
     ("text", "message"),
     [
         ("tsee", r"Level 'tsee': there is no 'tsee'; choose from train, table, tse"),
+        ("traim:epochs=1", r"there is no 'traim'; choose from train"),
+        ("mine.py:OBJECT:a=1", r"mine.py"),
         ("tse:batches=10", r"unknown setting 'batches'; it has batch_size, num_batches"),
         ("tse:num_batches=0", r"Level 'tse:num_batches=0': num_batches must be at least 1"),
         ("tse:num_batches=ten", r"num_batches must be a whole number, got 'ten'"),
