@@ -39,8 +39,7 @@ from search.algorithms.zero_cost_features import ZeroCostFeatures
 from search.runner import check_search, check_store
 from search.runs.job import SearchJob, check_measurable, without_networks
 from search.runs.results import Setup, check_export
-from search.runs.subject import Subject, Trained
-from search.runs.subject import described as described_subject
+from search.runs.subject import Subject, Trained, header_of
 from supernets.cost.analytic import CostModel, feasibility_check
 from supernets.runtime.digests import digest_of
 from supernets.runtime.instances import check_instance
@@ -261,21 +260,18 @@ def set_up(
             device=subject.device,
             amp=_chosen_amp(amp, subject),
         )
-    header = {
-        **described_subject(
-            job,
-            subject,
-            asked.algorithm.problem,
-            supernet=None if trained is None else trained.digest,
-            scores=[
-                described["name"],
-                *described.get("scores", ()),
-                *settings.get("predictor_inputs", ()),
-            ],
-        ),
-        "algorithm": {"name": asked.name, "batch_size": asked.batch_size, **settings},
-        "estimator": described,
-    }
+    inputs = settings.get("predictor_inputs", ())
+    header = header_of(
+        job,
+        subject,
+        asked.algorithm.problem,
+        {
+            "algorithm": {"name": asked.name, "batch_size": asked.batch_size, **settings},
+            "estimator": described,
+        },
+        supernet=None if trained is None else trained.digest,
+        scores=[described["name"], *described.get("scores", ()), *inputs],
+    )
     test_values = _test_values(job, measuring, subject.whole_space, described)
     check_export(job, header)
     outputs.create()

@@ -25,7 +25,7 @@ from search.runs.staged_results import (
     note_levels,
 )
 from search.runs.staged_setup import Machine, listed_in_all, measure_levels, note_pool_of
-from search.runs.subject import Subject, check_machine, described, open_subject
+from search.runs.subject import Subject, check_machine, header_of, open_subject
 from search.staged.algorithm import StagedSearch
 from search.staged.levels import LevelledSpace
 from search.staged.measuring import Measure
@@ -233,12 +233,17 @@ def _set_up(
 
         assert isinstance(subject.supernet, Supernet)
         digest = weights_digest(subject.supernet)
-    scores = [level.estimator.name for level in levels]
-    header = {
-        **described(basics, subject, problem, supernet=digest, scores=scores),
-        "algorithm": {"name": STAGED, **asdict(job.options)},
-        "levels": [{**level.described, "name": level.name} for level in levels],
-    }
+    header = header_of(
+        basics,
+        subject,
+        problem,
+        {
+            "algorithm": {"name": STAGED, **asdict(job.options)},
+            "levels": [{**level.described, "name": level.name} for level in levels],
+        },
+        supernet=digest,
+        scores=[level.estimator.name for level in levels],
+    )
     space = LevelledSpace(subject.space, names)
     outputs.create()
     path = output / "trials.db"

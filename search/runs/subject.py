@@ -124,20 +124,22 @@ def open_subject(
     return Subject(whole, space, supernet, checkpoint, cost_model, device, table, pool)
 
 
-def described(
+def header_of(
     job: SubjectOptions,
     subject: Subject,
     problem: SearchProblem,
+    searched_by: Mapping[str, Any],
     *,
     supernet: str | None,
     scores: Iterable[str],
 ) -> dict[str, Any]:
-    """Returns all of what is searched that decides trials, for their header.
+    """Returns all that decides the trials of a search, for their header.
 
     Args:
         job: What is searched.
         subject: The same, opened.
         problem: What the algorithm is told of it.
+        searched_by: What decides them beside what is searched: algorithm, estimator, levels.
         supernet: SHA-256 of the supernet's weights; None without one.
         scores: Names of the scores that are measured or looked at.
     """
@@ -147,6 +149,7 @@ def described(
         "space": subject.whole_space.name,
         "resolution": job.resolution,
         "supernet": supernet,
+        **searched_by,
         "constraints": [asdict(constraint) for constraint in constraints],
         "latency_table": None if job.latency_table is None else file_digest(job.latency_table),
         "seed": problem.seed,
